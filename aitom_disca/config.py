@@ -1,0 +1,188 @@
+"""Settings of a run: typed, frozen, checked when they are made."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import Self
+
+from aitom_disca.errors import InputError
+
+RelionVersion = Literal["3.1", "5"]
+
+
+class Settings(BaseModel):
+    """Frozen settings that refuse unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def checked(cls, **values: Any) -> Self:
+        """Make settings; a bad value gives one plain sentence.
+
+        Raises
+        ------
+        InputError
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise InputError(
+                f"{name} = {first['input']!r} cannot be used: {first['msg']}."
+            ) from error
+
+
+class PickSettings(Settings):
+    """How particles are picked (Difference of Gaussians)."""
+
+    particle_diameter_angstrom: float = Field(
+        default=200.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Typical particle diameter in Angstrom.",
+    )
+    sigma_px: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Sigma of the narrow Gaussian in voxels; diameter / (2 sqrt 3) if left out.",
+    )
+    sigma_ratio: float = Field(
+        default=1.1, gt=1, allow_inf_nan=False, description="Wide sigma divided by narrow sigma."
+    )
+    threshold_rule: Literal["auto", "fdr", "std", "absolute", "aitom"] = Field(
+        default="auto",
+        description=(
+            "How high a peak must be. auto: C noise levels, or less where the peaks fall into two "
+            "clear groups; fdr: at most the rate C of dark peaks as high; std: mean + C standard "
+            "deviations; absolute: C itself; aitom: AITom's level C of 20."
+        ),
+    )
+    threshold: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="C of the rule; if left out: auto 4.5, fdr 0.4, std 3, aitom 3.",
+    )
+    min_distance_px: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Smallest distance of two picks in voxels; 0.75 diameters if left out.",
+    )
+    border_px: int | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "Picks stay this many voxels away from the faces; 0.8 diameters if left out, so that "
+            "a subtomogram of the default size fits."
+        ),
+    )
+    max_picks: int | None = Field(
+        default=None,
+        gt=0,
+        description="Keep no more than this many picks per tomogram, best first.",
+    )
+
+
+class ExtractSettings(Settings):
+    """How subtomograms are cut out."""
+
+    particle_diameter_angstrom: float = Field(
+        default=200.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Typical particle diameter in Angstrom.",
+    )
+    box_px: int | None = Field(
+        default=None,
+        gt=1,
+        description="Edge of a subtomogram in working voxels; even, 1.6 diameters if left out.",
+    )
+    working_voxel_size_angstrom: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Voxel size of the subtomograms in Angstrom; the tomogram's own if left out.",
+    )
+
+
+class MineSettings(Settings):
+    """How subtomograms are sorted (DISCA). The defaults are the preset ``fast``."""
+
+    preset: Literal["fast", "paper"] = "fast"
+    candidate_k: tuple[int, ...] = tuple(range(2, 13))
+    max_iterations: int = Field(4, ge=1)
+    # What the network sees: box and low-pass (in voxels of that box); None: as stored.
+    working_box_px: int | None = Field(16, ge=3)
+    low_pass_sigma_px: float = Field(0.67, ge=0)
+    # The network.
+    width: float = Field(0.25, gt=0)
+    n_convolutions: int | None = Field(6, ge=1, le=10)
+    n_features: int = Field(256, ge=1)
+    n_cube_rotations: Literal[1, 24] = 24
+    # The mixture.
+    pca_dimensions: int | None = Field(16, ge=1)
+    whiten: bool = True
+    choose_dimensions: bool = True
+    n_starts: int = Field(3, ge=1)
+    reg_covar: float = Field(1e-3, gt=0)
+    # The training.
+    batch_size: int = Field(64, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate_decay: float = Field(0.95, gt=0, le=1)
+    rotated_copies: int = Field(1, ge=0)
+    label_smoothing: float = Field(0.2, ge=0, lt=1)
+    label_smoothing_decay: float = Field(0.9, ge=0, le=1)
+    head_epochs: int = Field(10, ge=0)
+    # When to stop.
+    stop_fraction: float = Field(0.99, gt=0, le=1)
+    stop_iterations: int = Field(3, ge=1)
+    seed: int = Field(0, ge=0)
+
+    @classmethod
+    def from_preset(cls, preset: str = "fast", **changes: Any) -> MineSettings:
+        """Settings of a preset, with changes.
+
+        Raises
+        ------
+        InputError
+            If the preset or one of the changes is unknown or cannot be used.
+        """
+        if preset not in PRESETS:
+            raise InputError(f"preset must be one of {', '.join(PRESETS)}; got {preset!r}.")
+        return cls.checked(preset=preset, **{**PRESETS[preset], **changes})
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {},
+    # Zeng et al. 2023 and its SI; learning rate and batch size as in the authors' own code.
+    "paper": {
+        "max_iterations": 20,
+        "working_box_px": None,
+        "low_pass_sigma_px": 0.0,
+        "width": 1.0,
+        "n_convolutions": 10,
+        "n_features": 1024,
+        "n_cube_rotations": 1,
+        "whiten": False,
+        "choose_dimensions": False,
+        "n_starts": 5,
+        "reg_covar": 1e-5,
+        "learning_rate": 1e-5,
+    },
+}
+
+
+class RunSettings(Settings):
+    """Everything that decides the result of a run."""
+
+    voxel_size_angstrom: float | None = Field(None, gt=0)  # None: the header's
+    tilt_range_deg: tuple[float, float] | None = None  # None: the header's
+    dark_protein: bool = False
+    pick: PickSettings = PickSettings()
+    extract: ExtractSettings = ExtractSettings()
+    mine: MineSettings = MineSettings()
+    relion: RelionVersion = "3.1"

@@ -1,0 +1,72 @@
+"""The missing wedge of a single-axis tilt series: tilt axis y, beam z."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import fft
+
+from aitom_disca.geometry.fourier import frequency_grid_zyx
+
+
+def missing_wedge_mask(
+    shape_zyx: tuple[int, int, int],
+    tilt_range_deg: tuple[float, float],
+    *,
+    half: bool = False,
+) -> np.ndarray:
+    """Which Fourier coefficients a tilt series measured.
+
+    An image at tilt t holds the directions ``(x, y, z) = (cos t, 0, sin t)``, so the measured
+    part is ``tan(t_min) <= kz / kx <= tan(t_max)``, and the plane ``kx = kz = 0``.
+
+    Parameters
+    ----------
+    shape_zyx : tuple of 3 int
+    tilt_range_deg : tuple of 2 floats
+        Smallest and largest measured tilt, within -90 and 90 degrees.
+    half : bool
+        For ``rfftn`` instead of ``fftn``. Zero frequency at index 0 in both.
+
+    Returns
+    -------
+    ndarray of bool
+        Shape ``(z, 1, x)``, to be broadcast along y. True where measured.
+
+    Raises
+    ------
+    ValueError
+        If the range is empty or leaves -90 to 90.
+    """
+    low, high = tilt_range_deg
+    if not -90 <= low < high <= 90:
+        raise ValueError(
+            f"tilt_range_deg must be (min, max) within -90 and 90 with min < max; "
+            f"got ({low:g}, {high:g})"
+        )
+    kz, _, kx = frequency_grid_zyx(shape_zyx, half=half)
+    # A coefficient and its mirror image are one measurement: look at the half with kx >= 0.
+    angle_deg = np.rad2deg(np.arctan2(np.where(kx < 0, -kz, kz), np.abs(kx)))
+    tolerance_deg = 1e-6
+    measured = (angle_deg >= low - tolerance_deg) & (angle_deg <= high + tolerance_deg)
+    # kx = 0 is one line of directions, +90 and -90 degrees at once; its zero is in every image.
+    on_beam = np.where(kz == 0, True, low <= -90 or high >= 90)
+    return np.where(kx == 0, on_beam, measured)
+
+
+def apply_wedge(volumes: np.ndarray, tilt_range_deg: tuple[float, float]) -> np.ndarray:
+    """Remove the Fourier coefficients that a tilt series does not measure.
+
+    Parameters
+    ----------
+    volumes : ndarray of shape (..., z, y, x)
+    tilt_range_deg : tuple of 2 floats
+
+    Returns
+    -------
+    ndarray of float32, same shape
+    """
+    shape = volumes.shape[-3:]
+    mask = missing_wedge_mask(shape, tilt_range_deg, half=True)
+    axes = (-3, -2, -1)
+    spectrum = fft.rfftn(volumes, axes=axes) * mask
+    return fft.irfftn(spectrum, s=shape, axes=axes).astype(np.float32)

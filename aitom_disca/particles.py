@@ -1,0 +1,122 @@
+"""The particle set: where every subtomogram comes from and what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+UNASSIGNED = -1
+
+
+@dataclass(frozen=True)
+class TomogramInfo:
+    """What is known about a tomogram without its voxels.
+
+    Parameters
+    ----------
+    name : str
+        Name by which particles refer to it.
+    voxel_size_angstrom : float
+        Edge of a voxel of the tomogram as given.
+    shape_zyx : tuple of int, optional
+        Size in voxels.
+    tilt_range_deg : tuple of float
+        Smallest and largest measured tilt; tilt axis y, beam z.
+    path : Path, optional
+        The volume's file.
+    tilt_series_pixel_size_angstrom : float, optional
+        Unbinned pixel size, where it differs from the voxel size.
+    unbinned_shape_zyx : tuple of float, optional
+        Size in unbinned pixels; RELION 5 counts centred coordinates from its half.
+    """
+
+    name: str
+    voxel_size_angstrom: float
+    shape_zyx: tuple[int, int, int] | None = None
+    tilt_range_deg: tuple[float, float] = (-60.0, 60.0)
+    path: Path | None = None
+    tilt_series_pixel_size_angstrom: float | None = None
+    unbinned_shape_zyx: tuple[float, float, float] | None = None
+
+    @property
+    def centre_xyz_angstrom(self) -> np.ndarray:
+        """Centre (x, y, z) from which RELION 5 counts, from voxel 0: half the unbinned size."""
+        pixel = self.tilt_series_pixel_size_angstrom or self.voxel_size_angstrom
+        if self.unbinned_shape_zyx is not None:
+            return np.array(self.unbinned_shape_zyx[::-1], float) / 2 * pixel
+        if self.shape_zyx is None:
+            raise ValueError(f"the size of tomogram {self.name!r} is unknown")
+        return np.array(self.shape_zyx[::-1], float) / 2 * self.voxel_size_angstrom
+
+
+@dataclass(frozen=True)
+class ParticleSet:
+    """N particles, column by column.
+
+    Parameters
+    ----------
+    tomogram_name : ndarray of str, shape (N,)
+    center_zyx_px : ndarray of shape (N, 3)
+        Voxels of the tomogram as given, from 0, voxel centres at integers. NaN where unknown.
+    score : ndarray of shape (N,), optional
+        Picking score, higher is better.
+    euler_zyz_deg : ndarray of shape (N, 3), optional
+        RELION's rot, tilt, psi.
+    cluster : ndarray of int, shape (N,), optional
+        From 0; ``UNASSIGNED`` (-1) for none.
+    posterior : ndarray of shape (N,), optional
+        Probability of the cluster, 0 to 1.
+    centered_xyz_angstrom : ndarray of shape (N, 3), optional
+        Position from the tomogram's centre, where only that is known.
+    tomograms : mapping of str to TomogramInfo
+    """
+
+    tomogram_name: np.ndarray
+    center_zyx_px: np.ndarray
+    score: np.ndarray | None = None
+    euler_zyz_deg: np.ndarray | None = None
+    cluster: np.ndarray | None = None
+    posterior: np.ndarray | None = None
+    centered_xyz_angstrom: np.ndarray | None = None
+    tomograms: Mapping[str, TomogramInfo] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self._columns():
+            column = getattr(self, name)
+            if len(column) != len(self):
+                raise ValueError(f"{name} has {len(column)} rows, expected {len(self)}")
+
+    def __len__(self) -> int:
+        return len(self.tomogram_name)
+
+    def _columns(self) -> list[str]:
+        names = [f.name for f in fields(self) if f.name != "tomograms"]
+        return [name for name in names if getattr(self, name) is not None]
+
+    def select(self, rows: np.ndarray) -> ParticleSet:
+        """Rows by index array or boolean mask, in that order."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in self._columns()})
+
+    def with_clusters(self, cluster: np.ndarray, posterior: np.ndarray | None) -> ParticleSet:
+        """The same particles with new clusters."""
+        return replace(self, cluster=np.asarray(cluster), posterior=posterior)
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether every particle has a voxel position."""
+        return bool(np.isfinite(self.center_zyx_px).all())
+
+
+def concatenate(sets: list[ParticleSet]) -> ParticleSet:
+    """Join particle sets that hold the same columns."""
+    first = sets[0]
+    columns = first._columns()
+    for other in sets[1:]:
+        if other._columns() != columns:
+            raise ValueError(f"columns differ: {columns} and {other._columns()}")
+    tomograms = {name: info for s in sets for name, info in s.tomograms.items()}
+    joined = {name: np.concatenate([getattr(s, name) for s in sets]) for name in columns}
+    return replace(first, **joined, tomograms=tomograms)

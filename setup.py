@@ -1,0 +1,61 @@
+"""Installation of aitom-disca: what it is, what it needs, which command it brings."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "aitom_disca/__init__.py").read_text())[1]
+
+setup(
+    name="aitom-disca",
+    version=VERSION,
+    description="Sort the particles of cryo-electron tomograms without templates or labels (DISCA)",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="GPL-3.0-or-later",
+    license_files=["LICENSE"],
+    python_requires=">=3.10,<3.14",
+    keywords="cryo-ET tomography subtomogram clustering DISCA AITom RELION",
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Bio-Informatics",
+    ],
+    packages=[*find_packages(include=["aitom_disca", "aitom_disca.*"]), "aitom_disca.data"],
+    package_dir={"aitom_disca.data": "data"},  # the top-level folder travels with the package
+    package_data={
+        "aitom_disca": ["py.typed"],
+        "aitom_disca.report": ["*.j2"],
+        "aitom_disca.data": ["*"],
+    },
+    install_requires=[
+        "tensorflow>=2.18",
+        "keras>=3.6",
+        "numpy>=1.26",
+        "scipy>=1.12",
+        "scikit-learn>=1.4",
+        "h5py>=3.10",
+        "mrcfile>=1.5",
+        "starfile>=0.5.8",
+        "pandas>=2.0",
+        "pydantic>=2.6",
+        "typer>=0.12",
+        "rich>=13.7",
+        "matplotlib>=3.8",
+        "jinja2>=3.1",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "test": ["pytest>=8", "hypothesis>=6.100"],
+        "lint": ["ruff>=0.9", "mypy>=1.14"],
+    },
+    entry_points={"console_scripts": ["aitom-disca = aitom_disca.cli:main"]},
+)
