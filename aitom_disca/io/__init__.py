@@ -1,0 +1,39 @@
+"""Reading and writing: tomograms, subtomogram stores, RELION star files, tables."""
+
+from aitom_disca.io.atomic import replacing, write_text
+from aitom_disca.io.mrc import Tomogram, open_tomogram, read_mask, write_volume
+from aitom_disca.io.star import write_cluster_stars, write_particles_star
+from aitom_disca.io.star_reading import read_particles_star
+from aitom_disca.io.store import StoreWriter, SubtomogramStore, open_store
+from aitom_disca.io.tables import (
+    read_labels_csv,
+    read_picks,
+    read_picks_csv,
+    write_labels_csv,
+    write_picks_csv,
+    write_rows_csv,
+)
+from aitom_disca.io.tomogram_lists import open_tomograms, read_tomograms_star
+
+__all__ = [
+    "StoreWriter",
+    "SubtomogramStore",
+    "Tomogram",
+    "open_store",
+    "open_tomogram",
+    "open_tomograms",
+    "read_labels_csv",
+    "read_mask",
+    "read_particles_star",
+    "read_picks",
+    "read_picks_csv",
+    "read_tomograms_star",
+    "replacing",
+    "write_cluster_stars",
+    "write_labels_csv",
+    "write_particles_star",
+    "write_picks_csv",
+    "write_rows_csv",
+    "write_text",
+    "write_volume",
+]

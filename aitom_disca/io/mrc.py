@@ -1,0 +1,239 @@
+"""Tomograms in MRC files: mapped, never loaded whole; every doubt about the header is settled."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import mrcfile
+import numpy as np
+
+from aitom_disca.errors import InputError
+from aitom_disca.io.atomic import replacing
+from aitom_disca.io.mrc_header import (
+    bytes_are_unsigned,
+    choose_tilt_range,
+    choose_voxel_size,
+    find_opener,
+    read_header,
+    tilt_range_label,
+)
+from aitom_disca.particles import TomogramInfo
+
+_COMPRESSION = {".gz": "gzip", ".bz2": "bzip2"}
+_SUFFIXES = (".mrc", ".rec", ".map")
+
+
+@dataclass(frozen=True, eq=False)
+class Tomogram:
+    """A tomogram whose voxels stay on disk until they are read.
+
+    Parameters
+    ----------
+    name : str
+    path : Path
+    data : ndarray of shape (z, y, x)
+        Memory-mapped, values and type as in the file.
+    voxel_size_angstrom : float
+    tilt_range_deg : tuple of 2 floats
+        Smallest and largest measured tilt; tilt axis y, beam z.
+    dark_protein : bool
+        Whether protein is darker than its surroundings in the file.
+    tilt_series_pixel_size_angstrom, unbinned_shape_zyx
+        As in `TomogramInfo`.
+    """
+
+    name: str
+    path: Path
+    data: np.ndarray
+    voxel_size_angstrom: float
+    tilt_range_deg: tuple[float, float]
+    dark_protein: bool = False
+    tilt_series_pixel_size_angstrom: float | None = None
+    unbinned_shape_zyx: tuple[float, float, float] | None = None
+
+    @property
+    def shape_zyx(self) -> tuple[int, int, int]:
+        """Size in voxels."""
+        nz, ny, nx = self.data.shape
+        return nz, ny, nx
+
+    @property
+    def info(self) -> TomogramInfo:
+        """What is known without the voxels."""
+        return TomogramInfo(
+            self.name,
+            self.voxel_size_angstrom,
+            self.shape_zyx,
+            self.tilt_range_deg,
+            self.path,
+            self.tilt_series_pixel_size_angstrom,
+            self.unbinned_shape_zyx,
+        )
+
+    def read(self, slices: tuple[slice, ...] | None = None) -> np.ndarray:
+        """Copy a region into memory, protein bright.
+
+        Parameters
+        ----------
+        slices : tuple of 3 slices, optional
+            Along z, y, x, inside of the tomogram; everything if left out.
+
+        Returns
+        -------
+        ndarray of float32, axes z, y, x
+
+        Raises
+        ------
+        InputError
+            If the region holds NaN or infinity.
+        """
+        region = np.array(self.data[slices or ...], np.float32, order="C")
+        n_bad = region.size - np.count_nonzero(np.isfinite(region))
+        if n_bad:
+            raise InputError(
+                f"tomogram {self.name} has {n_bad} voxels that are not finite numbers (NaN or "
+                "infinite) where it was read; reconstruct it again, or replace them by its mean."
+            )
+        return np.negative(region, out=region) if self.dark_protein else region
+
+
+def open_tomogram(
+    path: str | Path,
+    *,
+    voxel_size_angstrom: float | None = None,
+    tilt_range_deg: tuple[float, float] | None = None,
+    dark_protein: bool = False,
+    name: str | None = None,
+) -> Tomogram:
+    """Open an MRC file (.mrc, .rec, .map; also .gz, .bz2) as a tomogram.
+
+    A compressed file is unpacked into an unnamed temporary file, which is gone with the object.
+
+    Parameters
+    ----------
+    path : path
+    voxel_size_angstrom : float, optional
+        Overrides the header.
+    tilt_range_deg : tuple of 2 floats, optional
+        Overrides the header, where hardly any file has it; -60 to 60 where nothing is known.
+    dark_protein : bool
+        Whether protein is darker than its surroundings, as in most reconstructions.
+    name : str, optional
+        By which particles refer to the tomogram; from the file's name if left out.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used, with the reason and what to do.
+    """
+    path = Path(path)
+    header, extended = read_header(path)
+    data = _map_voxels(path, header)
+    voxel_size = choose_voxel_size(path, header, voxel_size_angstrom)
+    tilt_range = choose_tilt_range(path, header, extended, tilt_range_deg)
+    return Tomogram(
+        name or tomogram_name(path), path.resolve(), data, voxel_size, tilt_range, dark_protein
+    )
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """Read a mask: True where the volume is not zero.
+
+    Returns
+    -------
+    ndarray of bool, axes z, y, x
+
+    Raises
+    ------
+    InputError
+        If the file is not an MRC volume.
+    """
+    # The voxel size of a mask does not matter, and many programs leave it out.
+    return open_tomogram(path, voxel_size_angstrom=1.0, tilt_range_deg=(-60, 60)).data[...] != 0
+
+
+def write_volume(
+    path: str | Path,
+    volume_zyx: np.ndarray,
+    voxel_size_angstrom: float,
+    *,
+    tilt_range_deg: tuple[float, float] | None = None,
+) -> None:
+    """Write a volume as an MRC file of float32 (mode 2); compressed if the name ends .gz or .bz2.
+
+    Parameters
+    ----------
+    path : path
+    volume_zyx : ndarray of shape (z, y, x)
+    voxel_size_angstrom : float
+    tilt_range_deg : tuple of 2 floats, optional
+        Kept in a header label, from which `open_tomogram` reads it back.
+
+    Raises
+    ------
+    ValueError
+        If the volume has not three axes.
+    """
+    path = Path(path)
+    if volume_zyx.ndim != 3:
+        raise ValueError(f"expected a volume of three axes (z, y, x), got shape {volume_zyx.shape}")
+    compression = _COMPRESSION.get(path.suffix)
+    with replacing(path) as temporary:
+        with mrcfile.new(temporary, compression=compression, overwrite=True) as mrc:
+            mrc.set_data(np.ascontiguousarray(volume_zyx, np.float32))
+            mrc.set_volume()
+            mrc.voxel_size = voxel_size_angstrom
+            if tilt_range_deg is not None:
+                mrc.add_label(tilt_range_label(tilt_range_deg))
+
+
+def tomogram_name(path: str | Path) -> str:
+    """Name of a tomogram from its file: without folder, .mrc and the like, .gz and .tomostar."""
+    name = Path(path).name
+    for suffix in (*_COMPRESSION, ".tomostar", *_SUFFIXES):
+        name = name.removesuffix(suffix)
+    return name
+
+
+def _map_voxels(path: Path, header: np.recarray) -> np.ndarray:
+    dtype = mrcfile.utils.data_dtype_from_header(header)
+    if int(header.mode) == 0 and bytes_are_unsigned(header):
+        dtype = np.dtype(np.uint8)
+    shape = mrcfile.utils.data_shape_from_header(header)
+    offset = header.nbytes + int(header.nsymbt)
+    n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    with _open_unpacked(path) as file:
+        size = file.seek(0, 2)
+        if size < offset + n_bytes:
+            raise InputError(
+                f"{path.name} is cut short: its header promises {offset + n_bytes} bytes, it has "
+                f"{size}; copy it again."
+            )
+        return np.memmap(file, dtype, "r", offset, shape)
+
+
+def _open_unpacked(path: Path) -> IO[bytes]:
+    """Open a file, a packed one as an unnamed temporary file, which a map of it keeps alive."""
+    opener = find_opener(path)
+    return path.open("rb") if opener is open else _unpack(path, opener)
+
+
+def _unpack(path: Path, opener: Any) -> IO[bytes]:
+    file = tempfile.TemporaryFile()
+    try:
+        with opener(path) as packed:
+            shutil.copyfileobj(packed, file, 1 << 20)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path.name} is cut short or damaged; copy it again.") from error
+    except OSError as error:
+        raise InputError(
+            f"{path.name} cannot be unpacked into {tempfile.gettempdir()} ({error}); unpack it "
+            "yourself, or set TMPDIR to a folder with more room."
+        ) from error
+    return file

@@ -1,0 +1,359 @@
+"""The subtomogram store: one HDF5 file, one chunk per volume, streamed both ways.
+
+Datasets, one row per subtomogram:
+
+========================== ================= ==================================================
+``subtomograms``           (N, z, y, x)      float32, protein bright
+``tomogram_name``          (N,)              text
+``center_zyx_px``          (N, 3)            voxels of the tomogram, from 0; NaN where unknown
+``score``                  (N,)              picking score
+``euler_zyz_deg``          (N, 3)            RELION's rot, tilt, psi, if known
+``coordinates_xyz_angstrom`` (N, 3)          from the tomogram's centre, if only that is known
+``labels``                 (N,)              ground truth of simulated data
+========================== ================= ==================================================
+
+Only ``subtomograms`` and the attribute ``voxel_size_angstrom`` are needed to read a file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+
+from aitom_disca.errors import InputError
+from aitom_disca.io.atomic import replacing
+from aitom_disca.particles import ParticleSet, TomogramInfo
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+DEFAULT_TILT_RANGE_DEG = (-60.0, 60.0)
+_LONGEST_READ = 64  # volumes in one request: bounds the memory of a read beyond its result
+_COLUMNS = {  # dataset: ParticleSet's name
+    "tomogram_name": "tomogram_name",
+    "center_zyx_px": "center_zyx_px",
+    "score": "score",
+    "euler_zyz_deg": "euler_zyz_deg",
+    "coordinates_xyz_angstrom": "centered_xyz_angstrom",
+}
+
+
+class StoreWriter:
+    """Write a store piece by piece; made by `create`, used as a context manager.
+
+    The file appears under its name when the block ends, not before, and not if it fails.
+    """
+
+    def __init__(self, path: Path, box_shape_zyx: tuple[int, int, int], attributes: dict[str, Any]):
+        self.path = path
+        self.box_shape_zyx = box_shape_zyx
+        self._attributes = attributes
+        self._stack = ExitStack()
+        self._n = 0
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        box_shape_zyx: tuple[int, int, int],
+        voxel_size_angstrom: float,
+        tilt_range_deg: tuple[float, float],
+        tomograms: Mapping[str, TomogramInfo] | None = None,
+        normalisation: str = "",
+        source: str = "",
+        overwrite: bool = False,
+    ) -> StoreWriter:
+        """Prepare to write a store.
+
+        Parameters
+        ----------
+        path : path
+        box_shape_zyx : tuple of 3 int
+        voxel_size_angstrom : float
+            Of the subtomograms.
+        tilt_range_deg : tuple of 2 floats
+            Measured tilts; tilt axis y, beam z.
+        tomograms : mapping of str to TomogramInfo, optional
+        normalisation, source : str
+            What was done to the volumes, and where they come from, in a few words.
+        overwrite : bool
+            Whether an existing file may be replaced.
+
+        Raises
+        ------
+        InputError
+            If the file exists and may not be replaced.
+        """
+        path = Path(path)
+        if path.exists() and not overwrite:
+            raise InputError(
+                f"the store {path} is there already; choose another name, remove it, "
+                "or ask to overwrite it."
+            )
+        box = tuple(int(n) for n in box_shape_zyx)
+        attributes = {
+            "format_version": FORMAT_VERSION,
+            "voxel_size_angstrom": float(voxel_size_angstrom),
+            "tilt_range": tuple(float(t) for t in tilt_range_deg),
+            "box_px": box[0] if len(set(box)) == 1 else box,
+            "axis_order": "zyx",
+            "tilt_axis": "y",
+            "beam_axis": "z",
+            "normalisation": normalisation,
+            "source": source,
+            "tomograms": json.dumps([asdict(t) for t in (tomograms or {}).values()], default=str),
+        }
+        return cls(path, box, attributes)  # type: ignore[arg-type]
+
+    def __enter__(self) -> StoreWriter:
+        temporary = self._stack.enter_context(replacing(self.path))
+        self._file = self._stack.enter_context(h5py.File(temporary, "w"))
+        self._file.attrs.update(self._attributes)
+        self._file.create_dataset(
+            "subtomograms",
+            shape=(0, *self.box_shape_zyx),
+            maxshape=(None, *self.box_shape_zyx),
+            chunks=(1, *self.box_shape_zyx),
+            dtype=np.float32,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None and self._n == 0:
+            error = InputError(f"no subtomogram was written to {self.path.name}: nothing to store.")
+            self._stack.__exit__(InputError, error, None)
+            raise error
+        self._stack.__exit__(kind, error, trace)
+
+    def append(
+        self, volumes: np.ndarray, particles: ParticleSet, *, labels: np.ndarray | None = None
+    ) -> None:
+        """Add subtomograms.
+
+        Parameters
+        ----------
+        volumes : ndarray of shape (n, z, y, x)
+        particles : ParticleSet of n particles
+            Its clusters are not stored. Every call brings the same columns.
+        labels : ndarray of int, shape (n,), optional
+            Ground truth of simulated data.
+
+        Raises
+        ------
+        ValueError
+            If shapes, numbers or columns do not agree.
+        """
+        if volumes.shape[1:] != self.box_shape_zyx or len(volumes) != len(particles):
+            raise ValueError(
+                f"expected {len(particles)} volumes of {self.box_shape_zyx}, got {volumes.shape}"
+            )
+        columns = {name: getattr(particles, attr) for name, attr in _COLUMNS.items()}
+        columns = {name: c for name, c in {**columns, "labels": labels}.items() if c is not None}
+        if list(self._file) == ["subtomograms"]:
+            self._make_columns(columns)
+        if set(columns) != set(self._file) - {"subtomograms"}:
+            raise ValueError(f"columns changed: {sorted(columns)} after {sorted(self._file)}")
+        stop = self._n + len(volumes)
+        for name, column in {"subtomograms": volumes, **columns}.items():
+            dataset = self._file[name]
+            dataset.resize(stop, axis=0)
+            dataset[self._n : stop] = column.astype(object) if name == "tomogram_name" else column
+        self._n = stop
+
+    def _make_columns(self, columns: dict[str, np.ndarray]) -> None:
+        for name, column in columns.items():
+            width = np.shape(column)[1:]
+            dtype: Any = np.float64
+            if name in ("tomogram_name", "labels"):
+                dtype = h5py.string_dtype() if name == "tomogram_name" else np.int64
+            self._file.create_dataset(name, (0, *width), dtype, maxshape=(None, *width))
+
+
+class SubtomogramStore:
+    """A store opened for reading; volumes are read when asked for. Made by `open_store`."""
+
+    def __init__(self, path: Path, file: h5py.File):
+        self.path = path
+        self._file = file
+        self._volumes: h5py.Dataset = file["subtomograms"]
+        self.box_shape_zyx: tuple[int, int, int] = tuple(self._volumes.shape[1:])
+        self.voxel_size_angstrom = float(file.attrs["voxel_size_angstrom"])
+        self.tilt_range_deg = self._read_tilt_range()
+
+    def __len__(self) -> int:
+        return len(self._volumes)
+
+    def __enter__(self) -> SubtomogramStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def read(self, rows: np.ndarray | slice | list[int] | None = None) -> np.ndarray:
+        """Read subtomograms.
+
+        Parameters
+        ----------
+        rows : index array, boolean mask or slice, optional
+            In any order, repeats allowed; all if left out.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, z, y, x)
+            In the order of ``rows``.
+
+        Raises
+        ------
+        InputError
+            If a volume holds NaN or infinity.
+        """
+        index = np.arange(len(self))[slice(None) if rows is None else rows]
+        order = np.argsort(index, kind="stable")
+        volumes = np.empty((len(index), *self.box_shape_zyx), np.float32)
+        for run in _runs(index[order]):
+            first, last = index[order[run.start]], index[order[run.stop - 1]]
+            volumes[order[run]] = self._volumes[first : last + 1]
+        self._check_finite(volumes, index)
+        return volumes
+
+    def iter_batches(self, batch_size: int) -> Iterator[np.ndarray]:
+        """Read all subtomograms in order, ``batch_size`` at a time."""
+        for start in range(0, len(self), batch_size):
+            yield self.read(slice(start, start + batch_size))
+
+    def particles(self) -> ParticleSet:
+        """Where the subtomograms come from, as far as the file knows."""
+        n = len(self)
+        columns = {attr: self._column(name) for name, attr in _COLUMNS.items()}
+        names = columns.pop("tomogram_name")
+        names = np.full(n, self.path.stem) if names is None else names.astype(str)
+        center = columns.pop("center_zyx_px")
+        center = np.full((n, 3), np.nan) if center is None else center
+        tomograms = self._tomograms(names)
+        return ParticleSet(names, center, **columns, tomograms=tomograms)  # type: ignore[arg-type]
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Ground truth (N,), int, of simulated data; None where the file has none."""
+        labels = self._column("labels")
+        return None if labels is None else labels.astype(int)
+
+    def _column(self, name: str) -> np.ndarray | None:
+        if name not in self._file:
+            return None
+        dataset = self._file[name]
+        if len(dataset) != len(self):
+            raise InputError(
+                f"{self.path.name} holds {len(self)} subtomograms but {len(dataset)} rows of "
+                f"{name}; the file is damaged, extract the subtomograms again."
+            )
+        return (dataset.asstr() if h5py.check_string_dtype(dataset.dtype) else dataset)[:]
+
+    def _tomograms(self, names: np.ndarray) -> dict[str, TomogramInfo]:
+        stored = json.loads(self._file.attrs.get("tomograms", "[]"))
+        if stored:
+            return {t["name"]: _info_from_json(t) for t in stored}
+        size, tilts = self.voxel_size_angstrom, self.tilt_range_deg
+        return {str(n): TomogramInfo(str(n), size, None, tilts) for n in np.unique(names)}
+
+    def _read_tilt_range(self) -> tuple[float, float]:
+        if "tilt_range" in self._file.attrs:
+            low, high = self._file.attrs["tilt_range"]
+            return float(low), float(high)
+        logger.warning(
+            "%s holds no tilt range; -60 to 60 degrees is taken (attribute tilt_range).",
+            self.path.name,
+        )
+        return DEFAULT_TILT_RANGE_DEG
+
+    def _check_finite(self, volumes: np.ndarray, index: np.ndarray) -> None:
+        bad = ~np.isfinite(volumes).all(axis=(1, 2, 3))
+        if bad.any():
+            raise InputError(
+                f"{self.path.name} has {bad.sum()} subtomograms with voxels that are not finite "
+                f"numbers (the first is number {index[bad][0]}); remove them, or extract again "
+                "from a tomogram without NaN."
+            )
+
+
+def open_store(path: str | Path) -> SubtomogramStore:
+    """Open a subtomogram store for reading.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or no store: not HDF5, no volumes, no voxel size.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"the subtomogram store {path} does not exist; check the path.")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(
+            f"{path.name} is not a readable HDF5 file; expected a subtomogram store, as the "
+            "extract command writes it."
+        ) from error
+    try:
+        _check_layout(file, path)
+        return SubtomogramStore(path, file)
+    except Exception:
+        file.close()
+        raise
+
+
+def _check_layout(file: h5py.File, path: Path) -> None:
+    volumes = file.get("subtomograms")
+    if not isinstance(volumes, h5py.Dataset):
+        found = ", ".join(file) or "nothing"
+        raise InputError(
+            f"{path.name} holds no dataset 'subtomograms' (found: {found}); rename the dataset of "
+            "the volumes, or extract the subtomograms again."
+        )
+    if volumes.ndim != 4:
+        raise InputError(
+            f"'subtomograms' in {path.name} has shape {volumes.shape}; expected four axes "
+            "(number, z, y, x): reshape it."
+        )
+    if 0 in volumes.shape:
+        raise InputError(f"{path.name} holds no subtomograms; pick with a lower threshold.")
+    size = float(file.attrs.get("voxel_size_angstrom", 0))
+    if not (np.isfinite(size) and size > 0):
+        raise InputError(
+            f"{path.name} holds no voxel size; set the file attribute 'voxel_size_angstrom' "
+            "(in Angstrom)."
+        )
+
+
+def _runs(index: np.ndarray) -> Iterator[slice]:
+    """Stretches of a sorted index that follow one another, each short enough to read at once."""
+    breaks = np.flatnonzero(np.diff(index) != 1) + 1
+    edges = [0, *breaks.tolist(), len(index)]
+    for start, stop in pairwise(edges):
+        for piece in range(start, stop, _LONGEST_READ):
+            yield slice(piece, min(piece + _LONGEST_READ, stop))
+
+
+def _info_from_json(stored: dict[str, Any]) -> TomogramInfo:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+    values["path"] = Path(values["path"]) if values.get("path") else None
+    return TomogramInfo(**values)

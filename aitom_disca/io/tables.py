@@ -1,0 +1,175 @@
+"""Comma-separated tables: labels, picks, histories."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aitom_disca.errors import InputError
+from aitom_disca.io.atomic import write_text
+from aitom_disca.io.star_reading import find_known, read_particles_star
+from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
+
+_LABELS = ("index", "cluster", "posterior")
+_PICKS = ("tomogram", "z", "y", "x", "score")
+
+
+def write_rows_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows, with a column for every key that occurs, in order of appearance."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def write_labels_csv(
+    path: str | Path, cluster: np.ndarray, posterior: np.ndarray | None = None
+) -> None:
+    """Write ``index,cluster,posterior``: rows of the store from 0, clusters from 1.
+
+    Parameters
+    ----------
+    path : path
+    cluster : ndarray of int, shape (N,)
+        From 0; ``UNASSIGNED`` is written as 0.
+    posterior : ndarray of shape (N,), optional
+        Probability of the cluster; empty cells if left out.
+    """
+    probabilities = [""] * len(cluster) if posterior is None else [f"{p:.9g}" for p in posterior]
+    rows = zip(range(len(cluster)), np.asarray(cluster) + 1, probabilities, strict=True)
+    _write(path, _LABELS, rows)
+
+
+def read_labels_csv(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read what `write_labels_csv` wrote, in order of the index.
+
+    Returns
+    -------
+    cluster : ndarray of int, shape (N,)
+        From 0, ``UNASSIGNED`` (-1) for none.
+    posterior : ndarray of shape (N,) or None
+
+    Raises
+    ------
+    InputError
+        If the columns are not there, or the index has gaps.
+    """
+    columns = _read(path, _LABELS[:2])
+    index = _numbers(path, columns, "index").astype(int)
+    order = np.argsort(index)
+    if not np.array_equal(index[order], np.arange(len(index))):
+        raise InputError(
+            f"{Path(path).name} needs every index from 0 to {len(index) - 1} once; some are "
+            "missing or there twice."
+        )
+    cluster = _numbers(path, columns, "cluster")[order].astype(int) - 1
+    cluster[cluster < 0] = UNASSIGNED
+    if not any(columns.get("posterior", [])):
+        return cluster, None
+    return cluster, _numbers(path, columns, "posterior")[order]
+
+
+def write_picks_csv(path: str | Path, particles: ParticleSet) -> None:
+    """Write ``tomogram,z,y,x,score``: voxels of the tomogram from 0; no score as an empty cell."""
+    scores = [""] * len(particles)
+    if particles.score is not None:
+        scores = [f"{s:.9g}" for s in particles.score]
+    centers = ([f"{float(c):.10g}" for c in center] for center in particles.center_zyx_px)
+    rows = ((n, *c, s) for n, c, s in zip(particles.tomogram_name, centers, scores, strict=True))
+    _write(path, _PICKS, rows)
+
+
+def read_picks_csv(
+    path: str | Path, *, tomograms: Mapping[str, TomogramInfo] | None = None
+) -> ParticleSet:
+    """Read picks from a table with the columns tomogram, z, y, x and, if known, score.
+
+    Parameters
+    ----------
+    path : path
+    tomograms : mapping of str to TomogramInfo, optional
+        Picks in other tomograms are left out.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, a value is no number, there are no rows, or no tomogram fits.
+    """
+    columns = _read(path, _PICKS[:4])
+    center = np.stack([_numbers(path, columns, axis) for axis in "zyx"], axis=1)
+    score = _numbers(path, columns, "score") if any(columns.get("score", [])) else None
+    picks = ParticleSet(np.array(columns["tomogram"]), center, score)
+    if tomograms is None:
+        return picks
+    known, names = find_known(path, picks.tomogram_name, tomograms)
+    return replace(picks, tomogram_name=names, tomograms=tomograms).select(known)
+
+
+def read_picks(
+    path: str | Path,
+    *,
+    voxel_size_angstrom: float | None = None,
+    tomograms: Mapping[str, TomogramInfo] | None = None,
+) -> ParticleSet:
+    """Read picks from a RELION star file (.star) or a table (.csv).
+
+    Raises
+    ------
+    InputError
+        If it is neither, or cannot be read.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".star":
+        return read_particles_star(
+            path, voxel_size_angstrom=voxel_size_angstrom, tomograms=tomograms
+        )
+    if suffix == ".csv":
+        return read_picks_csv(path, tomograms=tomograms)
+    raise InputError(
+        f"{Path(path).name} is neither .star nor .csv; give picks as a RELION star file, or as a "
+        "table with the columns tomogram, z, y, x."
+    )
+
+
+def _write(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def _read(path: str | Path, needed: Sequence[str]) -> dict[str, list[str]]:
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"the table {path} does not exist; check the path.")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, restval="")
+        rows = list(reader)
+        found = reader.fieldnames or []
+    missing = [name for name in needed if name not in found]
+    if missing:
+        raise InputError(
+            f"{path.name} needs the columns {', '.join(needed)}; missing: {', '.join(missing)}; "
+            f"found: {', '.join(found) or 'none'}."
+        )
+    if not rows:
+        raise InputError(f"{path.name} holds no rows.")
+    return {name: [row[name] for row in rows] for name in found}
+
+
+def _numbers(path: str | Path, columns: Mapping[str, list[str]], name: str) -> np.ndarray:
+    try:
+        return np.array(columns[name], float)
+    except ValueError as error:
+        raise InputError(
+            f"{Path(path).name}: the column {name} holds something that is no number ({error})."
+        ) from error

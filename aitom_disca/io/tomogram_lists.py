@@ -1,0 +1,181 @@
+"""Several tomograms at once: MRC files and RELION's tomograms.star."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from numbers import Real
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from aitom_disca.errors import InputError
+from aitom_disca.io.mrc import Tomogram, open_tomogram
+from aitom_disca.io.star_blocks import find_table, read_blocks, resolve
+
+_VOLUME_COLUMNS = (
+    "rlnTomoReconstructedTomogram",
+    "rlnTomoReconstructedTomogramDenoised",
+    "rlnTomoDenoisedTomogram",
+)
+_TILT_COLUMNS = ("rlnTomoYTilt", "rlnTomoNominalStageTiltAngle")
+
+
+def open_tomograms(
+    paths: Iterable[str | Path],
+    *,
+    voxel_size_angstrom: float | None = None,
+    tilt_range_deg: tuple[float, float] | None = None,
+    dark_protein: bool = False,
+) -> list[Tomogram]:
+    """Open MRC files and the tomograms of RELION's tomograms.star (.star), in that order.
+
+    The options hold for every tomogram, as in `open_tomogram`.
+
+    Raises
+    ------
+    InputError
+        If there are no paths, two tomograms have one name, or one cannot be opened.
+    """
+    tomograms: list[Tomogram] = []
+    for path in map(Path, paths):
+        options = (voxel_size_angstrom, tilt_range_deg, dark_protein)
+        if path.suffix == ".star":
+            tomograms += _read_list(path, *options)
+        else:
+            tomograms.append(_open(path, *options))
+    if not tomograms:
+        raise InputError("no tomogram was given; give at least one .mrc, .rec or tomograms.star.")
+    return _unique(tomograms)
+
+
+def read_tomograms_star(
+    path: str | Path,
+    *,
+    voxel_size_angstrom: float | None = None,
+    tilt_range_deg: tuple[float, float] | None = None,
+    dark_protein: bool = False,
+) -> list[Tomogram]:
+    """Open the reconstructed tomograms of a RELION 4 or 5 tomograms.star.
+
+    The voxel size is the tilt series' pixel size times the binning, the tilt range that of the
+    tilt series (aligned y tilt, else nominal stage angle), unless given.
+
+    Raises
+    ------
+    InputError
+        If a column or a reconstructed tomogram is missing.
+    """
+    return _unique(_read_list(Path(path), voxel_size_angstrom, tilt_range_deg, dark_protein))
+
+
+def _read_list(
+    path: Path,
+    voxel_size_angstrom: float | None,
+    tilt_range_deg: tuple[float, float] | None,
+    dark_protein: bool,
+) -> list[Tomogram]:
+    blocks = read_blocks(path)
+    table = find_table(path, blocks, "global", _VOLUME_COLUMNS)
+    if "rlnTomoName" not in table:
+        raise InputError(
+            f"{path.name} needs the column rlnTomoName; found: {', '.join(table.columns)}."
+        )
+    tomograms = []
+    for _, row in table.iterrows():
+        tomogram = _open(
+            _volume_path(path, row),
+            _binned_voxel_size(row) if voxel_size_angstrom is None else voxel_size_angstrom,
+            _star_tilt_range(path, blocks, row) if tilt_range_deg is None else tilt_range_deg,
+            dark_protein,
+        )
+        tomograms.append(
+            replace(
+                tomogram,
+                name=row["rlnTomoName"],
+                tilt_series_pixel_size_angstrom=_number(row, "rlnTomoTiltSeriesPixelSize"),
+                unbinned_shape_zyx=_unbinned_shape(row),
+            )
+        )
+    return tomograms
+
+
+def _open(
+    path: Path,
+    voxel_size_angstrom: float | None,
+    tilt_range_deg: tuple[float, float] | None,
+    dark_protein: bool,
+) -> Tomogram:
+    return open_tomogram(
+        path,
+        voxel_size_angstrom=voxel_size_angstrom,
+        tilt_range_deg=tilt_range_deg,
+        dark_protein=dark_protein,
+    )
+
+
+def _unique(tomograms: list[Tomogram]) -> list[Tomogram]:
+    counts = Counter(tomogram.name for tomogram in tomograms)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        files = ", ".join(str(t.path) for t in tomograms if t.name == twice[0])
+        raise InputError(
+            f"two tomograms are called {twice[0]} ({files}); give every tomogram once, under a "
+            "name of its own."
+        )
+    return tomograms
+
+
+def _volume_path(star: Path, row: pd.Series) -> Path:
+    named = [row[c] for c in _VOLUME_COLUMNS if isinstance(row.get(c), str) and row[c] != "None"]
+    if not named:
+        raise InputError(
+            f"{star.name} names no reconstructed tomogram for {row['rlnTomoName']}; reconstruct "
+            "it first, or give its MRC file."
+        )
+    found = resolve(named[0], star)
+    if found is None:
+        raise InputError(
+            f"the tomogram {named[0]} of {star.name} is neither in the working folder nor in one "
+            "above the star file; run from RELION's project folder, or give the MRC file."
+        )
+    return found
+
+
+def _number(row: pd.Series, column: str) -> float | None:
+    value = row.get(column)
+    return float(value) if isinstance(value, Real) and 0 < float(value) < np.inf else None
+
+
+def _binned_voxel_size(row: pd.Series) -> float | None:
+    pixel_size = _number(row, "rlnTomoTiltSeriesPixelSize")
+    binning = _number(row, "rlnTomoTomogramBinning")
+    return None if pixel_size is None or binning is None else pixel_size * binning
+
+
+def _unbinned_shape(row: pd.Series) -> tuple[float, float, float] | None:
+    sizes = [_number(row, f"rlnTomoSize{axis}") for axis in "ZYX"]
+    if any(size is None for size in sizes):
+        return None
+    return tuple(sizes)  # type: ignore[return-value]
+
+
+def _star_tilt_range(
+    star: Path, blocks: dict[str, pd.DataFrame | dict], row: pd.Series
+) -> tuple[float, float] | None:
+    """Range of the tilt series: in a file of its own (RELION 5) or a block of this one (4)."""
+    tilts = blocks.get(row["rlnTomoName"])
+    named = row.get("rlnTomoTiltSeriesStarFile")
+    found = resolve(named, star) if isinstance(named, str) else None
+    if found is not None:
+        own = read_blocks(found)
+        tilts = own.get(row["rlnTomoName"], next(iter(own.values())))
+    if not isinstance(tilts, pd.DataFrame):
+        return None
+    for column in _TILT_COLUMNS:
+        angles = pd.to_numeric(tilts.get(column, pd.Series(dtype=float)), errors="coerce")
+        if angles.notna().any() and angles.min() < angles.max():
+            return float(angles.min()), float(angles.max())
+    return None
