@@ -1,0 +1,12 @@
+"""Picking: particles of unknown shape, by Difference of Gaussians."""
+
+from aitom_disca.picking.dog import difference_of_gaussians, sigma_from_diameter
+from aitom_disca.picking.pick import pick_particles
+from aitom_disca.picking.thresholds import choose_threshold
+
+__all__ = [
+    "choose_threshold",
+    "difference_of_gaussians",
+    "pick_particles",
+    "sigma_from_diameter",
+]
