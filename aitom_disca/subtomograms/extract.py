@@ -1,0 +1,275 @@
+"""Cut subtomograms out of tomograms into a store."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aitom_disca.config import ExtractSettings
+from aitom_disca.errors import InputError
+from aitom_disca.geometry import box_slices, fourier_crop
+from aitom_disca.io.mrc import Tomogram
+from aitom_disca.io.store import StoreWriter
+from aitom_disca.particles import ParticleSet
+from aitom_disca.progress import track
+from aitom_disca.subtomograms.preprocess import is_constant, normalise
+
+logger = logging.getLogger(__name__)
+
+_BOX_DIAMETERS = 1.6
+_BATCH_VOXELS = 2**23  # voxels cut before they are written: bounds the memory
+_NORMALISATION = "zero mean and unit variance per subtomogram"
+_SAME_VOXEL_SIZE = 1e-3  # headers round
+
+
+@dataclass(frozen=True)
+class ExtractSummary:
+    """What extraction did.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+    n_extracted : int
+    n_dropped_border : int
+        Particles whose box reaches outside of their tomogram.
+    n_dropped_constant : int
+        Particles whose box holds one value only.
+    box_px : int
+        Edge of the subtomograms.
+    voxel_size_angstrom : float
+        Of the subtomograms.
+    """
+
+    path: Path
+    n_extracted: int
+    n_dropped_border: int
+    n_dropped_constant: int
+    box_px: int
+    voxel_size_angstrom: float
+
+
+@dataclass(frozen=True)
+class BoxPlan:
+    """Sizes of a box: as cut from the tomogram, and as stored.
+
+    Parameters
+    ----------
+    cut_px : int
+        Edge in voxels of the tomogram.
+    box_px : int
+        Edge in voxels of the subtomogram.
+    voxel_size_angstrom : float
+        Of the subtomogram; near the one asked for, since both edges are whole numbers.
+    """
+
+    cut_px: int
+    box_px: int
+    voxel_size_angstrom: float
+
+
+def plan_box(settings: ExtractSettings, voxel_size_angstrom: float) -> BoxPlan:
+    """Choose the size of the boxes.
+
+    Parameters
+    ----------
+    settings : ExtractSettings
+    voxel_size_angstrom : float
+        Of the tomogram.
+
+    Raises
+    ------
+    InputError
+        If the working voxel size is smaller than the tomogram's.
+    """
+    working = settings.working_voxel_size_angstrom or voxel_size_angstrom
+    if working < voxel_size_angstrom * (1 - _SAME_VOXEL_SIZE):
+        raise InputError(
+            f"the working voxel size {working:g} A is smaller than the tomogram's "
+            f"{voxel_size_angstrom:g} A; choose that or a larger one."
+        )
+    half = _BOX_DIAMETERS / 2 * settings.particle_diameter_angstrom / working
+    box = settings.box_px or 2 * math.ceil(half)
+    cut = max(box, round(box * working / voxel_size_angstrom))
+    return BoxPlan(cut, box, voxel_size_angstrom * cut / box)
+
+
+def extract_subtomograms(
+    tomograms: Sequence[Tomogram],
+    particles: ParticleSet,
+    path: str | Path,
+    settings: ExtractSettings | None = None,
+    *,
+    overwrite: bool = False,
+) -> ExtractSummary:
+    """Cut a normalised subtomogram for every particle and write them to a store.
+
+    The voxel nearest to the particle's centre becomes voxel n // 2 of the box; the store keeps
+    the centre as it was given. With a working voxel size the box is resampled by cropping its
+    Fourier transform. Particles too near to a face, and constant boxes, are left out and counted.
+
+    Parameters
+    ----------
+    tomograms : sequence of Tomogram
+        All of one voxel size. Those without particles are not read.
+    particles : ParticleSet
+        In the order of the store.
+    path : path
+        The store to write.
+    settings : ExtractSettings, optional
+    overwrite : bool
+        Whether an existing store may be replaced.
+
+    Returns
+    -------
+    ExtractSummary
+
+    Raises
+    ------
+    InputError
+        If there are no particles, a particle's tomogram or position is missing, voxel sizes
+        differ, the box is larger than a tomogram, a box holds NaN, or nothing is left.
+    """
+    settings = settings or ExtractSettings()
+    used = _tomograms_of(tomograms, particles)
+    plan = plan_box(settings, _common_voxel_size(used))
+    _check_box(used, plan)
+    fits = _inside(used, particles, plan)
+    if not fits.any():
+        raise InputError(
+            f"none of the {len(particles)} particles lies far enough from the faces for a box of "
+            f"{plan.cut_px} voxels; choose a smaller box, or check the coordinates' unit and order."
+        )
+    n_extracted = 0
+    with StoreWriter.create(
+        path,
+        (plan.box_px,) * 3,
+        plan.voxel_size_angstrom,
+        _common_tilt_range(used),
+        {name: tomogram.info for name, tomogram in used.items()},
+        normalisation=_NORMALISATION,
+        source=", ".join(used),
+        overwrite=overwrite,
+    ) as store:
+        for rows, volumes in _cut(used, particles, np.flatnonzero(fits), plan):
+            store.append(volumes, particles.select(rows))
+            n_extracted += len(rows)
+        if n_extracted == 0:
+            raise InputError("every box is constant; check the tomograms and the coordinates.")
+    summary = ExtractSummary(
+        Path(path),
+        n_extracted,
+        int((~fits).sum()),
+        int(fits.sum()) - n_extracted,
+        plan.box_px,
+        plan.voxel_size_angstrom,
+    )
+    _warn_of_losses(summary)
+    return summary
+
+
+def _tomograms_of(tomograms: Sequence[Tomogram], particles: ParticleSet) -> dict[str, Tomogram]:
+    """The tomograms that hold particles, by name."""
+    if not len(particles):
+        raise InputError("there are no particles to extract; pick first.")
+    if not particles.has_positions:
+        n = int((~np.isfinite(particles.center_zyx_px).all(axis=1)).sum())
+        raise InputError(
+            f"{n} of {len(particles)} particles have no voxel position; give coordinates in "
+            "voxels of the tomogram."
+        )
+    by_name = {tomogram.name: tomogram for tomogram in tomograms}
+    wanted = list(dict.fromkeys(particles.tomogram_name.tolist()))
+    missing = [name for name in wanted if name not in by_name]
+    if missing:
+        raise InputError(
+            f"particles refer to {len(missing)} tomograms that were not given, first "
+            f"{missing[0]!r}; the tomograms given are {', '.join(by_name) or 'none'}."
+        )
+    return {name: by_name[name] for name in wanted}
+
+
+def _common_voxel_size(used: dict[str, Tomogram]) -> float:
+    sizes = {name: tomogram.voxel_size_angstrom for name, tomogram in used.items()}
+    smallest, largest = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
+    if sizes[largest] > sizes[smallest] * (1 + _SAME_VOXEL_SIZE):
+        raise InputError(
+            f"tomograms differ in voxel size: {smallest} has {sizes[smallest]:g} A, {largest} "
+            f"{sizes[largest]:g} A; bring them to one size, or extract them into separate stores."
+        )
+    return sizes[smallest]
+
+
+def _common_tilt_range(used: dict[str, Tomogram]) -> tuple[float, float]:
+    """The tilts that every tomogram measured."""
+    ranges = {tomogram.tilt_range_deg for tomogram in used.values()}
+    common = max(low for low, _ in ranges), min(high for _, high in ranges)
+    if common[0] >= common[1]:
+        raise InputError(
+            f"the tomograms' tilt ranges have nothing in common: {sorted(ranges)}; "
+            "extract them into separate stores."
+        )
+    if len(ranges) > 1:
+        logger.warning(
+            "tomograms differ in tilt range; the store notes what all measured, %g to %g degrees",
+            *common,
+        )
+    return common
+
+
+def _check_box(used: dict[str, Tomogram], plan: BoxPlan) -> None:
+    for name, tomogram in used.items():
+        if plan.cut_px > min(tomogram.shape_zyx):
+            raise InputError(
+                f"a box of {plan.cut_px} voxels is larger than tomogram {name}, which is "
+                f"{tomogram.shape_zyx} (z, y, x); choose a smaller box or particle diameter."
+            )
+
+
+def _inside(used: dict[str, Tomogram], particles: ParticleSet, plan: BoxPlan) -> np.ndarray:
+    """Which particles' boxes lie wholly in their tomogram."""
+    fits = np.empty(len(particles), bool)
+    for row, name in enumerate(particles.tomogram_name.tolist()):
+        box = box_slices(particles.center_zyx_px[row], plan.cut_px)
+        fits[row] = all(
+            s.start >= 0 and s.stop <= n for s, n in zip(box, used[name].shape_zyx, strict=True)
+        )
+    return fits
+
+
+def _cut(
+    used: dict[str, Tomogram], particles: ParticleSet, rows: np.ndarray, plan: BoxPlan
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of row numbers and finished subtomograms, constant ones left out."""
+    size = max(1, _BATCH_VOXELS // plan.cut_px**3)
+    batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+    for batch in track(batches, "extracting subtomograms"):
+        boxes = np.stack(
+            [
+                used[particles.tomogram_name[row]].read(
+                    box_slices(particles.center_zyx_px[row], plan.cut_px)
+                )
+                for row in batch
+            ]
+        )
+        varied = ~is_constant(boxes)
+        if varied.any():
+            yield batch[varied], normalise(fourier_crop(boxes[varied], plan.box_px))
+
+
+def _warn_of_losses(summary: ExtractSummary) -> None:
+    if summary.n_dropped_border:
+        logger.warning(
+            "%d particles lie too near to a face for their box and were left out",
+            summary.n_dropped_border,
+        )
+    if summary.n_dropped_constant:
+        logger.warning(
+            "%d particles lie where the tomogram is constant and were left out",
+            summary.n_dropped_constant,
+        )
