@@ -1,0 +1,25 @@
+"""Simulated data with known truth: phantoms, subtomograms, whole tomograms, pick scores."""
+
+from aitom_disca.simulation.phantoms import Phantom, Template, load_phantoms
+from aitom_disca.simulation.scoring import PickScore, match_picks
+from aitom_disca.simulation.simulate import (
+    SimulatedSubtomograms,
+    SimulatedTomogram,
+    simulate_subtomograms,
+    simulate_tomogram,
+)
+from aitom_disca.simulation.templates import MapTemplate, read_template
+
+__all__ = [
+    "MapTemplate",
+    "Phantom",
+    "PickScore",
+    "SimulatedSubtomograms",
+    "SimulatedTomogram",
+    "Template",
+    "load_phantoms",
+    "match_picks",
+    "read_template",
+    "simulate_subtomograms",
+    "simulate_tomogram",
+]
