@@ -1,0 +1,167 @@
+"""Gather what a run has written into the data of its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aitom_disca.io import SubtomogramStore, Tomogram, open_store, read_labels_csv
+from aitom_disca.particles import ParticleSet
+from aitom_disca.report.html import PickOverlay, ReportData
+from aitom_disca.run_folder import RunFolder
+
+_MOST_TOMOGRAMS = 3  # pictures of picks
+_BATCH = 256
+
+
+def collect(
+    folder: RunFolder, store_path: str | Path, tomograms: Sequence[Tomogram] = ()
+) -> ReportData:
+    """Read labels, history and store of a run, and average every cluster.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        After its mining stage.
+    store_path : path
+    tomograms : sequence of Tomogram
+        For pictures of the picks; the first few are used.
+    """
+    labels, posterior = read_labels_csv(folder.labels)
+    saved = np.load(folder.clusters)  # allow_pickle is off
+    history = json.loads(str(saved["history"]))
+    kept = next(row for row in history if row["kept"])
+    stages = folder.record["stages"]
+    with open_store(store_path) as store:
+        rows = _cluster_rows(labels, posterior)
+        means = cluster_means(store, labels, len(rows))
+        particles = store.particles()
+        voxel_size = store.voxel_size_angstrom
+    return ReportData(
+        title=f"What is in {_names(folder.record['inputs'])}",
+        summary=_summary(folder, labels),
+        cluster_rows=rows,
+        cluster_means=means,
+        voxel_size_angstrom=voxel_size,
+        embedding=saved["embedding"][:, :2] if saved["embedding"].shape[1] > 1 else None,
+        labels=labels,
+        bic_by_k={int(k): value for k, value in kept["bic"].items()},
+        chosen_k=kept["k"],
+        history=[{k: v for k, v in row.items() if k != "bic"} for row in history],
+        best_iteration=kept["iteration"],
+        pick_overlays=_overlays(folder, tomograms, particles, labels),
+        settings=folder.record["settings"],
+        versions=folder.record["versions"],
+        timings_s={name: stage["seconds"] for name, stage in stages.items()},
+        files=_files(folder),
+        warnings=_warnings(stages, history),
+    )
+
+
+def cluster_means(store: SubtomogramStore, labels: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Unaligned mean (K, z, y, x) of every cluster's members, read in batches."""
+    means = np.zeros((n_clusters, *store.box_shape_zyx), np.float32)
+    for k in range(n_clusters):
+        members = np.flatnonzero(labels == k)
+        for start in range(0, len(members), _BATCH):
+            means[k] += store.read(members[start : start + _BATCH]).sum(axis=0)
+        means[k] /= max(len(members), 1)
+    return means
+
+
+def _cluster_rows(
+    labels: np.ndarray, posterior: np.ndarray | None
+) -> list[tuple[int, int, float | None]]:
+    rows = []
+    for k in range(labels.max() + 1):
+        members = labels == k
+        sure = None if posterior is None else float(posterior[members].mean())
+        rows.append((k, int(members.sum()), sure))
+    return rows
+
+
+def _names(inputs: list[str]) -> str:
+    first = Path(inputs[0]).name
+    return first if len(inputs) == 1 else f"{first} and {len(inputs) - 1} more"
+
+
+def _summary(folder: RunFolder, labels: np.ndarray) -> list[tuple[str, str]]:
+    stages = folder.record["stages"]
+    rows = []
+    if "pick" in stages:
+        rows.append(("tomograms", str(len(folder.record["inputs"]))))
+        rows.append(("picks", f"{stages['pick']['n_picks']:,}"))
+    rows.append(("subtomograms", f"{len(labels):,}"))
+    rows.append(("clusters found", str(stages["mine"]["n_clusters"])))
+    rows.append(("DDBI (lower is better)", f"{stages['mine']['ddbi']:.3f}"))
+    return rows
+
+
+def _files(folder: RunFolder) -> list[tuple[str, str]]:
+    described = (
+        (folder.star, "all particles with cluster and posterior, for RELION"),
+        (folder.star_folder, "one star file per cluster"),
+        (folder.labels, "cluster and posterior of every subtomogram of the store"),
+        (folder.history, "K, BIC, DDBI and sizes of every iteration"),
+        (folder.model, "the trained model, for aitom-disca predict"),
+        (folder.record_file, "settings, versions, seed and seconds per stage"),
+    )
+    return [(path.name, text) for path, text in described if path.exists()]
+
+
+def _warnings(stages: dict, history: list[dict]) -> list[str]:
+    found = []
+    dropped = stages.get("extract", {}).get("n_dropped_border", 0)
+    if dropped:
+        found.append(f"{dropped} picks were too near to a face of the tomogram for a whole box.")
+    if not stages["mine"]["converged"]:
+        found.append(
+            f"The clusters still changed in the last of {len(history)} iterations; the iteration "
+            "with the lowest DDBI was kept."
+        )
+    smallest = min(stages["mine"]["sizes"])
+    if smallest < 20:
+        found.append(f"The smallest cluster has {smallest} members: too few to judge it.")
+    return found
+
+
+def _overlays(
+    folder: RunFolder,
+    tomograms: Sequence[Tomogram],
+    particles: ParticleSet,
+    labels: np.ndarray,
+) -> list[PickOverlay]:
+    if not particles.has_positions:
+        return []
+    diameter = folder.record["settings"].get("pick", {}).get("particle_diameter_angstrom")
+    pictures = []
+    for tomogram in tomograms[:_MOST_TOMOGRAMS]:
+        here = np.flatnonzero(particles.tomogram_name == tomogram.name)
+        if len(here):
+            centers = particles.center_zyx_px[here]
+            pictures.append(_overlay(tomogram, centers, labels[here], diameter))
+    return pictures
+
+
+def _overlay(
+    tomogram: Tomogram, center_zyx_px: np.ndarray, labels: np.ndarray, diameter: float | None
+) -> PickOverlay:
+    """The slab, a quarter of a diameter to both sides, that holds most picks."""
+    half = max(1, round((diameter or 200.0) / 4 / tomogram.voxel_size_angstrom))
+    z = center_zyx_px[:, 0]
+    counts = [np.sum(np.abs(z - middle) <= half) for middle in range(tomogram.shape_zyx[0])]
+    middle = int(np.argmax(counts))
+    low, high = max(0, middle - half), min(tomogram.shape_zyx[0], middle + half + 1)
+    slab = np.mean([tomogram.read((slice(i, i + 1),))[0] for i in range(low, high)], axis=0)
+    inside = np.abs(z - middle) <= half
+    return PickOverlay(
+        image_yx=slab,
+        picks_xy=center_zyx_px[inside][:, [2, 1]],
+        title=f"{tomogram.name}, mean of slices {low} to {high - 1}",
+        voxel_size_angstrom=tomogram.voxel_size_angstrom,
+        diameter_angstrom=diameter,
+        labels=labels[inside],
+    )

@@ -1,0 +1,189 @@
+"""A run's folder: where each result lies, and the record of how it was made."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import aitom_disca
+from aitom_disca.errors import InputError
+from aitom_disca.io.atomic import write_text
+
+_PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "scikit-learn", "h5py", "mrcfile", "starfile")
+
+
+class RunFolder:
+    """The files of a run and ``run.json``: settings, inputs, versions, seed, stage timings.
+
+    Parameters
+    ----------
+    path : path
+        The folder; made when the record is first written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.record_file = self.path / "run.json"
+        self.picks = self.path / "picks.csv"
+        self.store = self.path / "subtomograms.h5"
+        self.model = self.path / "model.h5"
+        self.labels = self.path / "labels.csv"
+        self.history = self.path / "history.csv"
+        self.clusters = self.path / "clusters.npz"
+        self.star = self.path / "particles.star"
+        self.star_folder = self.path / "clusters"
+        self.report = self.path / "report.html"
+        self.record: dict[str, Any] = {}
+
+    def results(self) -> list[Path]:
+        """Everything that a run writes."""
+        return [path for path in vars(self).values() if isinstance(path, Path)][1:]
+
+    def start(
+        self,
+        command: str,
+        settings: dict[str, Any],
+        inputs: list[str],
+        *,
+        overwrite: bool = False,
+        resume: bool = False,
+    ) -> None:
+        """Begin a run here, or go on with the one that is here.
+
+        Raises
+        ------
+        InputError
+            If the folder cannot be written to or holds another run.
+        """
+        new = {"command": command, "inputs": inputs, "settings": _as_json(settings)}
+        if self.record_file.exists() and resume and not overwrite:
+            self.record = self._read_record()
+            self._check_same(new)
+            return
+        self.check_free(overwrite=overwrite)
+        self.record = {"aitom_disca": aitom_disca.__version__, **new, "versions": versions()}
+        self.record |= {"started": _now(), "stages": {}}
+        write_text(self.record_file, self._text())  # a folder that cannot be written to ends here
+        self._remove_results()
+
+    def check_free(self, *, overwrite: bool = False) -> None:
+        """Refuse a folder that holds a run, or files that a run would replace.
+
+        Raises
+        ------
+        InputError
+            Unless ``overwrite``.
+        """
+        if overwrite:
+            return
+        if self.record_file.exists():
+            raise InputError(
+                f"{self.path} already holds a run; choose another --out, or add --resume to go on "
+                "with it, or --overwrite to replace it."
+            )
+        strangers = [path.name for path in self.results() if path.exists()]
+        if strangers:
+            raise InputError(
+                f"{self.path} already holds {strangers[0]}, which a run would replace; choose "
+                "another --out, or add --overwrite."
+            )
+
+    def stage(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Do a stage unless it was done before; keep its summary and its seconds.
+
+        Parameters
+        ----------
+        name : str
+        work : callable
+            Does the stage, writes its files, returns a summary of plain values.
+        """
+        done = self.record["stages"].get(name)
+        if done is not None:
+            return done
+        start = time.perf_counter()
+        summary = _as_json(work())
+        summary["seconds"] = round(time.perf_counter() - start, 2)
+        self.record["stages"][name] = summary
+        write_text(self.record_file, self._text())
+        return summary
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """The folder of a run that was made before.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        folder = cls(path)
+        if not folder.record_file.is_file():
+            raise InputError(f"expected the folder of a run, but {path} holds no run.json.")
+        folder.record = folder._read_record()
+        return folder
+
+    def _read_record(self) -> dict[str, Any]:
+        try:
+            record = json.loads(self.record_file.read_text(encoding="utf-8"))
+            record["stages"], record["settings"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{self.record_file} cannot be read as the record of a run; "
+                "choose another --out, or add --overwrite."
+            ) from error
+        return record
+
+    def _check_same(self, new: dict[str, Any]) -> None:
+        for name in ("command", "inputs", "settings"):
+            if self.record.get(name) != new[name]:
+                was, now = _first_difference(self.record.get(name), new[name])
+                raise InputError(
+                    f"{self.path} holds a run with other {name} ({was}, now {now}); give the same "
+                    "again to --resume, or choose another --out."
+                )
+
+    def _remove_results(self) -> None:
+        for path in self.results():
+            if path == self.record_file:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            path.unlink(missing_ok=True)
+
+    def _text(self) -> str:
+        return json.dumps(self.record, indent=2) + "\n"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result."""
+    found = {"aitom-disca": aitom_disca.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+def _first_difference(was: Any, now: Any, name: str = "") -> tuple[str, str]:
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in sorted({*was, *now}):
+            if was.get(key) != now.get(key):
+                return _first_difference(was.get(key), now.get(key), key)
+    label = f"{name} = " if name else ""
+    return f"{label}{was}", f"{label}{now}"

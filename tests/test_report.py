@@ -1,0 +1,304 @@
+"""The report is whole, self-contained, and its figures show what they are given."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
+
+from aitom_disca.errors import InputError
+from aitom_disca.report import (
+    PickOverlay,
+    ReportData,
+    cluster_colour,
+    draw_bic,
+    draw_feature_map,
+    draw_history,
+    draw_orthoslices,
+    draw_picks,
+    figures,
+    render_report,
+    write_report,
+)
+
+SECTIONS = {
+    "summary", "clusters", "features", "feature-map", "bic", "history", "picks", "files",
+    "limits", "details",
+}  # fmt: skip
+LABELS = np.array([0, 0, 1, 1, 1, -1, 2])
+ROWS = [
+    {"iteration": 0, "k": 3, "ddbi": 0.9, "label_change": None, "sizes": [3, 2, 1]},
+    {"iteration": 1, "k": 2, "ddbi": float("nan"), "label_change": 0.25, "sizes": [4, 2]},
+]
+
+
+@pytest.fixture(autouse=True)
+def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "_DPI", 72)  # for speed
+
+
+@pytest.fixture
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of the text alone."""
+    for name in ("orthoslices", "feature_map", "bic", "history", "picks"):
+        monkeypatch.setattr(figures, f"draw_{name}", lambda *_, **__: b"")
+
+
+class Page(HTMLParser):
+    """Ids, images and whether every tag is closed in order."""
+
+    VOID = ("meta", "img", "br", "hr", "link", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.images: list[str] = []
+        self.alts: list[str] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.ids |= {found["id"] or ""} if "id" in found else set()
+        if tag == "img":
+            self.images.append(found["src"] or "")
+            self.alts.append(found["alt"] or "")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += " " + re.sub(r"[ \n]+", " ", data)
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return imread(BytesIO(png))[..., :3]
+
+
+def has_colour(png: bytes, colour: str, tolerance: float = 0.02) -> bool:
+    return bool((np.abs(pixels(png) - to_rgb(colour)).max(axis=2) < tolerance).any())
+
+
+def whole_report(**changes: Any) -> ReportData:
+    rng = np.random.default_rng(0)
+    fields: dict[str, Any] = {
+        "title": "Lysate <A> & B",
+        "summary": [("picks", 12345), ("voxel size", "13.3 Å"), ("ratio", 0.123456)],
+        "cluster_rows": [(0, 1500, 0.93), (1, 300, None), (2, 200, 0.5)],
+        "cluster_means": rng.normal(size=(3, 11, 12, 13)),
+        "voxel_size_angstrom": 13.3,
+        "embedding": rng.normal(size=(7, 2)),
+        "labels": LABELS,
+        "bic_by_k": {2: 10.0, 5: 8.0, 9: 11.0},
+        "history": ROWS,
+        "best_iteration": 0,
+        "pick_overlays": [PickOverlay(rng.normal(size=(30, 41)), np.array([[3.0, 4]]), "TS_01")],
+        "settings": {"seed": 20231, "picking": {"sigma_px": None, "k": [2, 3], "dark": True}},
+        "versions": {"numpy": "2.0"},
+        "timings_s": {"pick": 1.25},
+        "files": [("particles.star", "all particles")],
+        "warnings": ["2 picks were left out."],
+    }
+    return ReportData(**{**fields, **changes})
+
+
+def test_whole_report_has_every_section_and_nothing_from_outside(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "report.html"
+    write_report(path, whole_report())
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.ids == SECTIONS
+    assert page.open == []
+    assert "<script" not in text and "://" not in text and "<link" not in text
+    assert len(page.images) == 3 + 4 and all(page.alts)
+    assert all(source.startswith("data:image/png;base64,") for source in page.images)
+    assert list(path.parent.iterdir()) == [path]  # no temporary file is left
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_report_says_what_it_was_given() -> None:
+    text = Page(render_report(whole_report())).text
+    assert "Lysate <A> & B" in text  # escaped in the source
+    assert "<A>" not in render_report(whole_report())
+    assert "2\u202f000 subtomograms in 3 clusters of 200 to 1\u202f500." in text
+    assert "12\u202f345" in text and "13.3 Å" in text and "0.1235" in text
+    assert "75.0 %" in text and "0.93" in text and text.count("mean posterior") == 2
+    assert "2 picks were left out." in text
+    assert "iteration 0, whose solution was kept" in text
+    assert "20231" in text and "not set" in text and "2, 3" in text and "true" in text
+    assert "TS_01: 1 particle" in text and "1.2 s" in text
+    assert "nan" not in text
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_caption_tells_whether_means_are_aligned() -> None:
+    assert "were not aligned" in render_report(whole_report())
+    assert "were not aligned" not in render_report(whole_report(means_are_aligned=True))
+
+
+@pytest.mark.usefixtures("_no_pictures")
+@pytest.mark.parametrize(
+    ("field", "section"),
+    [
+        ("summary", "summary"), ("cluster_rows", "clusters"), ("embedding", "feature-map"),
+        ("bic_by_k", "bic"), ("history", "history"), ("pick_overlays", "picks"),
+        ("files", "files"), ("limits", "limits"),
+    ],
+)  # fmt: skip
+def test_a_field_left_out_leaves_out_its_section(field: str, section: str) -> None:
+    nothing = {"bic_by_k": {}, "embedding": None}.get(field, ())
+    changes = {field: nothing, "cluster_means": None}
+    page = Page(render_report(whole_report(**changes)))
+    assert page.ids == SECTIONS - {section}
+    assert page.open == []
+
+
+def test_empty_report_is_still_a_page() -> None:
+    page = Page(render_report(ReportData()))
+    assert page.ids == {"limits"} and page.images == [] and "DISCA report" in page.text
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([(0, 7, None)], "All 7 subtomograms are in one cluster."),
+        ([(0, 5, None), (1, 5, None)], "10 subtomograms in 2 clusters of 5 each."),
+    ],
+)
+def test_headline_of_simple_results(rows: list[tuple[int, int, None]], expected: str) -> None:
+    assert expected in render_report(ReportData(cluster_rows=rows))
+
+
+def test_report_does_not_touch_pyplot() -> None:
+    code = (
+        "import sys; from aitom_disca.report import ReportData, render_report; "
+        "render_report(ReportData(bic_by_k={1: 2.0})); print('matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cluster_means": np.zeros((2, 4, 4, 4))}, "2 cluster_means for 3 cluster_rows"),
+        ({"embedding": np.zeros((7, 3))}, r"embedding must have shape \(N, 2\); got \(7, 3\)"),
+        ({"labels": np.zeros(6, int)}, "6 labels for 7 rows of the embedding"),
+    ],
+)
+def test_fields_that_disagree_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        whole_report(**changes)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write report\.html"):
+        write_report(tmp_path / "file" / "report.html", ReportData())
+
+
+def test_figures_are_the_same_each_time() -> None:
+    volume = np.random.default_rng(1).normal(size=(9, 10, 11))
+    assert draw_orthoslices(volume, 10.0) == draw_orthoslices(volume, 10.0)
+
+
+@pytest.mark.parametrize("shape", [(12, 12, 12), (13, 13, 13), (9, 11, 14)])
+def test_orthoslices_show_the_planes_of_the_centre_index(
+    shape: tuple[int, int, int], rng: np.random.Generator
+) -> None:
+    volume = rng.normal(size=shape)
+    drawn = draw_orthoslices(volume)
+    shown = np.zeros(shape, bool)
+    for axis, n in enumerate(shape):
+        np.moveaxis(shown, axis, 0)[n // 2] = True
+    hidden_shuffled, shown_shuffled = volume.copy(), volume.copy()  # contrast stays as it is
+    hidden_shuffled[~shown] = rng.permutation(volume[~shown])
+    shown_shuffled[shown] = rng.permutation(volume[shown])
+    assert draw_orthoslices(hidden_shuffled) == drawn != draw_orthoslices(shown_shuffled)
+
+
+def test_orthoslices_begin_at_the_lower_left() -> None:
+    volume = np.zeros((16, 16, 16))
+    volume[8, :4, :4] = 1
+    image = pixels(draw_orthoslices(volume)).mean(axis=2)
+    panel = image[int(0.2 * len(image)) :, : image.shape[1] // 3 - 4]
+    rows, columns = np.array_split(np.arange(panel.shape[0]), 2), panel.shape[1] // 2
+    assert panel[rows[1], :columns].mean() > 0.15
+    assert panel[rows[0], :columns].mean() < 0.05 > panel[rows[1], columns:].mean()
+
+
+def test_picks_lie_where_they_should() -> None:
+    image = np.random.default_rng(2).normal(size=(40, 60))
+    png = draw_picks(image, np.array([[45.0, 10.0]]), labels=np.array([3]))
+    drawn = pixels(png)
+    where = np.argwhere(np.abs(drawn - to_rgb(cluster_colour(3))).max(axis=2) < 0.02)
+    height, width = drawn.shape[:2]
+    y, x = (where.min(axis=0) + where.max(axis=0)) / 2
+    assert x / width * 60 - 0.5 == pytest.approx(45, abs=0.3)
+    assert (1 - y / height) * 40 - 0.5 == pytest.approx(10, abs=0.3)
+    span = np.ptp(where[:, 1]) / width * 60
+    assert span == pytest.approx(60 / 20, abs=0.6)
+
+
+def test_size_of_circles_is_the_diameter() -> None:
+    image, pick = np.random.default_rng(2).normal(size=(40, 60)), np.array([[30.0, 20.0]])
+    png = draw_picks(
+        image, pick, voxel_size_angstrom=10, diameter_angstrom=200, labels=np.array([0])
+    )
+    drawn = pixels(png)
+    where = np.argwhere(np.abs(drawn - to_rgb(cluster_colour(0))).max(axis=2) < 0.02)
+    assert np.ptp(where[:, 1]) / drawn.shape[1] * 60 == pytest.approx(20, abs=0.6)
+
+
+def test_pictures_without_picks_or_points_are_drawn() -> None:
+    assert pixels(draw_picks(np.eye(8), np.empty((0, 2)))).size
+    assert "feature-map" not in Page(render_report(ReportData(embedding=np.empty((0, 2))))).ids
+
+
+def test_feature_map_shows_every_cluster_and_the_unassigned() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([-1, 0, 1, 11], 40)
+    png = draw_feature_map(rng.normal(size=(160, 2)) + 9 * labels[:, None], labels)
+    plain = draw_feature_map(rng.normal(size=(160, 2)))
+    for cluster in (-1, 0, 1):
+        blended = 0.75 * np.array(to_rgb(cluster_colour(cluster))) + 0.25
+        assert (np.abs(pixels(png) - blended).max(axis=2) < 0.03).any()
+    assert not has_colour(plain, cluster_colour(1), 0.1)
+
+
+def test_bic_marks_the_lowest_or_the_chosen() -> None:
+    values = {2: 5.0, 4: 3.0, 9: 6.0, 11: float("nan")}
+    assert draw_bic(values) == draw_bic(values, 4) != draw_bic(values, 9)
+    assert draw_bic(dict(reversed(values.items()))) == draw_bic(values)
+    assert pixels(draw_bic({3: float("nan")})).size
+
+
+def test_history_draws_what_the_rows_hold() -> None:
+    png = draw_history(ROWS, 1)
+    assert all(has_colour(png, cluster_colour(k)) for k in range(3))
+    without_sizes = [{k: v for k, v in row.items() if k != "sizes"} for row in ROWS]
+    assert not has_colour(draw_history(without_sizes), cluster_colour(1))
+    assert pixels(draw_history([{"iteration": 0}])).size
+
+
+@pytest.mark.parametrize(("width", "bar"), [(32.4, 5), (345.6, 50), (40, 10), (1000, 200)])
+def test_scale_bar_is_round(width: float, bar: float) -> None:
+    assert figures.scale_bar_nm(width) == bar
+
+
+def test_colours_are_hex_and_begin_again() -> None:
+    assert len({cluster_colour(k) for k in range(10)}) == 10
+    assert cluster_colour(10) == cluster_colour(0) != cluster_colour(-1)
+    assert all(re.fullmatch("#[0-9a-f]{6}", cluster_colour(k)) for k in range(-1, 10))
