@@ -1,0 +1,106 @@
+"""The application: its commands, and how errors are said."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import aitom_disca
+from aitom_disca.cli import demo, stages
+from aitom_disca.errors import InputError
+from aitom_disca.progress import shown
+
+app = typer.Typer(
+    name="aitom-disca",
+    help="Sort the particles of cryo-electron tomograms without templates or labels.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    demo.demo,
+    stages.run,
+    stages.info,
+    stages.pick,
+    stages.extract,
+    stages.mine,
+    stages.predict,
+    stages.export,
+    stages.report,
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"aitom-disca {aitom_disca.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error came from (works anywhere).")
+    ] = False,
+) -> None:
+    """Sort the particles of cryo-electron tomograms without templates or labels."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Without the program's name; by default those of the command line.
+
+    Returns
+    -------
+    int
+        0 for success, 2 for input that cannot be used, 1 for a failure of the program itself.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+
+    _show_warnings()
+    try:
+        with shown(Console(soft_wrap=True)):
+            return app(arguments, prog_name="aitom-disca", standalone_mode=False) or 0
+    except typer.Exit as stop:
+        return stop.exit_code
+    except InputError as error:
+        return _fail(str(error), 2, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("stopped; what was finished is kept, --resume goes on.", 130, False)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error of the command line itself
+            return _fail(error.format_message(), 2, debug)
+        text = f"unexpected {type(error).__name__}: {error} (--debug shows where)."
+        return _fail(text, 1, debug)
+
+
+def _fail(text: str, code: int, debug: bool) -> int:
+    if debug:
+        logging.getLogger("aitom_disca").exception("where it came from")
+    print(f"error: {text}", file=sys.stderr)
+    return code
+
+
+def _show_warnings() -> None:
+    """Let the library's warnings reach the user, one line each."""
+    logger = logging.getLogger("aitom_disca")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        logger.addHandler(handler)
+        logging.addLevelName(logging.WARNING, "warning")

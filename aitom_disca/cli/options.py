@@ -1,0 +1,178 @@
+"""Options that several commands share, and how their texts become settings."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aitom_disca.config import ExtractSettings, MineSettings, PickSettings
+from aitom_disca.errors import InputError
+
+
+class Preset(str, Enum):
+    """Presets of the mining settings."""
+
+    fast = "fast"
+    paper = "paper"
+
+
+class ThresholdRule(str, Enum):
+    """Rules of the picking threshold."""
+
+    auto = "auto"
+    fdr = "fdr"
+    std = "std"
+    absolute = "absolute"
+    aitom = "aitom"
+
+
+class Relion(str, Enum):
+    """Versions of RELION that star files are written for."""
+
+    v31 = "3.1"
+    v5 = "5"
+
+
+def _described(settings: type, name: str) -> str:
+    return settings.model_fields[name].description or ""  # type: ignore[attr-defined]
+
+
+def _option(panel: str, *names: str, text: str, **rest: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, **rest)
+
+
+INPUT, PICK, EXTRACT, MINE, RUN = "Tomograms", "Picking", "Extraction", "Mining", "Run"
+
+Tomograms = Annotated[
+    list[Path],
+    typer.Argument(help="MRC, REC or MAP files (also .gz, .bz2), or a RELION tomograms.star."),
+]
+Store = Annotated[Path, typer.Argument(help="HDF5 store of subtomograms.")]
+VoxelSize = Annotated[
+    float | None,
+    _option(INPUT, "--voxel-size-angstrom", text="Voxel size; by default the header's."),
+]
+TiltRange = Annotated[
+    tuple[float, float] | None,
+    _option(
+        INPUT,
+        "--tilt-range",
+        text="Smallest and largest measured tilt in degrees; by default the header's, else -60 60.",
+    ),
+]
+DarkProtein = Annotated[
+    bool, _option(INPUT, "--dark-protein", text="Protein is dark in the tomograms: invert them.")
+]
+Diameter = Annotated[
+    float,
+    _option(PICK, "--particle-diameter-angstrom", text="Typical particle diameter in Angstrom."),
+]
+Sigma = Annotated[
+    float | None, _option(PICK, "--sigma-px", text=_described(PickSettings, "sigma_px"))
+]
+Rule = Annotated[
+    ThresholdRule,
+    _option(PICK, "--threshold-rule", text=_described(PickSettings, "threshold_rule")),
+]
+Threshold = Annotated[
+    float | None, _option(PICK, "--threshold", text=_described(PickSettings, "threshold"))
+]
+MinDistance = Annotated[
+    float | None,
+    _option(
+        PICK,
+        "--min-distance-px",
+        text=_described(PickSettings, "min_distance_px") + " The paper took 15.",
+    ),
+]
+Border = Annotated[
+    int | None, _option(PICK, "--border-px", text=_described(PickSettings, "border_px"))
+]
+MaxPicks = Annotated[
+    int | None, _option(PICK, "--max-picks", text=_described(PickSettings, "max_picks"))
+]
+Box = Annotated[
+    int | None, _option(EXTRACT, "--box-px", text=_described(ExtractSettings, "box_px"))
+]
+WorkingVoxelSize = Annotated[
+    float | None,
+    _option(
+        EXTRACT,
+        "--working-voxel-size-angstrom",
+        text=_described(ExtractSettings, "working_voxel_size_angstrom"),
+    ),
+]
+MinePreset = Annotated[
+    Preset,
+    _option(MINE, "--preset", text="fast: for a workstation; paper: the method as published."),
+]
+CandidateK = Annotated[
+    str | None,
+    _option(
+        MINE,
+        "--candidate-k",
+        text="Numbers of clusters to choose from, such as 2-12 or 5,10,20 or 8. [default: 2-12]",
+    ),
+]
+MaxIterations = Annotated[
+    int | None,
+    _option(MINE, "--max-iterations", text="Rounds of clustering and training, at most."),
+]
+Width = Annotated[
+    float | None, _option(MINE, "--width", text="Factor on the network's channels; 1 as published.")
+]
+Seed = Annotated[int, _option(MINE, "--seed", text="The same seed gives the same labels.")]
+RelionVersion = Annotated[
+    Relion, _option(RUN, "--relion", text="Write star files for this RELION.")
+]
+Out = Annotated[Path, _option(RUN, "--out", "-o", text="Folder for the results.")]
+Overwrite = Annotated[
+    bool, _option(RUN, "--overwrite", text="Replace what is there from an earlier run.")
+]
+Resume = Annotated[
+    bool, _option(RUN, "--resume", text="Go on after the last finished stage of the run there.")
+]
+
+
+def parse_candidate_k(text: str) -> tuple[int, ...]:
+    """Numbers of clusters from ``2-12``, ``5,10,20`` or a mixture of both.
+
+    Raises
+    ------
+    InputError
+        If the text is neither.
+    """
+    try:
+        found: set[int] = set()
+        for part in text.split(","):
+            low, _, high = part.strip().partition("-")
+            found |= set(range(int(low), int(high or low) + 1))
+    except ValueError as error:
+        raise InputError(
+            f"--candidate-k takes numbers such as 2-12 or 5,10,20; got {text!r}."
+        ) from error
+    if not found or min(found) < 1:
+        raise InputError(f"--candidate-k takes numbers from 1, smallest first; got {text!r}.")
+    return tuple(sorted(found))
+
+
+def mine_settings(
+    preset: Preset,
+    candidate_k: str | None,
+    max_iterations: int | None,
+    width: float | None,
+    seed: int,
+) -> MineSettings:
+    """Settings of a preset with the options that were given."""
+    given = {
+        "candidate_k": parse_candidate_k(candidate_k) if candidate_k else None,
+        "max_iterations": max_iterations,
+        "width": width,
+        "seed": seed,
+    }
+    return MineSettings.from_preset(
+        preset.value, **{k: v for k, v in given.items() if v is not None}
+    )

@@ -1,0 +1,259 @@
+"""One command a stage, and ``run`` for all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aitom_disca.cli import options as o
+from aitom_disca.config import ExtractSettings, PickSettings, RunSettings
+from aitom_disca.errors import InputError
+from aitom_disca.progress import say
+
+
+def run(
+    tomograms: o.Tomograms,
+    out: o.Out,
+    voxel_size_angstrom: o.VoxelSize = None,
+    tilt_range: o.TiltRange = None,
+    dark_protein: o.DarkProtein = False,
+    particle_diameter_angstrom: o.Diameter = 200.0,
+    sigma_px: o.Sigma = None,
+    threshold_rule: o.Rule = o.ThresholdRule.auto,
+    threshold: o.Threshold = None,
+    min_distance_px: o.MinDistance = None,
+    border_px: o.Border = None,
+    max_picks: o.MaxPicks = None,
+    box_px: o.Box = None,
+    working_voxel_size_angstrom: o.WorkingVoxelSize = None,
+    preset: o.MinePreset = o.Preset.fast,
+    candidate_k: o.CandidateK = None,
+    max_iterations: o.MaxIterations = None,
+    width: o.Width = None,
+    seed: o.Seed = 0,
+    relion: o.RelionVersion = o.Relion.v31,
+    overwrite: o.Overwrite = False,
+    resume: o.Resume = False,
+) -> None:
+    """From tomograms to clusters, RELION star files and a report.
+
+    Example: aitom-disca run tomogram.mrc --out results --particle-diameter-angstrom 250
+    """
+    from aitom_disca.cli.tables import print_run
+    from aitom_disca.io import open_tomograms
+    from aitom_disca.pipeline import run as run_stages
+
+    settings = RunSettings.checked(
+        voxel_size_angstrom=voxel_size_angstrom,
+        tilt_range_deg=tilt_range,
+        dark_protein=dark_protein,
+        pick=PickSettings.checked(
+            particle_diameter_angstrom=particle_diameter_angstrom,
+            sigma_px=sigma_px,
+            threshold_rule=threshold_rule.value,
+            threshold=threshold,
+            min_distance_px=min_distance_px,
+            border_px=border_px,
+            max_picks=max_picks,
+        ),
+        extract=ExtractSettings.checked(
+            particle_diameter_angstrom=particle_diameter_angstrom,
+            box_px=box_px,
+            working_voxel_size_angstrom=working_voxel_size_angstrom,
+        ),
+        mine=o.mine_settings(preset, candidate_k, max_iterations, width, seed),
+        relion=relion.value,
+    )
+    opened = open_tomograms(
+        tomograms,
+        voxel_size_angstrom=voxel_size_angstrom,
+        tilt_range_deg=tilt_range,
+        dark_protein=dark_protein,
+    )
+    print_run(run_stages(opened, out, settings, overwrite=overwrite, resume=resume))
+
+
+def pick(
+    tomograms: o.Tomograms,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picks to write: .csv or .star.")],
+    voxel_size_angstrom: o.VoxelSize = None,
+    dark_protein: o.DarkProtein = False,
+    particle_diameter_angstrom: o.Diameter = 200.0,
+    sigma_px: o.Sigma = None,
+    threshold_rule: o.Rule = o.ThresholdRule.auto,
+    threshold: o.Threshold = None,
+    min_distance_px: o.MinDistance = None,
+    border_px: o.Border = None,
+    max_picks: o.MaxPicks = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="MRC of the tomogram's size; picks lie where it is not 0.")
+    ] = None,
+    relion: o.RelionVersion = o.Relion.v31,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Pick particles: Difference of Gaussians, best first.
+
+    Example: aitom-disca pick tomogram.mrc --out picks.csv --particle-diameter-angstrom 250
+    """
+    from aitom_disca.io import open_tomograms, read_mask, write_particles_star, write_picks_csv
+    from aitom_disca.pipeline import pick_tomograms
+
+    _refuse_existing(out, overwrite)
+    if out.suffix not in (".csv", ".star"):
+        raise InputError(f"picks are written as .csv or .star; got --out {out}.")
+    settings = PickSettings.checked(
+        particle_diameter_angstrom=particle_diameter_angstrom,
+        sigma_px=sigma_px,
+        threshold_rule=threshold_rule.value,
+        threshold=threshold,
+        min_distance_px=min_distance_px,
+        border_px=border_px,
+        max_picks=max_picks,
+    )
+    opened = open_tomograms(
+        tomograms, voxel_size_angstrom=voxel_size_angstrom, dark_protein=dark_protein
+    )
+    picks = pick_tomograms(opened, settings, mask=None if mask is None else read_mask(mask))
+    if out.suffix == ".csv":
+        write_picks_csv(out, picks)
+    else:
+        write_particles_star(out, picks, relion=relion.value)
+    say(f"{len(picks)} picks written to {out}")
+
+
+def extract(
+    tomograms: o.Tomograms,
+    picks: Annotated[Path, typer.Option(help="Picks: .csv of `pick`, or a RELION star file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Store to write (.h5).")],
+    voxel_size_angstrom: o.VoxelSize = None,
+    tilt_range: o.TiltRange = None,
+    dark_protein: o.DarkProtein = False,
+    particle_diameter_angstrom: o.Diameter = 200.0,
+    box_px: o.Box = None,
+    working_voxel_size_angstrom: o.WorkingVoxelSize = None,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Cut subtomograms at picks into an HDF5 store.
+
+    Example: aitom-disca extract tomogram.mrc --picks picks.csv --out subtomograms.h5
+    """
+    from aitom_disca.io import open_tomograms, read_picks
+    from aitom_disca.subtomograms import extract_subtomograms
+
+    settings = ExtractSettings.checked(
+        particle_diameter_angstrom=particle_diameter_angstrom,
+        box_px=box_px,
+        working_voxel_size_angstrom=working_voxel_size_angstrom,
+    )
+    opened = open_tomograms(
+        tomograms,
+        voxel_size_angstrom=voxel_size_angstrom,
+        tilt_range_deg=tilt_range,
+        dark_protein=dark_protein,
+    )
+    particles = read_picks(picks, tomograms={t.name: t.info for t in opened})
+    summary = extract_subtomograms(opened, particles, out, settings, overwrite=overwrite)
+    say(
+        f"{summary.n_extracted} subtomograms of {summary.box_px} voxels at "
+        f"{summary.voxel_size_angstrom:g} A written to {out}; "
+        f"{summary.n_dropped_border} too near to the border left out"
+    )
+
+
+def mine(
+    store: o.Store,
+    out: o.Out,
+    preset: o.MinePreset = o.Preset.fast,
+    candidate_k: o.CandidateK = None,
+    max_iterations: o.MaxIterations = None,
+    width: o.Width = None,
+    seed: o.Seed = 0,
+    relion: o.RelionVersion = o.Relion.v31,
+    overwrite: o.Overwrite = False,
+    resume: o.Resume = False,
+) -> None:
+    """Sort subtomograms into clusters; write labels, model, star files and a report.
+
+    Example: aitom-disca mine subtomograms.h5 --out clusters --candidate-k 2-20
+    """
+    from aitom_disca.cli.tables import print_run
+    from aitom_disca.pipeline import mine as mine_store
+
+    settings = o.mine_settings(preset, candidate_k, max_iterations, width, seed)
+    folder = mine_store(
+        store, out, settings, relion=relion.value, overwrite=overwrite, resume=resume
+    )
+    print_run(folder)
+
+
+def predict(
+    store: o.Store,
+    model: Annotated[Path, typer.Option(help="model.h5 of a finished run.")],
+    out: o.Out,
+    relion: o.RelionVersion = o.Relion.v31,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Sort new subtomograms with a trained model: labels.csv and star files.
+
+    Example: aitom-disca predict new.h5 --model results/model.h5 --out new_labels
+    """
+    from aitom_disca.pipeline import predict as predict_store
+
+    folder, labels = predict_store(store, model, out, relion=relion.value, overwrite=overwrite)
+    say(f"{len(labels)} subtomograms sorted into {labels.max() + 1} clusters: {folder.labels}")
+
+
+def export(
+    store: o.Store,
+    labels: Annotated[Path, typer.Option(help="labels.csv of this store.")],
+    out: o.Out,
+    relion: o.RelionVersion = o.Relion.v31,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Write the particles of a store with their clusters as RELION star files.
+
+    Example: aitom-disca export subtomograms.h5 --labels labels.csv --out stars --relion 5
+    """
+    from aitom_disca.pipeline import write_stars
+
+    _refuse_existing(out / "particles.star", overwrite)
+    summary = write_stars(store, labels, out, relion=relion.value)
+    say(f"{summary['star_files']} star files written to {out}")
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
+) -> None:
+    """Write the report of a finished run again.
+
+    Example: aitom-disca report results
+    """
+    from aitom_disca.pipeline import report_again
+
+    say(f"report written to {report_again(folder)}")
+
+
+def info(
+    tomograms: o.Tomograms,
+    voxel_size_angstrom: o.VoxelSize = None,
+    tilt_range: o.TiltRange = None,
+) -> None:
+    """Read tomograms and say what they are: size, voxel size, tilt range.
+
+    Example: aitom-disca info tomogram.mrc
+    """
+    from aitom_disca.cli.tables import print_tomograms
+    from aitom_disca.io import open_tomograms
+
+    print_tomograms(
+        open_tomograms(
+            tomograms, voxel_size_angstrom=voxel_size_angstrom, tilt_range_deg=tilt_range
+        )
+    )
+
+
+def _refuse_existing(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} already exists; choose another --out, or add --overwrite.")

@@ -1,0 +1,66 @@
+"""What the commands print at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from aitom_disca.io import Tomogram
+from aitom_disca.run_folder import RunFolder
+
+
+def print_run(folder: RunFolder) -> None:
+    """Print what a run found, how long each stage took, and where the results lie."""
+    rows = [*run_rows(folder), *timing_rows(folder), *file_rows(folder)]
+    print_table("", rows)
+
+
+def run_rows(folder: RunFolder) -> list[tuple[str, str]]:
+    """Picks, subtomograms and clusters of a run."""
+    stages = folder.record["stages"]
+    rows = []
+    if "pick" in stages:
+        rows.append(("picks", str(stages["pick"]["n_picks"])))
+    if "extract" in stages:
+        dropped = stages["extract"]["n_dropped_border"]
+        note = f" ({dropped} too near to the border)" if dropped else ""
+        rows.append(("subtomograms", f"{stages['extract']['n_extracted']}{note}"))
+    sizes = ", ".join(map(str, stages["mine"]["sizes"]))
+    rows.append(("clusters", f"{stages['mine']['n_clusters']} (sizes {sizes})"))
+    return rows
+
+
+def timing_rows(folder: RunFolder) -> list[tuple[str, str]]:
+    """Seconds of every stage, and their sum."""
+    seconds = {name: stage["seconds"] for name, stage in folder.record["stages"].items()}
+    parts = ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())
+    return [("seconds", f"{sum(seconds.values()):.0f} ({parts})")]
+
+
+def file_rows(folder: RunFolder) -> list[tuple[str, str]]:
+    """Where the star file, labels and report lie."""
+    files = {"star file": folder.star, "labels": folder.labels, "report": folder.report}
+    return [(name, str(path)) for name, path in files.items() if path.exists()]
+
+
+def print_tomograms(tomograms: Sequence[Tomogram]) -> None:
+    """Print size, voxel size and tilt range of tomograms."""
+    table = Table("tomogram", "size x, y, z (voxels)", "voxel size (A)", "tilt range (deg)", "type")
+    for t in tomograms:
+        low, high = t.tilt_range_deg
+        size = ", ".join(map(str, t.shape_zyx[::-1]))
+        voxel = f"{t.voxel_size_angstrom:g}"
+        table.add_row(t.name, size, voxel, f"{low:g} to {high:g}", str(t.data.dtype))
+    Console().print(table)
+
+
+def print_table(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Print rows of a name and a value."""
+    table = Table(title=title or None, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value)
+    Console().print(table)

@@ -1,0 +1,19 @@
+"""Gaussian mixtures, the number of clusters, matching and validation; knows no volumes."""
+
+from aitom_disca.clustering.ddbi import ddbi
+from aitom_disca.clustering.matching import contingency, match_labels
+from aitom_disca.clustering.mixture import GaussianMixtureModel, fit_mixture
+from aitom_disca.clustering.projection import Projection, fit_projection
+from aitom_disca.clustering.selection import MixtureChoice, choose_mixture
+
+__all__ = [
+    "GaussianMixtureModel",
+    "MixtureChoice",
+    "Projection",
+    "choose_mixture",
+    "contingency",
+    "ddbi",
+    "fit_mixture",
+    "fit_projection",
+    "match_labels",
+]

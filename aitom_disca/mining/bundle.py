@@ -1,0 +1,94 @@
+"""A trained model in one file: network weights, projection, mixture, settings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from aitom_disca.clustering import GaussianMixtureModel, Projection
+from aitom_disca.config import MineSettings
+from aitom_disca.errors import InputError
+from aitom_disca.io.atomic import replacing
+
+_FORMAT = "aitom_disca model 1"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What `DISCA.predict` needs.
+
+    Parameters
+    ----------
+    settings : MineSettings
+    box_px : int
+        Edge of the subtomograms as stored.
+    voxel_size_angstrom : float or None
+        Of these subtomograms; None where it is not known.
+    weights : list of ndarray
+        Of the feature extractor, in Keras' order.
+    projection : Projection
+    mixture : GaussianMixtureModel
+    """
+
+    settings: MineSettings
+    box_px: int
+    voxel_size_angstrom: float | None
+    weights: list[np.ndarray]
+    projection: Projection
+    mixture: GaussianMixtureModel
+
+    def save(self, path: str | Path) -> None:
+        """Write the bundle as HDF5, atomically."""
+        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs["format"] = _FORMAT
+            file.attrs["settings"] = json.dumps(self.settings.model_dump())
+            file.attrs["box_px"] = self.box_px
+            if self.voxel_size_angstrom is not None:
+                file.attrs["voxel_size_angstrom"] = self.voxel_size_angstrom
+            for i, array in enumerate(self.weights):
+                file[f"weights/{i:03d}"] = array
+            for part in ("mean", "axes"):
+                file[f"projection/{part}"] = getattr(self.projection, part)
+            for part in ("weights", "means", "covariances"):
+                file[f"mixture/{part}"] = getattr(self.mixture, part)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bundle:
+        """Read a bundle.
+
+        Raises
+        ------
+        InputError
+            If the file is missing or not a bundle.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"expected a trained model, but {path} does not exist.")
+        try:
+            with h5py.File(path) as file:
+                if file.attrs.get("format") != _FORMAT:
+                    raise KeyError("format")
+                return cls._read(file)
+        except (OSError, KeyError) as error:
+            raise InputError(
+                f"expected a trained model of aitom_disca, but {path} is not one; "
+                "give the model.h5 of a finished run."
+            ) from error
+
+    @classmethod
+    def _read(cls, file: h5py.File) -> Bundle:
+        voxel_size = file.attrs.get("voxel_size_angstrom")
+        return cls(
+            settings=MineSettings(**json.loads(file.attrs["settings"])),
+            box_px=int(file.attrs["box_px"]),
+            voxel_size_angstrom=None if voxel_size is None else float(voxel_size),
+            weights=[file[f"weights/{name}"][()] for name in sorted(file["weights"])],
+            projection=Projection(*(file[f"projection/{p}"][()] for p in ("mean", "axes"))),
+            mixture=GaussianMixtureModel(
+                *(file[f"mixture/{p}"][()] for p in ("weights", "means", "covariances"))
+            ),
+        )

@@ -1,0 +1,256 @@
+"""DISCA: sort subtomograms into structurally homogeneous clusters without labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aitom_disca.clustering import GaussianMixtureModel, Projection
+from aitom_disca.config import MineSettings
+from aitom_disca.errors import InputError
+from aitom_disca.mining.bundle import Bundle
+from aitom_disca.mining.embedding import build_extractor, compute_features, prepare_volumes
+from aitom_disca.mining.loop import LoopResult, run_loop
+from aitom_disca.subtomograms.dataset import ArraySource, Source
+
+_VOXEL_SIZE_TOLERANCE = 0.02
+
+
+class DISCA:
+    """Deep Iterative Subtomogram Clustering Approach.
+
+    Features of a 3D network (YOPO) are modelled by a Gaussian mixture whose number of components
+    has the lowest BIC; the network is trained on the clusters, with rotated copies; and again,
+    until the clusters stay. The iteration with the lowest DDBI is kept.
+
+    Parameters
+    ----------
+    preset : {"fast", "paper"}
+        ``paper`` is the published method; ``fast`` suits a workstation without a GPU.
+    **settings
+        Any field of `aitom_disca.config.MineSettings`: ``candidate_k``, ``max_iterations``,
+        ``seed``, ``width``, ...
+
+    Attributes
+    ----------
+    labels_ : ndarray of int, shape (n_subtomograms,)
+        Cluster of every subtomogram, from 0, the largest cluster first.
+    posterior_ : ndarray of shape (n_subtomograms,)
+        Probability of that cluster.
+    n_clusters_ : int
+    ddbi_ : float
+        Distortion-based Davies-Bouldin index of the kept iteration (lower is better).
+    bic_ : dict of int to float
+        BIC of every candidate K in the kept iteration.
+    embedding_ : ndarray of shape (n_subtomograms, n_components)
+        Principal components of the features of the kept iteration.
+    history_ : list of dict
+        One row an iteration: iteration, k, n_dimensions, bic, ddbi, label_change, sizes, loss,
+        seconds, kept.
+    converged_ : bool
+        Whether the clusters stayed before ``max_iterations``.
+
+    Raises
+    ------
+    InputError
+        If a setting cannot be used.
+
+    References
+    ----------
+    .. [1] Zeng et al. (2023), PNAS 120(15) e2213149120.
+
+    Examples
+    --------
+    >>> disca = DISCA(seed=0).fit(volumes)  # (n, z, y, x), protein bright
+    >>> disca.labels_, disca.n_clusters_
+    """
+
+    def __init__(self, preset: str = "fast", **settings: Any) -> None:
+        self.settings = MineSettings.from_preset(preset, **settings)
+
+    @classmethod
+    def from_settings(cls, settings: MineSettings) -> DISCA:
+        """An estimator with these settings."""
+        disca = cls.__new__(cls)
+        disca.settings = settings
+        return disca
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The settings by name, as in scikit-learn."""
+        return self.settings.model_dump()
+
+    # -- fitting ---------------------------------------------------------------------------
+
+    def fit(self, X: np.ndarray | Source, *, voxel_size_angstrom: float | None = None) -> DISCA:
+        """Sort subtomograms.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_subtomograms, n, n, n) or SubtomogramStore
+            Axes z, y, x; protein bright.
+        voxel_size_angstrom : float, optional
+            Kept with the model; by default the store's.
+
+        Raises
+        ------
+        InputError
+            If there are fewer subtomograms than the largest candidate K, or the box is too small
+            for the network.
+        """
+        source = _as_source(X)
+        self._check(source)
+        self._box_px = source.box_shape_zyx[0]
+        self._voxel_size_angstrom = voxel_size_angstrom or getattr(
+            source, "voxel_size_angstrom", None
+        )
+        self._keep(run_loop(prepare_volumes(source, self.settings), self.settings))
+        return self
+
+    def _keep(self, result: LoopResult) -> None:
+        """Take over the best solution, its clusters renamed so that the largest comes first."""
+        sizes = np.bincount(result.best.labels)
+        names = np.empty(len(sizes), int)
+        names[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+        best = result.best.renamed(names)
+        self._weights: list[np.ndarray] = best.weights
+        self._projection: Projection = best.projection
+        self._mixture: GaussianMixtureModel = best.mixture
+        self.labels_ = best.labels
+        self.posterior_ = best.posterior
+        self.n_clusters_ = best.mixture.n_components
+        self.ddbi_ = best.ddbi
+        self.bic_ = best.bic
+        self.embedding_ = best.embedding
+        self.converged_ = result.converged
+        self.history_ = [
+            {**row, "kept": row["iteration"] == best.iteration} for row in result.history
+        ]
+
+    def fit_predict(self, X: np.ndarray | Source) -> np.ndarray:
+        """Sort subtomograms and return their labels."""
+        return self.fit(X).labels_
+
+    def _check(self, source: Source) -> None:
+        largest = max(self.settings.candidate_k)
+        if len(source) < max(largest, 2):
+            raise InputError(
+                f"expected at least {max(largest, 2)} subtomograms, as many as the largest "
+                f"candidate K, but there are {len(source)}; give more, or a smaller K."
+            )
+        box = min(self.settings.working_box_px or source.box_shape_zyx[0], source.box_shape_zyx[0])
+        depth = self.settings.n_convolutions or 1
+        if box < 2 * depth + 1:
+            raise InputError(
+                f"expected a box of at least {2 * depth + 1} voxels for {depth} convolutions, "
+                f"but the subtomograms have {box}; use larger boxes or fewer convolutions."
+            )
+
+    # -- prediction ------------------------------------------------------------------------
+
+    def transform(self, X: np.ndarray | Source) -> np.ndarray:
+        """Principal components (n_subtomograms, n_components) of the features.
+
+        Raises
+        ------
+        InputError
+            If the box differs from the one that the model was fitted to.
+        """
+        source = _as_source(X)
+        self.check_source(source)
+        volumes = prepare_volumes(source, self.settings)
+        extractor = build_extractor(volumes.box_px, self.settings)
+        extractor.set_weights(self._weights)
+        return self._projection(compute_features(extractor, volumes, self.settings))
+
+    def check_source(self, source: Source) -> None:
+        """Check that the model can be used on these subtomograms.
+
+        Raises
+        ------
+        InputError
+            If their box or voxel size differs from what it was trained on.
+        """
+        self._check_fitted()
+        if source.box_shape_zyx[0] != self._box_px:
+            raise InputError(
+                f"expected subtomograms of {self._box_px} voxels, as the model was trained on, "
+                f"but these have {source.box_shape_zyx[0]}; extract them with that box."
+            )
+        self._check_voxel_size(getattr(source, "voxel_size_angstrom", None))
+
+    def _check_voxel_size(self, voxel_size_angstrom: float | None) -> None:
+        known = self._voxel_size_angstrom
+        if not voxel_size_angstrom or not known:
+            return
+        if abs(voxel_size_angstrom / known - 1) > _VOXEL_SIZE_TOLERANCE:
+            raise InputError(
+                f"expected a voxel size of {known:g} A, as the model was trained on, but the "
+                f"subtomograms have {voxel_size_angstrom:g} A; extract them with "
+                f"--working-voxel-size-angstrom {known:g}."
+            )
+
+    def predict_proba(self, X: np.ndarray | Source) -> np.ndarray:
+        """Probability of every cluster, shape (n_subtomograms, n_clusters)."""
+        return self._posterior(self.transform(X))
+
+    def predict(self, X: np.ndarray | Source) -> np.ndarray:
+        """Cluster of every subtomogram, from 0."""
+        return self.predict_proba(X).argmax(axis=1)
+
+    def _posterior(self, embedding: np.ndarray) -> np.ndarray:
+        return self._mixture.posterior(embedding[:, : self._mixture.means.shape[1]])
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "_mixture"):
+            raise RuntimeError("this DISCA is not fitted yet: call fit, or load a saved model")
+
+    # -- keeping ---------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write everything that `predict` needs into one file."""
+        self._check_fitted()
+        Bundle(
+            self.settings,
+            self._box_px,
+            self._voxel_size_angstrom,
+            self._weights,
+            self._projection,
+            self._mixture,
+        ).save(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> DISCA:
+        """Read a model that `save` wrote; it can `predict` and `transform`.
+
+        Raises
+        ------
+        InputError
+            If the file is missing or not such a model.
+        """
+        bundle = Bundle.load(path)
+        disca = cls.from_settings(bundle.settings)
+        disca._box_px = bundle.box_px
+        disca._voxel_size_angstrom = bundle.voxel_size_angstrom
+        disca._weights = bundle.weights
+        disca._projection = bundle.projection
+        disca._mixture = bundle.mixture
+        disca.n_clusters_ = bundle.mixture.n_components
+        return disca
+
+
+def _as_source(X: np.ndarray | Source) -> Source:
+    if not isinstance(X, np.ndarray):
+        source: Source = X
+    elif X.ndim == 4:
+        source = ArraySource(X)
+    else:
+        raise InputError(
+            f"expected subtomograms as (n, z, y, x), but the array has {X.ndim} dimensions."
+        )
+    if len(set(source.box_shape_zyx)) != 1:
+        raise InputError(
+            f"expected cubic subtomograms, but their box is {tuple(source.box_shape_zyx)}."
+        )
+    return source

@@ -1,0 +1,307 @@
+"""The run: from tomograms to clusters, star files and a report, one stage after the other."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aitom_disca.config import MineSettings, PickSettings, RelionVersion, RunSettings
+from aitom_disca.errors import InputError, NoPicksError
+from aitom_disca.io import (
+    Tomogram,
+    open_store,
+    read_labels_csv,
+    read_picks_csv,
+    write_cluster_stars,
+    write_labels_csv,
+    write_particles_star,
+    write_picks_csv,
+    write_rows_csv,
+)
+from aitom_disca.io.atomic import replacing
+from aitom_disca.particles import ParticleSet, concatenate
+from aitom_disca.progress import say
+from aitom_disca.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    tomograms: Sequence[Tomogram],
+    out: str | Path,
+    settings: RunSettings | None = None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> RunFolder:
+    """Pick, extract, mine, write star files and a report.
+
+    Parameters
+    ----------
+    tomograms : sequence of Tomogram
+        As opened by `aitom_disca.open_tomograms`.
+    out : path
+        The run's folder.
+    settings : RunSettings, optional
+    overwrite : bool
+        Replace a run that is already there.
+    resume : bool
+        Go on with a run that is already there, after its last finished stage.
+
+    Returns
+    -------
+    RunFolder
+        With the paths of all results, and their summary in ``record["stages"]``.
+
+    Raises
+    ------
+    InputError
+        If the folder holds another run, or a stage cannot use its input.
+    """
+    from aitom_disca.subtomograms import extract_subtomograms
+
+    settings = settings or RunSettings()
+    folder = RunFolder(out)
+    inputs = [str(t.path) for t in tomograms]
+    folder.start("run", settings.model_dump(), inputs, overwrite=overwrite, resume=resume)
+
+    def pick() -> dict[str, Any]:
+        picks = pick_tomograms(tomograms, settings.pick)
+        write_picks_csv(folder.picks, picks)
+        return {"n_picks": len(picks)}
+
+    def extract() -> dict[str, Any]:
+        picks = read_picks_csv(folder.picks, tomograms={t.name: t.info for t in tomograms})
+        summary = extract_subtomograms(
+            tomograms, picks, folder.store, settings.extract, overwrite=True
+        )
+        return {k: v for k, v in vars(summary).items() if k != "path"}
+
+    folder.stage("pick", pick)
+    folder.stage("extract", extract)
+    mine_stages(folder, folder.store, settings.mine, relion=settings.relion, tomograms=tomograms)
+    return folder
+
+
+def mine(
+    store: str | Path,
+    out: str | Path,
+    settings: MineSettings | None = None,
+    *,
+    relion: RelionVersion = "3.1",
+    overwrite: bool = False,
+    resume: bool = False,
+) -> RunFolder:
+    """Sort the subtomograms of a store; write labels, model, star files and a report.
+
+    Parameters and errors as in `run`.
+    """
+    settings = settings or MineSettings()
+    folder = RunFolder(out)
+    with open_store(store):  # a store that cannot be used ends here, before anything is written
+        pass
+    recorded = {"mine": settings.model_dump(), "relion": relion}
+    folder.start("mine", recorded, [str(store)], overwrite=overwrite, resume=resume)
+    mine_stages(folder, store, settings, relion=relion)
+    return folder
+
+
+def mine_stages(
+    folder: RunFolder,
+    store: str | Path,
+    settings: MineSettings,
+    *,
+    relion: RelionVersion,
+    tomograms: Sequence[Tomogram] = (),
+) -> None:
+    """The stages from a store on: mine, write, report."""
+    folder.stage("mine", lambda: _mine(folder, store, settings))
+    folder.stage("write", lambda: write_stars(store, folder.labels, folder.path, relion=relion))
+    folder.stage("report", lambda: make_report(folder, store, tomograms))
+
+
+def pick_tomograms(
+    tomograms: Sequence[Tomogram], settings: PickSettings, *, mask: np.ndarray | None = None
+) -> ParticleSet:
+    """Pick the particles of several tomograms, tomogram by tomogram.
+
+    Parameters
+    ----------
+    tomograms : sequence of Tomogram
+    settings : PickSettings
+    mask : ndarray of bool, axes z, y, x, optional
+        Where picks may lie, in every tomogram.
+
+    Raises
+    ------
+    InputError
+        If a tomogram cannot be used, or none of them has a pick.
+    """
+    from aitom_disca.picking import pick_particles
+
+    sets, empty = [], []
+    for tomogram in tomograms:
+        try:
+            sets.append(pick_particles(tomogram, settings, mask=mask))
+            say(f"{tomogram.name}: {len(sets[-1])} picks")
+        except NoPicksError as error:  # one empty tomogram among many is no reason to stop
+            empty.append(error)
+            logger.warning("%s", error)
+    if not sets:
+        raise empty[0]
+    return concatenate(sets)
+
+
+def _mine(folder: RunFolder, store: str | Path, settings: MineSettings) -> dict[str, Any]:
+    from aitom_disca.mining import DISCA
+
+    with open_store(store) as source:
+        disca = DISCA.from_settings(settings).fit(source)
+    write_labels_csv(folder.labels, disca.labels_, disca.posterior_)
+    write_rows_csv(folder.history, [_history_row(row) for row in disca.history_])
+    disca.save(folder.model)
+    with replacing(folder.clusters) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file, embedding=disca.embedding_.astype(np.float32), history=json.dumps(disca.history_)
+        )
+    return {
+        "n_clusters": disca.n_clusters_,
+        "ddbi": disca.ddbi_,
+        "iterations": len(disca.history_),
+        "converged": disca.converged_,
+        "sizes": np.bincount(disca.labels_).tolist(),
+    }
+
+
+def _history_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of history.csv: one column a candidate K, sizes joined by spaces."""
+    plain = {key: value for key, value in row.items() if key not in ("bic", "sizes", "seconds")}
+    plain["sizes"] = " ".join(map(str, row["sizes"]))
+    return plain | {f"bic_{k}": value for k, value in row["bic"].items()}
+
+
+def write_stars(
+    store: str | Path, labels: str | Path, out: str | Path, *, relion: RelionVersion = "3.1"
+) -> dict[str, Any]:
+    """Write the particles of a store with their clusters as RELION star files.
+
+    ``particles.star`` holds all, ``clusters/cluster_01.star`` and so on one cluster each. A store
+    without positions gives no star file, and says so.
+
+    Raises
+    ------
+    InputError
+        If the labels are not of this store, or the RELION version needs what the store lacks.
+    """
+    folder = RunFolder(out)
+    cluster, posterior = read_labels_csv(labels)
+    with open_store(store) as source:
+        particles = source.particles()
+        box_px = source.box_shape_zyx[0]
+        voxel_size = source.voxel_size_angstrom
+    if len(cluster) != len(particles):
+        raise InputError(
+            f"expected one label per subtomogram, but {labels} has {len(cluster)} and {store} "
+            f"holds {len(particles)} subtomograms; give the labels of this store."
+        )
+    particles = particles.with_clusters(cluster, posterior)
+    writable = _writable(particles, relion)
+    if writable is None:
+        say("the store holds no positions: no star file written")
+        return {"star_files": 0}
+    # RELION's image size counts voxels of the tomogram.
+    infos = list(particles.tomograms.values())
+    if infos:
+        box_px = round(box_px * voxel_size / infos[0].voxel_size_angstrom)
+    write_particles_star(folder.star, particles, relion=writable, box_px=box_px)
+    files = write_cluster_stars(folder.star_folder, particles, relion=writable, box_px=box_px)
+    return {"star_files": 1 + len(files), "relion": writable}
+
+
+def _writable(particles: ParticleSet, relion: RelionVersion) -> RelionVersion | None:
+    """The RELION version to write: None where there are no positions at all."""
+    if particles.has_positions:
+        return relion
+    if particles.centered_xyz_angstrom is None:
+        return None
+    if relion != "5":
+        say("the store counts positions from the tomogram's centre: writing RELION 5")
+    return "5"
+
+
+def make_report(
+    folder: RunFolder, store: str | Path, tomograms: Sequence[Tomogram] = ()
+) -> dict[str, Any]:
+    """Write ``report.html`` from what the run has written so far."""
+    from aitom_disca.report import write_report
+    from aitom_disca.report.collect import collect
+
+    write_report(folder.report, collect(folder, store, tomograms))
+    return {}
+
+
+def report_again(path: str | Path) -> Path:
+    """Write the report of a finished run again; return where it lies.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished run, or its tomograms or store are gone.
+    """
+    from aitom_disca.io import open_tomograms
+
+    folder = RunFolder.open(path)
+    if "mine" not in folder.record["stages"]:
+        raise InputError(f"the run in {path} has no clusters yet; finish it with --resume.")
+    recorded, inputs = folder.record["settings"], folder.record["inputs"]
+    if folder.record["command"] == "run":
+        names = ("voxel_size_angstrom", "tilt_range_deg", "dark_protein")
+        given = {name: recorded[name] for name in names}
+        make_report(folder, folder.store, open_tomograms([Path(p) for p in inputs], **given))
+    else:
+        make_report(folder, inputs[0])
+    return folder.report
+
+
+def predict(
+    store: str | Path,
+    model: str | Path,
+    out: str | Path,
+    *,
+    relion: RelionVersion = "3.1",
+    overwrite: bool = False,
+) -> tuple[RunFolder, np.ndarray]:
+    """Sort the subtomograms of a store with a trained model; write labels and star files.
+
+    Returns
+    -------
+    folder : RunFolder
+    labels : ndarray of int, shape (n_subtomograms,)
+
+    Raises
+    ------
+    InputError
+        If the store does not suit the model, or the folder holds another run.
+    """
+    from aitom_disca.mining import DISCA
+
+    disca = DISCA.load(model)
+    with open_store(store) as source:
+        folder = RunFolder(out)
+        inputs = [str(store), str(model)]
+        disca.check_source(source)
+        folder.start("predict", {"relion": relion}, inputs, overwrite=overwrite)
+
+        def sort() -> dict[str, Any]:
+            posterior = disca.predict_proba(source)
+            write_labels_csv(folder.labels, posterior.argmax(axis=1), posterior.max(axis=1))
+            return {"sizes": np.bincount(posterior.argmax(axis=1)).tolist()}
+
+        folder.stage("predict", sort)
+    folder.stage("write", lambda: write_stars(store, folder.labels, out, relion=relion))
+    return folder, read_labels_csv(folder.labels)[0]
