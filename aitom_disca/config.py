@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Self
@@ -113,14 +113,14 @@ class MineSettings(Settings):
     """How subtomograms are sorted (DISCA). The defaults are the preset ``fast``."""
 
     preset: Literal["fast", "paper"] = "fast"
-    candidate_k: tuple[int, ...] = tuple(range(2, 13))
+    candidate_k: tuple[Annotated[int, Field(ge=1)], ...] = Field(tuple(range(2, 13)), min_length=1)
     max_iterations: int = Field(4, ge=1)
     # What the network sees: box and low-pass (in voxels of that box); None: as stored.
-    working_box_px: int | None = Field(16, ge=3)
+    working_box_px: int | None = Field(12, ge=3)
     low_pass_sigma_px: float = Field(0.67, ge=0)
     # The network.
-    width: float = Field(0.25, gt=0)
-    n_convolutions: int | None = Field(6, ge=1, le=10)
+    width: float = Field(0.5, gt=0)
+    n_convolutions: int | None = Field(5, ge=1, le=10)
     n_features: int = Field(256, ge=1)
     n_cube_rotations: Literal[1, 24] = 24
     # The mixture.
@@ -128,7 +128,7 @@ class MineSettings(Settings):
     whiten: bool = True
     choose_dimensions: bool = True
     n_starts: int = Field(3, ge=1)
-    reg_covar: float = Field(1e-3, gt=0)
+    reg_covar: float = Field(1e-2, gt=0)
     # The training.
     batch_size: int = Field(64, ge=1)
     learning_rate: float = Field(1e-3, gt=0)

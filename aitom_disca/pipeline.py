@@ -15,6 +15,7 @@ from aitom_disca.errors import InputError, NoPicksError
 from aitom_disca.io import (
     Tomogram,
     open_store,
+    open_tomogram,
     read_labels_csv,
     read_picks_csv,
     write_cluster_stars,
@@ -67,7 +68,7 @@ def run(
 
     settings = settings or RunSettings()
     folder = RunFolder(out)
-    inputs = [str(t.path) for t in tomograms]
+    inputs = [str(Path(t.path).resolve()) for t in tomograms]
     folder.start("run", settings.model_dump(), inputs, overwrite=overwrite, resume=resume)
 
     def pick() -> dict[str, Any]:
@@ -106,7 +107,7 @@ def mine(
     with open_store(store):  # a store that cannot be used ends here, before anything is written
         pass
     recorded = {"mine": settings.model_dump(), "relion": relion}
-    folder.start("mine", recorded, [str(store)], overwrite=overwrite, resume=resume)
+    folder.start("mine", recorded, [str(Path(store).resolve())], overwrite=overwrite, resume=resume)
     mine_stages(folder, store, settings, relion=relion)
     return folder
 
@@ -151,9 +152,10 @@ def pick_tomograms(
             say(f"{tomogram.name}: {len(sets[-1])} picks")
         except NoPicksError as error:  # one empty tomogram among many is no reason to stop
             empty.append(error)
-            logger.warning("%s", error)
     if not sets:
         raise empty[0]
+    for reason in empty:
+        logger.warning("%s", reason)
     return concatenate(sets)
 
 
@@ -220,6 +222,8 @@ def write_stars(
         box_px = round(box_px * voxel_size / infos[0].voxel_size_angstrom)
     write_particles_star(folder.star, particles, relion=writable, box_px=box_px)
     files = write_cluster_stars(folder.star_folder, particles, relion=writable, box_px=box_px)
+    for stale in {*folder.star_folder.glob("cluster_*.star")} - {*files}:
+        stale.unlink()  # of earlier labels with more clusters
     return {"star_files": 1 + len(files), "relion": writable}
 
 
@@ -253,19 +257,32 @@ def report_again(path: str | Path) -> Path:
     InputError
         If the folder holds no finished run, or its tomograms or store are gone.
     """
-    from aitom_disca.io import open_tomograms
-
     folder = RunFolder.open(path)
     if "mine" not in folder.record["stages"]:
         raise InputError(f"the run in {path} has no clusters yet; finish it with --resume.")
     recorded, inputs = folder.record["settings"], folder.record["inputs"]
     if folder.record["command"] == "run":
-        names = ("voxel_size_angstrom", "tilt_range_deg", "dark_protein")
-        given = {name: recorded[name] for name in names}
-        make_report(folder, folder.store, open_tomograms([Path(p) for p in inputs], **given))
+        make_report(folder, folder.store, _tomograms_of(folder.store, recorded["dark_protein"]))
     else:
         make_report(folder, inputs[0])
     return folder.report
+
+
+def _tomograms_of(store: str | Path, dark_protein: bool) -> list[Tomogram]:
+    """Open the tomograms that a store was cut from."""
+    with open_store(store) as source:
+        infos = source.particles().tomograms.values()
+    return [
+        open_tomogram(
+            info.path,
+            voxel_size_angstrom=info.voxel_size_angstrom,
+            tilt_range_deg=info.tilt_range_deg,
+            dark_protein=dark_protein,
+            name=info.name,
+        )
+        for info in infos
+        if info.path is not None
+    ]
 
 
 def predict(
@@ -293,7 +310,7 @@ def predict(
     disca = DISCA.load(model)
     with open_store(store) as source:
         folder = RunFolder(out)
-        inputs = [str(store), str(model)]
+        inputs = [str(Path(p).resolve()) for p in (store, model)]
         disca.check_source(source)
         folder.start("predict", {"relion": relion}, inputs, overwrite=overwrite)
 

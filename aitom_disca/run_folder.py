@@ -43,8 +43,10 @@ class RunFolder:
         self.record: dict[str, Any] = {}
 
     def results(self) -> list[Path]:
-        """Everything that a run writes."""
-        return [path for path in vars(self).values() if isinstance(path, Path)][1:]
+        """Every file of a run that is there."""
+        paths = [path for path in vars(self).values() if isinstance(path, Path)]
+        files = [path for path in paths if path.is_file()]
+        return files + sorted(self.star_folder.glob("cluster_*.star"))
 
     def start(
         self,
@@ -60,18 +62,21 @@ class RunFolder:
         Raises
         ------
         InputError
-            If the folder cannot be written to or holds another run.
+            If the folder cannot be written to, holds another run, or the run would replace its
+            own input.
         """
         new = {"command": command, "inputs": inputs, "settings": _as_json(settings)}
         if self.record_file.exists() and resume and not overwrite:
             self.record = self._read_record()
             self._check_same(new)
             return
+        self._put_back()  # of a run that was killed before its first stage was done
+        self._check_inputs(inputs)
         self.check_free(overwrite=overwrite)
         self.record = {"aitom_disca": aitom_disca.__version__, **new, "versions": versions()}
         self.record |= {"started": _now(), "stages": {}}
-        write_text(self.record_file, self._text())  # a folder that cannot be written to ends here
-        self._remove_results()
+        self._set_aside()
+        write_text(self.record_file, self._text())
 
     def check_free(self, *, overwrite: bool = False) -> None:
         """Refuse a folder that holds a run, or files that a run would replace.
@@ -88,7 +93,7 @@ class RunFolder:
                 f"{self.path} already holds a run; choose another --out, or add --resume to go on "
                 "with it, or --overwrite to replace it."
             )
-        strangers = [path.name for path in self.results() if path.exists()]
+        strangers = [path.name for path in self.results()]
         if strangers:
             raise InputError(
                 f"{self.path} already holds {strangers[0]}, which a run would replace; choose "
@@ -108,10 +113,18 @@ class RunFolder:
         if done is not None:
             return done
         start = time.perf_counter()
-        summary = _as_json(work())
+        try:
+            summary = _as_json(work())
+        except InputError:
+            if not self.record["stages"]:  # nothing came of this run: as if it had not been
+                self.record_file.unlink(missing_ok=True)
+                self._put_back()
+                self._remove_if_empty(self.path)
+            raise
         summary["seconds"] = round(time.perf_counter() - start, 2)
         self.record["stages"][name] = summary
         write_text(self.record_file, self._text())
+        shutil.rmtree(self._replaced, ignore_errors=True)
         return summary
 
     @classmethod
@@ -149,13 +162,37 @@ class RunFolder:
                     "again to --resume, or choose another --out."
                 )
 
-    def _remove_results(self) -> None:
+    def _check_inputs(self, inputs: list[str]) -> None:
+        results = {path.resolve() for path in vars(self).values() if isinstance(path, Path)}
+        for name in inputs:
+            if Path(name).resolve() in results:
+                raise InputError(
+                    f"{name} is an input of this run, which would replace it; choose another --out."
+                )
+
+    def _set_aside(self) -> None:
+        """Move the files of an earlier run away; they come back if this one cannot begin."""
         for path in self.results():
-            if path == self.record_file:
-                continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            path.unlink(missing_ok=True)
+            kept = self._replaced / path.relative_to(self.path)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(kept)
+
+    def _put_back(self) -> None:
+        for kept in sorted(self._replaced.rglob("*")):
+            if kept.is_file():
+                path = self.path / kept.relative_to(self._replaced)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                kept.replace(path)
+        shutil.rmtree(self._replaced, ignore_errors=True)
+
+    @property
+    def _replaced(self) -> Path:
+        return self.path / ".replaced"
+
+    @staticmethod
+    def _remove_if_empty(folder: Path) -> None:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
     def _text(self) -> str:
         return json.dumps(self.record, indent=2) + "\n"

@@ -12,7 +12,7 @@ import pytest
 from mrcfile.dtypes import get_ext_header_dtype
 
 from aitom_disca.errors import InputError
-from aitom_disca.io import open_tomogram, write_volume
+from aitom_disca.io import open_tomogram, read_mask, write_volume
 from aitom_disca.io.mrc import tomogram_name
 
 SHAPE = (6, 9, 5)  # z, y, x
@@ -268,6 +268,33 @@ def test_no_room_to_unpack(tmp_path, volume, monkeypatch):
     monkeypatch.setattr("shutil.copyfileobj", full)
     with pytest.raises(InputError, match=r"cannot be unpacked .* set TMPDIR"):
         open_tomogram(tmp_path / "a.mrc.gz")
+
+
+@pytest.mark.parametrize("voxel_size", [0.0, 1.0, 13.48, (10, 10, 14)])
+@pytest.mark.parametrize("dtype", ["i1", "i2", "f4"])
+def test_a_mask_needs_no_more_than_voxels(tmp_path, voxel_size, dtype, caplog):
+    inside = np.zeros(SHAPE, bool)
+    inside[2:4, 3:8, 1:4] = True
+    make_mrc(tmp_path / "mask.mrc", inside.astype(dtype), voxel_size)
+    found = read_mask(tmp_path / "mask.mrc")
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, inside)
+    assert not caplog.records
+
+
+def test_a_packed_mask(tmp_path, caplog):
+    mask = np.arange(np.prod(SHAPE)).reshape(SHAPE) % 3
+    write_volume(tmp_path / "mask.mrc.gz", -mask, 1.0)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.mrc.gz"), mask > 0)
+    assert not caplog.records
+
+
+def test_what_is_no_mask(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        read_mask(tmp_path / "none.mrc")
+    (tmp_path / "text.mrc").write_text("no MRC")
+    with pytest.raises(InputError, match="not an MRC file"):
+        read_mask(tmp_path / "text.mrc")
 
 
 def test_only_volumes_are_written(tmp_path):

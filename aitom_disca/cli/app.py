@@ -33,6 +33,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     stages.export,
     stages.report,
 )
+_INTERRUPTED = 130  # what Typer makes of Ctrl-C
+
 for command in COMMANDS:
     app.command()(command)
 
@@ -75,18 +77,23 @@ def main(arguments: list[str] | None = None) -> int:
     _show_warnings()
     try:
         with shown(Console(soft_wrap=True)):
-            return app(arguments, prog_name="aitom-disca", standalone_mode=False) or 0
+            code = app(arguments, prog_name="aitom-disca", standalone_mode=False) or 0
+        return _stopped() if code == _INTERRUPTED else code
     except typer.Exit as stop:
         return stop.exit_code
     except InputError as error:
         return _fail(str(error), 2, debug)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("stopped; what was finished is kept, --resume goes on.", 130, False)
+        return _stopped()
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of the command line itself
             return _fail(error.format_message(), 2, debug)
         text = f"unexpected {type(error).__name__}: {error} (--debug shows where)."
         return _fail(text, 1, debug)
+
+
+def _stopped() -> int:
+    return _fail("stopped; what was finished is kept, --resume goes on.", _INTERRUPTED, False)
 
 
 def _fail(text: str, code: int, debug: bool) -> int:

@@ -148,8 +148,8 @@ def parse_candidate_k(text: str) -> tuple[int, ...]:
     try:
         found: set[int] = set()
         for part in text.split(","):
-            low, _, high = part.strip().partition("-")
-            found |= set(range(int(low), int(high or low) + 1))
+            low, dash, high = part.strip().partition("-")
+            found |= set(range(int(low), int(high if dash else low) + 1))
     except ValueError as error:
         raise InputError(
             f"--candidate-k takes numbers such as 2-12 or 5,10,20; got {text!r}."
@@ -168,7 +168,7 @@ def mine_settings(
 ) -> MineSettings:
     """Settings of a preset with the options that were given."""
     given = {
-        "candidate_k": parse_candidate_k(candidate_k) if candidate_k else None,
+        "candidate_k": None if candidate_k is None else parse_candidate_k(candidate_k),
         "max_iterations": max_iterations,
         "width": width,
         "seed": seed,

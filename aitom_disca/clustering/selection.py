@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from aitom_disca.clustering.mixture import GaussianMixtureModel, fit_mixture
+from aitom_disca.progress import track
 
 # Numbers of leading principal components that are tried.
 DIMENSIONS = (2, 3, 4, 6, 8, 10, 12, 16)
@@ -72,11 +74,12 @@ def choose_mixture(
             f"got {list(candidates)}"
         )
     search = _Search(samples, labels, n_starts, reg_covar, seed)
-    n_dimensions = samples.shape[1]
+    dimensions = [samples.shape[1]]
     if choose_dimensions:
-        n_dimensions = search.best_dimensions(candidates)
-    k = search.best_k(candidates, n_dimensions)
-    bic = {c: search.bic(c, n_dimensions) for c in candidates}
+        dimensions = [d for d in DIMENSIONS if d < samples.shape[1]] + dimensions
+    with threadpool_limits(1):  # the matrices are small: threads cost more than they give
+        k, n_dimensions = search.best(candidates, dimensions)
+        bic = {c: search.bic(c, n_dimensions) for c in candidates}
     return MixtureChoice(search.mixture(k, n_dimensions), n_dimensions, bic)
 
 
@@ -112,20 +115,10 @@ class _Search:
     def bic(self, k: int, d: int) -> float:
         return self._fit(k, d)[1]
 
-    def best_k(self, candidates: Sequence[int], d: int) -> int:
-        return min(candidates, key=lambda k: self.bic(k, d))
-
-    def best_dimensions(self, candidates: Sequence[int]) -> int:
-        """Alternate between the best K for d and the best d for K until both stay."""
-        allowed = [d for d in DIMENSIONS if d < self.samples.shape[1]] + [self.samples.shape[1]]
-        best: tuple[float, int] = (np.inf, allowed[0])
-        for start in {allowed[len(allowed) // 2], allowed[-1], allowed[0]}:
-            d, previous = start, -1
-            while d != previous:
-                previous, k = d, self.best_k(candidates, d)
-                d = min(allowed, key=lambda other: self.bic(k, other))
-            best = min(best, (self.bic(self.best_k(candidates, d), d), d))
-        return best[1]
+    def best(self, candidates: Sequence[int], dimensions: Sequence[int]) -> tuple[int, int]:
+        """K and number of dimensions with the lowest BIC; the smaller ones on a tie."""
+        pairs = [(k, d) for d in dimensions for k in candidates]
+        return min(track(pairs, "mixtures"), key=lambda pair: self.bic(*pair))
 
 
 def _bic_of_single_gaussians(samples: np.ndarray) -> float:

@@ -154,8 +154,8 @@ def read_mask(path: str | Path) -> np.ndarray:
     InputError
         If the file is not an MRC volume.
     """
-    # The voxel size of a mask does not matter, and many programs leave it out.
-    return open_tomogram(path, voxel_size_angstrom=1.0, tilt_range_deg=(-60, 60)).data[...] != 0
+    path = Path(path)
+    return _map_voxels(path, read_header(path)[0]) != 0  # its voxel size does not matter
 
 
 def write_volume(

@@ -86,7 +86,7 @@ def run_loop(volumes: PreparedVolumes, settings: MineSettings) -> LoopResult:
         solution = replace(solution, weights=extractor.get_weights())
         change = _label_change(previous, solution)
         result = _record(result, solution, change, time.perf_counter() - start)
-        n_stayed = n_stayed + 1 if change <= 1 - settings.stop_fraction else 0
+        n_stayed = n_stayed + 1 if 1 - change >= settings.stop_fraction else 0
         if n_stayed >= settings.stop_iterations or solution.mixture.n_components == 1:
             result.converged = True
             break
@@ -95,8 +95,6 @@ def run_loop(volumes: PreparedVolumes, settings: MineSettings) -> LoopResult:
         if previous is None or change == 1.0:
             k = solution.mixture.n_components
             classifier.new_head(features, solution.labels, k, epochs=settings.head_epochs)
-        smoothing *= settings.label_smoothing_decay
-        rate *= settings.learning_rate_decay
         result.history[-1]["loss"] = classifier.train_epoch(
             volumes.read,
             solution.labels,
@@ -105,6 +103,8 @@ def run_loop(volumes: PreparedVolumes, settings: MineSettings) -> LoopResult:
             rotated_copies=settings.rotated_copies,
         )
         result.history[-1]["seconds"] = time.perf_counter() - start
+        smoothing *= settings.label_smoothing_decay
+        rate *= settings.learning_rate_decay
         previous = solution
     assert result is not None  # noqa: S101  max_iterations is at least one
     return result
@@ -190,6 +190,6 @@ def _record(
     if result is None:
         return LoopResult(solution, [row])
     result.history.append(row)
-    if not solution.ddbi >= result.best.ddbi:  # a NaN (K = 1) replaces nothing but is replaced
+    if solution.ddbi < result.best.ddbi:  # a NaN (K = 1) replaces nothing
         result.best = solution
     return result

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.preprocess import low_pass, normalise
@@ -48,8 +49,21 @@ class ArraySource:
         return len(self._volumes)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """Volumes by row number, float32."""
-        return np.asarray(self._volumes[rows], np.float32)
+        """Volumes by row number, float32.
+
+        Raises
+        ------
+        InputError
+            If one of them holds NaN or infinity.
+        """
+        volumes = np.asarray(self._volumes[rows], np.float32)
+        bad = ~np.isfinite(volumes).all(axis=(1, 2, 3))
+        if bad.any():
+            raise InputError(
+                f"subtomogram {rows[bad][0]} holds values that are not finite numbers (NaN or "
+                "infinite); leave it out or replace them."
+            )
+        return volumes
 
 
 class PreparedVolumes:

@@ -1,0 +1,17 @@
+"""Missing-wedge-aware alignment of subtomograms, and sorting by what they align to."""
+
+from aitom_disca.alignment.coefficients import Coefficients
+from aitom_disca.alignment.reference import average, rotation_grid, slices, to_volume
+from aitom_disca.alignment.search import Poses, align
+from aitom_disca.alignment.sorting import AlignmentSorter
+
+__all__ = [
+    "AlignmentSorter",
+    "Coefficients",
+    "Poses",
+    "align",
+    "average",
+    "rotation_grid",
+    "slices",
+    "to_volume",
+]

@@ -1,0 +1,72 @@
+"""Subtomograms as the few Fourier coefficients that count at low resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import fft
+
+from aitom_disca.geometry.box import centre_index
+from aitom_disca.geometry.wedge import missing_wedge_mask
+
+_AXES = (-3, -2, -1)
+
+
+def centred_fft(volumes: np.ndarray) -> np.ndarray:
+    """Fourier transform of (..., z, y, x), zero frequency and box centre both at ``n // 2``."""
+    shifted = fft.ifftshift(volumes, _AXES)
+    return fft.fftshift(fft.fftn(shifted, axes=_AXES), _AXES)
+
+
+def centred_ifft(spectrum: np.ndarray) -> np.ndarray:
+    """Real part of the inverse of `centred_fft`."""
+    shifted = fft.ifftshift(spectrum, _AXES)
+    return fft.fftshift(fft.ifftn(shifted, axes=_AXES), _AXES).real
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """The coefficients inside a radius, measured by the tilt series, one of each mirrored pair.
+
+    Parameters
+    ----------
+    box_px : int
+        Edge of the cubic volumes.
+    radius : float
+        Largest frequency, in steps of 1 / box.
+    tilt_range_deg : tuple of 2 floats
+
+    Attributes
+    ----------
+    index_zyx : ndarray of int, shape (n_coefficients, 3)
+        Frequencies, zero excluded.
+    """
+
+    box_px: int
+    radius: float
+    tilt_range_deg: tuple[float, float]
+    index_zyx: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        n = self.box_px
+        kz, ky, kx = np.indices((n,) * 3) - centre_index(n)
+        mask = missing_wedge_mask((n,) * 3, self.tilt_range_deg)
+        measured = np.broadcast_to(fft.fftshift(mask, (0, 2)), (n,) * 3)
+        half = (kx > 0) | ((kx == 0) & (ky > 0)) | ((kx == 0) & (ky == 0) & (kz > 0))
+        inside = kz**2 + ky**2 + kx**2 <= self.radius**2
+        chosen = np.argwhere(measured & half & inside) - centre_index(n)
+        object.__setattr__(self, "index_zyx", chosen)
+
+    def __len__(self) -> int:
+        return len(self.index_zyx)
+
+    def of(self, volumes: np.ndarray) -> np.ndarray:
+        """Coefficients (n, n_coefficients), complex64, of volumes (n, z, y, x)."""
+        place = tuple((self.index_zyx + centre_index(self.box_px)).T)
+        return centred_fft(volumes)[(slice(None), *place)].astype(np.complex64)
+
+    def shift_phases(self, shifts_zyx_px: np.ndarray) -> np.ndarray:
+        """Factors (n, n_coefficients) that move a volume by ``-shift`` voxels."""
+        turns = np.asarray(shifts_zyx_px, np.float64) @ self.index_zyx.T / self.box_px
+        return np.exp(2j * np.pi * turns).astype(np.complex64)

@@ -1,0 +1,137 @@
+"""References: averages of aligned subtomograms, and their rotated Fourier slices."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from aitom_disca.alignment.coefficients import Coefficients, centred_fft, centred_ifft
+from aitom_disca.geometry.box import centre_index
+
+_PADDING = 2
+_EDGE_PX = 2.0
+
+
+def rotation_grid(n: int) -> Rotation:
+    """Spread ``n`` rotations evenly over SO(3), the same ones every time.
+
+    References
+    ----------
+    .. [1] Alexa (2022), Super-Fibonacci spirals, CVPR.
+    """
+    phi, psi = np.sqrt(2.0), 1.533751168755204288118041
+    s = np.arange(n) + 0.5
+    r, big_r = np.sqrt(s / n), np.sqrt(1 - s / n)
+    alpha, beta = 2 * np.pi * s / phi, 2 * np.pi * s / psi
+    columns = (r * np.sin(alpha), r * np.cos(alpha), big_r * np.sin(beta), big_r * np.cos(beta))
+    return Rotation.from_quat(np.stack(columns, axis=1))
+
+
+def matrices_zyx(rotations: Rotation) -> np.ndarray:
+    """Rotation matrices (n, 3, 3) that act on (z, y, x) vectors."""
+    return rotations.as_matrix()[:, ::-1, ::-1]
+
+
+def soft_sphere(box_px: int) -> np.ndarray:
+    """A sphere that fills the box but for a soft edge, shape (z, y, x)."""
+    grid = np.indices((box_px,) * 3) - centre_index(box_px)
+    radius = np.sqrt((grid**2).sum(axis=0))
+    outside = np.maximum(0, radius - (box_px / 2 - _EDGE_PX))
+    return np.exp(-(outside**2) / 2).astype(np.float32)
+
+
+def slices(volume: np.ndarray, coefficients: Coefficients, rotations: Rotation) -> np.ndarray:
+    """Coefficients of a volume turned by many rotations.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (n, n, n)
+    coefficients : Coefficients
+    rotations : Rotation of m rotations A
+        The turned volume is ``volume(A^-1 r)``.
+
+    Returns
+    -------
+    ndarray of complex64, shape (m, n_coefficients)
+        Trilinear in the transform of the volume padded twice.
+    """
+    n = coefficients.box_px
+    padded = np.zeros((_PADDING * n,) * 3, np.float32)
+    inner = _inner(n)
+    padded[inner] = volume / _kernel_shape(n)
+    spectrum = centred_fft(padded).astype(np.complex64)
+    # The turned volume's value at k is the volume's at A^-1 k.
+    turned = np.einsum("mji,cj->imc", matrices_zyx(rotations), coefficients.index_zyx)
+    place = (turned * _PADDING + centre_index(_PADDING * n)).astype(np.float32)
+    real = ndimage.map_coordinates(spectrum.real, place, order=1)
+    imaginary = ndimage.map_coordinates(spectrum.imag, place, order=1)
+    return (real + 1j * imaginary).astype(np.complex64)
+
+
+def average(
+    values: np.ndarray, coefficients: Coefficients, rotations: Rotation
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add the coefficients of aligned subtomograms into one padded Fourier volume.
+
+    Parameters
+    ----------
+    values : ndarray of complex, shape (m, n_coefficients)
+        Of subtomograms already shifted to the centre.
+    coefficients : Coefficients
+    rotations : Rotation of m rotations A
+        That take the reference to each subtomogram.
+
+    Returns
+    -------
+    total : ndarray of complex128, shape (2n, 2n, 2n)
+        Sum of coefficients, zero frequency at index n.
+    weight : ndarray of float64, same shape
+        How often each was measured: the missing wedges, turned and added.
+    """
+    size = _PADDING * coefficients.box_px
+    turned = np.einsum("mji,cj->mci", matrices_zyx(rotations), coefficients.index_zyx)
+    place = (turned * _PADDING + centre_index(size)).reshape(-1, 3)
+    lower = np.floor(place).astype(np.int64)
+    fraction = place - lower
+    flat_values = values.reshape(-1)
+    total = np.zeros(size**3, np.complex128)
+    weight = np.zeros(size**3)
+    for corner in np.ndindex(2, 2, 2):
+        share = np.prod(np.where(corner, fraction, 1 - fraction), axis=1)
+        index = np.ravel_multi_index(tuple((lower + corner).T), (size,) * 3, mode="wrap")
+        weight += np.bincount(index, share, size**3)
+        total.real += np.bincount(index, share * flat_values.real, size**3)
+        total.imag += np.bincount(index, share * flat_values.imag, size**3)
+    return _with_mirror(total.reshape((size,) * 3)), _with_mirror(weight.reshape((size,) * 3))
+
+
+def to_volume(spectrum: np.ndarray, box_px: int) -> np.ndarray:
+    """A padded Fourier volume as a density (n, n, n) inside a soft sphere."""
+    density = centred_ifft(spectrum)[_inner(box_px)] / _kernel_shape(box_px)
+    return (density * soft_sphere(box_px)).astype(np.float32)
+
+
+def shell_index(size: int) -> np.ndarray:
+    """Shell of every voxel of a padded Fourier volume, in steps of 1 / box."""
+    grid = np.indices((size,) * 3) - centre_index(size)
+    return np.round(np.sqrt((grid**2).sum(axis=0)) / _PADDING).astype(int)
+
+
+def _with_mirror(spectrum: np.ndarray) -> np.ndarray:
+    """Add the mirrored half, so that the density is real. Even size: index 0 has no partner."""
+    mirrored = spectrum.copy()
+    mirrored[1:, 1:, 1:] += np.conj(spectrum[:0:-1, :0:-1, :0:-1])
+    return mirrored
+
+
+def _inner(n: int) -> tuple[slice, ...]:
+    start = centre_index(_PADDING * n) - centre_index(n)
+    return (slice(start, start + n),) * 3
+
+
+def _kernel_shape(n: int) -> np.ndarray:
+    """What trilinear interpolation in Fourier space does to the density: sinc^2 per axis."""
+    x = (np.arange(n) - centre_index(n)) / (_PADDING * n)
+    falloff = np.sinc(x) ** 2
+    return falloff[:, None, None] * falloff[:, None] * falloff

@@ -1,0 +1,94 @@
+"""The demo finds what it planted, and a random answer does not pass for that."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import starfile
+from sklearn.metrics import adjusted_rand_score
+
+pytest.importorskip("keras")
+
+from aitom_disca.cli import main
+from aitom_disca.demo import (
+    DIAMETER_ANGSTROM,
+    PHANTOMS,
+    VOXEL_SIZE_ANGSTROM,
+    default_settings,
+    run_demo,
+)
+from aitom_disca.errors import InputError
+from aitom_disca.io import open_store, open_tomogram, read_labels_csv
+from aitom_disca.simulation import match_picks
+
+N_PARTICLES = 120
+ARI_FLOOR = 0.8
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    return run_demo(tmp_path_factory.mktemp("demo") / "out", n_particles=N_PARTICLES)
+
+
+def test_the_demo_finds_what_it_planted(result):
+    assert result.score.n_true == N_PARTICLES
+    assert result.score.recall >= 0.9
+    assert result.score.precision >= 0.8
+    assert result.k_true == len(PHANTOMS)
+    assert abs(result.k_found - result.k_true) <= 1
+    assert result.ari >= ARI_FLOOR
+
+
+def test_a_random_labelling_stays_far_below_the_floor(result):
+    labels, _ = read_labels_csv(result.folder.labels)
+    truth = starfile.read(result.folder.path / "truth.star", always_dict=True)["particles"]
+    columns = ["rlnCoordinateZ", "rlnCoordinateY", "rlnCoordinateX"]
+    with open_store(result.folder.store) as store:
+        found = store.particles().center_zyx_px
+    tolerance = DIAMETER_ANGSTROM / 2 / VOXEL_SIZE_ANGSTROM
+    pairs = match_picks(found, truth[columns].to_numpy(), tolerance).pairs
+    true_class = truth["rlnClassNumber"].to_numpy()[pairs[:, 1]]
+    # The score that the demo gives, from the files that it wrote.
+    ari = adjusted_rand_score(true_class, labels[pairs[:, 0]])
+    assert ari == pytest.approx(result.ari)
+    rng = np.random.default_rng(0)
+    shuffled = [
+        adjusted_rand_score(true_class, rng.permutation(labels[pairs[:, 0]])) for _ in range(200)
+    ]
+    assert max(shuffled) < ARI_FLOOR / 4
+
+
+def test_the_demo_leaves_tomogram_truth_and_results(result):
+    assert result.folder.report.exists() and result.folder.star.exists()
+    tomogram = open_tomogram(result.tomogram_file)
+    assert tomogram.voxel_size_angstrom == VOXEL_SIZE_ANGSTROM
+    assert tomogram.tilt_range_deg == (-60, 60)
+    assert (result.folder.path / "truth.star").exists()
+    assert result.simulate_seconds > 0
+
+
+def test_the_demo_refuses_a_folder_in_use(result):
+    before = result.tomogram_file.stat().st_mtime_ns
+    with pytest.raises(InputError, match="already holds a run"):
+        run_demo(result.folder.path)
+    assert result.tomogram_file.stat().st_mtime_ns == before
+
+
+def test_settings_are_those_of_a_run_but_for_diameter_and_seed():
+    settings = default_settings(7)
+    assert settings.mine.seed == 7
+    assert settings.pick.particle_diameter_angstrom == DIAMETER_ANGSTROM
+    assert settings.mine.model_dump(exclude={"seed"}) == default_settings(0).mine.model_dump(
+        exclude={"seed"}
+    )
+
+
+def test_the_command_prints_its_score(result, monkeypatch, capsys):
+    logging.getLogger("aitom_disca").handlers.clear()
+    monkeypatch.setattr("aitom_disca.demo.run_demo", lambda *_, **__: result)
+    assert main(["demo"]) == 0
+    out = capsys.readouterr().out
+    for text in ("precision", "recall", "adjusted Rand index", "4 true", "seconds: total"):
+        assert text in out

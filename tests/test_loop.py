@@ -1,0 +1,229 @@
+"""The loop: when it stops, what it keeps, when the network gets a new head."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+import aitom_disca.network
+from aitom_disca.clustering import GaussianMixtureModel, Projection
+from aitom_disca.config import MineSettings
+from aitom_disca.mining import loop
+from aitom_disca.mining.loop import Solution, cluster_features, run_loop
+
+N = 200
+
+
+class Script:
+    """Stands in for network and clustering: plays clusters, records what the loop asks for."""
+
+    def __init__(self, labels, indices=None):
+        self.labels = labels
+        self.indices = indices or [1.0] * len(labels)
+        self.heads, self.trainings, self.read = [], [], None
+
+    def cluster(self, features, previous, settings, iteration):
+        labels = np.asarray(self.labels[iteration - 1])
+        k = labels.max() + 1
+        mixture = GaussianMixtureModel(np.full(k, 1 / k), np.zeros((k, 1)), np.ones((k, 1, 1)))
+        return Solution(
+            iteration,
+            labels,
+            np.ones(N),
+            mixture,
+            Projection(np.zeros(1), np.ones((1, 1))),
+            np.zeros((N, 1)),
+            [],
+            {int(k): 0.0},
+            self.indices[iteration - 1],
+        )
+
+    def new_head(self, features, labels, n_clusters, *, epochs):
+        self.heads.append(int(n_clusters))
+
+    def train_epoch(self, read, labels, **options):
+        self.trainings.append(SimpleNamespace(labels=labels, **options))
+        return 0.5
+
+
+@pytest.fixture
+def play(monkeypatch):
+    def play(labels, indices=None, **settings):
+        script = Script(labels, indices)
+        extractor = SimpleNamespace(get_weights=lambda: [np.array(len(script.trainings))])
+        monkeypatch.setattr(aitom_disca.network, "Classifier", lambda *_, **__: script)
+        monkeypatch.setattr(loop, "build_extractor", lambda *_: extractor)
+        monkeypatch.setattr(loop, "compute_features", lambda *_: np.zeros((N, 1)))
+        monkeypatch.setattr(loop, "cluster_features", script.cluster)
+        volumes = SimpleNamespace(box_px=16, read=lambda rows: rows)
+        result = run_loop(volumes, MineSettings(**settings))
+        return result, script
+
+    return play
+
+
+def clusters(k: int, n_changed: int = 0) -> np.ndarray:
+    """Labels of K clusters, the first ones moved to the next cluster."""
+    labels = np.arange(N) % k
+    labels[:n_changed] = (labels[:n_changed] + 1) % k
+    return labels
+
+
+def test_stops_when_the_labels_stay_three_times(play):
+    # Two of 200 labels change: 99 % stay, which is enough.
+    labels = [clusters(3), clusters(3, 50), clusters(3, 52), clusters(3, 50), clusters(3, 52)]
+    result, script = play(labels + [clusters(3)] * 5, max_iterations=10)
+    assert result.converged
+    assert len(result.history) == 5
+    assert len(script.trainings) == 4  # none after the last clustering
+
+
+def test_one_label_too_many_starts_the_count_again(play):
+    labels = [clusters(3), clusters(3), clusters(3), clusters(3, 3)] + [clusters(3, 3)] * 6
+    result, _ = play(labels, max_iterations=10)
+    assert result.converged
+    assert len(result.history) == 7
+    np.testing.assert_allclose(
+        [row["label_change"] for row in result.history], [1, 0, 0, 0.015, 0, 0, 0]
+    )
+
+
+@pytest.mark.parametrize(("fraction", "iterations", "expected"), [(0.9, 1, 2), (1.0, 2, 5)])
+def test_stop_settings(play, fraction, iterations, expected):
+    labels = [clusters(2), clusters(2, 18), *[clusters(2)] * 4]
+    result, _ = play(labels, max_iterations=6, stop_fraction=fraction, stop_iterations=iterations)
+    assert result.converged and len(result.history) == expected
+
+
+def test_a_change_of_k_is_no_stay_even_of_equal_labels(play):
+    labels = [clusters(2), clusters(4), clusters(2), clusters(4)]
+    result, _ = play(labels, max_iterations=4, stop_iterations=1)
+    assert not result.converged
+    assert [row["label_change"] for row in result.history] == [1, 1, 1, 1]
+
+
+def test_ends_after_the_last_iteration_without_training(play):
+    result, script = play([clusters(2), clusters(2, 90), clusters(2)], max_iterations=3)
+    assert not result.converged
+    assert [row["iteration"] for row in result.history] == [1, 2, 3]
+    assert [row["loss"] for row in result.history] == [0.5, 0.5, None]
+    assert len(script.trainings) == 2
+    assert all(row["seconds"] >= 0 for row in result.history)
+
+
+def test_the_lowest_ddbi_is_kept_with_its_weights(play):
+    labels = [clusters(3, n) for n in (0, 40, 80, 120)]
+    result, _ = play(labels, [0.9, 0.4, 0.7, 0.5], max_iterations=4)
+    assert result.best.iteration == 2
+    assert result.best.ddbi == 0.4
+    np.testing.assert_array_equal(result.best.labels, labels[1])
+    assert result.best.weights == [1]  # as after one training, not as at the end
+
+
+@pytest.mark.parametrize(
+    ("indices", "kept"), [([0.4, 0.4, 0.5], 1), ([math.inf, 3.0, 3.1], 2), ([0.5, 0.6, 0.1], 3)]
+)
+def test_which_iteration_is_kept(play, indices, kept):
+    labels = [clusters(3, n) for n in (0, 40, 80)]
+    result, _ = play(labels, indices, max_iterations=3)
+    assert result.best.iteration == kept
+
+
+def test_one_cluster_ends_the_loop(play):
+    result, script = play([clusters(1)], [math.nan], max_iterations=5)
+    assert result.converged
+    assert result.best.mixture.n_components == 1
+    assert not script.heads and not script.trainings
+
+
+def test_one_cluster_later_does_not_replace_a_better_answer(play):
+    result, _ = play([clusters(3), clusters(1)], [0.5, math.nan], max_iterations=5)
+    assert result.converged and len(result.history) == 2
+    assert result.best.iteration == 1
+
+
+def test_an_index_that_is_no_number_replaces_nothing(play):
+    labels = [clusters(3, n) for n in (0, 40, 80)]
+    result, _ = play(labels, [0.5, math.nan, 0.4], max_iterations=3)
+    assert result.best.iteration == 3
+    result, _ = play(labels, [math.inf, math.nan, math.nan], max_iterations=3)
+    assert result.best.iteration == 1
+
+
+def test_a_new_head_where_k_changed_and_only_there(play):
+    labels = [clusters(3), clusters(3, 50), clusters(4), clusters(4, 50), clusters(2), clusters(2)]
+    _, script = play(labels, max_iterations=6)
+    assert script.heads == [3, 4, 2]
+
+
+def test_smoothing_and_rate_decay_iteration_by_iteration(play):
+    labels = [clusters(2, n) for n in (0, 50, 0, 50)]
+    _, script = play(labels, max_iterations=4, label_smoothing=0.2, learning_rate=1e-3)
+    smoothing = [t.smoothing for t in script.trainings]
+    rates = [t.learning_rate for t in script.trainings]
+    np.testing.assert_allclose(np.divide(smoothing[1:], smoothing[:-1]), 0.9)
+    np.testing.assert_allclose(np.divide(rates[1:], rates[:-1]), 0.95)
+    assert (smoothing[0], rates[0]) == (0.2, 1e-3)  # the first training decays nothing
+    for training, expected in zip(script.trainings, labels, strict=False):
+        np.testing.assert_array_equal(training.labels, expected)
+
+
+# -- one clustering ------------------------------------------------------------------------
+
+
+def features_of(labels: np.ndarray, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=(len(labels), 10)) + 9 * np.eye(10)[labels]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return MineSettings(candidate_k=(1, 2, 3, 4, 5), n_starts=2, pca_dimensions=6)
+
+
+def test_clusters_of_features(settings):
+    labels = np.arange(240) % 3
+    solution = cluster_features(features_of(labels), None, settings, 1)
+    assert solution.mixture.n_components == 3
+    assert adjusted_rand_score(labels, solution.labels) > 0.98
+    assert sorted(solution.bic) == [1, 2, 3, 4, 5]
+    assert min(solution.bic, key=solution.bic.__getitem__) == 3
+    assert (solution.posterior > 1 / 3).all() and (solution.posterior <= 1).all()
+    assert solution.embedding.shape == (240, 6)
+    assert 0 < solution.ddbi < 0.5
+
+
+def test_names_follow_the_previous_iteration(settings):
+    labels = np.arange(240) % 3
+    first = cluster_features(features_of(labels), None, settings, 1)
+    for iteration in (2, 3, 4):
+        again = cluster_features(features_of(labels, iteration), first, settings, iteration)
+        assert (again.labels == first.labels).mean() > 0.98
+        d = again.mixture.means.shape[1]
+        posterior = again.mixture.posterior(again.embedding[:, :d])
+        np.testing.assert_array_equal(posterior.argmax(axis=1), again.labels)
+        np.testing.assert_allclose(posterior.max(axis=1), again.posterior)
+
+
+def test_one_kind_is_one_cluster(settings):
+    solution = cluster_features(features_of(np.zeros(240, int)), None, settings, 1)
+    assert solution.mixture.n_components == 1
+    assert math.isnan(solution.ddbi)
+    np.testing.assert_array_equal(solution.labels, 0)
+
+
+def test_components_without_samples_are_left_out():
+    mixture = GaussianMixtureModel(
+        np.array([0.5, 0.1, 0.4]), np.array([[0.0], [1.0], [2.0]]), np.ones((3, 1, 1))
+    )
+    posterior = np.array([[0.6, 0.2, 0.2], [0.1, 0.4, 0.5]])
+    left, rows = loop._without_empty(mixture, posterior)
+    np.testing.assert_allclose(left.weights, [5 / 9, 4 / 9])
+    np.testing.assert_array_equal(left.means[:, 0], [0, 2])
+    np.testing.assert_allclose(rows, [[0.75, 0.25], [1 / 6, 5 / 6]])
+    same, _ = loop._without_empty(left, rows)
+    assert same is left

@@ -1,0 +1,44 @@
+"""What the README tells a reader to type exists, and its pictures are there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from aitom_disca.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = typer.main.get_command(app).commands
+LINES = re.findall(r"aitom-disca ([a-z]+)([^`\n]*)", TEXT)
+
+
+def test_every_command_is_shown():
+    assert {name for name, _ in LINES} == set(COMMANDS)
+
+
+@pytest.mark.parametrize(("name", "rest"), sorted(set(LINES)))
+def test_shown_commands_exist_with_their_options(name, rest):
+    known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+    assert set(re.findall(r"--[a-z-]+", rest)) <= known
+
+
+def test_every_option_that_is_named_exists():
+    known = {o for c in COMMANDS.values() for parameter in c.params for o in parameter.opts}
+    named = set(re.findall(r"`(--[a-z-]+)", TEXT)) - {"--help"}
+    assert len(named) > 10
+    assert named <= known
+
+
+def test_python_example_is_python():
+    (example,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    compile(example, "README.md", "exec")
+
+
+def test_links_into_the_repository_lead_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
+    assert links
+    assert all((ROOT / link).is_file() for link in links)
