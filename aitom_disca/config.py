@@ -99,7 +99,7 @@ class ExtractSettings(Settings):
     box_px: int | None = Field(
         default=None,
         gt=1,
-        description="Edge of a subtomogram in working voxels; even, 1.6 diameters if left out.",
+        description="Edge of a subtomogram in working voxels; even, 1.6 diameters (12 at least) if left out.",
     )
     working_voxel_size_angstrom: float | None = Field(
         default=None,
@@ -113,7 +113,7 @@ class MineSettings(Settings):
     """How subtomograms are sorted (DISCA). The defaults are the preset ``fast``."""
 
     preset: Literal["fast", "paper"] = "fast"
-    candidate_k: tuple[Annotated[int, Field(ge=1)], ...] = Field(tuple(range(2, 13)), min_length=1)
+    candidate_k: tuple[Annotated[int, Field(ge=1)], ...] = Field(tuple(range(1, 13)), min_length=1)
     max_iterations: int = Field(4, ge=1)
     # What the network sees: box and low-pass (in voxels of that box); None: as stored.
     working_box_px: int | None = Field(12, ge=3)
@@ -123,6 +123,9 @@ class MineSettings(Settings):
     n_convolutions: int | None = Field(5, ge=1, le=10)
     n_features: int = Field(256, ge=1)
     n_cube_rotations: Literal[1, 24] = 24
+    # Sorting by alignment, which then teaches the network; at most so many take part.
+    alignment: bool = True
+    alignment_most: int = Field(2000, ge=10)
     # The mixture.
     pca_dimensions: int | None = Field(16, ge=1)
     whiten: bool = True
@@ -160,6 +163,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fast": {},
     # Zeng et al. 2023 and its SI; learning rate and batch size as in the authors' own code.
     "paper": {
+        "candidate_k": tuple(range(2, 13)),
+        "alignment": False,
         "max_iterations": 20,
         "working_box_px": None,
         "low_pass_sigma_px": 0.0,

@@ -272,17 +272,21 @@ def _tomograms_of(store: str | Path, dark_protein: bool) -> list[Tomogram]:
     """Open the tomograms that a store was cut from."""
     with open_store(store) as source:
         infos = source.particles().tomograms.values()
-    return [
-        open_tomogram(
-            info.path,
-            voxel_size_angstrom=info.voxel_size_angstrom,
-            tilt_range_deg=info.tilt_range_deg,
-            dark_protein=dark_protein,
-            name=info.name,
+    opened = []
+    for info in infos:
+        if info.path is None or not info.path.exists():
+            logger.warning("tomogram %s is gone: its picks are not shown", info.name)
+            continue
+        opened.append(
+            open_tomogram(
+                info.path,
+                voxel_size_angstrom=info.voxel_size_angstrom,
+                tilt_range_deg=info.tilt_range_deg,
+                dark_protein=dark_protein,
+                name=info.name,
+            )
         )
-        for info in infos
-        if info.path is not None
-    ]
+    return opened
 
 
 def predict(

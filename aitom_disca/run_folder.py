@@ -66,11 +66,13 @@ class RunFolder:
             own input.
         """
         new = {"command": command, "inputs": inputs, "settings": _as_json(settings)}
+        if not self.record_file.exists():  # a run killed before it had replaced another one
+            self._put_back()
         if self.record_file.exists() and resume and not overwrite:
             self.record = self._read_record()
             self._check_same(new)
             return
-        self._put_back()  # of a run that was killed before its first stage was done
+        self._put_back()
         self._check_inputs(inputs)
         self.check_free(overwrite=overwrite)
         self.record = {"aitom_disca": aitom_disca.__version__, **new, "versions": versions()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
-from scipy import ndimage
+from scipy import sparse
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import Coefficients, centred_fft, centred_ifft
@@ -41,32 +43,37 @@ def soft_sphere(box_px: int) -> np.ndarray:
     return np.exp(-(outside**2) / 2).astype(np.float32)
 
 
-def slices(volume: np.ndarray, coefficients: Coefficients, rotations: Rotation) -> np.ndarray:
-    """Coefficients of a volume turned by many rotations.
+class Slicer:
+    """Takes rotated Fourier slices of volumes, always at the same rotations.
+
+    Trilinear in the transform of the volume padded twice. The weights are computed once, as a
+    sparse matrix from the padded transform to all slices.
 
     Parameters
     ----------
-    volume : ndarray of shape (n, n, n)
     coefficients : Coefficients
     rotations : Rotation of m rotations A
         The turned volume is ``volume(A^-1 r)``.
-
-    Returns
-    -------
-    ndarray of complex64, shape (m, n_coefficients)
-        Trilinear in the transform of the volume padded twice.
     """
-    n = coefficients.box_px
-    padded = np.zeros((_PADDING * n,) * 3, np.float32)
-    inner = _inner(n)
-    padded[inner] = volume / _kernel_shape(n)
-    spectrum = centred_fft(padded).astype(np.complex64)
-    # The turned volume's value at k is the volume's at A^-1 k.
-    turned = np.einsum("mji,cj->imc", matrices_zyx(rotations), coefficients.index_zyx)
-    place = (turned * _PADDING + centre_index(_PADDING * n)).astype(np.float32)
-    real = ndimage.map_coordinates(spectrum.real, place, order=1)
-    imaginary = ndimage.map_coordinates(spectrum.imag, place, order=1)
-    return (real + 1j * imaginary).astype(np.complex64)
+
+    def __init__(self, coefficients: Coefficients, rotations: Rotation) -> None:
+        self.box_px = coefficients.box_px
+        self._shape = (len(rotations), len(coefficients))
+        place = _turned(coefficients, rotations).reshape(-1, 3)
+        corners = list(_corners(place, _PADDING * self.box_px))
+        index = np.stack([i for i, _ in corners], axis=1).astype(np.int32)
+        weight = np.stack([w for _, w in corners], axis=1).astype(np.float32)
+        starts = np.arange(0, index.size + 1, 8)
+        size = (len(place), (_PADDING * self.box_px) ** 3)
+        self._matrix = sparse.csr_matrix((weight.ravel(), index.ravel(), starts), size)
+
+    def __call__(self, volume: np.ndarray) -> np.ndarray:
+        """Slices (m, n_coefficients), complex64, of a volume (n, n, n)."""
+        padded = np.zeros((_PADDING * self.box_px,) * 3, np.float32)
+        padded[_inner(self.box_px)] = volume / _kernel_shape(self.box_px)
+        spectrum = centred_fft(padded).astype(np.complex64).reshape(-1)
+        both = self._matrix @ spectrum.view(np.float32).reshape(-1, 2)
+        return np.ascontiguousarray(both).view(np.complex64).reshape(self._shape)
 
 
 def average(
@@ -90,16 +97,11 @@ def average(
         How often each was measured: the missing wedges, turned and added.
     """
     size = _PADDING * coefficients.box_px
-    turned = np.einsum("mji,cj->mci", matrices_zyx(rotations), coefficients.index_zyx)
-    place = (turned * _PADDING + centre_index(size)).reshape(-1, 3)
-    lower = np.floor(place).astype(np.int64)
-    fraction = place - lower
+    place = _turned(coefficients, rotations).reshape(-1, 3)
     flat_values = values.reshape(-1)
     total = np.zeros(size**3, np.complex128)
     weight = np.zeros(size**3)
-    for corner in np.ndindex(2, 2, 2):
-        share = np.prod(np.where(corner, fraction, 1 - fraction), axis=1)
-        index = np.ravel_multi_index(tuple((lower + corner).T), (size,) * 3, mode="wrap")
+    for index, share in _corners(place, size):
         weight += np.bincount(index, share, size**3)
         total.real += np.bincount(index, share * flat_values.real, size**3)
         total.imag += np.bincount(index, share * flat_values.imag, size**3)
@@ -116,6 +118,25 @@ def shell_index(size: int) -> np.ndarray:
     """Shell of every voxel of a padded Fourier volume, in steps of 1 / box."""
     grid = np.indices((size,) * 3) - centre_index(size)
     return np.round(np.sqrt((grid**2).sum(axis=0)) / _PADDING).astype(int)
+
+
+def _turned(coefficients: Coefficients, rotations: Rotation) -> np.ndarray:
+    """Where a turned volume's coefficients lie in the padded transform, (m, n_coefficients, 3).
+
+    The turned volume's value at k is the volume's at A^-1 k.
+    """
+    turned = np.einsum("mji,cj->mci", matrices_zyx(rotations), coefficients.index_zyx)
+    return turned * _PADDING + centre_index(_PADDING * coefficients.box_px)
+
+
+def _corners(place: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The eight voxels round each place: flat index and trilinear weight."""
+    lower = np.floor(place).astype(np.int64)
+    fraction = place - lower
+    for corner in np.ndindex(2, 2, 2):
+        share = np.prod(np.where(corner, fraction, 1 - fraction), axis=1)
+        index = np.ravel_multi_index(tuple((lower + corner).T), (size,) * 3, mode="wrap")
+        yield index, share
 
 
 def _with_mirror(spectrum: np.ndarray) -> np.ndarray:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.reference import slices
 
 _BLOCK = 512  # subtomograms at a time: bounds the memory of a product
 
@@ -39,8 +37,7 @@ class Poses:
 def align(
     values: np.ndarray,
     coefficients: Coefficients,
-    volume: np.ndarray,
-    rotations: Rotation,
+    reference: np.ndarray,
     shifts_zyx_px: np.ndarray,
     offsets_zyx_px: np.ndarray,
 ) -> Poses:
@@ -54,16 +51,14 @@ def align(
     values : ndarray of complex64, shape (n, n_coefficients)
         Of the subtomograms, each of norm one.
     coefficients : Coefficients
-    volume : ndarray of shape (box, box, box)
-        The reference.
-    rotations : Rotation
-        Those tried.
+    reference : ndarray of complex64, shape (n_rotations, n_coefficients)
+        Slices of the reference at all rotations that are tried.
     shifts_zyx_px : ndarray of shape (m, 3)
         Those tried, added to each subtomogram's own offset.
     offsets_zyx_px : ndarray of shape (n, 3)
     """
-    reference = slices(volume, coefficients, rotations)
-    reference /= np.maximum(np.linalg.norm(reference, axis=1, keepdims=True), 1e-12)
+    norm = np.maximum(np.linalg.norm(reference, axis=1, keepdims=True), 1e-12)
+    reference = reference / norm
     columns = np.ascontiguousarray(_as_real(reference).T)
     n = len(values)
     best = Poses(np.full(n, -2, np.float32), np.zeros(n, int), np.array(offsets_zyx_px, float))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.reference import average, rotation_grid, shell_index, to_volume
+from aitom_disca.alignment.reference import Slicer, average, rotation_grid, shell_index, to_volume
 from aitom_disca.alignment.search import Poses, align
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.progress import say, track
@@ -27,7 +27,8 @@ _WAVERS_BETWEEN = 3  # averages that a subtomogram is aligned to after the first
 _STAYED = 0.01  # share of labels that may still change
 _NEIGHBOURS = 2
 _MOST_TESTED = 60  # members of each half that vote on a merge
-_MERGE_Z = -2.0
+_JOINT_ROUNDS = 4
+_MERGE_Z = -3.5
 _FLOOR = 0.1  # of the mean sampling of a shell, added to every weight
 
 
@@ -51,6 +52,8 @@ class AlignmentSorter:
     labels : ndarray of int, shape (n,)
     poses : Poses
         On the average of each subtomogram's own cluster.
+    stable : bool
+        Whether the labels stayed in the last round.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class AlignmentSorter:
         box = min(_BOX_PX, volumes.shape[-1])
         self.coefficients = Coefficients(box, min(_RADIUS, box / 2 - 1), tilt_range_deg)
         self.rotations = rotation_grid(_N_ROTATIONS)
+        self._slicer = Slicer(self.coefficients, self.rotations)
         values = self.coefficients.of(fourier_crop(volumes, box))
         norm = np.linalg.norm(values, axis=1, keepdims=True)
         self.values = values / np.maximum(norm, 1e-12)
@@ -66,6 +70,7 @@ class AlignmentSorter:
         self._rng = np.random.default_rng(seed)
         n = len(volumes)
         self.labels = np.zeros(n, int)
+        self.stable = False
         self.poses = Poses(np.full(n, -1.0, np.float32), np.zeros(n, int), np.zeros((n, 3)))
         self._scores = np.zeros((1, n), np.float32)
 
@@ -174,7 +179,7 @@ class AlignmentSorter:
         self, members: np.ndarray, volume: np.ndarray, shifts: np.ndarray, offsets: np.ndarray
     ) -> Poses:
         values = self.values[members]
-        return align(values, self.coefficients, volume, self.rotations, shifts, offsets)
+        return align(values, self.coefficients, self._slicer(volume), shifts, offsets)
 
     def _keep(self, members: np.ndarray, poses: Poses) -> None:
         self.poses.score[members] = poses.score
@@ -201,7 +206,8 @@ class AlignmentSorter:
             sizes = np.bincount(self.labels).tolist()
             say(f"aligning, round {number}: {100 * changed:.0f} % moved, sizes {sizes}")
             self._drop_small()
-            if changed <= _STAYED:
+            self.stable = changed <= _STAYED
+            if self.stable:
                 break
 
     def _worth_trying(self, n_averages: int, *, everything: bool) -> np.ndarray:
@@ -272,7 +278,7 @@ class AlignmentSorter:
         members = np.flatnonzero((self.labels == a) | (self.labels == b))
         volume = self._average(*self._cluster(a))
         offsets, shifts = self.poses.shift_zyx_px[members], _cross(_FIRST_SHIFT_PX)
-        for _ in range(2):
+        for _ in range(_JOINT_ROUNDS):
             poses = self._align(members, volume, shifts, offsets)
             volume = self._average(members, poses)
             offsets, shifts = poses.shift_zyx_px, _cross(_SHIFT_PX)

@@ -114,7 +114,8 @@ CandidateK = Annotated[
     _option(
         MINE,
         "--candidate-k",
-        text="Numbers of clusters to choose from, such as 2-12 or 5,10,20 or 8. [default: 2-12]",
+        text="Numbers of clusters to choose from, such as 2-12 or 5,10,20 or 8; "
+        "by default 1-12, in the preset paper 2-12.",
     ),
 ]
 MaxIterations = Annotated[

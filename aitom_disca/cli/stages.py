@@ -79,6 +79,7 @@ def pick(
     tomograms: o.Tomograms,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picks to write: .csv or .star.")],
     voxel_size_angstrom: o.VoxelSize = None,
+    tilt_range: o.TiltRange = None,
     dark_protein: o.DarkProtein = False,
     particle_diameter_angstrom: o.Diameter = 200.0,
     sigma_px: o.Sigma = None,
@@ -113,7 +114,10 @@ def pick(
         max_picks=max_picks,
     )
     opened = open_tomograms(
-        tomograms, voxel_size_angstrom=voxel_size_angstrom, dark_protein=dark_protein
+        tomograms,
+        voxel_size_angstrom=voxel_size_angstrom,
+        tilt_range_deg=tilt_range,
+        dark_protein=dark_protein,
     )
     picks = pick_tomograms(opened, settings, mask=None if mask is None else read_mask(mask))
     if out.suffix == ".csv":

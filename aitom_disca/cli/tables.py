@@ -47,7 +47,10 @@ def file_rows(folder: RunFolder) -> list[tuple[str, str]]:
 
 def print_tomograms(tomograms: Sequence[Tomogram]) -> None:
     """Print size, voxel size and tilt range of tomograms."""
-    table = Table("tomogram", "size x, y, z (voxels)", "voxel size (A)", "tilt range (deg)", "type")
+    table = Table()
+    table.add_column("tomogram", overflow="fold")
+    for name in ("size x, y, z (voxels)", "voxel size (A)", "tilt range (deg)", "type"):
+        table.add_column(name)
     for t in tomograms:
         low, high = t.tilt_range_deg
         size = ", ".join(map(str, t.shape_zyx[::-1]))

@@ -2,7 +2,7 @@
 
 from aitom_disca.clustering.ddbi import ddbi
 from aitom_disca.clustering.matching import contingency, match_labels
-from aitom_disca.clustering.mixture import GaussianMixtureModel, fit_mixture
+from aitom_disca.clustering.mixture import GaussianMixtureModel, fit_mixture, mixture_of_labels
 from aitom_disca.clustering.projection import Projection, fit_projection
 from aitom_disca.clustering.selection import MixtureChoice, choose_mixture
 
@@ -16,4 +16,5 @@ __all__ = [
     "fit_mixture",
     "fit_projection",
     "match_labels",
+    "mixture_of_labels",
 ]

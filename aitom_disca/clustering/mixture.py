@@ -128,3 +128,34 @@ def _start_from_labels(
         "means_init": np.array([m.mean(axis=0) for m in members]),
         "precisions_init": np.array([np.linalg.inv(c) for c in covariances]),
     }
+
+
+def mixture_of_labels(
+    samples: np.ndarray, labels: np.ndarray, *, reg_covar: float = 1e-6
+) -> GaussianMixtureModel:
+    """One Gaussian per cluster.
+
+    The covariance of a cluster is drawn towards the pooled one as if it had as many more members
+    with that covariance as there are dimensions, so that small clusters get a usable one.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_samples, n_dimensions)
+    labels : ndarray of int, shape (n_samples,)
+        Clusters from 0, none empty.
+    reg_covar : float
+        Added to the diagonals.
+    """
+    p = samples.shape[1]
+    members = [samples[labels == k] for k in range(labels.max() + 1)]
+    scatter = [(m - m.mean(axis=0)).T @ (m - m.mean(axis=0)) for m in members]
+    pooled = np.sum(scatter, axis=0) / len(samples)
+    ridge = reg_covar * np.eye(p)
+    covariances = [
+        (s + p * pooled) / (len(m) + p) + ridge for s, m in zip(scatter, members, strict=True)
+    ]
+    return GaussianMixtureModel(
+        np.array([len(m) for m in members]) / len(samples),
+        np.array([m.mean(axis=0) for m in members]),
+        np.array(covariances),
+    )

@@ -10,12 +10,14 @@ import numpy as np
 from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
+from aitom_disca.mining.aligned import run_aligned
 from aitom_disca.mining.bundle import Bundle
 from aitom_disca.mining.embedding import build_extractor, compute_features, prepare_volumes
 from aitom_disca.mining.loop import LoopResult, run_loop
 from aitom_disca.subtomograms.dataset import ArraySource, Source
 
 _VOXEL_SIZE_TOLERANCE = 0.02
+_TILT_RANGE_DEG = (-60.0, 60.0)
 
 
 class DISCA:
@@ -83,7 +85,13 @@ class DISCA:
 
     # -- fitting ---------------------------------------------------------------------------
 
-    def fit(self, X: np.ndarray | Source, *, voxel_size_angstrom: float | None = None) -> DISCA:
+    def fit(
+        self,
+        X: np.ndarray | Source,
+        *,
+        voxel_size_angstrom: float | None = None,
+        tilt_range_deg: tuple[float, float] | None = None,
+    ) -> DISCA:
         """Sort subtomograms.
 
         Parameters
@@ -92,6 +100,8 @@ class DISCA:
             Axes z, y, x; protein bright.
         voxel_size_angstrom : float, optional
             Kept with the model; by default the store's.
+        tilt_range_deg : tuple of 2 floats, optional
+            Measured tilts; by default the store's, else -60 to 60.
 
         Raises
         ------
@@ -105,7 +115,12 @@ class DISCA:
         self._voxel_size_angstrom = voxel_size_angstrom or getattr(
             source, "voxel_size_angstrom", None
         )
-        self._keep(run_loop(prepare_volumes(source, self.settings), self.settings))
+        volumes = prepare_volumes(source, self.settings)
+        if self.settings.alignment:
+            known: tuple[float, float] = getattr(source, "tilt_range_deg", _TILT_RANGE_DEG)
+            self._keep(run_aligned(source, volumes, self.settings, tilt_range_deg or known))
+        else:
+            self._keep(run_loop(volumes, self.settings))
         return self
 
     def _keep(self, result: LoopResult) -> None:
@@ -144,7 +159,7 @@ class DISCA:
         if box < 2 * depth + 1:
             raise InputError(
                 f"expected a box of at least {2 * depth + 1} voxels for {depth} convolutions, "
-                f"but the subtomograms have {box}; use larger boxes or fewer convolutions."
+                f"but the subtomograms have {box}; extract them with a larger --box-px."
             )
 
     # -- prediction ------------------------------------------------------------------------

@@ -51,6 +51,11 @@ class Solution:
     bic: dict[int, float]
     ddbi: float
 
+    @property
+    def k(self) -> int:
+        """The number of clusters."""
+        return self.mixture.n_components
+
     def renamed(self, names: np.ndarray) -> Solution:
         """The same clusters, cluster k called ``names[k]``."""
         return replace(self, labels=names[self.labels], mixture=self.mixture.renamed(names))
@@ -84,8 +89,8 @@ def run_loop(volumes: PreparedVolumes, settings: MineSettings) -> LoopResult:
         features = compute_features(extractor, volumes, settings)
         solution = cluster_features(features, previous, settings, iteration)
         solution = replace(solution, weights=extractor.get_weights())
-        change = _label_change(previous, solution)
-        result = _record(result, solution, change, time.perf_counter() - start)
+        change = label_change(previous, solution)
+        result = record(result, solution, change, time.perf_counter() - start)
         n_stayed = n_stayed + 1 if 1 - change >= settings.stop_fraction else 0
         if n_stayed >= settings.stop_iterations or solution.mixture.n_components == 1:
             result.converged = True
@@ -161,16 +166,17 @@ def _without_empty(
     return left, posterior
 
 
-def _label_change(previous: Solution | None, current: Solution) -> float:
+def label_change(previous: Solution | None, current: Solution) -> float:
     """Share of the labels that changed; 1 where K changed or there was nothing before."""
     if previous is None or previous.mixture.n_components != current.mixture.n_components:
         return 1.0
     return float((previous.labels != current.labels).mean())
 
 
-def _record(
+def record(
     result: LoopResult | None, solution: Solution, change: float, seconds: float
 ) -> LoopResult:
+    """Add an iteration to the history, and keep its solution if its DDBI is the lowest."""
     sizes = np.bincount(solution.labels)
     row = {
         "iteration": solution.iteration,

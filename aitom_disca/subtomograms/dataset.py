@@ -76,18 +76,26 @@ class PreparedVolumes:
         Edge after Fourier cropping; by default, or if the source is smaller, the source's own.
     low_pass_sigma_px : float
         Standard deviation of a Gaussian low-pass, in voxels of the cropped box; 0 for none.
+    rows : ndarray of int, optional
+        Those of the source that are taken; by default all.
     """
 
     def __init__(
-        self, source: Source, *, box_px: int | None = None, low_pass_sigma_px: float = 0.0
+        self,
+        source: Source,
+        *,
+        box_px: int | None = None,
+        low_pass_sigma_px: float = 0.0,
+        rows: np.ndarray | None = None,
     ) -> None:
         box = source.box_shape_zyx[0]
         self.box_px = min(box_px or box, box)
         self._sigma_px = low_pass_sigma_px
         self._folder: tempfile.TemporaryDirectory | None = None
-        self._volumes = self._allocate(len(source))
-        for rows in track(self._batches(len(source), _BATCH), "preparing subtomograms"):
-            self._volumes[rows] = self._prepare(source.read(rows))
+        rows = np.arange(len(source)) if rows is None else rows
+        self._volumes = self._allocate(len(rows))
+        for batch in track(self._batches(len(rows), _BATCH), "preparing subtomograms"):
+            self._volumes[batch] = self._prepare(source.read(rows[batch]))
 
     def __len__(self) -> int:
         return len(self._volumes)

@@ -22,6 +22,7 @@ from aitom_disca.subtomograms.preprocess import is_constant, normalise
 logger = logging.getLogger(__name__)
 
 _BOX_DIAMETERS = 1.6
+_SMALLEST_BOX_PX = 12  # what the network of the preset fast needs
 _BATCH_VOXELS = 2**23  # voxels cut before they are written: bounds the memory
 _NORMALISATION = "zero mean and unit variance per subtomogram"
 _SAME_VOXEL_SIZE = 1e-3  # headers round
@@ -94,7 +95,7 @@ def plan_box(settings: ExtractSettings, voxel_size_angstrom: float) -> BoxPlan:
             f"{voxel_size_angstrom:g} A; choose that or a larger one."
         )
     half = _BOX_DIAMETERS / 2 * settings.particle_diameter_angstrom / working
-    box = settings.box_px or 2 * math.ceil(half)
+    box = settings.box_px or max(_SMALLEST_BOX_PX, 2 * math.ceil(half))
     cut = max(box, round(box * working / voxel_size_angstrom))
     return BoxPlan(cut, box, voxel_size_angstrom * cut / box)
 
