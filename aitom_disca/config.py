@@ -99,7 +99,9 @@ class ExtractSettings(Settings):
     box_px: int | None = Field(
         default=None,
         gt=1,
-        description="Edge of a subtomogram in working voxels; even, 1.6 diameters (12 at least) if left out.",
+        description=(
+            "Edge of a subtomogram in working voxels; if left out even, 1.6 diameters, at least 12."
+        ),
     )
     working_voxel_size_angstrom: float | None = Field(
         default=None,

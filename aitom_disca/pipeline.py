@@ -169,7 +169,10 @@ def _mine(folder: RunFolder, store: str | Path, settings: MineSettings) -> dict[
     disca.save(folder.model)
     with replacing(folder.clusters) as temporary, open(temporary, "wb") as file:
         np.savez(
-            file, embedding=disca.embedding_.astype(np.float32), history=json.dumps(disca.history_)
+            file,
+            embedding=disca.embedding_.astype(np.float32),
+            history=json.dumps(disca.history_),
+            averages=np.zeros(0) if disca.averages_ is None else disca.averages_,
         )
     return {
         "n_clusters": disca.n_clusters_,

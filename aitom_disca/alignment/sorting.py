@@ -116,8 +116,8 @@ class AlignmentSorter:
             offsets, shifts = poses.shift_zyx_px, _cross(_SHIFT_PX)
         self._keep(members, poses)
 
-    def _averages(self) -> list[np.ndarray]:
-        """Averages of all clusters."""
+    def averages(self) -> list[np.ndarray]:
+        """Aligned, wedge-weighted average (z, y, x) of every cluster, in the box used here."""
         return [self._average(*self._cluster(k)) for k in range(self._n_clusters())]
 
     def _cluster(self, k: int) -> tuple[np.ndarray, Poses]:
@@ -189,7 +189,7 @@ class AlignmentSorter:
     def _assign_until_stable(self, rounds: int) -> None:
         """Align to all averages, then in each round to those that fitted best before."""
         for number in range(1, rounds + 1):
-            averages = self._averages()
+            averages = self.averages()
             tried = self._worth_trying(len(averages), everything=number == 1)
             previous, offsets = self.labels, self.poses.shift_zyx_px.copy()
             found = []

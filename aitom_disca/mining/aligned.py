@@ -75,7 +75,8 @@ def run_aligned(
         loss = _train(classifier, volumes, rows, labels, settings)
         features = compute_features(extractor, volumes, settings)
     second = _solution(features, rows, labels, first, settings)
-    second = replace(second, weights=extractor.get_weights())
+    averages = np.array(sorter.averages())
+    second = replace(second, weights=extractor.get_weights(), averages=averages)
     if second.k == first.k:
         second = second.renamed(match_labels(first.labels, second.labels))
     record(result, second, label_change(first, second), time.perf_counter() - start)

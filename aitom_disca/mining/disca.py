@@ -48,6 +48,9 @@ class DISCA:
         BIC of every candidate K in the kept iteration.
     embedding_ : ndarray of shape (n_subtomograms, n_components)
         Principal components of the features of the kept iteration.
+    averages_ : ndarray of shape (n_clusters, z, y, x) or None
+        Aligned average of every cluster, Fourier-cropped to at most 20 voxels; None in the preset
+        ``paper``, which does not align.
     history_ : list of dict
         One row an iteration: iteration, k, n_dimensions, bic, ddbi, label_change, sizes, loss,
         seconds, kept.
@@ -138,6 +141,7 @@ class DISCA:
         self.ddbi_ = best.ddbi
         self.bic_ = best.bic
         self.embedding_ = best.embedding
+        self.averages_ = best.averages
         self.converged_ = result.converged
         self.history_ = [
             {**row, "kept": row["iteration"] == best.iteration} for row in result.history

@@ -39,6 +39,8 @@ class Solution:
         Of the extractor that gave the features.
     bic : dict of int to float
     ddbi : float
+    averages : ndarray of shape (K, z, y, x), optional
+        Aligned average of every cluster, where there was an alignment.
     """
 
     iteration: int
@@ -50,6 +52,7 @@ class Solution:
     weights: list[np.ndarray]
     bic: dict[int, float]
     ddbi: float
+    averages: np.ndarray | None = None
 
     @property
     def k(self) -> int:
@@ -58,7 +61,9 @@ class Solution:
 
     def renamed(self, names: np.ndarray) -> Solution:
         """The same clusters, cluster k called ``names[k]``."""
-        return replace(self, labels=names[self.labels], mixture=self.mixture.renamed(names))
+        averages = None if self.averages is None else self.averages[np.argsort(names)]
+        mixture = self.mixture.renamed(names)
+        return replace(self, labels=names[self.labels], mixture=mixture, averages=averages)
 
 
 @dataclass

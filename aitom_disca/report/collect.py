@@ -37,15 +37,20 @@ def collect(
     stages = folder.record["stages"]
     with open_store(store_path) as store:
         rows = _cluster_rows(labels, posterior)
-        means = cluster_means(store, labels, len(rows))
+        means, voxel_size = saved["averages"], store.voxel_size_angstrom
+        aligned = len(means) == len(rows)
+        if aligned:  # they are Fourier-cropped
+            voxel_size *= store.box_shape_zyx[0] / means.shape[-1]
+        else:
+            means = cluster_means(store, labels, len(rows))
         particles = store.particles()
-        voxel_size = store.voxel_size_angstrom
     return ReportData(
         title=f"What is in {_names(folder.record['inputs'])}",
         summary=_summary(folder, labels),
         cluster_rows=rows,
         cluster_means=means,
         voxel_size_angstrom=voxel_size,
+        means_are_aligned=aligned,
         embedding=saved["embedding"][:, :2] if saved["embedding"].shape[1] > 1 else None,
         labels=labels,
         bic_by_k={int(k): value for k, value in kept["bic"].items()},
