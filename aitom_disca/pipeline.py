@@ -176,7 +176,7 @@ def _mine(folder: RunFolder, store: str | Path, settings: MineSettings) -> dict[
         )
     return {
         "n_clusters": disca.n_clusters_,
-        "ddbi": disca.ddbi_,
+        "ddbi": None if np.isnan(disca.ddbi_) else disca.ddbi_,  # not defined for one cluster
         "iterations": len(disca.history_),
         "converged": disca.converged_,
         "sizes": np.bincount(disca.labels_).tolist(),

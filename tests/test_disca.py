@@ -22,6 +22,7 @@ VOXEL_SIZE = 20.0
 TINY = {
     "candidate_k": (2, 3, 4),
     "max_iterations": 2,
+    "alignment": False,  # the loop of the network alone; test_aligned.py has the other way
     "working_box_px": 12,
     "width": 0.1,
     "n_convolutions": 3,

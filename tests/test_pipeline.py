@@ -34,6 +34,7 @@ DIAMETER = 220.0
 MINE = MineSettings(
     candidate_k=(2, 3),
     max_iterations=1,
+    alignment=False,  # a loop of the network alone: quicker
     working_box_px=10,
     width=0.05,
     n_convolutions=2,

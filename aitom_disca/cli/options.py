@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aitom_disca.config import ExtractSettings, MineSettings, PickSettings
 from aitom_disca.errors import InputError
+from aitom_disca.progress import say
+
+if TYPE_CHECKING:
+    from aitom_disca.io import Tomogram
+
+_DIAMETER_ANGSTROM = 200.0
+_BOX_DIAMETERS = 1.6
 
 
 class Preset(str, Enum):
@@ -67,8 +75,12 @@ DarkProtein = Annotated[
     bool, _option(INPUT, "--dark-protein", text="Protein is dark in the tomograms: invert them.")
 ]
 Diameter = Annotated[
-    float,
-    _option(PICK, "--particle-diameter-angstrom", text="Typical particle diameter in Angstrom."),
+    float | None,
+    _option(
+        PICK,
+        "--particle-diameter-angstrom",
+        text="Typical particle diameter in Angstrom; if left out 200, or less in a thin tomogram.",
+    ),
 ]
 Sigma = Annotated[
     float | None, _option(PICK, "--sigma-px", text=_described(PickSettings, "sigma_px"))
@@ -136,6 +148,19 @@ Overwrite = Annotated[
 Resume = Annotated[
     bool, _option(RUN, "--resume", text="Go on after the last finished stage of the run there.")
 ]
+
+
+def chosen_diameter_angstrom(given: float | None, tomograms: Sequence[Tomogram]) -> float:
+    """The diameter that was given; else 200 A, or what leaves room for two boxes in the thinnest.
+
+    A guess is said aloud: the diameter decides what is picked.
+    """
+    if given is not None:
+        return given
+    thinnest = min(min(t.shape_zyx) * t.voxel_size_angstrom for t in tomograms)
+    chosen = min(_DIAMETER_ANGSTROM, round(thinnest / (2 * _BOX_DIAMETERS)))
+    say(f"particle diameter: {chosen:g} A (a guess; --particle-diameter-angstrom sets it)")
+    return float(chosen)
 
 
 def parse_candidate_k(text: str) -> tuple[int, ...]:

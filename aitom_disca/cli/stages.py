@@ -19,7 +19,7 @@ def run(
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
     dark_protein: o.DarkProtein = False,
-    particle_diameter_angstrom: o.Diameter = 200.0,
+    particle_diameter_angstrom: o.Diameter = None,
     sigma_px: o.Sigma = None,
     threshold_rule: o.Rule = o.ThresholdRule.auto,
     threshold: o.Threshold = None,
@@ -45,12 +45,19 @@ def run(
     from aitom_disca.io import open_tomograms
     from aitom_disca.pipeline import run as run_stages
 
+    opened = open_tomograms(
+        tomograms,
+        voxel_size_angstrom=voxel_size_angstrom,
+        tilt_range_deg=tilt_range,
+        dark_protein=dark_protein,
+    )
+    diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
     settings = RunSettings.checked(
         voxel_size_angstrom=voxel_size_angstrom,
         tilt_range_deg=tilt_range,
         dark_protein=dark_protein,
         pick=PickSettings.checked(
-            particle_diameter_angstrom=particle_diameter_angstrom,
+            particle_diameter_angstrom=diameter,
             sigma_px=sigma_px,
             threshold_rule=threshold_rule.value,
             threshold=threshold,
@@ -59,18 +66,12 @@ def run(
             max_picks=max_picks,
         ),
         extract=ExtractSettings.checked(
-            particle_diameter_angstrom=particle_diameter_angstrom,
+            particle_diameter_angstrom=diameter,
             box_px=box_px,
             working_voxel_size_angstrom=working_voxel_size_angstrom,
         ),
         mine=o.mine_settings(preset, candidate_k, max_iterations, width, seed),
         relion=relion.value,
-    )
-    opened = open_tomograms(
-        tomograms,
-        voxel_size_angstrom=voxel_size_angstrom,
-        tilt_range_deg=tilt_range,
-        dark_protein=dark_protein,
     )
     print_run(run_stages(opened, out, settings, overwrite=overwrite, resume=resume))
 
@@ -81,7 +82,7 @@ def pick(
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
     dark_protein: o.DarkProtein = False,
-    particle_diameter_angstrom: o.Diameter = 200.0,
+    particle_diameter_angstrom: o.Diameter = None,
     sigma_px: o.Sigma = None,
     threshold_rule: o.Rule = o.ThresholdRule.auto,
     threshold: o.Threshold = None,
@@ -104,20 +105,21 @@ def pick(
     _refuse_existing(out, overwrite)
     if out.suffix not in (".csv", ".star"):
         raise InputError(f"picks are written as .csv or .star; got --out {out}.")
+    opened = open_tomograms(
+        tomograms,
+        voxel_size_angstrom=voxel_size_angstrom,
+        tilt_range_deg=tilt_range,
+        dark_protein=dark_protein,
+    )
+    diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
     settings = PickSettings.checked(
-        particle_diameter_angstrom=particle_diameter_angstrom,
+        particle_diameter_angstrom=diameter,
         sigma_px=sigma_px,
         threshold_rule=threshold_rule.value,
         threshold=threshold,
         min_distance_px=min_distance_px,
         border_px=border_px,
         max_picks=max_picks,
-    )
-    opened = open_tomograms(
-        tomograms,
-        voxel_size_angstrom=voxel_size_angstrom,
-        tilt_range_deg=tilt_range,
-        dark_protein=dark_protein,
     )
     picks = pick_tomograms(opened, settings, mask=None if mask is None else read_mask(mask))
     if out.suffix == ".csv":
@@ -134,7 +136,7 @@ def extract(
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
     dark_protein: o.DarkProtein = False,
-    particle_diameter_angstrom: o.Diameter = 200.0,
+    particle_diameter_angstrom: o.Diameter = None,
     box_px: o.Box = None,
     working_voxel_size_angstrom: o.WorkingVoxelSize = None,
     overwrite: o.Overwrite = False,
@@ -146,16 +148,17 @@ def extract(
     from aitom_disca.io import open_tomograms, read_picks
     from aitom_disca.subtomograms import extract_subtomograms
 
-    settings = ExtractSettings.checked(
-        particle_diameter_angstrom=particle_diameter_angstrom,
-        box_px=box_px,
-        working_voxel_size_angstrom=working_voxel_size_angstrom,
-    )
     opened = open_tomograms(
         tomograms,
         voxel_size_angstrom=voxel_size_angstrom,
         tilt_range_deg=tilt_range,
         dark_protein=dark_protein,
+    )
+    diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
+    settings = ExtractSettings.checked(
+        particle_diameter_angstrom=diameter,
+        box_px=box_px,
+        working_voxel_size_angstrom=working_voxel_size_angstrom,
     )
     particles = read_picks(picks, tomograms={t.name: t.info for t in opened})
     summary = extract_subtomograms(opened, particles, out, settings, overwrite=overwrite)

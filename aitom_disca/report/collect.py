@@ -101,7 +101,8 @@ def _summary(folder: RunFolder, labels: np.ndarray) -> list[tuple[str, str]]:
         rows.append(("picks", f"{stages['pick']['n_picks']:,}"))
     rows.append(("subtomograms", f"{len(labels):,}"))
     rows.append(("clusters found", str(stages["mine"]["n_clusters"])))
-    rows.append(("DDBI (lower is better)", f"{stages['mine']['ddbi']:.3f}"))
+    index = stages["mine"]["ddbi"]
+    rows.append(("DDBI (lower is better)", "–" if index is None else f"{index:.3f}"))
     return rows
 
 
@@ -124,8 +125,8 @@ def _warnings(stages: dict, history: list[dict]) -> list[str]:
         found.append(f"{dropped} picks were too near to a face of the tomogram for a whole box.")
     if not stages["mine"]["converged"]:
         found.append(
-            f"The clusters still changed in the last of {len(history)} iterations; the iteration "
-            "with the lowest DDBI was kept."
+            "The clusters still changed when the sorting ended: it came to its largest number of "
+            "rounds, not to rest."
         )
     smallest = min(stages["mine"]["sizes"])
     if smallest < 20:

@@ -1,0 +1,95 @@
+"""The preset fast: alignment sorts, the network learns it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from aitom_disca.alignment import Coefficients, Slicer, align, rotation_grid
+from aitom_disca.mining import DISCA
+from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulate_subtomograms
+
+SMALL: dict[str, Any] = {
+    "width": 0.2,
+    "max_iterations": 3,
+    "n_starts": 1,
+    "candidate_k": (1, 2, 3, 4),
+}
+
+
+@pytest.fixture(scope="module")
+def simulated() -> SimulatedSubtomograms:
+    phantoms = load_phantoms()
+    chosen = [phantoms[name] for name in ("two_lobes", "rod", "chaperone")]
+    return simulate_subtomograms(chosen, 30, 18, 17.0, 0.3, shift_max_px=1.0, seed=4)
+
+
+@pytest.fixture(scope="module")
+def fitted(simulated: SimulatedSubtomograms) -> DISCA:
+    return DISCA(seed=1, **SMALL).fit(simulated.volumes, tilt_range_deg=(-60, 60))
+
+
+def test_the_structures_are_told_apart_and_counted(simulated, fitted):
+    assert fitted.n_clusters_ == 3
+    assert adjusted_rand_score(simulated.labels, fitted.labels_) > 0.95
+    shuffled = np.random.default_rng(0).permutation(fitted.labels_)
+    assert adjusted_rand_score(simulated.labels, shuffled) < 0.2
+
+
+def test_the_history_has_the_networks_start_and_the_aligned_end(fitted):
+    first, second = fitted.history_
+    assert not first["kept"] and second["kept"]
+    assert first["loss"] is None and second["loss"] > 0
+    assert second["k"] == fitted.n_clusters_ == len(second["sizes"])
+    assert set(fitted.bic_) == {1, 2, 3, 4}
+    sizes = np.bincount(fitted.labels_)
+    assert list(sizes) == sorted(sizes, reverse=True)
+
+
+def test_averages_are_in_the_order_of_the_clusters(simulated, fitted):
+    assert fitted.averages_.shape == (3, 18, 18, 18)
+    coefficients, grid = Coefficients(18, 7, (-60, 60)), rotation_grid(500)
+    values = coefficients.of(simulated.volumes)
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    slicer, still = Slicer(coefficients, grid), np.zeros((1, 3))
+    fit = np.array(
+        [
+            align(values, coefficients, slicer(v), still, np.zeros((len(values), 3))).score
+            for v in fitted.averages_
+        ]
+    )
+    for k in range(3):
+        assert fit[:, fitted.labels_ == k].mean(axis=1).argmax() == k
+
+
+def test_the_network_has_learnt_the_clusters(simulated, fitted, tmp_path):
+    agreement = (fitted.predict(simulated.volumes) == fitted.labels_).mean()
+    assert agreement > 0.9
+    fitted.save(tmp_path / "model.h5")
+    loaded = DISCA.load(tmp_path / "model.h5")
+    np.testing.assert_array_equal(
+        loaded.predict(simulated.volumes), fitted.predict(simulated.volumes)
+    )
+
+
+def test_the_same_seed_repeats_it_exactly(simulated, fitted):
+    again = DISCA(seed=1, **SMALL).fit(simulated.volumes, tilt_range_deg=(-60, 60))
+    np.testing.assert_array_equal(again.labels_, fitted.labels_)
+    np.testing.assert_array_equal(again.posterior_, fitted.posterior_)
+    np.testing.assert_array_equal(again.averages_, fitted.averages_)
+
+
+def test_the_network_sorts_those_that_were_not_aligned(simulated):
+    disca = DISCA(seed=0, alignment_most=60, **SMALL).fit(simulated.volumes)
+    assert len(disca.labels_) == 90
+    assert adjusted_rand_score(simulated.labels, disca.labels_) > 0.7
+
+
+def test_the_candidates_bound_the_number_of_clusters(simulated):
+    disca = DISCA(seed=0, **{**SMALL, "candidate_k": (2,), "max_iterations": 1}).fit(
+        simulated.volumes
+    )
+    assert disca.n_clusters_ == 2
