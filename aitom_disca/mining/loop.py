@@ -194,8 +194,9 @@ def record(
         "loss": None,
         "seconds": seconds,
     }
+    index = "not defined" if np.isnan(solution.ddbi) else f"{solution.ddbi:.3f}"
     say(
-        f"iteration {solution.iteration}: K = {row['k']}, DDBI = {solution.ddbi:.3f}, "
+        f"iteration {solution.iteration}: K = {row['k']}, DDBI {index}, "
         f"labels changed: {100 * change:.1f} %, sizes {row['sizes']}"
     )
     if result is None:
