@@ -108,13 +108,23 @@ class AlignmentSorter:
         single = Poses(np.ones(1, np.float32), np.zeros(1, int), np.zeros((1, 3)))
         total, weight = self._sums(np.array([first]), single)
         volume = to_volume(total / (weight + 0.3), self.coefficients.box_px)
-        offsets = np.zeros((len(members), 3))
-        shifts = _cube(_FIRST_SHIFT_PX)
-        for _ in range(_START_ROUNDS):
-            poses = self._align(members, volume, shifts, offsets)
+        offsets, shifts = np.zeros((len(members), 3)), _cube(_FIRST_SHIFT_PX)
+        self._keep(members, self._refine(members, volume, shifts, offsets, _START_ROUNDS))
+
+    def _refine(
+        self,
+        members: np.ndarray,
+        volume: np.ndarray,
+        shifts: np.ndarray,
+        offsets: np.ndarray,
+        rounds: int,
+    ) -> Poses:
+        """Align members to a volume, then again to their own average, with small shifts."""
+        poses = self._align(members, volume, shifts, offsets)
+        for _ in range(rounds - 1):
             volume = self._average(members, poses)
-            offsets, shifts = poses.shift_zyx_px, _cross(_SHIFT_PX)
-        self._keep(members, poses)
+            poses = self._align(members, volume, _cross(_SHIFT_PX), poses.shift_zyx_px)
+        return poses
 
     def averages(self) -> list[np.ndarray]:
         """Aligned, wedge-weighted average (z, y, x) of every cluster, in the box used here."""
@@ -278,10 +288,7 @@ class AlignmentSorter:
         members = np.flatnonzero((self.labels == a) | (self.labels == b))
         volume = self._average(*self._cluster(a))
         offsets, shifts = self.poses.shift_zyx_px[members], _cross(_FIRST_SHIFT_PX)
-        for _ in range(_JOINT_ROUNDS):
-            poses = self._align(members, volume, shifts, offsets)
-            volume = self._average(members, poses)
-            offsets, shifts = poses.shift_zyx_px, _cross(_SHIFT_PX)
+        poses = self._refine(members, volume, shifts, offsets, _JOINT_ROUNDS)
         joint = self._held_out(members, poses)
         alone = own[a] | own[b]
         both = [i for i in joint if i in alone]
