@@ -1,7 +1,7 @@
 """From a tomogram to clusters, in Python: simulate one, pick, extract, sort, write, look.
 
 Run it as it is: python tutorials/001_mine_a_tomogram.py
-It takes two to three minutes on 2 cores and writes into ./tutorial_001.
+It takes less than two minutes on 2 cores and writes into ./tutorial_001.
 """
 
 import sys
