@@ -152,3 +152,44 @@ def test_bad_requests_are_refused(changes: dict[str, object], message: str) -> N
 def test_bad_subtomogram_requests_are_refused() -> None:
     with pytest.raises(InputError, match="SNR must be positive"):
         simulate_subtomograms(PAIR, 2, 16, VOXEL, -1)
+
+
+def test_counts_of_each_class_and_noise_alone() -> None:
+    made = simulate_subtomograms(PAIR, (3, 1), 17, VOXEL, 0.1, (-40, 60), n_noise=5, seed=2)
+    classes, counts = np.unique(made.labels, return_counts=True)
+    np.testing.assert_array_equal(classes, [-1, 0, 1])
+    np.testing.assert_array_equal(counts, [5, 3, 1])
+    assert made.volumes.shape == (9, 17, 17, 17)
+    noise = made.volumes[made.labels == -1]
+    outside = ~missing_wedge_mask((17,) * 3, (-40, 60))
+    power = np.abs(fft.fftn(noise, axes=(1, 2, 3))) ** 2
+    assert (power * outside).sum() < 1e-6 * power.sum()
+    assert abs(correlation(noise[0], noise[1])) < 0.1
+
+
+def test_gain_and_offset_change_nothing_but_contrast_and_brightness() -> None:
+    plain = simulate_subtomograms(PAIR, 6, 16, VOXEL, 0.1, seed=4)
+    made = simulate_subtomograms(
+        PAIR, 6, 16, VOXEL, 0.1, seed=4, gain_spread=0.3, offset_spread=0.5
+    )
+    np.testing.assert_array_equal(made.labels, plain.labels)
+    np.testing.assert_array_equal(made.shifts_zyx_px, plain.shifts_zyx_px)
+    offsets, gains = made.volumes.mean(axis=(1, 2, 3)), made.volumes.std(axis=(1, 2, 3))
+    assert 0.3 < np.abs(offsets).max() <= 0.5
+    assert 0.7 <= gains.min() < 0.85 and 1.15 < gains.max() <= 1.3
+    for i in range(12):  # the signal against the noise, too: sum = gain * signal + noise
+        drawn = PAIR[made.labels[i]].density(16, VOXEL, made.rotations[i], made.shifts_zyx_px[i])
+        signal = apply_wedge(drawn, (-60, 60))
+        expected = gains[i] * np.sqrt(0.1 / (1 + 0.1 * gains[i] ** 2))
+        assert correlation(signal, made.volumes[i]) == pytest.approx(expected, abs=0.12)
+        assert correlation(plain.volumes[i], made.volumes[i]) > 0.98
+
+
+def test_bad_counts_and_nuisances_are_refused() -> None:
+    with pytest.raises(InputError, match="one from 0 for each of the 2 templates"):
+        simulate_subtomograms(PAIR, (1, 2, 3), 16, VOXEL, 0.1)
+    with pytest.raises(InputError, match="number of particles must be positive; got 0"):
+        simulate_subtomograms(PAIR, (0, 0), 16, VOXEL, 0.1, n_noise=4)
+    for changes in ({"n_noise": -1}, {"gain_spread": 1.0}, {"offset_spread": -0.1}):
+        with pytest.raises(InputError, match="gain_spread must be from 0 to below 1"):
+            simulate_subtomograms(PAIR, 1, 16, VOXEL, 0.1, **changes)
