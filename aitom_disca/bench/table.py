@@ -1,0 +1,155 @@
+"""The table of a benchmark: printed, as CSV and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from aitom_disca.bench.cases import CASES, Case
+from aitom_disca.bench.methods import METHODS
+from aitom_disca.io.atomic import write_text
+from aitom_disca.io.tables import write_rows_csv
+
+_SCORES = {"ari": "ARI", "rare": "recall", "noise": "precision", "single": "K right"}
+_MORE = {
+    "rare": ("purity",),
+    "noise": ("recall", "precision_of_structures", "recall_of_structures"),
+}
+Result = Mapping[str, Any]
+_PRINTED = (  # on the terminal; the files hold more
+    *("case", "method", "seeds", "score", "target", "reached"),
+    *("homogeneity", "completeness", "K found", "seconds"),
+)
+
+
+def summarise(results: Sequence[Result], cases: Mapping[str, Case] = CASES) -> list[dict[str, str]]:
+    """One row of text a case and method, over all seeds.
+
+    The score is the ARI unless the case says otherwise. A target counts as reached if median,
+    worst, K of every seed and median time reach it, rounded as printed.
+    """
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result["case"], result["method"]), []).append(result)
+    return [
+        _row(cases[case], method, runs, groups.get((case, "start"), []))
+        for (case, method), runs in groups.items()
+        if case in cases
+    ]
+
+
+def _row(
+    case: Case, method: str, runs: Sequence[Result], starts: Sequence[Result]
+) -> dict[str, str]:
+    def values(name: str) -> np.ndarray:
+        return np.array([run["scores"][name] for run in runs])
+
+    given = " (given)" if any(run["k_given"] for run in runs) else ""
+    others = [f"{n.replace('_', ' ')} {np.median(values(n)):.2f}" for n in _MORE.get(case.kind, ())]
+    return {
+        "case": case.title + _marks(runs),
+        "method": METHODS[method].title if method in METHODS else method,
+        "seeds": str(len(runs)),
+        "score": f"{_SCORES[case.kind]} {np.median(values('score')):.2f} / "
+        f"{values('score').min():.2f}",
+        "target": _target(case),
+        "reached": _reached(case, runs, starts),
+        "ARI": f"{np.median(values('ari')):.2f} / {values('ari').min():.2f}",
+        "homogeneity": f"{np.median(values('homogeneity')):.2f}",
+        "completeness": f"{np.median(values('completeness')):.2f}",
+        "K found": " ".join(str(run["k_found"]) for run in runs) + given,
+        "K true": str(case.k_true),
+        "seconds": f"{np.median([run['seconds'] for run in runs]):.0f}",
+        "also": ", ".join(others),
+    }
+
+
+def _marks(runs: Sequence[Result]) -> str:
+    """What makes these runs other than the case itself."""
+    marks = ["phantoms"] if any(run["templates"] == "phantoms" for run in runs) else []
+    parts = {run["fraction"] for run in runs} - {1.0}
+    marks += [f"{100 * part:g} % of it" for part in sorted(parts)]
+    return f" ({', '.join(marks)})" if marks else ""
+
+
+def _target(case: Case) -> str:
+    parts = []
+    if case.target_median is not None:
+        worst = "" if case.target_worst is None else f" / {case.target_worst:.2f}"
+        parts.append(f"{case.target_median:.2f}{worst}")
+    if case.k_tolerance is not None and case.kind != "single":
+        within = f" ± {case.k_tolerance}" if case.k_tolerance else ""
+        parts.append(f"K = {case.k_true}{within}")
+    if case.seconds_most is not None:
+        parts.append(f"{case.seconds_most:g} s")
+    if case.above_start:
+        parts.append("not below its start")
+    return ", ".join(parts)
+
+
+def _reached(case: Case, runs: Sequence[Result], starts: Sequence[Result]) -> str:
+    """Which parts of the target are not reached; "yes" if all are."""
+    scores = np.round([run["scores"]["score"] for run in runs], 2)
+    lacking = []
+    if case.target_median is not None and np.median(scores) < case.target_median:
+        lacking.append("median")
+    if case.target_worst is not None and scores.min() < case.target_worst:
+        lacking.append("worst")
+    if case.k_tolerance is not None and case.kind != "single":
+        wrong = [abs(run["k_found"] - case.k_true) > case.k_tolerance for run in runs]
+        lacking += ["K"] if any(wrong) else []
+    if case.seconds_most and np.median([run["seconds"] for run in runs]) > case.seconds_most:
+        lacking.append("time")
+    if case.above_start and runs[0]["method"] == "ours":
+        start = {run["seed"]: run["scores"]["ari"] for run in starts}
+        if any(run["scores"]["ari"] < start.get(run["seed"], -1.0) for run in runs):
+            lacking.append("below start")
+    return f"no: {', '.join(lacking)}" if lacking else "yes"
+
+
+def rich_table(rows: Sequence[Mapping[str, str]]) -> Table:
+    """The rows as a table for the terminal."""
+    table = Table(title="aitom-disca bench (median / worst over the seeds)")
+    for name in _PRINTED:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(row[name] for name in _PRINTED))
+    return table
+
+
+def markdown(rows: Sequence[Mapping[str, str]]) -> str:
+    """The rows as a table in Markdown."""
+    if not rows:
+        return ""
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(row[name] for name in names) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def write_tables(
+    out: str | Path, results: Sequence[Result], rows: Sequence[Mapping[str, str]]
+) -> None:
+    """Write ``bench.csv``, a row a run, and ``bench.md``, the table."""
+    flat = [
+        {
+            **{name: result[name] for name in ("case", "method", "seed", "templates", "fraction")},
+            **{name: result[name] for name in ("n_subtomograms", "k_found", "k_given")},
+            **result["scores"],
+            "seconds": round(result["seconds"], 2),
+            "version": result["version"],
+        }
+        for result in results
+    ]
+    write_rows_csv(Path(out) / "bench.csv", flat)
+    where = {f"{r['machine']['processor']}, {r['machine']['cores']} cores" for r in results}
+    heading = (
+        "Median / worst over the seeds; K chosen by each method unless given.\n"
+        f"Measured on {'; '.join(sorted(where))}, "
+        f"aitom-disca {', '.join(sorted({r['version'] for r in results}))}.\n\n"
+    )
+    write_text(Path(out) / "bench.md", heading + markdown(rows))

@@ -1,0 +1,152 @@
+"""The benchmark: how right and how fast, on data whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aitom_disca.errors import InputError
+
+_TABLE_WIDTH = 150
+
+
+class What(str, Enum):
+    """What can be measured."""
+
+    accuracy = "accuracy"
+
+
+_Cases = Annotated[
+    list[str] | None,
+    typer.Option("--cases", help="Only this case (repeatable); --list names them."),
+]
+_Methods = Annotated[
+    list[str] | None,
+    typer.Option("--methods", help="Only this method (repeatable); --list names them."),
+]
+
+
+def bench(
+    templates: Annotated[
+        Path | None,
+        typer.Option(
+            "--templates",
+            help="Folder of density maps NAME.mrc or NAME.mrc.gz; built-in phantoms if left out.",
+        ),
+    ] = None,
+    cases: _Cases = None,
+    methods: _Methods = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, such as 0-4 or 0,3.")] = "0-4",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the results; what is there is kept.")
+    ] = Path("bench_results"),
+    what: Annotated[What, typer.Option("--what", help="What to measure.")] = What.accuracy,
+    fraction: Annotated[
+        float,
+        typer.Option(
+            help="Part of the subtomograms of every case, for a quick look.", min=0, max=1
+        ),
+    ] = 1.0,
+    paper_width: Annotated[
+        float, typer.Option("--paper-width", help="Width of the network of the preset paper.")
+    ] = 0.25,
+    paper_iterations: Annotated[
+        int, typer.Option("--paper-iterations", help="Its most iterations.", min=1)
+    ] = 8,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE changes a setting of ours (repeatable)."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Measure even what is there.")] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Measure nothing; print the table of what is there.")
+    ] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="Name cases and methods.")] = False,
+) -> None:
+    """Compare with other methods on simulated data whose truth is known.
+
+    Stopped, it goes on where it was when started again.
+
+    Example: aitom-disca bench --templates maps --cases snr-0.1 --methods ours --seeds 0
+    """
+    from rich.console import Console
+
+    from aitom_disca import bench as b
+
+    if list_all:
+        _print_names()
+        return
+    if not show:
+        b.run_bench(
+            out,
+            b.choose_cases(_split(cases)),
+            b.choose_methods(_split(methods)),
+            parse_seeds(seeds),
+            b.load_templates(templates),
+            b.BenchOptions(fraction, paper_width, paper_iterations, parse_changes(changes or [])),
+            again=again,
+        )
+    results = b.read_results(out)
+    if not results:
+        raise InputError(f"there are no results in {out}; measure first, without --show.")
+    rows = b.summarise(results)
+    b.write_tables(out, results, rows)
+    console = Console()
+    console.width = max(console.width, _TABLE_WIDTH)
+    console.print(b.rich_table(rows))
+    console.print(f"table: {out / 'bench.md'}, single runs: {out / 'bench.csv'}")
+
+
+def _split(names: list[str] | None) -> list[str]:
+    """Names given one by one or joined by commas."""
+    return [part for name in names or [] for part in name.split(",") if part]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds from ``0-4``, ``0,3`` or a mixture of both.
+
+    Raises
+    ------
+    InputError
+        If the text is neither.
+    """
+    try:
+        pairs = [part.strip().partition("-") for part in text.split(",")]
+        found = [s for low, dash, high in pairs for s in range(int(low), int(high or low) + 1)]
+    except ValueError as error:
+        raise InputError(f"--seeds takes numbers such as 0-4 or 0,3; got {text!r}.") from error
+    if not found:
+        raise InputError(f"--seeds takes numbers such as 0-4, smallest first; got {text!r}.")
+    return sorted(set(found))
+
+
+def parse_changes(texts: list[str]) -> dict[str, Any]:
+    """Settings from ``NAME=VALUE``, the value as in JSON, or a word.
+
+    Raises
+    ------
+    InputError
+        If there is no name or no value.
+    """
+    changes = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name or not value:
+            raise InputError(f"--set takes NAME=VALUE, such as width=0.25; got {text!r}.")
+        try:
+            changes[name] = json.loads(value)
+        except ValueError:
+            changes[name] = value
+    return changes
+
+
+def _print_names() -> None:
+    from aitom_disca.bench import CASES, METHODS
+    from aitom_disca.cli.tables import print_table
+
+    print_table("cases", [(case.name, case.title) for case in CASES.values()])
+    print_table("methods", [(method.name, method.title) for method in METHODS.values()])
