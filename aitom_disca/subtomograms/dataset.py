@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import numpy as np
 
@@ -14,9 +13,11 @@ from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.preprocess import low_pass, normalise
 
-# Prepared volumes above this size live in a file that is mapped, not in memory.
-_LARGEST_IN_MEMORY_BYTES = 512 * 2**20
-_BATCH = 256
+# Prepared volumes above this size live in a temporary file. It is read, not mapped: mapped pages
+# count as memory of the process, and grow with the number of subtomograms.
+_LARGEST_IN_MEMORY_BYTES = 64 * 2**20
+_BATCH_VOXELS = 2**22  # prepared at once
+_SHUFFLED_TOGETHER = 64  # chunks
 
 
 class Source(Protocol):
@@ -91,18 +92,18 @@ class PreparedVolumes:
         box = source.box_shape_zyx[0]
         self.box_px = min(box_px or box, box)
         self._sigma_px = low_pass_sigma_px
-        self._folder: tempfile.TemporaryDirectory | None = None
         rows = np.arange(len(source)) if rows is None else rows
-        self._volumes = self._allocate(len(rows))
-        for batch in track(self._batches(len(rows), _BATCH), "preparing subtomograms"):
-            self._volumes[batch] = self._prepare(source.read(rows[batch]))
+        self._volumes = _hold(len(rows), self.box_px)
+        size = max(1, _BATCH_VOXELS // box**3)
+        for batch in track(self._batches(len(rows), size), "preparing subtomograms"):
+            self._volumes.append(self._prepare(source.read(rows[batch])))
 
     def __len__(self) -> int:
         return len(self._volumes)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Prepared volumes (n, z, y, x), float32, by row number in any order."""
-        return np.asarray(self._volumes[rows])
+        return self._volumes.read(np.asarray(rows))
 
     def batches(self, batch_size: int) -> Iterator[np.ndarray]:
         """All volumes in order, ``batch_size`` at a time."""
@@ -113,16 +114,92 @@ class PreparedVolumes:
     def _batches(n: int, size: int) -> list[np.ndarray]:
         return [np.arange(i, min(i + size, n)) for i in range(0, n, size)]
 
-    def _allocate(self, n: int) -> np.ndarray:
-        shape = (n, *(self.box_px,) * 3)
-        if 4 * np.prod(shape, dtype=float) <= _LARGEST_IN_MEMORY_BYTES:
-            return np.empty(shape, np.float32)
-        self._folder = tempfile.TemporaryDirectory(prefix="aitom_disca_")
-        path = Path(self._folder.name) / "prepared.npy"
-        return np.lib.format.open_memmap(path, "w+", np.float32, shape)
-
     def _prepare(self, volumes: np.ndarray) -> np.ndarray:
         volumes = fourier_crop(normalise(volumes), self.box_px)
         if self._sigma_px:
             volumes = low_pass(volumes, self._sigma_px)
         return normalise(volumes)
+
+
+class _InMemory:
+    """Volumes that are appended in order and read in any."""
+
+    def __init__(self, n: int, box_px: int) -> None:
+        self._volumes = np.empty((n, *(box_px,) * 3), np.float32)
+        self._n = 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    def append(self, volumes: np.ndarray) -> None:
+        self._volumes[self._n : self._n + len(volumes)] = volumes
+        self._n += len(volumes)
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        return self._volumes[rows]
+
+
+class _OnDisk:
+    """The same in a temporary file without a name, which is gone with the process."""
+
+    def __init__(self, n: int, box_px: int) -> None:
+        self._shape = (box_px,) * 3
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="aitom_disca_")
+        self._n = 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    def append(self, volumes: np.ndarray) -> None:
+        try:
+            self._file.write(np.ascontiguousarray(volumes, np.float32).data)
+            self._file.flush()
+        except OSError as error:
+            raise InputError(
+                f"the prepared subtomograms do not fit into {tempfile.gettempdir()} "
+                f"({error.strerror}); make room there, or set TMPDIR to another folder."
+            ) from error
+        self._n += len(volumes)
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        wanted, place = np.unique(np.arange(self._n)[rows], return_inverse=True)
+        volumes = np.empty((len(wanted), *self._shape), np.float32)
+        edges = np.flatnonzero(np.diff(wanted) != 1) + 1
+        for run in np.split(np.arange(len(wanted)), edges) if len(wanted) else []:
+            self._file.seek(int(wanted[run[0]]) * volumes[0].nbytes)
+            self._file.readinto(volumes[run[0] : run[-1] + 1].data)  # type: ignore[attr-defined]
+        in_order = len(place) == len(wanted) and bool((np.diff(place) == 1).all())
+        return volumes if in_order else volumes[place]
+
+
+def _hold(n: int, box_px: int) -> _InMemory | _OnDisk:
+    fits = 4.0 * n * box_px**3 <= _LARGEST_IN_MEMORY_BYTES
+    return _InMemory(n, box_px) if fits else _OnDisk(n, box_px)
+
+
+def shuffled_rows(n: int, rng: np.random.Generator, chunk: int = 64) -> np.ndarray:
+    """All rows in random order, such that neighbours on the disk are read within a short time.
+
+    Chunks of consecutive rows are put in random order, and the rows of 64 chunks at a time are
+    shuffled together; up to 4096 rows it is a plain permutation.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    rng : numpy Generator
+    chunk : int
+        Consecutive rows that stay together.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+    """
+    starts = rng.permutation(np.arange(0, n, chunk))
+    groups = [
+        np.concatenate(
+            [np.arange(s, min(s + chunk, n)) for s in starts[i : i + _SHUFFLED_TOGETHER]]
+        )
+        for i in range(0, len(starts), _SHUFFLED_TOGETHER)
+    ]
+    return np.concatenate([rng.permutation(group) for group in groups]) if groups else starts
