@@ -113,11 +113,17 @@ def _reached(case: Case, runs: Sequence[Result], starts: Sequence[Result]) -> st
 
 def rich_table(rows: Sequence[Mapping[str, str]]) -> Table:
     """The rows as a table for the terminal."""
-    table = Table(title="aitom-disca bench (median / worst over the seeds)")
-    for name in _PRINTED:
+    title = "aitom-disca bench (median / worst over the seeds)"
+    return rows_table(title, [{name: row[name] for name in _PRINTED} for row in rows])
+
+
+def rows_table(title: str, rows: Sequence[Mapping[str, str]]) -> Table:
+    """Rows that have the same columns as a table for the terminal."""
+    table = Table(title=title)
+    for name in rows[0] if rows else ():
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(row[name] for name in _PRINTED))
+        table.add_row(*row.values())
     return table
 
 

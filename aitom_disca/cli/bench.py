@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aitom_disca.errors import InputError
+
+if TYPE_CHECKING:
+    from aitom_disca.bench import BenchOptions
 
 _TABLE_WIDTH = 150
 
@@ -18,6 +21,9 @@ class What(str, Enum):
     """What can be measured."""
 
     accuracy = "accuracy"
+    speed = "speed"
+    size = "size"
+    selection = "selection"
 
 
 _Cases = Annotated[
@@ -52,8 +58,12 @@ def bench(
         ),
     ] = 1.0,
     paper_width: Annotated[
-        float, typer.Option("--paper-width", help="Width of the network of the preset paper.")
-    ] = 0.25,
+        float | None,
+        typer.Option(
+            "--paper-width",
+            help="Width of the network of the preset paper; by default 0.25, for speed 1.",
+        ),
+    ] = None,
     paper_iterations: Annotated[
         int, typer.Option("--paper-iterations", help="Its most iterations.", min=1)
     ] = 8,
@@ -61,35 +71,52 @@ def bench(
         list[str] | None,
         typer.Option("--set", help="NAME=VALUE changes a setting of ours (repeatable)."),
     ] = None,
+    sizes: Annotated[
+        str, typer.Option("--sizes", help="For --what size: numbers of subtomograms.")
+    ] = "500,1000,2000,8000,20000",
+    samples: Annotated[
+        int, typer.Option("--samples", help="For --what selection: samples to cluster.", min=100)
+    ] = 200_000,
     again: Annotated[bool, typer.Option("--again", help="Measure even what is there.")] = False,
     show: Annotated[
         bool, typer.Option("--show", help="Measure nothing; print the table of what is there.")
     ] = False,
     list_all: Annotated[bool, typer.Option("--list", help="Name cases and methods.")] = False,
 ) -> None:
-    """Compare with other methods on simulated data whose truth is known.
+    """Measure on simulated data whose truth is known, beside other methods.
 
-    Stopped, it goes on where it was when started again.
+    accuracy: ARI, K and time of every case, method and seed; speed: preset fast beside preset
+    paper; size: memory and time as the number of subtomograms grows; selection: choice of K at
+    size. Stopped, accuracy and size go on where they were when started again.
 
     Example: aitom-disca bench --templates maps --cases snr-0.1 --methods ours --seeds 0
     """
-    from rich.console import Console
-
     from aitom_disca import bench as b
 
     if list_all:
         _print_names()
         return
-    if not show:
-        b.run_bench(
-            out,
-            b.choose_cases(_split(cases)),
-            b.choose_methods(_split(methods)),
-            parse_seeds(seeds),
-            b.load_templates(templates),
-            b.BenchOptions(fraction, paper_width, paper_iterations, parse_changes(changes or [])),
-            again=again,
-        )
+    width = paper_width or (1.0 if what is What.speed else 0.25)
+    options = b.BenchOptions(fraction, width, paper_iterations, parse_changes(changes or []))
+    if what is What.speed:
+        _speed(out, templates, options, parse_seeds(seeds)[0])
+    elif what is What.size:
+        _size(out, parse_sizes(sizes), options, again)
+    elif what is What.selection:
+        _selection(out, samples, parse_seeds(seeds)[0])
+    else:
+        if not show:
+            chosen = b.choose_cases(_split(cases)), b.choose_methods(_split(methods))
+            maps = b.load_templates(templates)
+            b.run_bench(out, *chosen, parse_seeds(seeds), maps, options, again=again)
+        _accuracy_table(out)
+
+
+def _accuracy_table(out: Path) -> None:
+    from rich.console import Console
+
+    from aitom_disca import bench as b
+
     results = b.read_results(out)
     if not results:
         raise InputError(f"there are no results in {out}; measure first, without --show.")
@@ -99,6 +126,41 @@ def bench(
     console.width = max(console.width, _TABLE_WIDTH)
     console.print(b.rich_table(rows))
     console.print(f"table: {out / 'bench.md'}, single runs: {out / 'bench.csv'}")
+
+
+def _speed(out: Path, templates: Path | None, options: BenchOptions, seed: int) -> None:
+    from aitom_disca.bench import load_templates
+    from aitom_disca.bench.speed import measure_speed, speed_rows
+    from aitom_disca.cli.tables import print_table
+
+    result = measure_speed(
+        out,
+        load_templates(templates),
+        fraction=options.fraction,
+        paper_width=options.paper_width,
+        seed=seed,
+        changes=options.changes,
+    )
+    print_table("speed", speed_rows(result))
+
+
+def _size(out: Path, sizes: list[int], options: BenchOptions, again: bool) -> None:
+    from rich.console import Console
+
+    from aitom_disca.bench.size import measure_sizes, size_rows
+    from aitom_disca.bench.table import rows_table
+    from aitom_disca.config import MineSettings
+
+    settings = MineSettings.from_preset("fast", **options.changes)
+    results = measure_sizes(out, sizes, settings, again=again)
+    Console().print(rows_table("size", size_rows(results)))
+
+
+def _selection(out: Path, samples: int, seed: int) -> None:
+    from aitom_disca.bench.selection import measure_selection, selection_rows
+    from aitom_disca.cli.tables import print_table
+
+    print_table("choice of K", selection_rows(measure_selection(out, n=samples, seed=seed)))
 
 
 def _split(names: list[str] | None) -> list[str]:
@@ -122,6 +184,20 @@ def parse_seeds(text: str) -> list[int]:
     if not found:
         raise InputError(f"--seeds takes numbers such as 0-4, smallest first; got {text!r}.")
     return sorted(set(found))
+
+
+def parse_sizes(text: str) -> list[int]:
+    """Numbers of subtomograms from ``500,2000``.
+
+    Raises
+    ------
+    InputError
+        If the text is something else.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"--sizes takes numbers such as 500,2000,8000; got {text!r}.")
+    return [int(part) for part in parts]
 
 
 def parse_changes(texts: list[str]) -> dict[str, Any]:
