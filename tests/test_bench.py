@@ -18,6 +18,7 @@ from aitom_disca.bench import (
     Case,
     Method,
     choose_methods,
+    comparisons,
     load_templates,
     run_bench,
     score_labels,
@@ -180,7 +181,8 @@ def test_the_table_says_what_is_lacking() -> None:
         scores = {"ari": ari, "score": ari, "homogeneity": 1.0, "completeness": 1.0}
         return {
             "case": "tiny", "method": method, "seed": seed, "templates": "phantoms",
-            "fraction": 1.0, "scores": scores, "k_found": k, "k_given": False, "seconds": 9.0,
+            "fraction": 1.0, "settings": {},
+            "scores": scores, "k_found": k, "k_given": False, "seconds": 9.0,
         }  # fmt: skip
 
     cases = {"tiny": replace(TINY, seconds_most=10, above_start=True)}
@@ -192,6 +194,8 @@ def test_the_table_says_what_is_lacking() -> None:
     assert row["reached"] == "no: median, worst, K"
     rows = summarise([result(0, 0.95, 2), result(0, 0.96, 2, "start")], cases)
     assert rows[0]["reached"] == "no: below start" and rows[1]["reached"] == "yes"
+    pair = [result(0, 0.9, 2), result(1, 0.1, 2), result(0, 0.5, 2, "pca")]
+    assert comparisons(pair) == ["ours is above PCA of the volumes + GMM in 1 of 1 cases"]
 
 
 def test_from_the_command_line_to_the_tables(
@@ -201,16 +205,16 @@ def test_from_the_command_line_to_the_tables(
     command = ["bench", "--cases", "tiny", "--seeds", "0", "--out", str(out)]
     assert main([*command, "--methods", "ours,pca", *QUICK]) == 0
     printed = capsys.readouterr().out
-    for text in ("two structures", "ours (preset fast)", "PCA of the volumes", "phantoms"):
+    for text in ("two structures", "ours (preset", "PCA of the volumes", "phantoms", "0.25"):
         assert text in printed
     result = json.loads((out / "results" / "tiny_ours_0.json").read_text())
     assert result["settings"]["width"] == 0.25 and result["seconds"] > 0
     assert result["settings"]["candidate_k"] == [2, 3]
     assert result["scores"]["ari"] > 0.5  # two very unlike phantoms at SNR 1
     assert (out / "bench.csv").read_text().count("\n") == 3
-    assert (
-        "| two structures (phantoms) | ours (preset fast) | 1 |" in (out / "bench.md").read_text()
-    )
+    table = (out / "bench.md").read_text()
+    changed = "max_iterations = 1, width = 0.25, alignment = False"
+    assert f"| two structures (phantoms) | ours (preset fast), {changed} | 1 |" in table
     stamp = (out / "results" / "tiny_ours_0.json").stat().st_mtime_ns
     assert main([*command, "--methods", "ours", *QUICK]) == 0
     assert (out / "results" / "tiny_ours_0.json").stat().st_mtime_ns == stamp

@@ -5,7 +5,7 @@ from aitom_disca.bench.data import TemplateSet, load_templates, simulate_case
 from aitom_disca.bench.methods import METHODS, Answer, BenchOptions, Method, choose_methods
 from aitom_disca.bench.run import read_results, run_bench
 from aitom_disca.bench.scores import score_labels
-from aitom_disca.bench.table import rich_table, summarise, write_tables
+from aitom_disca.bench.table import comparisons, rich_table, summarise, write_tables
 
 __all__ = [
     "CASES",
@@ -17,6 +17,7 @@ __all__ = [
     "TemplateSet",
     "choose_cases",
     "choose_methods",
+    "comparisons",
     "load_templates",
     "read_results",
     "rich_table",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,12 @@ def _paper_settings(case: Case, seed: int, options: BenchOptions) -> dict[str, A
     ).model_dump()
 
 
+def _paper_full_settings(case: Case, seed: int, options: BenchOptions) -> dict[str, Any]:
+    usual = MineSettings.from_preset("paper")
+    full = replace(options, paper_width=usual.width, paper_iterations=usual.max_iterations)
+    return _paper_settings(case, seed, full)
+
+
 def _run_disca(volumes: np.ndarray, case: Case, settings: dict[str, Any]) -> Answer:
     import aitom_disca.network  # noqa: F401  imports are not counted
     from aitom_disca.mining import DISCA
@@ -133,6 +139,7 @@ _ALL = (
     Method("ours", "ours (preset fast)", _fast_settings, _run_disca),
     Method("start", "its first clustering", _start_settings, _run_disca),
     Method("paper", "preset paper", _paper_settings, _run_disca),
+    Method("paper-full", "preset paper", _paper_full_settings, _run_disca),
     Method("pca", "PCA of the volumes + GMM", _pca_settings, _run_pca),
 )
 METHODS = {method.name: method for method in _ALL}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from aitom_disca.bench.cases import CASES, Case
 from aitom_disca.bench.methods import METHODS
+from aitom_disca.config import MineSettings
 from aitom_disca.io.atomic import write_text
 from aitom_disca.io.tables import write_rows_csv
 
@@ -52,7 +54,7 @@ def _row(
     others = [f"{n.replace('_', ' ')} {np.median(values(n)):.2f}" for n in _MORE.get(case.kind, ())]
     return {
         "case": case.title + _marks(runs),
-        "method": METHODS[method].title if method in METHODS else method,
+        "method": _method_title(method, runs),
         "seeds": str(len(runs)),
         "score": f"{_SCORES[case.kind]} {np.median(values('score')):.2f} / "
         f"{values('score').min():.2f}",
@@ -66,6 +68,44 @@ def _row(
         "seconds": f"{np.median([run['seconds'] for run in runs]):.0f}",
         "also": ", ".join(others),
     }
+
+
+def _method_title(method: str, runs: Sequence[Result]) -> str:
+    """The method, with what its settings add to or change about its name."""
+    title = METHODS[method].title if method in METHODS else method
+    settings = runs[0]["settings"]
+    if settings.get("preset") == "paper":
+        most = settings["max_iterations"]
+        return f"{title}, width {settings['width']:g}, at most {most} iterations"
+    if method != "ours":
+        return title
+    usual = json.loads(MineSettings().model_dump_json())
+    own = {"seed", "candidate_k"}  # of the case and the run
+    changed = {k: v for k, v in settings.items() if k not in own and usual.get(k, v) != v}
+    return ", ".join([title, *(f"{name} = {value}" for name, value in changed.items())])
+
+
+def comparisons(results: Sequence[Result]) -> list[str]:
+    """In how many cases the median score of ours is above that of each other method.
+
+    Only seeds that both have measured count.
+    """
+    scores: dict[str, dict[tuple[str, int], float]] = {}
+    for r in results:
+        scores.setdefault(r["method"], {})[r["case"], r["seed"]] = r["scores"]["score"]
+    ours = scores.pop("ours", {})
+    lines = []
+    for method, theirs in scores.items():
+        both = set(ours) & set(theirs)
+        cases = {case for case, _ in both}
+
+        def median(of: dict[tuple[str, int], float], case: str, both: set = both) -> float:
+            return float(np.median([of[key] for key in both if key[0] == case]))
+
+        above = sum(median(ours, case) > median(theirs, case) for case in cases)
+        title = METHODS[method].title if method in METHODS else method
+        lines += [f"ours is above {title} in {above} of {len(cases)} cases"] if cases else []
+    return lines
 
 
 def _marks(runs: Sequence[Result]) -> str:
@@ -158,4 +198,5 @@ def write_tables(
         f"Measured on {'; '.join(sorted(where))}, "
         f"aitom-disca {', '.join(sorted({r['version'] for r in results}))}.\n\n"
     )
-    write_text(Path(out) / "bench.md", heading + markdown(rows))
+    compared = "".join(f"\n{line}." for line in comparisons(results))
+    write_text(Path(out) / "bench.md", f"{heading}{markdown(rows)}{compared}\n")

@@ -125,6 +125,8 @@ def _accuracy_table(out: Path) -> None:
     console = Console()
     console.width = max(console.width, _TABLE_WIDTH)
     console.print(b.rich_table(rows))
+    for line in b.comparisons(results):
+        console.print(line)
     console.print(f"table: {out / 'bench.md'}, single runs: {out / 'bench.csv'}")
 
 
