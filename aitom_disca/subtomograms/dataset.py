@@ -162,7 +162,9 @@ class _OnDisk:
         self._n += len(volumes)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        wanted, place = np.unique(np.arange(self._n)[rows], return_inverse=True)
+        wanted, place = np.unique(rows, return_inverse=True)
+        if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < self._n:
+            raise IndexError(f"rows {wanted[0]} to {wanted[-1]} of {self._n}")
         volumes = np.empty((len(wanted), *self._shape), np.float32)
         edges = np.flatnonzero(np.diff(wanted) != 1) + 1
         for run in np.split(np.arange(len(wanted)), edges) if len(wanted) else []:
