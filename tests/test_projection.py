@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,19 @@ def test_components_are_centred_and_uncorrelated(features, whiten):
     covariance = np.cov(found.T)
     expected = np.eye(5) if whiten else np.diag(by_eigenvectors(features)[0][:5])
     np.testing.assert_allclose(covariance, expected, atol=1e-8)
+
+
+def test_pieces_give_what_the_whole_gives_and_little_memory(features):
+    projection = fit_projection(features, 3)
+    many = np.tile(features.astype(np.float32), (100, 1))  # 20,000 samples: several pieces
+    expected = np.tile(
+        (features.astype(np.float32) - projection.mean) @ projection.axes.T, (100, 1)
+    )
+    np.testing.assert_allclose(projection(many), expected, atol=1e-10)
+    tracemalloc.start()
+    projection(many)
+    assert tracemalloc.get_traced_memory()[1] < 1.5 * 20_000 * 3 * 8 + 2 * 4096 * 7 * 8
+    tracemalloc.stop()
 
 
 def test_no_dimensions_keeps_the_features(features):

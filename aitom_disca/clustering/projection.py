@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.decomposition import PCA
 
+_PIECE = 4096  # samples projected at once
+
 
 @dataclass(frozen=True)
 class Projection:
@@ -24,7 +26,11 @@ class Projection:
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Components (n_samples, n_dimensions), float64, of features."""
-        return (np.asarray(features, np.float64) - self.mean) @ self.axes.T
+        components = np.empty((len(features), len(self.axes)))
+        for start in range(0, len(features), _PIECE):  # a float64 copy of all may not fit
+            part = slice(start, start + _PIECE)
+            components[part] = (features[part] - self.mean) @ self.axes.T
+        return components
 
 
 def fit_projection(
