@@ -14,9 +14,12 @@ from typing import Any
 
 import aitom_disca
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.atomic import remove_unfinished, write_text
 
 _PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "scikit-learn", "h5py", "mrcfile", "starfile")
+# The stages that give clusters: until one of them is done, the run that is replaced is kept.
+_DECIDING = ("mine", "predict")
+_LIST = "replaced.json"  # names of the files that were set aside
 
 
 class RunFolder:
@@ -40,6 +43,7 @@ class RunFolder:
         self.star = self.path / "particles.star"
         self.star_folder = self.path / "clusters"
         self.report = self.path / "report.html"
+        self.checkpoint = self.path / "checkpoint.h5"  # there while mining
         self.record: dict[str, Any] = {}
 
     def results(self) -> list[Path]:
@@ -71,10 +75,14 @@ class RunFolder:
         if self.record_file.exists() and resume and not overwrite:
             self.record = self._read_record()
             self._check_same(new)
+            self._remove_unfinished()
             return
-        self._put_back()
+        if not self._has_begun():
+            self._put_back()
         self._check_inputs(inputs)
         self.check_free(overwrite=overwrite)
+        self._put_back()
+        self._remove_unfinished()
         self.record = {"aitom_disca": aitom_disca.__version__, **new, "versions": versions()}
         self.record |= {"started": _now(), "stages": {}}
         self._set_aside()
@@ -105,29 +113,36 @@ class RunFolder:
     def stage(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Do a stage unless it was done before; keep its summary and its seconds.
 
+        Once the clusters are there, the run that this one replaces is removed for good. Where a
+        stage cannot use its input before that, it comes back, and nothing of this run stays.
+
         Parameters
         ----------
         name : str
         work : callable
             Does the stage, writes its files, returns a summary of plain values.
         """
-        done = self.record["stages"].get(name)
-        if done is not None:
-            return done
+        stages = self.record["stages"]
+        if name not in stages:
+            stages[name] = self._do(work)
+            write_text(self.record_file, self._text())
+        if name in _DECIDING:
+            self.checkpoint.unlink(missing_ok=True)
+            shutil.rmtree(self._replaced, ignore_errors=True)
+        return stages[name]
+
+    def _do(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         start = time.perf_counter()
         try:
             summary = _as_json(work())
         except InputError:
-            if not self.record["stages"]:  # nothing came of this run: as if it had not been
+            if not self.record["stages"] or (self._replaced / _LIST).exists():
                 self.record_file.unlink(missing_ok=True)
+                self.checkpoint.unlink(missing_ok=True)
                 self._put_back()
                 self._remove_if_empty(self.path)
             raise
-        summary["seconds"] = round(time.perf_counter() - start, 2)
-        self.record["stages"][name] = summary
-        write_text(self.record_file, self._text())
-        shutil.rmtree(self._replaced, ignore_errors=True)
-        return summary
+        return summary | {"seconds": round(time.perf_counter() - start, 2)}
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -172,20 +187,58 @@ class RunFolder:
                     f"{name} is an input of this run, which would replace it; choose another --out."
                 )
 
+    # The order of the steps in the next two is such that a process may be killed after any of
+    # them: `_put_back`, called again, still brings back all of the earlier run and no more.
+
     def _set_aside(self) -> None:
-        """Move the files of an earlier run away; they come back if this one cannot begin."""
-        for path in self.results():
-            kept = self._replaced / path.relative_to(self.path)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(kept)
+        """Move the files of an earlier run away; they come back if nothing comes of this one."""
+        names = [path.relative_to(self.path).as_posix() for path in self.results()]
+        if not names:
+            return
+        if self.record_file.exists():
+            _move(self.record_file, self._replaced / self.record_file.name)
+        write_text(self._replaced / _LIST, json.dumps(names))
+        for name in names:
+            if (self.path / name).exists():
+                _move(self.path / name, self._replaced / name)
 
     def _put_back(self) -> None:
-        for kept in sorted(self._replaced.rglob("*")):
-            if kept.is_file():
-                path = self.path / kept.relative_to(self._replaced)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                kept.replace(path)
-        shutil.rmtree(self._replaced, ignore_errors=True)
+        """Bring back the earlier run, if one was set aside, in place of the files of this one."""
+        kept = self._replaced
+        if (kept / _LIST).exists() and not self._is_decided():
+            self.record_file.unlink(missing_ok=True)
+            names = json.loads((kept / _LIST).read_text(encoding="utf-8"))
+            for path in self.results():
+                if path.relative_to(self.path).as_posix() not in names:
+                    path.unlink()
+            for name in names:
+                if (kept / name).exists() and name != self.record_file.name:
+                    _move(kept / name, self.path / name)
+            (kept / _LIST).unlink()
+        if (kept / self.record_file.name).exists() and not self.record_file.exists():
+            _move(kept / self.record_file.name, self.record_file)
+        shutil.rmtree(kept, ignore_errors=True)
+
+    def _stages(self) -> dict[str, Any]:
+        """The stages done by the run that is here."""
+        try:
+            return self._read_record()["stages"]
+        except (InputError, OSError):
+            return {}
+
+    def _has_begun(self) -> bool:
+        """Whether the run that is here has anything to lose."""
+        return self.checkpoint.exists() or bool(self._stages())
+
+    def _is_decided(self) -> bool:
+        """Whether the run that is here has clusters, and those it replaced are of no use."""
+        return any(name in self._stages() for name in _DECIDING)
+
+    def _remove_unfinished(self) -> None:
+        """Remove the half-written files of a run that was killed."""
+        paths = [path for path in vars(self).values() if isinstance(path, Path)]
+        for path in [*paths, self.star_folder / "cluster_*.star"]:
+            remove_unfinished(path)
 
     @property
     def _replaced(self) -> Path:
@@ -198,6 +251,11 @@ class RunFolder:
 
     def _text(self) -> str:
         return json.dumps(self.record, indent=2) + "\n"
+
+
+def _move(path: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(to)
 
 
 def versions() -> dict[str, str]:

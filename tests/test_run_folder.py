@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -138,30 +140,152 @@ def test_overwrite_removes_all_earlier_results(tmp_path):
     assert not any(path.exists() for path in stale)
     assert again.record["stages"] == {}
     assert RunFolder.open(tmp_path).record["settings"]["mine"]["seed"] == 5
-    again.stage("pick", lambda: {})
+    again.stage("mine", lambda: {})
     assert {path.name for path in tmp_path.iterdir()} == {"run.json", "clusters"}
     assert not list(folder.star_folder.iterdir())
 
 
-def test_a_replaced_run_comes_back_when_the_new_one_cannot_begin(tmp_path):
+@pytest.mark.parametrize("done", [[], ["pick"], ["pick", "extract"]])
+def test_a_replaced_run_comes_back_when_a_stage_refuses_its_input(tmp_path, done):
     finished(tmp_path)
     before = snapshot(tmp_path)
     again = started(tmp_path, changed("mine", "seed", 5), inputs=["/data/b.mrc"], overwrite=True)
+    for name in done:
+        again.stage(name, lambda: {})
+    for path in (again.picks, again.labels, again.checkpoint):  # the earlier run had no labels
+        path.write_text("new")
     with pytest.raises(InputError, match="expected a tomogram"):
-        again.stage("pick", refuse)
+        again.stage("mine", refuse)
     assert snapshot(tmp_path) == before
     assert RunFolder.open(tmp_path).record["stages"]["pick"]["n_picks"] == 7
     started(tmp_path, resume=True)  # and it can be gone on with
 
 
-def test_a_replaced_run_is_gone_once_a_stage_is_done(tmp_path):
+@pytest.mark.parametrize("deciding", ["mine", "predict"])
+def test_a_replaced_run_is_gone_once_there_are_clusters(tmp_path, deciding):
     finished(tmp_path)
     again = started(tmp_path, overwrite=True)
     again.stage("pick", lambda: {"n_picks": 3})
+    assert (tmp_path / ".replaced" / "model.h5").read_text() == "old model.h5"
+    again.stage(deciding, lambda: {})
     with pytest.raises(InputError, match="expected a tomogram"):
-        again.stage("extract", refuse)
+        again.stage("write", refuse)
     assert RunFolder.open(tmp_path).record["stages"]["pick"]["n_picks"] == 3
     assert {path.name for path in tmp_path.iterdir()} == {"run.json", "clusters"}
+
+
+class Killed(BaseException):
+    """As if the process were gone: no more file is touched."""
+
+
+FILE_OPERATIONS = [(os, "replace"), (Path, "replace"), (Path, "unlink"), (shutil, "rmtree")]
+
+
+def killed_at(number, monkeypatch, act) -> bool:
+    """Act until the file operation of that number is asked for; whether there were so many."""
+    count = 0
+
+    def counted(operation):
+        def called(*args, **kwargs):
+            nonlocal count
+            count += 1
+            if count >= number:
+                raise Killed
+            return operation(*args, **kwargs)
+
+        return called
+
+    with monkeypatch.context() as patch:
+        for owner, name in FILE_OPERATIONS:
+            patch.setattr(owner, name, counted(getattr(owner, name)))
+        try:
+            act()
+        except Killed:
+            return True
+        except InputError:
+            pass
+    return False
+
+
+def test_a_run_killed_while_it_replaces_another_loses_nothing(tmp_path, monkeypatch):
+    finished(tmp_path / "old")
+    before = snapshot(tmp_path / "old")
+    for number in range(1, 100):
+        out = tmp_path / str(number)
+        shutil.copytree(tmp_path / "old", out)
+        start = lambda out=out: started(out, changed("mine", "seed", 5), overwrite=True)  # noqa: E731
+        killed = killed_at(number, monkeypatch, start)
+        with pytest.raises(InputError, match="already holds a run"):
+            started(out)
+        left = {name: data for name, data in snapshot(out).items() if name[0] != "."}
+        assert left == before, number
+        if not killed:
+            break
+    assert 10 < number < 99
+
+
+def test_a_run_killed_while_the_earlier_one_comes_back_loses_nothing(tmp_path, monkeypatch):
+    finished(tmp_path / "old")
+    before = snapshot(tmp_path / "old")
+    for number in range(1, 100):
+        out = tmp_path / str(number)
+        shutil.copytree(tmp_path / "old", out)
+        folder = started(out, changed("mine", "seed", 5), overwrite=True)
+        folder.stage("pick", lambda: {})
+        for path in (folder.picks, folder.history):
+            path.write_text("new")
+        killed = killed_at(number, monkeypatch, lambda f=folder: f.stage("extract", refuse))
+        again = started(out, changed("mine", "seed", 6), overwrite=True)
+        with pytest.raises(InputError, match="expected a tomogram"):
+            again.stage("pick", refuse)
+        assert snapshot(out) == before, number
+        if not killed:
+            break
+    assert 10 < number < 99
+
+
+def test_a_run_killed_once_there_are_clusters_keeps_them(tmp_path, monkeypatch):
+    finished(tmp_path / "old")
+    for number in range(2, 100):  # the first operation records the stage
+        out = tmp_path / str(number)
+        shutil.copytree(tmp_path / "old", out)
+        folder = started(out, changed("mine", "seed", 5), overwrite=True)
+        folder.checkpoint.write_text("state")
+        killed = killed_at(number, monkeypatch, lambda f=folder: f.stage("mine", lambda: {"k": 3}))
+        again = started(out, changed("mine", "seed", 5), resume=True)
+        assert again.stage("mine", refuse)["k"] == 3
+        assert {path.name for path in out.iterdir()} == {"run.json", "clusters"}
+        if not killed:
+            break
+    assert 3 < number < 99
+
+
+def test_a_run_that_replaces_another_goes_on_after_a_kill(tmp_path):
+    finished(tmp_path)
+    new = changed("mine", "seed", 5)
+    started(tmp_path, new, overwrite=True).stage("pick", lambda: {"n_picks": 3})
+    with pytest.raises(InputError, match=r"already holds a run.*--resume"):
+        started(tmp_path)  # which changes nothing
+    again = started(tmp_path, new, resume=True)
+    assert again.stage("pick", refuse)["n_picks"] == 3
+    again.stage("mine", lambda: {})
+    assert not (tmp_path / ".replaced").exists()
+
+
+def test_half_written_files_of_a_killed_run_are_removed(tmp_path):
+    folder = started(tmp_path)
+    folder.star_folder.mkdir()
+    parts = [
+        ".model.0a1b2c3d.part.h5",
+        ".run.0a1b2c3d.part.json",
+        "clusters/.cluster_01.0a1b2c3d.part.star",
+    ]
+    own = [".model.mine.part.h5", ".notes.0a1b2c3d.part.txt"]
+    for name in parts + own:
+        (tmp_path / name).write_text("half")
+    started(tmp_path, resume=True)
+    assert not any((tmp_path / name).exists() for name in parts)
+    assert all((tmp_path / name).exists() for name in own)
 
 
 def test_a_replaced_run_survives_a_kill_before_the_first_stage(tmp_path):

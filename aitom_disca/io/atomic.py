@@ -43,3 +43,13 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically, in UTF-8."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def remove_unfinished(path: str | Path) -> None:
+    """Remove the temporary files that processes killed inside `replacing` left for ``path``.
+
+    The name may hold wildcards.
+    """
+    path = Path(path)
+    for temporary in path.parent.glob(f".{path.stem}.{'?' * 8}.part{path.suffix}"):
+        temporary.unlink(missing_ok=True)
