@@ -1,4 +1,4 @@
-"""The one error that a user is meant to read."""
+"""The one error that a user is meant to read, and one that the program recovers from."""
 
 
 class InputError(ValueError):
@@ -11,3 +11,11 @@ class InputError(ValueError):
 
 class NoPicksError(InputError):
     """A tomogram in which nothing passes the threshold."""
+
+
+class IterationError(RuntimeError):
+    """An iteration that gave nothing usable, such as a loss that is not a number.
+
+    The message is the reason, in words that fit into "iteration 4: ...". The loop goes back to
+    the iteration before and tries again with a smaller learning rate.
+    """

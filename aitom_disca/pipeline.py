@@ -163,7 +163,7 @@ def _mine(folder: RunFolder, store: str | Path, settings: MineSettings) -> dict[
     from aitom_disca.mining import DISCA
 
     with open_store(store) as source:
-        disca = DISCA.from_settings(settings).fit(source)
+        disca = DISCA.from_settings(settings).fit(source, checkpoint=folder.checkpoint)
     write_labels_csv(folder.labels, disca.labels_, disca.posterior_)
     write_rows_csv(folder.history, [_history_row(row) for row in disca.history_])
     disca.save(folder.model)

@@ -325,7 +325,7 @@ def test_a_stage_that_fails_while_writing_leaves_no_half_file(finished, tmp_path
     with pytest.raises(RuntimeError, match="disk on fire"):
         pipeline.mine(finished.store, tmp_path / "out", MINE)
     names = {p.name for p in (tmp_path / "out").iterdir()}
-    assert names == {"run.json", "labels.csv", "history.csv", "model.h5"}
+    assert names == {"run.json", "checkpoint.h5", "labels.csv", "history.csv", "model.h5"}
     assert RunFolder.open(tmp_path / "out").record["stages"] == {}
 
 

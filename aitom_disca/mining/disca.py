@@ -12,6 +12,7 @@ from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.mining.aligned import run_aligned
 from aitom_disca.mining.bundle import Bundle
+from aitom_disca.mining.checkpoint import Checkpoint, fingerprint
 from aitom_disca.mining.embedding import build_extractor, compute_features, prepare_volumes
 from aitom_disca.mining.loop import LoopResult, run_loop
 from aitom_disca.subtomograms.dataset import ArraySource, Source
@@ -53,7 +54,7 @@ class DISCA:
         ``paper``, which does not align.
     history_ : list of dict
         One row an iteration: iteration, k, n_dimensions, bic, ddbi, label_change, sizes, loss,
-        seconds, kept.
+        seconds, event (what was out of the ordinary), kept.
     converged_ : bool
         Whether the clusters stayed before ``max_iterations``.
 
@@ -94,6 +95,7 @@ class DISCA:
         *,
         voxel_size_angstrom: float | None = None,
         tilt_range_deg: tuple[float, float] | None = None,
+        checkpoint: str | Path | None = None,
     ) -> DISCA:
         """Sort subtomograms.
 
@@ -105,6 +107,10 @@ class DISCA:
             Kept with the model; by default the store's.
         tilt_range_deg : tuple of 2 floats, optional
             Measured tilts; by default the store's, else -60 to 60.
+        checkpoint : path, optional
+            A file that keeps every iteration. Where it is there, and of the same data and
+            settings, the fit goes on from it; otherwise it is replaced. It stays when the fit is
+            done.
 
         Raises
         ------
@@ -119,16 +125,21 @@ class DISCA:
             source, "voxel_size_angstrom", None
         )
         volumes = prepare_volumes(source, self.settings)
+        known: tuple[float, float] = getattr(source, "tilt_range_deg", _TILT_RANGE_DEG)
+        tilt_range_deg = tilt_range_deg or known
+        steps = Checkpoint.nowhere()
+        if checkpoint is not None:
+            made_from = fingerprint(volumes, self.settings, [float(a) for a in tilt_range_deg])
+            steps = Checkpoint(checkpoint, made_from)
         if self.settings.alignment:
-            known: tuple[float, float] = getattr(source, "tilt_range_deg", _TILT_RANGE_DEG)
-            self._keep(run_aligned(source, volumes, self.settings, tilt_range_deg or known))
+            self._keep(run_aligned(source, volumes, self.settings, tilt_range_deg, steps))
         else:
-            self._keep(run_loop(volumes, self.settings))
+            self._keep(run_loop(volumes, self.settings, steps))
         return self
 
     def _keep(self, result: LoopResult) -> None:
         """Take over the best solution, its clusters renamed so that the largest comes first."""
-        sizes = np.bincount(result.best.labels)
+        sizes = result.best.sizes
         names = np.empty(len(sizes), int)
         names[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
         best = result.best.renamed(names)

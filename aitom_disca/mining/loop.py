@@ -3,205 +3,205 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aitom_disca.clustering import (
-    GaussianMixtureModel,
-    Projection,
-    choose_mixture,
-    ddbi,
-    fit_projection,
-    match_labels,
-)
 from aitom_disca.config import MineSettings
+from aitom_disca.errors import InputError, IterationError
+from aitom_disca.mining.checkpoint import Checkpoint
+from aitom_disca.mining.clusters import cluster_features
 from aitom_disca.mining.embedding import build_extractor, compute_features
+from aitom_disca.mining.solution import (
+    LoopResult,
+    Solution,
+    history_from_json,
+    join_events,
+    label_change,
+    pack,
+    record,
+    unpack_solution,
+)
 from aitom_disca.progress import say
 from aitom_disca.subtomograms.dataset import PreparedVolumes
 
+if TYPE_CHECKING:
+    from aitom_disca.network import Classifier
 
-@dataclass(frozen=True)
-class Solution:
-    """The clusters of one iteration and everything that they came from.
-
-    Parameters
-    ----------
-    iteration : int
-        From 1.
-    labels, posterior : ndarray of shape (n_subtomograms,)
-    mixture : GaussianMixtureModel
-        In the first ``mixture.means.shape[1]`` components of the embedding.
-    projection : Projection
-    embedding : ndarray of shape (n_subtomograms, n_components)
-    weights : list of ndarray
-        Of the extractor that gave the features.
-    bic : dict of int to float
-    ddbi : float
-    averages : ndarray of shape (K, z, y, x), optional
-        Aligned average of every cluster, where there was an alignment.
-    """
-
-    iteration: int
-    labels: np.ndarray
-    posterior: np.ndarray
-    mixture: GaussianMixtureModel
-    projection: Projection
-    embedding: np.ndarray
-    weights: list[np.ndarray]
-    bic: dict[int, float]
-    ddbi: float
-    averages: np.ndarray | None = None
-
-    @property
-    def k(self) -> int:
-        """The number of clusters."""
-        return self.mixture.n_components
-
-    def renamed(self, names: np.ndarray) -> Solution:
-        """The same clusters, cluster k called ``names[k]``."""
-        averages = None if self.averages is None else self.averages[np.argsort(names)]
-        mixture = self.mixture.renamed(names)
-        return replace(self, labels=names[self.labels], mixture=mixture, averages=averages)
+_STEP = "iteration"  # its name in the checkpoint
+_ATTEMPTS = 4  # at an iteration, each with half the learning rate of the one before
 
 
-@dataclass
-class LoopResult:
-    """The kept solution, the record of all iterations, and whether the clusters stayed."""
-
-    best: Solution
-    history: list[dict[str, Any]] = field(default_factory=list)
-    converged: bool = False
-
-
-def run_loop(volumes: PreparedVolumes, settings: MineSettings) -> LoopResult:
+def run_loop(
+    volumes: PreparedVolumes, settings: MineSettings, checkpoint: Checkpoint | None = None
+) -> LoopResult:
     """Extract features, cluster them, train on the clusters, and again.
 
     The solution with the lowest DDBI is kept. The loop ends when K and ``stop_fraction`` of the
     labels stay for ``stop_iterations`` iterations in a row, when there is nothing to tell apart
     (K = 1), or after ``max_iterations``.
+
+    An iteration that fails (a loss or features that are not numbers, clusters that cannot be
+    computed, or all subtomograms in one) is tried again from the iteration before with half the
+    learning rate, and after four attempts the loop ends with what it has.
+
+    Parameters
+    ----------
+    volumes : PreparedVolumes
+    settings : MineSettings
+    checkpoint : Checkpoint, optional
+        Where every iteration is kept. One that holds iterations is gone on with.
+
+    Raises
+    ------
+    InputError
+        If not even the features of the untrained network can be clustered.
     """
     from aitom_disca.network import Classifier
 
     extractor = build_extractor(volumes.box_px, settings)
     classifier = Classifier(extractor, batch_size=settings.batch_size, seed=settings.seed)
-    result: LoopResult | None = None
-    previous: Solution | None = None
-    smoothing, rate, n_stayed = settings.label_smoothing, settings.learning_rate, 0
-    for iteration in range(1, settings.max_iterations + 1):
+    loop = _Loop(volumes, settings, classifier, extractor)
+    checkpoint = checkpoint or Checkpoint.nowhere()
+    loop.resume(checkpoint)
+    while not loop.done:
+        loop.iterate()
+        loop.keep(checkpoint)
+    assert loop.result is not None  # noqa: S101  one iteration at least was done
+    return loop.result
+
+
+class _Loop:
+    """Where the loop stands after an iteration: all that decides how it goes on."""
+
+    def __init__(
+        self,
+        volumes: PreparedVolumes,
+        settings: MineSettings,
+        classifier: Classifier,
+        extractor: Any,
+    ) -> None:
+        self._volumes, self._settings = volumes, settings
+        self._classifier, self._extractor = classifier, extractor
+        self._features: np.ndarray | None = None  # of the last iteration
+        self._last: Solution | None = None
+        self._smoothing, self._rate = settings.label_smoothing, settings.learning_rate
+        self._n_stayed = 0
+        self.result: LoopResult | None = None
+        self.done = False
+
+    # -- one iteration -----------------------------------------------------------------------
+
+    def iterate(self) -> None:
+        """Train on the last clusters and cluster anew; where that fails, with half the rate."""
+        before, features = self._classifier.state(), self._features
+        events: list[str] = []
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._advance(events)
+            except IterationError as error:
+                reason = str(error)
+            if self._last is None:
+                raise InputError(
+                    f"the subtomograms cannot be sorted, since {reason}; look at their values, "
+                    "and leave out those that are empty or extreme."
+                )
+            self._classifier.set_state(*before)
+            self._features = features
+            self._rate /= 2
+            back = f"went back to iteration {self._last.iteration} with half the rate"
+            events.append(f"{reason}; {back}")
+            say(f"iteration {self._last.iteration + 1}: {events[-1]}")
+        self._stop(f"stopped here: in {_ATTEMPTS} attempts at the next iteration {reason}")
+
+    def _stop(self, event: str) -> None:
+        assert self.result is not None  # noqa: S101
+        row = self.result.history[-1]
+        row["event"] = join_events(row["event"], event)
+        say(f"iteration {row['iteration']}: {event}")
+        self.done = True
+
+    def _advance(self, events: list[str]) -> None:
+        settings = self._settings
+        iteration = 1 if self._last is None else self._last.iteration + 1
+        loss = None if self._last is None else self._train()
         start = time.perf_counter()
-        features = compute_features(extractor, volumes, settings)
-        solution = cluster_features(features, previous, settings, iteration)
-        solution = replace(solution, weights=extractor.get_weights())
-        change = label_change(previous, solution)
-        result = record(result, solution, change, time.perf_counter() - start)
-        n_stayed = n_stayed + 1 if 1 - change >= settings.stop_fraction else 0
-        if n_stayed >= settings.stop_iterations or solution.mixture.n_components == 1:
-            result.converged = True
-            break
-        if iteration == settings.max_iterations:
-            break
-        if previous is None or change == 1.0:
-            k = solution.mixture.n_components
-            classifier.new_head(features, solution.labels, k, epochs=settings.head_epochs)
-        result.history[-1]["loss"] = classifier.train_epoch(
-            volumes.read,
-            solution.labels,
-            smoothing=smoothing,
-            learning_rate=rate,
+        features = compute_features(self._extractor, self._volumes, settings)
+        solution = cluster_features(features, self._last, settings, iteration)
+        if solution.k == 1 and self._last is not None:
+            raise IterationError("all subtomograms fell into one cluster")
+        solution = replace(
+            solution,
+            weights=self._extractor.get_weights(),
+            event=join_events(*events, solution.event),
+        )
+        if self.result is not None:
+            self.result.history[-1]["loss"] = loss
+            self._smoothing *= settings.label_smoothing_decay
+            self._rate *= settings.learning_rate_decay
+        change = label_change(self._last, solution)
+        self.result = record(self.result, solution, change, time.perf_counter() - start)
+        self._last, self._features = solution, features
+        self._n_stayed = self._n_stayed + 1 if 1 - change >= settings.stop_fraction else 0
+        self.result.converged = self._n_stayed >= settings.stop_iterations or solution.k == 1
+        self.done = self.result.converged or iteration == settings.max_iterations
+
+    def _train(self) -> float:
+        """Train the network once on the last clusters, with a new head where K changed."""
+        assert self._last is not None and self.result is not None  # noqa: S101
+        settings, row, start = self._settings, self.result.history[-1], time.perf_counter()
+        rows = np.flatnonzero(self._last.labels >= 0)
+        labels = self._last.labels[rows]
+        if row["label_change"] == 1.0:
+            if self._features is None:  # after a new start
+                self._features = compute_features(self._extractor, self._volumes, settings)
+            self._classifier.new_head(
+                self._features[rows], labels, self._last.k, epochs=settings.head_epochs
+            )
+        loss = self._classifier.train_epoch(
+            lambda batch: self._volumes.read(rows[batch]),
+            labels,
+            smoothing=self._smoothing,
+            learning_rate=self._rate,
             rotated_copies=settings.rotated_copies,
         )
-        result.history[-1]["seconds"] = time.perf_counter() - start
-        smoothing *= settings.label_smoothing_decay
-        rate *= settings.learning_rate_decay
-        previous = solution
-    assert result is not None  # noqa: S101  max_iterations is at least one
-    return result
+        row["seconds"] += time.perf_counter() - start
+        if not np.isfinite(loss):
+            raise IterationError("the loss was not a number")
+        return loss
 
+    # -- coming back ---------------------------------------------------------------------------
 
-def cluster_features(
-    features: np.ndarray, previous: Solution | None, settings: MineSettings, iteration: int
-) -> Solution:
-    """Find the clusters of features and name them as in the previous iteration."""
-    projection = fit_projection(
-        features, settings.pca_dimensions, whiten=settings.whiten, seed=settings.seed
-    )
-    embedding = projection(features)
-    choice = choose_mixture(
-        embedding,
-        settings.candidate_k,
-        choose_dimensions=settings.choose_dimensions,
-        labels=None if previous is None else previous.labels,
-        n_starts=settings.n_starts,
-        reg_covar=settings.reg_covar,
-        seed=settings.seed + iteration,
-    )
-    mixture = choice.mixture
-    posterior = mixture.posterior(embedding[:, : choice.n_dimensions])
-    mixture, posterior = _without_empty(mixture, posterior)
-    labels = posterior.argmax(axis=1)
-    index = ddbi(embedding, labels, reg_covar=settings.reg_covar)
-    solution = Solution(
-        iteration,
-        labels,
-        posterior.max(axis=1),
-        mixture,
-        projection,
-        embedding,
-        [],
-        choice.bic,
-        index,
-    )
-    if previous is not None and previous.mixture.n_components == mixture.n_components:
-        return solution.renamed(match_labels(previous.labels, labels))
-    return solution
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Save where the loop stands."""
+        assert self._last is not None and self.result is not None  # noqa: S101
+        parts: dict[str, tuple[Any, Any]] = {
+            "last": pack(self._last),
+            "best": pack(self.result.best),
+            "classifier": self._classifier.state(),
+        }
+        meta: dict[str, Any] = {name: values for name, (_, values) in parts.items()}
+        meta |= {"history": self.result.history, "converged": self.result.converged}
+        meta |= {"smoothing": self._smoothing, "rate": self._rate}
+        meta |= {"n_stayed": self._n_stayed, "done": self.done}
+        arrays = {f"{name}:{k}": v for name, (held, _) in parts.items() for k, v in held.items()}
+        checkpoint.save(_STEP, arrays, meta)
 
-
-def _without_empty(
-    mixture: GaussianMixtureModel, posterior: np.ndarray
-) -> tuple[GaussianMixtureModel, np.ndarray]:
-    """Leave out components that no sample belongs to most."""
-    kept = np.unique(posterior.argmax(axis=1))
-    if len(kept) == mixture.n_components:
-        return mixture, posterior
-    weights = mixture.weights[kept] / mixture.weights[kept].sum()
-    left = GaussianMixtureModel(weights, mixture.means[kept], mixture.covariances[kept])
-    posterior = posterior[:, kept] / posterior[:, kept].sum(axis=1, keepdims=True)
-    return left, posterior
-
-
-def label_change(previous: Solution | None, current: Solution) -> float:
-    """Share of the labels that changed; 1 where K changed or there was nothing before."""
-    if previous is None or previous.mixture.n_components != current.mixture.n_components:
-        return 1.0
-    return float((previous.labels != current.labels).mean())
-
-
-def record(
-    result: LoopResult | None, solution: Solution, change: float, seconds: float
-) -> LoopResult:
-    """Add an iteration to the history, and keep its solution if its DDBI is the lowest."""
-    sizes = np.bincount(solution.labels)
-    row = {
-        "iteration": solution.iteration,
-        "k": solution.mixture.n_components,
-        "n_dimensions": solution.mixture.means.shape[1],
-        "ddbi": solution.ddbi,
-        "label_change": change,
-        "sizes": sizes.tolist(),
-        "bic": solution.bic,
-        "loss": None,
-        "seconds": seconds,
-    }
-    index = "not defined" if np.isnan(solution.ddbi) else f"{solution.ddbi:.3f}"
-    say(
-        f"iteration {solution.iteration}: K = {row['k']}, DDBI {index}, "
-        f"labels changed: {100 * change:.1f} %, sizes {row['sizes']}"
-    )
-    if result is None:
-        return LoopResult(solution, [row])
-    result.history.append(row)
-    if solution.ddbi < result.best.ddbi:  # a NaN (K = 1) replaces nothing
-        result.best = solution
-    return result
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from where a checkpoint stands, if it holds an iteration."""
+        step = checkpoint.load(_STEP)
+        if step is None:
+            return
+        arrays, meta = step
+        parts: dict[str, dict[str, Any]] = {"last": {}, "best": {}, "classifier": {}}
+        for key, value in arrays.items():
+            part, name = key.split(":", 1)
+            parts[part][name] = value
+        self._classifier.set_state(parts["classifier"], meta["classifier"])
+        self._last = unpack_solution(parts["last"], meta["last"])
+        best = unpack_solution(parts["best"], meta["best"])
+        self.result = LoopResult(best, history_from_json(meta["history"]), meta["converged"])
+        self._smoothing, self._rate = meta["smoothing"], meta["rate"]
+        self._n_stayed, self.done = meta["n_stayed"], meta["done"]
+        say(f"going on after iteration {self._last.iteration}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from aitom_disca.errors import IterationError
 from aitom_disca.geometry.rotations import random_rotations
 from aitom_disca.network.augmentation import rotate_volumes
 from aitom_disca.network.yopo import build_classification_layer
@@ -56,14 +58,19 @@ class Classifier:
         epochs : int
             Passes over the features.
         """
-        self._head = build_classification_layer(features.shape[1], n_clusters, seed=self._seed)
-        self._head.compile(keras.optimizers.Nadam(1e-3), "categorical_crossentropy")
+        head = build_classification_layer(features.shape[1], n_clusters, seed=self._seed)
+        head.compile(keras.optimizers.Nadam(1e-3), "categorical_crossentropy")
         targets = smooth_labels(labels, n_clusters, 0.0)
         for _ in range(epochs):
             for rows in self._batches(len(features)):
-                self._head.train_on_batch(features[rows], targets[rows])
+                head.train_on_batch(features[rows], targets[rows])
+        self._join(head)
+
+    def _join(self, head: keras.Model) -> None:
+        """Put a softmax layer on the extractor, with a new optimiser for both."""
         volume = self.extractor.input
-        self._model = keras.Model(volume, self._head(self.extractor(volume)))
+        self._head = head
+        self._model = keras.Model(volume, head(self.extractor(volume)))
         self._model.compile(keras.optimizers.Nadam(1e-3), "categorical_crossentropy")
 
     def train_epoch(
@@ -105,7 +112,44 @@ class Classifier:
             volumes = self._with_rotated_copies(read(rows), entries >= n)
             loss = self._model.train_on_batch(volumes[..., None], targets[rows])
             losses.append(float(loss))
+            if not np.isfinite(losses[-1]):
+                raise IterationError("the loss was not a number")
         return float(np.mean(losses))
+
+    def state(self) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]]:
+        """All that decides the next training.
+
+        Returns
+        -------
+        arrays : dict of str to list of ndarray
+            Variables of extractor, softmax layer and optimiser, seeds of the dropout included.
+        meta : dict
+            Plain values that JSON can hold.
+        """
+        variables = self._variables()
+        arrays = {name: [v.numpy() for v in held] for name, held in variables.items()}
+        n_clusters = None if self._head is None else self._head.output_shape[-1]
+        return arrays, {"n_clusters": n_clusters, "rng": self._rng.bit_generator.state}
+
+    def set_state(self, arrays: Mapping[str, list[np.ndarray]], meta: Mapping[str, Any]) -> None:
+        """Go back to what `state` returned, for a network of the same settings."""
+        self._rng.bit_generator.state = meta["rng"]
+        self._head = self._model = None
+        if meta["n_clusters"] is not None:
+            n_features = self.extractor.output_shape[-1]
+            self._join(build_classification_layer(n_features, meta["n_clusters"], seed=self._seed))
+        for name, held in self._variables().items():
+            for variable, value in zip(held, arrays[name], strict=True):
+                variable.assign(value)
+
+    def _variables(self) -> dict[str, list[keras.Variable]]:
+        variables = {"extractor": self.extractor.variables}
+        if self._head is not None and self._model is not None:
+            optimizer = self._model.optimizer
+            if not optimizer.built:
+                optimizer.build(self._model.trainable_variables)
+            variables |= {"head": self._head.variables, "optimizer": optimizer.variables}
+        return variables
 
     def _batches(self, n: int) -> list[np.ndarray]:
         order = self._rng.permutation(n)

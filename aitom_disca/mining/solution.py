@@ -1,0 +1,160 @@
+"""What mining finds: the clusters of one iteration, and the record of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from aitom_disca.clustering import GaussianMixtureModel, Projection
+from aitom_disca.progress import say
+
+Arrays = dict[str, np.ndarray | list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The clusters of one iteration and everything that they came from.
+
+    Parameters
+    ----------
+    iteration : int
+        From 1.
+    labels : ndarray of int, shape (n_subtomograms,)
+        Clusters from 0; -1 where a subtomogram belongs to none.
+    posterior : ndarray of shape (n_subtomograms,)
+    mixture : GaussianMixtureModel
+        In the first ``mixture.means.shape[1]`` components of the embedding.
+    projection : Projection
+    embedding : ndarray of shape (n_subtomograms, n_components)
+    weights : list of ndarray
+        Of the extractor that gave the features.
+    bic : dict of int to float
+    ddbi : float
+    averages : ndarray of shape (K, z, y, x), optional
+        Aligned average of every cluster, where there was an alignment.
+    event : str
+        What was out of the ordinary, for the history; mostly nothing.
+    """
+
+    iteration: int
+    labels: np.ndarray
+    posterior: np.ndarray
+    mixture: GaussianMixtureModel
+    projection: Projection
+    embedding: np.ndarray
+    weights: list[np.ndarray]
+    bic: dict[int, float]
+    ddbi: float
+    averages: np.ndarray | None = None
+    event: str = ""
+
+    @property
+    def k(self) -> int:
+        """The number of clusters."""
+        return self.mixture.n_components
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Members of every cluster, shape (K,)."""
+        return np.bincount(self.labels[self.labels >= 0], minlength=self.k)
+
+    def renamed(self, names: np.ndarray) -> Solution:
+        """The same clusters, cluster k called ``names[k]``."""
+        averages = None if self.averages is None else self.averages[np.argsort(names)]
+        mixture = self.mixture.renamed(names)
+        labels = np.where(self.labels < 0, self.labels, names[self.labels])
+        return replace(self, labels=labels, mixture=mixture, averages=averages)
+
+
+@dataclass
+class LoopResult:
+    """The kept solution, the record of all iterations, and whether the clusters stayed."""
+
+    best: Solution
+    history: list[dict[str, Any]] = field(default_factory=list)
+    converged: bool = False
+
+
+def label_change(previous: Solution | None, current: Solution) -> float:
+    """Share of the labels that changed; 1 where K changed or there was nothing before."""
+    if previous is None or previous.k != current.k:
+        return 1.0
+    return float((previous.labels != current.labels).mean())
+
+
+def join_events(*events: str) -> str:
+    """Events as one text; those that are empty are left out."""
+    return "; ".join(event for event in events if event)
+
+
+def record(
+    result: LoopResult | None, solution: Solution, change: float, seconds: float
+) -> LoopResult:
+    """Add an iteration to the history, and keep its solution if its DDBI is the lowest."""
+    sizes = solution.sizes.tolist()
+    row = {
+        "iteration": solution.iteration,
+        "k": solution.k,
+        "n_dimensions": solution.mixture.means.shape[1],
+        "ddbi": solution.ddbi,
+        "label_change": change,
+        "sizes": sizes,
+        "bic": solution.bic,
+        "loss": None,
+        "seconds": seconds,
+        "event": solution.event,
+    }
+    index = "not defined" if np.isnan(solution.ddbi) else f"{solution.ddbi:.3f}"
+    say(
+        f"iteration {solution.iteration}: K = {solution.k}, DDBI {index}, "
+        f"labels changed: {100 * change:.1f} %, sizes {sizes}"
+    )
+    if result is None:
+        return LoopResult(solution, [row])
+    result.history.append(row)
+    if solution.ddbi < result.best.ddbi:  # a NaN (K = 1) replaces nothing
+        result.best = solution
+    return result
+
+
+# -- as arrays and plain values, for a checkpoint --------------------------------------------
+
+_NESTED = {"mixture": GaussianMixtureModel, "projection": Projection}
+
+
+def pack(thing: Any, prefix: str = "") -> tuple[Arrays, dict[str, Any]]:
+    """Take a solution apart: its arrays, and its plain values, by name of the field."""
+    arrays: Arrays = {}
+    meta: dict[str, Any] = {}
+    for name, value in ((prefix + f.name, getattr(thing, f.name)) for f in fields(thing)):
+        if is_dataclass(value):
+            inner_arrays, inner_meta = pack(value, f"{name}.")
+            arrays, meta = arrays | inner_arrays, meta | inner_meta
+        elif isinstance(value, (np.ndarray, list)):
+            arrays[name] = value
+        else:
+            meta[name] = value
+    return arrays, meta
+
+
+def unpack_solution(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> Solution:
+    """Put a solution together from what `pack` made of it."""
+    values = {**meta, **arrays}
+    for name, kind in _NESTED.items():
+        inner = {f.name: values.pop(f"{name}.{f.name}") for f in fields(kind)}
+        values[name] = kind(**inner)
+    values["bic"] = with_int_keys(values["bic"])
+    return Solution(**values)
+
+
+def with_int_keys(bic: Mapping[Any, float]) -> dict[int, float]:
+    """A BIC by K; JSON knows names that are texts only."""
+    return {int(k): value for k, value in bic.items()}
+
+
+def history_from_json(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a history as they were before JSON."""
+    return [{**row, "bic": with_int_keys(row["bic"])} for row in rows]
