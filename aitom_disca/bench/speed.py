@@ -69,7 +69,7 @@ def measure_speed(
         "fast_s": fast_s,
         "paper_width": paper_width,
         **{f"paper_{name}_s": value for name, value in parts.items()},
-        "training_batches_timed": training_batches,
+        "training_timed_on": rows_of_batches(training_batches, paper, n),
         "paper_earliest_s": earliest,
         "paper_latest_s": latest,
         "ratio_earliest": earliest / fast_s,
@@ -109,7 +109,7 @@ def time_iteration(
 
     def train(n_batches: int) -> int:
         """Train on so many whole batches of originals and copies; returns the volumes."""
-        n_rows = min(n_batches * settings.batch_size // (1 + settings.rotated_copies), len(labels))
+        n_rows = rows_of_batches(n_batches, settings, len(labels))
         classifier.train_epoch(
             volumes.read,
             labels[:n_rows],
@@ -130,6 +130,11 @@ def time_iteration(
     }
 
 
+def rows_of_batches(n_batches: int, settings: MineSettings, n: int) -> int:
+    """How many of n subtomograms fill so many batches together with their rotated copies."""
+    return min(n_batches * settings.batch_size // (1 + settings.rotated_copies), n)
+
+
 def extrapolate(parts: dict[str, float], iterations: int) -> float:
     """Seconds of a run of so many iterations, of which the last does not train."""
     each = parts["features"] + parts["clustering"]
@@ -145,14 +150,14 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 def speed_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Rows of text for a table."""
-    n, batches = result["n_subtomograms"], result["training_batches_timed"]
+    n, trained = result["n_subtomograms"], result["training_timed_on"]
     return [
         ("data", f"{result['case']}, {n} subtomograms ({result['templates']})"),
         ("fast, store to labels", f"{result['fast_s']:.1f} s"),
         ("paper, width", f"{result['paper_width']:g}"),
         ("  features of all", f"{result['paper_features_s']:.1f} s"),
         ("  clustering", f"{result['paper_clustering_s']:.1f} s"),
-        ("  training, one pass", f"{result['paper_training_s']:.1f} s (from {batches} batches)"),
+        ("  training, one pass", f"{result['paper_training_s']:.1f} s (from {trained} of them)"),
         ("paper, stopped at the earliest", f"{result['paper_earliest_s']:.0f} s (extrapolated)"),
         ("paper, all its iterations", f"{result['paper_latest_s']:.0f} s (extrapolated)"),
         ("times faster", f"{result['ratio_earliest']:.0f} to {result['ratio_latest']:.0f}"),
