@@ -269,7 +269,7 @@ def calling(patch, owner, name, *, kill_at=0, after=False) -> list:
     [
         (loop, "cluster_features", 1, False, 2),
         (Checkpoint, "save", 1, True, 2),
-        (Classifier, "_with_rotated_copies", 4, False, 1),  # in the second training
+        (PreparedVolumes, "read", 7, False, 1),  # in the second training
         (checkpoint, "_write", 30, False, 2),  # while iteration 2 is written
     ],
 )
@@ -293,3 +293,21 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_with(volumes, whole, path
         disca = DISCA.from_settings(settings).fit(volumes, checkpoint=path)
         same = disca.history_[0]["ddbi"] == whole.history_[0]["ddbi"]
         assert same == (seed == 0)
+
+
+# -- a training that fails -----------------------------------------------------------------
+
+
+def test_a_network_that_is_spoilt_in_training_is_taken_back(volumes, monkeypatch):
+    read, calls = PreparedVolumes.read, []
+
+    def spoilt(*args):
+        calls.append(1)
+        return read(*args) * (np.nan if len(calls) == 5 else 1)  # in the second training
+
+    monkeypatch.setattr(PreparedVolumes, "read", spoilt)
+    disca = DISCA.from_settings(TINY).fit(volumes)
+    event = "the loss was not a number; went back to iteration 2 with half the rate"
+    assert [row["event"] for row in disca.history_] == ["", "", event]
+    assert all(np.isfinite(weights).all() for weights in disca._weights)
+    assert np.isfinite([row["loss"] for row in disca.history_[:2]]).all()

@@ -55,7 +55,7 @@ def collect(
         labels=labels,
         bic_by_k={int(k): value for k, value in kept["bic"].items()},
         chosen_k=kept["k"],
-        history=[{k: v for k, v in row.items() if k != "bic"} for row in history],
+        history=_history(history),
         best_iteration=kept["iteration"],
         pick_overlays=_overlays(folder, tomograms, particles, labels),
         settings=folder.record["settings"],
@@ -118,8 +118,14 @@ def _files(folder: RunFolder) -> list[tuple[str, str]]:
     return [(path.name, text) for path, text in described if path.exists()]
 
 
+def _history(rows: list[dict]) -> list[dict]:
+    """Rows without the BIC, which has a picture of its own, and without events that are none."""
+    left_out = {"bic"} if any(row.get("event") for row in rows) else {"bic", "event"}
+    return [{k: v for k, v in row.items() if k not in left_out} for row in rows]
+
+
 def _warnings(stages: dict, history: list[dict]) -> list[str]:
-    found = []
+    found = [f"Iteration {r['iteration']}: {r['event']}." for r in history if r.get("event")]
     dropped = stages.get("extract", {}).get("n_dropped_border", 0)
     if dropped:
         found.append(f"{dropped} picks were too near to a face of the tomogram for a whole box.")
