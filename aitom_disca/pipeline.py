@@ -50,9 +50,9 @@ def run(
         The run's folder.
     settings : RunSettings, optional
     overwrite : bool
-        Replace a run that is already there.
+        Replace a run that is already there; it is kept until this one has its clusters.
     resume : bool
-        Go on with a run that is already there, after its last finished stage.
+        Go on with a run that is already there, where it stopped.
 
     Returns
     -------
@@ -179,7 +179,7 @@ def _mine(folder: RunFolder, store: str | Path, settings: MineSettings) -> dict[
         "ddbi": None if np.isnan(disca.ddbi_) else disca.ddbi_,  # not defined for one cluster
         "iterations": len(disca.history_),
         "converged": disca.converged_,
-        "sizes": np.bincount(disca.labels_).tolist(),
+        "sizes": np.bincount(disca.labels_[disca.labels_ >= 0]).tolist(),
     }
 
 

@@ -114,7 +114,8 @@ class RunFolder:
         """Do a stage unless it was done before; keep its summary and its seconds.
 
         Once the clusters are there, the run that this one replaces is removed for good. Where a
-        stage cannot use its input before that, it comes back, and nothing of this run stays.
+        stage cannot use its input before that, it comes back, and nothing of this run stays,
+        unless mining had begun.
 
         Parameters
         ----------
@@ -136,9 +137,9 @@ class RunFolder:
         try:
             summary = _as_json(work())
         except InputError:
-            if not self.record["stages"] or (self._replaced / _LIST).exists():
+            nothing_done = not self.record["stages"] or (self._replaced / _LIST).exists()
+            if nothing_done and not self.checkpoint.exists():
                 self.record_file.unlink(missing_ok=True)
-                self.checkpoint.unlink(missing_ok=True)
                 self._put_back()
                 self._remove_if_empty(self.path)
             raise

@@ -12,6 +12,7 @@ pytest.importorskip("keras")
 
 from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.config import MineSettings
+from aitom_disca.errors import InputError
 from aitom_disca.mining import DISCA, checkpoint, loop
 from aitom_disca.mining.checkpoint import Checkpoint, fingerprint
 from aitom_disca.mining.solution import Solution, pack, unpack_solution
@@ -118,6 +119,14 @@ def test_a_save_that_is_killed_leaves_the_earlier_steps(path, monkeypatch):
         for name in ("first", "second"):
             with pytest.raises(Killed):
                 kept.save(name, {"value": np.array(2)})
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_write", full)
+        with pytest.raises(InputError, match=r"No space left.*make room.*--resume"):
+            kept.save("first", {"value": np.array(2)})
     assert int(kept.load("first")[0]["value"]) == 1 and kept.load("second") is None
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 

@@ -152,7 +152,7 @@ def test_a_replaced_run_comes_back_when_a_stage_refuses_its_input(tmp_path, done
     again = started(tmp_path, changed("mine", "seed", 5), inputs=["/data/b.mrc"], overwrite=True)
     for name in done:
         again.stage(name, lambda: {})
-    for path in (again.picks, again.labels, again.checkpoint):  # the earlier run had no labels
+    for path in (again.picks, again.labels):  # the earlier run had no labels
         path.write_text("new")
     with pytest.raises(InputError, match="expected a tomogram"):
         again.stage("mine", refuse)
@@ -172,6 +172,25 @@ def test_a_replaced_run_is_gone_once_there_are_clusters(tmp_path, deciding):
         again.stage("write", refuse)
     assert RunFolder.open(tmp_path).record["stages"]["pick"]["n_picks"] == 3
     assert {path.name for path in tmp_path.iterdir()} == {"run.json", "clusters"}
+
+
+@pytest.mark.parametrize("done", [[], ["pick"]])
+def test_what_mining_has_kept_stays_when_the_disk_is_full(tmp_path, done):
+    finished(tmp_path)
+    new = changed("mine", "seed", 5)
+    folder = started(tmp_path, new, overwrite=True)
+    for name in done:
+        folder.stage(name, lambda: {})
+
+    def full():
+        folder.checkpoint.write_text("iteration 3")
+        raise InputError("make room")
+
+    with pytest.raises(InputError, match="make room"):
+        folder.stage("mine", full)
+    assert list(started(tmp_path, new, resume=True).record["stages"]) == done
+    assert folder.checkpoint.read_text() == "iteration 3"
+    assert (tmp_path / ".replaced" / "model.h5").read_text() == "old model.h5"
 
 
 class Killed(BaseException):

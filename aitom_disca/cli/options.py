@@ -146,7 +146,7 @@ Overwrite = Annotated[
     bool, _option(RUN, "--overwrite", text="Replace what is there from an earlier run.")
 ]
 Resume = Annotated[
-    bool, _option(RUN, "--resume", text="Go on after the last finished stage of the run there.")
+    bool, _option(RUN, "--resume", text="Go on with the run there, where it stopped.")
 ]
 
 

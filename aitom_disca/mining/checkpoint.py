@@ -14,6 +14,7 @@ import numpy as np
 
 import aitom_disca
 from aitom_disca.config import MineSettings
+from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
 from aitom_disca.mining.solution import Arrays
 from aitom_disca.progress import say
@@ -85,16 +86,22 @@ class Checkpoint:
         Raises
         ------
         InputError
-            If the folder cannot be written to.
+            If the file cannot be written; the steps saved before are still there.
         """
-        with self._rewriting(without=name) as file:
-            if file is None:
-                return
-            group = file.create_group(name)
-            group["meta"] = json.dumps(dict(meta or {}), default=_plain)
-            kept = group.create_group("arrays")
-            for key, value in arrays.items():
-                _write(kept, key, value)
+        try:
+            with self._rewriting(without=name) as file:
+                if file is None:
+                    return
+                group = file.create_group(name)
+                group["meta"] = json.dumps(dict(meta or {}), default=_plain)
+                kept = group.create_group("arrays")
+                for key, value in arrays.items():
+                    _write(kept, key, value)
+        except OSError as error:
+            raise InputError(
+                f"{self.path} cannot be written ({error}); make room there and go on from the "
+                "last one that could, with --resume."
+            ) from error
 
     def discard(self, name: str) -> None:
         """Forget a step."""
