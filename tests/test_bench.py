@@ -221,6 +221,14 @@ def test_from_the_command_line_to_the_tables(
     assert main(["bench", "--show", "--out", str(out)]) == 0
 
 
+def test_the_autoencoder_is_told_how_many_there_are(tiny: Case, tmp_path: Path) -> None:
+    methods, templates = choose_methods(["autoencoder"]), load_templates(None)
+    noisy = replace(tiny, n_noise=4)
+    (result,) = run_bench(tmp_path, [noisy], methods, [0], templates, BenchOptions(fraction=0.5))
+    assert result["k_given"] and result["k_found"] == 3
+    assert summarise([result], {"tiny": noisy})[0]["K found"] == "3 (given)"
+
+
 def test_the_published_preset_is_a_method(tiny: Case) -> None:
     settings = METHODS["paper"].settings(tiny, 3, BenchOptions())
     assert settings["preset"] == "paper" and settings["width"] == 0.25

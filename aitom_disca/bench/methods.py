@@ -135,15 +135,43 @@ def _run_pca(volumes: np.ndarray, case: Case, settings: dict[str, Any]) -> Answe
     return Answer(best.predict(embedding), time.perf_counter() - start)
 
 
+def _autoencoder_settings(case: Case, seed: int, options: BenchOptions) -> dict[str, Any]:
+    n_clusters = case.k_true + (case.n_noise > 0)
+    return {"n_features": 32, "epochs": 10, "n_clusters": n_clusters, "seed": seed}
+
+
+def _run_autoencoder(volumes: np.ndarray, case: Case, settings: dict[str, Any]) -> Answer:
+    """Features of a convolutional autoencoder, and k-means, which is told the true K.
+
+    Noise alone, where there is some, counts as one more.
+    """
+    from sklearn.cluster import KMeans
+
+    from aitom_disca.network.autoencoder import autoencoder_features
+    from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes
+
+    start = time.perf_counter()
+    seed = settings["seed"]
+    features = autoencoder_features(
+        PreparedVolumes(ArraySource(volumes)),
+        n_features=settings["n_features"],
+        epochs=settings["epochs"],
+        seed=seed,
+    )
+    labels = KMeans(settings["n_clusters"], n_init=10, random_state=seed).fit_predict(features)
+    return Answer(labels, time.perf_counter() - start, k_given=True)
+
+
 _ALL = (
     Method("ours", "ours (preset fast)", _fast_settings, _run_disca),
     Method("start", "its first clustering", _start_settings, _run_disca),
     Method("paper", "preset paper", _paper_settings, _run_disca),
     Method("paper-full", "preset paper", _paper_full_settings, _run_disca),
+    Method("autoencoder", "autoencoder + k-means", _autoencoder_settings, _run_autoencoder),
     Method("pca", "PCA of the volumes + GMM", _pca_settings, _run_pca),
 )
 METHODS = {method.name: method for method in _ALL}
-DEFAULT_METHODS = ("ours", "paper", "pca")
+DEFAULT_METHODS = ("ours", "paper", "autoencoder", "pca")
 
 
 def choose_methods(names: list[str]) -> list[Method]:
