@@ -125,6 +125,9 @@ class MineSettings(Settings):
     n_convolutions: int | None = Field(5, ge=1, le=10)
     n_features: int = Field(256, ge=1)
     n_cube_rotations: Literal[1, 24] = 24
+    # Where it computes. auto: bfloat16 on graphics cards that have it, float32 elsewhere.
+    precision: Literal["auto", "float32", "mixed"] = "auto"
+    n_devices: int = Field(1, ge=1)
     # Sorting by alignment, which then teaches the network; at most so many take part.
     alignment: bool = True
     alignment_most: int = Field(2000, ge=10)

@@ -26,15 +26,17 @@ def prepare_volumes(source: Source, settings: MineSettings) -> PreparedVolumes:
 
 def build_extractor(box_px: int, settings: MineSettings) -> keras.Model:
     """Build the feature extractor for prepared volumes. Imports Keras."""
-    from aitom_disca.network import build_feature_extractor
+    from aitom_disca.network import build_feature_extractor, devices
 
-    return build_feature_extractor(
-        box_px,
-        width=settings.width,
-        n_convolutions=settings.n_convolutions,
-        n_features=settings.n_features,
-        seed=settings.seed,
-    )
+    with devices.data_parallel(settings.n_devices):
+        return build_feature_extractor(
+            box_px,
+            width=settings.width,
+            n_convolutions=settings.n_convolutions,
+            n_features=settings.n_features,
+            precision=settings.precision,
+            seed=settings.seed,
+        )
 
 
 def compute_features(

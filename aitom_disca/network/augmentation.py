@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.geometry.box import centre_index
+from aitom_disca.geometry.wedge import missing_wedge_mask
 
 
 def rotate_volumes(volumes: Any, rotations: Rotation) -> Any:
@@ -28,27 +30,68 @@ def rotate_volumes(volumes: Any, rotations: Rotation) -> Any:
     -------
     tensor of float32, shape (batch, n, n, n)
     """
-    batch, n = volumes.shape[0], volumes.shape[1]
-    source = ops.convert_to_tensor(_source_coordinates(rotations, n))  # (batch, n^3, 3)
-    lower = ops.floor(source)
-    fraction = source - lower
-    lower = ops.cast(lower, "int32")
-    flat = ops.reshape(ops.convert_to_tensor(volumes, "float32"), (-1,))
-    first = ops.reshape(ops.arange(batch, dtype="int32") * n**3, (batch, 1))
-    rotated = ops.zeros((batch, n**3), "float32")
-    for corner in np.ndindex(2, 2, 2):
-        index = ops.mod(lower + ops.convert_to_tensor(np.array(corner, np.int32)), n)
-        weight = ops.prod(
-            ops.where(ops.convert_to_tensor(np.array(corner, bool)), fraction, 1 - fraction), -1
-        )
-        flat_index = (index[..., 0] * n + index[..., 1]) * n + index[..., 2] + first
-        rotated = rotated + weight * ops.take(flat, flat_index, axis=0)
-    return ops.reshape(rotated, (batch, n, n, n))
+    volumes = ops.convert_to_tensor(volumes, "float32")
+    return turn(volumes, ops.convert_to_tensor(inverse_matrices_zyx(rotations)))
 
 
-def _source_coordinates(rotations: Rotation, n: int) -> np.ndarray:
-    """Where each output voxel comes from: (batch, n^3, 3) z, y, x indices, float32."""
+def inverse_matrices_zyx(rotations: Rotation) -> np.ndarray:
+    """Matrices (batch, 3, 3) that say where a rotated voxel (z, y, x) comes from, float32."""
+    return np.swapaxes(rotations.as_matrix(), -1, -2)[:, ::-1, ::-1].astype(np.float32)
+
+
+def turn(volumes: Any, inverse_zyx: Any) -> Any:
+    """Resample volumes (batch, n, n, n) at ``inverse_zyx @ (z, y, x)``, about the centre voxel.
+
+    Everything is computed from the matrices (batch, 3, 3) on the device.
+    """
+    n = volumes.shape[1]
     centre = centre_index(n)
-    grid_zyx = np.indices((n, n, n)).reshape(3, -1).T - centre
-    inverse_zyx = np.swapaxes(rotations.as_matrix(), -1, -2)[:, ::-1, ::-1]
-    return (np.einsum("bij,vj->bvi", inverse_zyx, grid_zyx) + centre).astype(np.float32)
+    grid_zyx = np.indices((n, n, n)).reshape(3, -1).astype(np.float32) - centre
+    source = ops.matmul(inverse_zyx, ops.convert_to_tensor(grid_zyx)) + centre  # (batch, 3, n^3)
+    lower = ops.floor(source)
+    above = source - lower  # weight of the next voxel
+    lower = ops.cast(lower, "int32")
+    places = [ops.mod(lower, n), ops.mod(lower + 1, n)]
+    weights = [1 - above, above]
+    flat = ops.reshape(volumes, (-1, n**3))
+    rotated = ops.zeros_like(flat)
+    for z, y, x in np.ndindex(2, 2, 2):
+        index = (places[z][:, 0] * n + places[y][:, 1]) * n + places[x][:, 2]
+        weight = weights[z][:, 0] * weights[y][:, 1] * weights[x][:, 2]
+        rotated = rotated + weight * ops.take_along_axis(flat, index, axis=1)
+    return ops.reshape(rotated, (-1, n, n, n))
+
+
+def impose_wedge(volumes: Any, tilt_range_deg: tuple[float, float]) -> Any:
+    """Remove from volumes (batch, n, n, n) what a tilt series does not measure.
+
+    The wedge of tilt axis y does not depend on y: two dimensions of Fourier space are enough.
+    """
+    n = volumes.shape[1]
+    mask_zx = missing_wedge_mask((n, n, n), tilt_range_deg)[:, 0].astype(np.float32)
+    slices_zx = ops.transpose(volumes, (0, 2, 1, 3))
+    real, imaginary = ops.fft2((slices_zx, ops.zeros_like(slices_zx)))
+    measured, _ = ops.ifft2((real * mask_zx, imaginary * mask_zx))
+    return ops.transpose(measured, (0, 2, 1, 3))
+
+
+class RotatedCopies(keras.layers.Layer):
+    """Rotates volumes (batch, z, y, x, 1) by matrices (batch, 3, 3), as in `turn`.
+
+    Parameters
+    ----------
+    tilt_range_deg : tuple of 2 floats, optional
+        Of a wedge that is imposed after the rotation; none by default.
+    """
+
+    def __init__(self, tilt_range_deg: tuple[float, float] | None = None) -> None:
+        super().__init__(trainable=False, dtype="float32", name="rotated_copies")
+        self.tilt_range_deg = tilt_range_deg
+
+    def call(self, inputs: Any) -> Any:
+        """Rotate; ``inputs`` are volumes and matrices."""
+        volumes, inverse_zyx = inputs
+        turned = turn(volumes[..., 0], inverse_zyx)
+        if self.tilt_range_deg is not None:
+            turned = impose_wedge(turned, self.tilt_range_deg)
+        return turned[..., None]

@@ -8,7 +8,7 @@ from keras import layers
 
 from aitom_disca.network.backend import BatchSize
 from aitom_disca.network.batches import train_pass
-from aitom_disca.network.devices import compiles_with_xla
+from aitom_disca.network.devices import compile_model
 from aitom_disca.network.features import extract_features
 from aitom_disca.subtomograms.dataset import PreparedVolumes, shuffled_rows
 
@@ -94,8 +94,7 @@ def autoencoder_features(
     encoder = build_encoder(volumes.box_px, n_features, seed=seed)
     decoder = build_decoder(volumes.box_px, n_features, seed=seed)
     model = keras.Model(encoder.input, decoder(encoder.output))
-    optimizer = keras.optimizers.Adam(_LEARNING_RATE)
-    model.compile(optimizer, "mean_squared_error", jit_compile=compiles_with_xla())
+    compile_model(model, keras.optimizers.Adam, _LEARNING_RATE, "mean_squared_error")
 
     def make_batch(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         given = volumes.read(rows)[..., None]

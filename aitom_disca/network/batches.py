@@ -10,6 +10,7 @@ import numpy as np
 
 from aitom_disca.errors import IterationError
 from aitom_disca.network.backend import BatchSize
+from aitom_disca.network.devices import count, train_on_batch
 from aitom_disca.progress import track
 
 MakeBatch = Callable[[np.ndarray], tuple[Any, Any]]
@@ -33,10 +34,10 @@ def equal_batches(entries: np.ndarray, largest: int, multiple: int = 1) -> list[
     -------
     list of ndarray
     """
-    n_batches = -(-len(entries) // largest)
-    length = -(-len(entries) // max(n_batches, 1))
+    n_batches = max(1, -(-len(entries) // largest))
+    length = -(-len(entries) // n_batches)
     length = -(-length // multiple) * multiple
-    return list(np.resize(entries, n_batches * length).reshape(n_batches, -1))
+    return list(np.resize(entries, (n_batches, length)))
 
 
 def train_pass(
@@ -45,7 +46,6 @@ def train_pass(
     make_batch: MakeBatch,
     batch_size: BatchSize,
     *,
-    multiple: int = 1,
     description: str = "training",
 ) -> float:
     """Train a compiled model once on all entries, in their order.
@@ -59,8 +59,6 @@ def train_pass(
     make_batch : callable
         Entries to what `train_on_batch` takes: inputs and targets.
     batch_size : BatchSize
-    multiple : int
-        As in `equal_batches`.
     description : str
         For the progress.
 
@@ -74,8 +72,8 @@ def train_pass(
     IterationError
         If the loss is not a finite number.
     """
-    n_batches = len(equal_batches(entries, batch_size.value, multiple))
-    steps = _steps(model, entries, make_batch, batch_size, multiple)
+    n_batches = len(equal_batches(entries, batch_size.value))
+    steps = _steps(model, entries, make_batch, batch_size)
     losses = np.array(list(track(steps, description, n_batches)))
     return float(np.average(losses[:, 0], weights=losses[:, 1]))
 
@@ -85,14 +83,14 @@ def _steps(
     entries: np.ndarray,
     make_batch: MakeBatch,
     batch_size: BatchSize,
-    multiple: int,
 ) -> Iterator[tuple[float, int]]:
     """Loss and length of every batch."""
+    multiple = count(model)
     left = equal_batches(entries, batch_size.value, multiple)
     while left:
         inputs, targets = make_batch(left[0])
         try:
-            loss = float(model.train_on_batch(inputs, targets))
+            loss = train_on_batch(model, inputs, targets)
         except Exception as error:
             batch_size.halve(error)
             left = equal_batches(np.concatenate(left), batch_size.value, multiple)

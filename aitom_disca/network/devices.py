@@ -1,13 +1,198 @@
-"""What to ask of the device: XLA, precision, several devices. The one place that decides."""
+"""What to ask of the device: XLA, precision, several devices. The one place that decides.
+
+TensorFlow, JAX and PyTorch are imported here only, and only where they are Keras' backend.
+"""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import keras
+import numpy as np
+from keras import ops, tree
+
+from aitom_disca.errors import InputError
+
+_MIXED = "mixed_bfloat16"
+_BFLOAT16_CAPABILITY = (8, 0)  # of NVIDIA's cards: Ampere and later compute with it
 
 
-def compiles_with_xla() -> bool:
-    """Whether a training step is compiled by XLA.
+def compile_model(
+    model: keras.Model, optimizer: type[keras.Optimizer], learning_rate: float, loss: str
+) -> None:
+    """Make a model ready for training.
 
-    JAX knows no other way. On TensorFlow it made 3D convolutions slower on a CPU.
+    JAX always compiles with XLA. TensorFlow is not asked to: on a CPU its XLA makes 3D convolutions
+    several times slower.
+
+    The optimiser gets its variables here: if it made them in the first step, TensorFlow would
+    trace that step twice, which takes seconds.
     """
-    return keras.backend.backend() == "jax"
+    with scope_of(model):
+        made = optimizer(learning_rate)
+        model.compile(made, loss, jit_compile=keras.backend.backend() == "jax")
+        made.build(model.trainable_variables)
+
+
+# -- precision ---------------------------------------------------------------------------------
+
+
+def dtype_policy(precision: str) -> str:
+    """Keras' name for the precision that a network computes in.
+
+    Parameters
+    ----------
+    precision : {"auto", "float32", "mixed"}
+        ``mixed`` multiplies in bfloat16 and keeps weights in float32; unlike float16 it needs no
+        scaling of the loss. ``auto`` is mixed on cards that compute with it, float32 elsewhere.
+
+    Returns
+    -------
+    str
+        ``float32`` or ``mixed_bfloat16``.
+    """
+    if precision == "auto":
+        precision = "mixed" if _computes_with_bfloat16() else "float32"
+    return _MIXED if precision == "mixed" else "float32"
+
+
+def _computes_with_bfloat16() -> bool:
+    """Whether the first device is a graphics card with units for bfloat16."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        cards = tf.config.list_physical_devices("GPU")
+        details = tf.config.experimental.get_device_details(cards[0]) if cards else {}
+        return details.get("compute_capability", (0, 0)) >= _BFLOAT16_CAPABILITY
+    if backend == "jax":
+        import jax
+
+        card = jax.devices()[0]
+        capability = str(getattr(card, "compute_capability", "0.0"))
+        return card.platform == "gpu" and float(capability) >= _BFLOAT16_CAPABILITY[0]
+    if backend == "torch":
+        import torch
+
+        found = torch.cuda.is_available() and torch.cuda.get_device_capability()
+        return bool(found) and found >= _BFLOAT16_CAPABILITY
+    return False
+
+
+# -- several devices ---------------------------------------------------------------------------
+
+
+def data_parallel(n_devices: int) -> AbstractContextManager:
+    """Networks built inside of this block are trained on so many devices at once.
+
+    Every batch is divided among them. Graphics cards are taken, processors where there is none.
+
+    Parameters
+    ----------
+    n_devices : int
+        1 for the usual way.
+
+    Raises
+    ------
+    InputError
+        If there are fewer devices, or the backend cannot do it.
+    """
+    backend = keras.backend.backend()
+    if n_devices == 1:
+        return nullcontext()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+        names = [device.name for device in tf.config.list_logical_devices(kind)]
+        return tf.distribute.MirroredStrategy(_first(names, n_devices)).scope()
+    if backend == "jax":
+        names = _first(keras.distribution.list_devices(), n_devices)
+        # For the rest of the process: arrays on one and on several devices do not mix.
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
+        )
+        return nullcontext()
+    raise InputError(
+        f"expected one device with the backend {backend}, but {n_devices} are asked for; set "
+        "KERAS_BACKEND to tensorflow or jax to train on several."
+    )
+
+
+def _first(names: list[str], n: int) -> list[str]:
+    if n > len(names):
+        raise InputError(
+            f"expected {n} devices to train on, but there are {len(names)}; ask for fewer."
+        )
+    return names[:n]
+
+
+def normalises_across_devices() -> bool:
+    """Whether batch normalisation has to be told to look at all devices' parts of a batch.
+
+    TensorFlow's replicas each see their own part; JAX computes with the whole batch anyway.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync > 1
+
+
+def count(model: keras.Model) -> int:
+    """On how many devices a model is trained."""
+    if keras.backend.backend() == "tensorflow":
+        return model.distribute_strategy.num_replicas_in_sync
+    held = keras.distribution.distribution() if keras.backend.backend() == "jax" else None
+    return 1 if held is None else int(np.prod(held.device_mesh.shape))
+
+
+def scope_of(model: keras.Model) -> AbstractContextManager:
+    """The block in which what is to be trained with a model has to be built."""
+    return model.distribute_strategy.scope() if _has_replicas(model) else nullcontext()
+
+
+def train_on_batch(model: keras.Model, inputs: Any, targets: Any) -> float:
+    """One step of training on all devices of a model.
+
+    Parameters
+    ----------
+    model : keras.Model
+    inputs, targets : ndarray, or tuple of ndarray
+        Their length is a multiple of `count`.
+
+    Returns
+    -------
+    float
+        Loss of the batch.
+    """
+    if not _has_replicas(model):
+        return float(model.train_on_batch(inputs, targets))
+    # What Keras' train_on_batch does, but that would give every replica the whole batch.
+    model.make_train_function()
+    model.reset_metrics()
+    return float(model.train_function(iter([_divided(model, (inputs, targets))]))["loss"])
+
+
+def predict_on_batch(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    """Output of a model, computed on all its devices; lengths as in `train_on_batch`."""
+    given = _divided(model, inputs) if _has_replicas(model) else inputs
+    return np.asarray(ops.convert_to_numpy(model.predict_on_batch(given)), np.float32)
+
+
+def _has_replicas(model: keras.Model) -> bool:
+    return keras.backend.backend() == "tensorflow" and count(model) > 1
+
+
+def _divided(model: keras.Model, arrays: Any) -> Any:
+    """Give each of TensorFlow's replicas its part of every array."""
+    import tensorflow as tf
+
+    def divide(array: np.ndarray) -> Any:
+        parts = np.split(array, count(model))
+        return model.distribute_strategy.experimental_distribute_values_from_function(
+            lambda replica: tf.convert_to_tensor(parts[replica.replica_id_in_sync_group])
+        )
+
+    return tree.map_structure(divide, arrays)

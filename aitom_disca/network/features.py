@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import keras
 import numpy as np
-from keras import ops
 
 from aitom_disca.geometry.rotations import CubeRotation, cube_rotations, rotate_by_cube
 from aitom_disca.network.backend import BatchSize
+from aitom_disca.network.devices import count, predict_on_batch
 
 
 def extract_features(
@@ -41,9 +41,8 @@ def extract_features(
     at_once: BatchSize | None = None
     for volumes in batches:
         at_once = at_once or BatchSize(len(volumes))
-        total = np.float32(0)
-        for rotation in rotations:
-            total = total + predict(extractor, rotate_by_cube(volumes, rotation), at_once)
+        turned = (predict(extractor, rotate_by_cube(volumes, r), at_once) for r in rotations)
+        total = np.add.reduce(list(turned))
         found.append(total / np.float32(len(rotations)))
     return np.concatenate(found)
 
@@ -63,16 +62,17 @@ def predict(model: keras.Model, samples: np.ndarray, at_once: BatchSize) -> np.n
     ndarray of float32, shape (n, ...)
     """
     found: list[np.ndarray] = []
-    start = 0
+    start, multiple = 0, count(model)
     while start < len(samples):
         piece = samples[start : start + at_once.value]
-        rows = np.minimum(np.arange(at_once.value), len(piece) - 1)
+        length = -(-at_once.value // multiple) * multiple
+        rows = np.minimum(np.arange(length), len(piece) - 1)
         given = np.ascontiguousarray(piece[rows].reshape(len(rows), *model.input_shape[1:]))
         try:
-            output = ops.convert_to_numpy(model.predict_on_batch(given))[: len(piece)]
+            output = predict_on_batch(model, given)[: len(piece)]
         except Exception as error:
             at_once.halve(error)
             continue
-        found.append(np.asarray(output, np.float32))
+        found.append(output)
         start += len(piece)
     return np.concatenate(found)

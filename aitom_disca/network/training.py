@@ -9,11 +9,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from aitom_disca.errors import IterationError
 from aitom_disca.geometry.rotations import random_rotations
-from aitom_disca.network.augmentation import rotate_volumes
+from aitom_disca.network import devices
+from aitom_disca.network.augmentation import RotatedCopies, inverse_matrices_zyx
+from aitom_disca.network.backend import BatchSize
+from aitom_disca.network.batches import train_pass
 from aitom_disca.network.yopo import build_classification_layer
-from aitom_disca.progress import track
+from aitom_disca.subtomograms.dataset import shuffled_rows
+
+_RATE = 1e-3  # of the warm-up; each epoch sets its own
+_LOSS = "categorical_crossentropy"
 
 ReadVolumes = Callable[[np.ndarray], np.ndarray]
 
@@ -33,13 +38,24 @@ class Classifier:
     extractor : keras.Model
         Trained in place.
     batch_size : int
+        Subtomograms and copies at once, at most; halved where the device has too little memory.
     seed : int
         Seed of the softmax layers and of the order and rotations of the training data.
+    tilt_range_deg : tuple of 2 floats, optional
+        Of a missing wedge that is imposed on the rotated copies; none by default.
     """
 
-    def __init__(self, extractor: keras.Model, *, batch_size: int = 64, seed: int = 0) -> None:
+    def __init__(
+        self,
+        extractor: keras.Model,
+        *,
+        batch_size: int = 64,
+        seed: int = 0,
+        tilt_range_deg: tuple[float, float] | None = None,
+    ) -> None:
         self.extractor = extractor
-        self.batch_size = batch_size
+        self.batch_size = BatchSize(batch_size)
+        self._tilt_range_deg = tilt_range_deg
         self._seed = seed
         self._rng = np.random.default_rng(seed)
         self._head: keras.Model | None = None
@@ -58,20 +74,34 @@ class Classifier:
         epochs : int
             Passes over the features.
         """
-        head = build_classification_layer(features.shape[1], n_clusters, seed=self._seed)
-        head.compile(keras.optimizers.Nadam(1e-3), "categorical_crossentropy")
+        head = self._new_layer(n_clusters)
         targets = smooth_labels(labels, n_clusters, 0.0)
+
+        def make_batch(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return features[rows], targets[rows]
+
+        devices.compile_model(head, keras.optimizers.Nadam, _RATE, _LOSS)
         for _ in range(epochs):
-            for rows in self._batches(len(features)):
-                head.train_on_batch(features[rows], targets[rows])
+            train_pass(head, self._rng.permutation(len(features)), make_batch, self.batch_size)
         self._join(head)
 
+    def _new_layer(self, n_clusters: int) -> keras.Model:
+        n_features = self.extractor.output_shape[-1]
+        with devices.scope_of(self.extractor):
+            return build_classification_layer(n_features, n_clusters, seed=self._seed)
+
     def _join(self, head: keras.Model) -> None:
-        """Put a softmax layer on the extractor, with a new optimiser for both."""
-        volume = self.extractor.input
-        self._head = head
-        self._model = keras.Model(volume, head(self.extractor(volume)))
-        self._model.compile(keras.optimizers.Nadam(1e-3), "categorical_crossentropy")
+        """Put a softmax layer on the extractor, with a new optimiser for both.
+
+        The subtomograms are rotated inside of the model, on the device and in step with training.
+        """
+        with devices.scope_of(self.extractor):
+            volume = keras.Input(self.extractor.input_shape[1:])
+            inverse_zyx = keras.Input((3, 3))
+            turned = RotatedCopies(self._tilt_range_deg)((volume, inverse_zyx))
+            self._head = head
+            self._model = keras.Model((volume, inverse_zyx), head(self.extractor(turned)))
+            devices.compile_model(self._model, keras.optimizers.Nadam, _RATE, _LOSS)
 
     def train_epoch(
         self,
@@ -99,22 +129,25 @@ class Classifier:
         -------
         float
             Mean loss.
+
+        Raises
+        ------
+        IterationError
+            If the loss is not a finite number.
         """
         if self._model is None or self._head is None:
             raise RuntimeError("call new_head before train_epoch")
         self._model.optimizer.learning_rate = learning_rate
         targets = smooth_labels(labels, self._head.output_shape[-1], smoothing)
-        n = len(labels)
-        losses = []
-        batches = list(self._batches(n * (1 + rotated_copies)))
-        for entries in track(batches, "training"):
-            rows = entries % n
-            volumes = self._with_rotated_copies(read(rows), entries >= n)
-            loss = self._model.train_on_batch(volumes[..., None], targets[rows])
-            losses.append(float(loss))
-            if not np.isfinite(losses[-1]):
-                raise IterationError("the loss was not a number")
-        return float(np.mean(losses))
+        per_row = 1 + rotated_copies  # entries row * per_row and following: itself, its copies
+
+        def make_batch(entries: np.ndarray) -> tuple[Any, Any]:
+            rows = entries // per_row
+            inverse_zyx = self._draw_rotations(entries % per_row > 0)
+            return (read(rows)[..., None], inverse_zyx), targets[rows]
+
+        entries = shuffled_rows(len(labels) * per_row, self._rng)
+        return train_pass(self._model, entries, make_batch, self.batch_size)
 
     def state(self) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]]:
         """All that decides the next training.
@@ -126,18 +159,21 @@ class Classifier:
         meta : dict
             Plain values that JSON can hold.
         """
-        variables = self._variables()
-        arrays = {name: [v.numpy() for v in held] for name, held in variables.items()}
+        arrays = {
+            name: [ops.convert_to_numpy(ops.convert_to_tensor(variable)) for variable in held]
+            for name, held in self._variables().items()
+        }
         n_clusters = None if self._head is None else self._head.output_shape[-1]
-        return arrays, {"n_clusters": n_clusters, "rng": self._rng.bit_generator.state}
+        meta = {"n_clusters": n_clusters, "batch_size": self.batch_size.value}
+        return arrays, meta | {"rng": self._rng.bit_generator.state}
 
     def set_state(self, arrays: Mapping[str, list[np.ndarray]], meta: Mapping[str, Any]) -> None:
         """Go back to what `state` returned, for a network of the same settings."""
         self._rng.bit_generator.state = meta["rng"]
+        self.batch_size.value = meta["batch_size"]
         self._head = self._model = None
         if meta["n_clusters"] is not None:
-            n_features = self.extractor.output_shape[-1]
-            self._join(build_classification_layer(n_features, meta["n_clusters"], seed=self._seed))
+            self._join(self._new_layer(meta["n_clusters"]))
         for name, held in self._variables().items():
             for variable, value in zip(held, arrays[name], strict=True):
                 variable.assign(value)
@@ -145,20 +181,14 @@ class Classifier:
     def _variables(self) -> dict[str, list[keras.Variable]]:
         variables = {"extractor": self.extractor.variables}
         if self._head is not None and self._model is not None:
-            optimizer = self._model.optimizer
-            if not optimizer.built:
-                optimizer.build(self._model.trainable_variables)
-            variables |= {"head": self._head.variables, "optimizer": optimizer.variables}
+            variables["head"] = self._head.variables
+            variables["optimizer"] = self._model.optimizer.variables
         return variables
 
-    def _batches(self, n: int) -> list[np.ndarray]:
-        order = self._rng.permutation(n)
-        return [order[i : i + self.batch_size] for i in range(0, n, self.batch_size)]
-
-    def _with_rotated_copies(self, volumes: np.ndarray, is_copy: np.ndarray) -> np.ndarray:
-        if not is_copy.any():
-            return volumes
-        volumes = volumes.copy()
-        rotations = random_rotations(int(is_copy.sum()), self._rng)
-        volumes[is_copy] = ops.convert_to_numpy(rotate_volumes(volumes[is_copy], rotations))
-        return volumes
+    def _draw_rotations(self, is_copy: np.ndarray) -> np.ndarray:
+        """Inverse matrices (n, 3, 3): random where there is a copy, the identity elsewhere."""
+        inverse_zyx = np.tile(np.eye(3, dtype=np.float32), (len(is_copy), 1, 1))
+        if is_copy.any():
+            rotations = random_rotations(int(is_copy.sum()), self._rng)
+            inverse_zyx[is_copy] = inverse_matrices_zyx(rotations)
+        return inverse_zyx

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from aitom_disca.network import devices
+
 # SI Fig. S2: channels of the ten convolutions.
 CHANNELS = (64, 80, 96, 112, 128, 144, 160, 176, 192, 208)
 N_FEATURES = 1024
@@ -23,6 +25,7 @@ def build_feature_extractor(
     n_convolutions: int | None = None,
     n_features: int = N_FEATURES,
     dropout: float = 0.5,
+    precision: str = "float32",
     seed: int = 0,
 ) -> keras.Model:
     """Build YOPO without its classification layer.
@@ -43,6 +46,8 @@ def build_feature_extractor(
         Length of the feature vector.
     dropout : float
         Rate of the Gaussian dropout at the input.
+    precision : {"auto", "float32", "mixed"}
+        As in `aitom_disca.network.devices.dtype_policy`; the features are float32 always.
     seed : int
         Seed of the initial weights and of the dropout.
 
@@ -68,8 +73,14 @@ def build_feature_extractor(
             f"got {n_convolutions}"
         )
     seeds = iter(range(1000 * seed, 1000 * seed + 100))
+    policy = devices.dtype_policy(precision)
+    across = {"synchronized": True} if devices.normalises_across_devices() else {}
     volume = keras.Input((box_px, box_px, box_px, 1), name="subtomogram")
-    x = layers.GaussianDropout(dropout, seed=next(seeds))(volume) if dropout else volume
+    x = (
+        layers.GaussianDropout(dropout, seed=next(seeds), dtype=policy)(volume)
+        if dropout
+        else volume
+    )
     pooled = []
     for i, channels in enumerate(CHANNELS[:n_convolutions], 1):
         x = layers.Conv3D(
@@ -77,13 +88,14 @@ def build_feature_extractor(
             _KERNEL,
             padding="valid",
             kernel_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+            dtype=policy,
             name=f"convolution_{i}",
         )(x)
-        x = layers.ELU(name=f"elu_{i}")(x)
-        x = layers.BatchNormalization(name=f"normalisation_{i}")(x)
-        pooled.append(layers.GlobalMaxPooling3D(name=f"pool_{i}")(x))
+        x = layers.ELU(dtype=policy, name=f"elu_{i}")(x)
+        x = layers.BatchNormalization(dtype=policy, name=f"normalisation_{i}", **across)(x)
+        pooled.append(layers.GlobalMaxPooling3D(dtype=policy, name=f"pool_{i}")(x))
     x = layers.Concatenate(name="pooled")(pooled) if len(pooled) > 1 else pooled[0]
-    x = layers.BatchNormalization(name="pooled_normalisation")(x)
+    x = layers.BatchNormalization(name="pooled_normalisation", **across)(x)
     features = layers.Dense(
         n_features,
         kernel_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
