@@ -142,3 +142,14 @@ def test_memory_grows_linearly(rng):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10 * features.nbytes  # 6 MB; an n x n array would be 3.2 GB
+
+
+def test_memory_does_not_grow_with_the_samples(rng):
+    features = rng.normal(size=(40_000, 8)).astype(np.float32)
+    labels = (features[:, 0] > 1).astype(int)
+    tracemalloc.start()
+    value = ddbi(features, labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.6 * features.size * 8  # less than a copy in float64
+    assert value == pytest.approx(ddbi(features.astype(np.float64), labels), rel=1e-6)

@@ -77,3 +77,10 @@ def test_input_stays():
 def test_lengths_must_agree():
     with pytest.raises(ValueError, match="must have one length; got 3 and 2"):
         match_labels(np.array([0, 1, 1]), np.array([0, 1]))
+
+
+def test_samples_that_belong_to_none_do_not_count():
+    first = np.array([0, 0, 1, 1, -1, -1, 2])
+    second = np.array([1, 1, 0, -1, 2, -1, 2])
+    np.testing.assert_array_equal(contingency(first, second), [[0, 2, 0], [1, 0, 0], [0, 0, 1]])
+    np.testing.assert_array_equal(match_labels(first, second), [1, 0, 2])

@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
 from aitom_disca.clustering import fit_projection
 
@@ -93,3 +94,28 @@ def test_features_stay(features):
     kept = features.copy()
     fit_projection(features, 3, whiten=True)(features)
     np.testing.assert_array_equal(features, kept)
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_agrees_with_scikit_learn(features, whiten):
+    theirs = PCA(4, whiten=whiten, svd_solver="full").fit(features)
+    ours = fit_projection(features, 4, whiten=whiten)
+    expected, found = theirs.transform(features), ours(features)
+    np.testing.assert_allclose(found * np.sign((found * expected).sum(axis=0)), expected, atol=1e-8)
+
+
+def test_axes_point_to_their_largest_entry(features):
+    for some in (features, -features):
+        axes = fit_projection(some, 7).axes
+        assert (axes[np.arange(7), np.abs(axes).argmax(axis=1)] > 0).all()
+
+
+def test_fitting_takes_little_memory(features):
+    many = np.tile(features.astype(np.float32), (100, 1))
+    tracemalloc.start()
+    projection = fit_projection(many, 3)
+    assert tracemalloc.get_traced_memory()[1] < 3 * 4096 * 7 * 8  # in float64 all are 20,000 x 7
+    tracemalloc.stop()
+    np.testing.assert_allclose(projection.mean, features.mean(axis=0), rtol=1e-6)
+    axes = fit_projection(features, 3).axes
+    np.testing.assert_allclose(projection.axes, axes, atol=1e-5)

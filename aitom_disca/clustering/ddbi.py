@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from aitom_disca.clustering.projection import mean_and_scatter
+
 
 def ddbi(features: np.ndarray, labels: np.ndarray, *, reg_covar: float = 1e-6) -> float:
     """Compute the distortion-based Davies-Bouldin index (lower is better, 0 the ideal).
@@ -38,16 +40,12 @@ def ddbi(features: np.ndarray, labels: np.ndarray, *, reg_covar: float = 1e-6) -
         return float("nan")
     means, precisions, distortions = [], [], []
     for name in names:
-        members = features[labels == name].astype(np.float64)
-        mean = members.mean(axis=0)
-        covariance = np.zeros((features.shape[1],) * 2)
-        if len(members) > 1:
-            covariance = np.atleast_2d(np.cov(members.T))
+        rows = np.flatnonzero(labels == name)
+        mean, scatter = mean_and_scatter(features, rows)
+        covariance = scatter / max(len(rows) - 1, 1)
         precision = np.linalg.inv(covariance + reg_covar * np.eye(features.shape[1]))
-        centred = members - mean
-        distortions.append(
-            np.einsum("ni,ij,nj->n", centred, precision, centred, optimize=True).mean()
-        )
+        # The mean of (x - m)^T P (x - m) over the members is the trace of P times their scatter.
+        distortions.append((precision * scatter).sum() / len(rows))
         means.append(mean)
         precisions.append(precision)
     difference = np.array(means)[:, None] - np.array(means)[None]

@@ -7,9 +7,13 @@ from scipy.optimize import linear_sum_assignment
 
 
 def contingency(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Count samples by pair of labels: shape (1 + max first, 1 + max second)."""
+    """Count samples by pair of labels: shape (1 + max first, 1 + max second).
+
+    Samples whose label is below 0 in either are not counted.
+    """
     table = np.zeros((first.max() + 1, second.max() + 1), int)
-    np.add.at(table, (first, second), 1)
+    both = (first >= 0) & (second >= 0)
+    np.add.at(table, (first[both], second[both]), 1)
     return table
 
 
@@ -19,7 +23,7 @@ def match_labels(reference: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     reference, labels : ndarray of int, shape (n_samples,)
-        Labels from 0.
+        Labels from 0; those below 0 belong to no cluster and do not count.
 
     Returns
     -------
