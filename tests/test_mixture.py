@@ -10,7 +10,12 @@ from scipy.stats import multivariate_normal
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
-from aitom_disca.clustering import GaussianMixtureModel, fit_mixture
+from aitom_disca.clustering import (
+    GaussianMixtureModel,
+    fit_mixture,
+    mixture,
+    mixture_of_labels,
+)
 
 MEANS = np.array([[0.0, 0.0, 0.0], [6.0, 0.0, 1.0], [0.0, 7.0, -3.0]])
 SIZES = (120, 80, 40)
@@ -166,3 +171,20 @@ def test_samples_stay(planted):
 def test_more_components_than_samples_are_refused(rng):
     with pytest.raises(ValueError, match=r"(?i)n_components.*n_samples|samples"):
         fit_mixture(rng.normal(size=(3, 2)), 4)
+
+
+def test_samples_of_no_cluster_are_left_out_of_the_gaussians(planted):
+    samples, labels = planted
+    some = np.where(np.arange(len(labels)) % 3 == 0, -1, labels)
+    left = mixture_of_labels(samples, some)
+    alone = mixture_of_labels(samples[some >= 0], some[some >= 0])
+    for name in ("weights", "means", "covariances"):
+        np.testing.assert_allclose(getattr(left, name), getattr(alone, name))
+
+
+def test_pieces_of_samples_give_what_the_whole_gives(planted, fitted, monkeypatch):
+    samples, _ = planted
+    posterior, total = fitted.posterior(samples), fitted.log_likelihood(samples)
+    monkeypatch.setattr(mixture, "_PIECE", 7)
+    np.testing.assert_allclose(fitted.posterior(samples), posterior)
+    np.testing.assert_allclose(fitted.log_likelihood(samples), total)

@@ -1,10 +1,11 @@
 """Gaussian mixtures, the number of clusters, matching and validation; knows no volumes."""
 
 from aitom_disca.clustering.ddbi import ddbi
+from aitom_disca.clustering.fitting import fit_mixture
 from aitom_disca.clustering.matching import contingency, match_labels
-from aitom_disca.clustering.mixture import GaussianMixtureModel, fit_mixture, mixture_of_labels
+from aitom_disca.clustering.mixture import GaussianMixtureModel, mixture_of_labels
 from aitom_disca.clustering.projection import Projection, fit_projection
-from aitom_disca.clustering.selection import MixtureChoice, choose_mixture
+from aitom_disca.clustering.selection import MixtureChoice, choose_mixture, estimate_k
 
 __all__ = [
     "GaussianMixtureModel",
@@ -13,6 +14,7 @@ __all__ = [
     "choose_mixture",
     "contingency",
     "ddbi",
+    "estimate_k",
     "fit_mixture",
     "fit_projection",
     "match_labels",

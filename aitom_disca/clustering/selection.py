@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from aitom_disca.clustering.mixture import GaussianMixtureModel, fit_mixture
+from aitom_disca.clustering import criteria as c
+from aitom_disca.clustering.fitting import MixtureFit, MixtureFitter, mean_and_variance, one_thread
+from aitom_disca.clustering.mixture import GaussianMixtureModel
+from aitom_disca.clustering.moves import merge_closest, split_worst
 from aitom_disca.progress import track
 
 # Numbers of leading principal components that are tried.
@@ -17,7 +19,7 @@ DIMENSIONS = (2, 3, 4, 6, 8, 10, 12, 16)
 
 @dataclass(frozen=True)
 class MixtureChoice:
-    """The mixture with the lowest BIC.
+    """The mixture that the criterion prefers.
 
     Parameters
     ----------
@@ -26,29 +28,41 @@ class MixtureChoice:
     n_dimensions : int
     bic : dict of int to float
         BIC of every candidate K, in the chosen number of dimensions.
+    criteria : dict of str to dict of int to float
+        The value of every criterion (`criteria.CRITERIA`) for every candidate K for which it is
+        defined, in the chosen number of dimensions.
+    criterion : str
+        The one that chose K.
+    events : tuple of str
+        What had to be repaired in the chosen mixture; mostly nothing.
     """
 
     mixture: GaussianMixtureModel
     n_dimensions: int
     bic: dict[int, float]
+    criteria: dict[str, dict[int, float]] = field(default_factory=dict)
+    criterion: str = "bic"
+    events: tuple[str, ...] = ()
 
 
 def choose_mixture(
     samples: np.ndarray,
     candidates: Sequence[int],
     *,
+    criterion: c.Criterion = "bic",
     choose_dimensions: bool = False,
     labels: np.ndarray | None = None,
     n_starts: int = 5,
     reg_covar: float = 1e-6,
     seed: int = 0,
 ) -> MixtureChoice:
-    """Fit a mixture for every candidate K and keep the one with the lowest BIC (SI Eq. 4).
+    """Fit a mixture for every candidate K and keep the one that a criterion prefers.
 
-    With ``choose_dimensions`` the number of leading dimensions d is chosen as well. Likelihoods
-    in different numbers of dimensions cannot be compared, so every model describes all of the
-    dimensions: the first d by the mixture, each of the others by one Gaussian of its own, whose
-    BIC is added. The dimensions must then be uncorrelated, as principal components are.
+    With ``choose_dimensions`` the number of leading dimensions d is chosen as well, by the BIC
+    (SI Eq. 4) of the best pair of K and d; the criterion then chooses K in d dimensions.
+    Likelihoods in different numbers of dimensions cannot be compared, so every model describes all
+    of the dimensions: the first d by the mixture, each of the others by one Gaussian of its own,
+    whose BIC is added. The dimensions must then be uncorrelated, as principal components are.
 
     Parameters
     ----------
@@ -56,6 +70,9 @@ def choose_mixture(
         Leading dimensions first.
     candidates : sequence of int
         Numbers of clusters to try.
+    criterion : {"bic", "bic_si", "aic", "ch", "kl", "jump"}
+        See `aitom_disca.clustering.criteria`. The last three choose among K of 2 and more, and the
+        last two fit the neighbours of the candidates as well.
     choose_dimensions : bool
         Try several numbers of dimensions, else use all.
     labels : ndarray of int, shape (n_samples,), optional
@@ -66,63 +83,132 @@ def choose_mixture(
     Raises
     ------
     ValueError
-        If there are no candidates, or one is larger than the number of samples.
+        If there are no candidates, one is larger than the number of samples, or the criterion is
+        not known or defined for none of them.
     """
     if not candidates or max(candidates) > len(samples):
         raise ValueError(
             f"candidates must hold at least one K, none above the {len(samples)} samples; "
             f"got {list(candidates)}"
         )
-    search = _Search(samples, labels, n_starts, reg_covar, seed)
+    if criterion not in c.CRITERIA:
+        raise ValueError(f"criterion must be one of {', '.join(c.CRITERIA)}; got {criterion!r}")
+    candidates = sorted(set(candidates))
+    fitter = MixtureFitter(
+        samples, labels=labels, n_starts=n_starts, reg_covar=reg_covar, seed=seed
+    )
+    search = _Search(fitter, samples, reg_covar, seed)
     dimensions = [samples.shape[1]]
     if choose_dimensions:
         dimensions = [d for d in DIMENSIONS if d < samples.shape[1]] + dimensions
-    with threadpool_limits(1):  # the matrices are small: threads cost more than they give
-        k, n_dimensions = search.best(candidates, dimensions)
-        bic = {c: search.bic(c, n_dimensions) for c in candidates}
-    return MixtureChoice(search.mixture(k, n_dimensions), n_dimensions, bic)
+    with one_thread():
+        n_dimensions = search.best_dimensions(candidates, dimensions)
+        search.improve(_with_neighbours(candidates, criterion, len(samples)), n_dimensions)
+        tables = search.tables(candidates, n_dimensions, criterion)
+        k = c.best_k(tables[criterion], criterion)
+        fit = search.fit(k, n_dimensions)
+    return MixtureChoice(fit.mixture, n_dimensions, tables["bic"], tables, criterion, fit.events)
+
+
+def estimate_k(
+    features: np.ndarray,
+    candidates: Sequence[int] = tuple(range(1, 13)),
+    *,
+    criterion: c.Criterion = "bic",
+    n_starts: int = 5,
+    reg_covar: float = 1e-6,
+    seed: int = 0,
+) -> int:
+    """Estimate the number of clusters of features (n_samples, n_dimensions).
+
+    `choose_mixture` does the same, takes more settings and returns the mixture and all criteria.
+    """
+    choice = choose_mixture(
+        features,
+        candidates,
+        criterion=criterion,
+        n_starts=n_starts,
+        reg_covar=reg_covar,
+        seed=seed,
+    )
+    return choice.mixture.n_components
+
+
+def _with_neighbours(candidates: Sequence[int], criterion: c.Criterion, most: int) -> list[int]:
+    """The candidates and the K beside them that the criterion needs."""
+    steps = (0, *c.NEIGHBOURS.get(criterion, ()))
+    return sorted({k + step for k in candidates for step in steps if 1 <= k + step <= most})
 
 
 @dataclass
 class _Search:
     """Mixtures fitted so far, by K and number of dimensions."""
 
+    fitter: MixtureFitter
     samples: np.ndarray
-    labels: np.ndarray | None
-    n_starts: int
     reg_covar: float
     seed: int
-    fitted: dict[tuple[int, int], tuple[GaussianMixtureModel, float]] = field(default_factory=dict)
+    fitted: dict[tuple[int, int], MixtureFit] = field(default_factory=dict)
 
-    def _fit(self, k: int, d: int) -> tuple[GaussianMixtureModel, float]:
+    def __post_init__(self) -> None:
+        self.variance = mean_and_variance(self.samples)[1]
+
+    def fit(self, k: int, d: int) -> MixtureFit:
+        """The mixture of K components in d dimensions."""
         if (k, d) not in self.fitted:
-            leading = self.samples[:, :d]
-            mixture = fit_mixture(
-                leading,
-                k,
-                n_starts=self.n_starts,
-                reg_covar=self.reg_covar,
-                labels=self.labels,
-                seed=self.seed,
-            )
-            total = mixture.bic(leading) + _bic_of_single_gaussians(self.samples[:, d:])
-            self.fitted[k, d] = mixture, total
+            self.fitted[k, d] = self.fitter.fit(k, d)
         return self.fitted[k, d]
 
-    def mixture(self, k: int, d: int) -> GaussianMixtureModel:
-        return self._fit(k, d)[0]
-
-    def bic(self, k: int, d: int) -> float:
-        return self._fit(k, d)[1]
-
-    def best(self, candidates: Sequence[int], dimensions: Sequence[int]) -> tuple[int, int]:
-        """K and number of dimensions with the lowest BIC; the smaller ones on a tie."""
+    def best_dimensions(self, candidates: Sequence[int], dimensions: Sequence[int]) -> int:
+        """Number of dimensions of the pair with the lowest BIC; the smaller one on a tie."""
         pairs = [(k, d) for d in dimensions for k in candidates]
-        return min(track(pairs, "mixtures"), key=lambda pair: self.bic(*pair))
+        return min(track(pairs, "mixtures"), key=lambda pair: self.information(*pair)["bic"])[1]
 
+    def improve(self, ks: Sequence[int], d: int) -> None:
+        """Let every K learn from its neighbours, where k-means starts led astray.
 
-def _bic_of_single_gaussians(samples: np.ndarray) -> float:
-    """BIC of independent dimensions, each one Gaussian of two parameters."""
-    n, p = samples.shape
-    variance = samples.var(axis=0)
-    return float((n * (np.log(2 * np.pi * variance) + 1)).sum() + 2 * p * np.log(n))
+        From the largest K down, a mixture is also started from the one above with two components
+        merged, then from the smallest K up from the one below with a component split.
+        """
+        for k in sorted(ks, reverse=True):
+            if k + 1 in ks:
+                start = merge_closest(self.fit(k + 1, d).mixture)
+                self.fitted[k, d] = self.fitter.improve(self.fit(k, d), start)
+        for k in sorted(ks):
+            if k - 1 in ks:
+                below, drawn = self.fit(k - 1, d).mixture, self.fitter.drawn(k, d)
+                more = split_worst(below, drawn, reg_covar=self.reg_covar, seed=self.seed)
+                if more is not None:
+                    self.fitted[k, d] = self.fitter.improve(self.fit(k, d), more)
+
+    def information(self, k: int, d: int) -> dict[str, float]:
+        """The criteria that are made of a likelihood; of all dimensions, d of them in the mixture.
+
+        Each of the others is one Gaussian of two parameters.
+        """
+        n, rest = len(self.samples), self.variance[d:]
+        total = self.fit(k, d).log_likelihood - n * (np.log(2 * np.pi * rest) + 1).sum() / 2
+        usual = c.count_parameters(k, d) + 2 * len(rest)
+        si = c.count_parameters_si(k, d) + 2 * len(rest)
+        return {
+            "bic": c.bic(total, usual, n),
+            "bic_si": c.bic(total, si, n),
+            "aic": c.aic(total, usual),
+        }
+
+    def tables(
+        self, candidates: Sequence[int], d: int, criterion: c.Criterion
+    ) -> dict[str, dict[int, float]]:
+        """Every criterion for every candidate in d dimensions."""
+        n = len(self.samples)
+        values = {k: self.information(k, d) for k in candidates}
+        tables = {name: {k: values[k][name] for k in values} for name in ("bic", "bic_si", "aic")}
+        wanted = _with_neighbours(candidates, criterion, n)
+        within = {k: self.fit(k, d).within for k in wanted if k > 1}
+        within[1] = float(n * self.variance[:d].sum())
+        tables["ch"] = c.calinski_harabasz(within, n)
+        tables["kl"] = c.krzanowski_lai(within, d)
+        tables["jump"] = c.jump(within, n, d)
+        return {
+            name: {k: v for k, v in table.items() if k in values} for name, table in tables.items()
+        }
