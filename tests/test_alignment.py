@@ -10,14 +10,20 @@ from sklearn.metrics import adjusted_rand_score
 
 from aitom_disca.alignment import (
     AlignmentSorter,
+    Averager,
     Coefficients,
+    Particles,
     Slicer,
     align,
-    average,
+    expect,
     rotation_grid,
     to_volume,
 )
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
+from aitom_disca.alignment.likelihood import shell_power, whitened
+from aitom_disca.alignment.merging import Merger
+from aitom_disca.alignment.pairing import AveragePairs, turned
+from aitom_disca.alignment.rounds import Search
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
 TILT = (-60.0, 60.0)
@@ -107,7 +113,9 @@ def test_planted_poses_are_found_and_average_to_the_structure(phantoms: dict) ->
     assert np.median(angle) < 15  # the grid's own spacing
     assert np.median(shift) < 1.0
     centred = values * coefficients.shift_phases(poses.shift_zyx_px)
-    total, weight = average(centred, coefficients, grid[poses.rotation])
+    sums = np.zeros((1500, len(coefficients)), np.complex64)
+    np.add.at(sums, poses.rotation, centred)
+    total, weight = Slicer(coefficients, grid).insert(sums, np.bincount(poses.rotation, None, 1500))
     found = to_volume(total / (weight + 0.5), box)
     assert np.corrcoef(found.ravel(), truth.ravel())[0, 1] > 0.9
 
@@ -130,25 +138,203 @@ def test_alignment_score_is_the_constrained_correlation(rng: np.random.Generator
         assert poses.score[i] == pytest.approx(best, abs=1e-5)
 
 
+def test_inserting_is_the_adjoint_of_slicing(rng: np.random.Generator) -> None:
+    coefficients, grid = Coefficients(12, 4, TILT), rotation_grid(9)
+    slicer = Slicer(coefficients, grid)
+    shape = (9, len(coefficients))
+    sums = (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
+    counts = np.array([1, 0, 2, 1, 1, 0, 0, 3, 1])
+    sums[counts == 0] = 0
+    total, weight = slicer.insert(sums, counts)
+    assert weight.sum() == pytest.approx(2 * counts.sum() * len(coefficients), rel=1e-4)
+    plain = np.zeros((24,) * 3, complex)
+    for row, rotation in zip(sums, grid, strict=True):
+        inverse_zyx = rotation.as_matrix().T[::-1, ::-1]
+        for value, k in zip(row, coefficients.index_zyx, strict=True):
+            place = 2 * inverse_zyx @ k + 12
+            lower = np.floor(place).astype(int)
+            for corner in np.ndindex(2, 2, 2):
+                share = np.prod(np.where(corner, place - lower, 1 - place + lower))
+                spot = lower + corner
+                plain[tuple(spot)] += share * value
+                plain[tuple(24 - spot)] += share * value.conj()
+    np.testing.assert_allclose(total, plain, atol=1e-3)
+
+
+def test_volumes_hold_the_coefficients_and_no_others(rng: np.random.Generator) -> None:
+    coefficients = Coefficients(12, 4, TILT)
+    shape = (2, len(coefficients))
+    values = (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
+    volumes = coefficients.volumes(values)
+    np.testing.assert_allclose(coefficients.of(volumes), values, atol=1e-4)
+    assert np.abs(Coefficients(12, 5.5, (-90, 90)).of(volumes)).astype(bool).sum() >= values.size
+    power = (np.abs(centred_fft(volumes)) ** 2).sum()
+    assert power == pytest.approx(2 * (np.abs(values) ** 2).sum(), rel=1e-4)
+
+
+def test_whitened_particles_do_not_depend_on_contrast(rng: np.random.Generator) -> None:
+    coefficients = Coefficients(12, 4, TILT)
+    volumes = rng.normal(size=(30, 12, 12, 12))
+    values = coefficients.of(volumes)
+    power = shell_power(values, coefficients.shell)
+    found = whitened(values, coefficients.shell, power)
+    brighter = coefficients.of(volumes * rng.uniform(0.5, 2, (30, 1, 1, 1)) + 3)
+    np.testing.assert_allclose(
+        found, whitened(brighter, coefficients.shell, power), rtol=1e-3, atol=1e-3
+    )
+    assert np.mean(np.abs(found) ** 2) == pytest.approx(2, rel=1e-3)
+
+
+# -- the expectation step ------------------------------------------------------------------
+
+
+def random_particles(n: int, coefficients: Coefficients, rng: np.random.Generator) -> Particles:
+    shape = (n, len(coefficients))
+    values = (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
+    return Particles(coefficients, values, rng.uniform(-1, 1, (n, 3)), np.arange(n) % 2)
+
+
+def test_expectation_agrees_with_one_pose_after_the_other(rng: np.random.Generator) -> None:
+    coefficients = Coefficients(10, 3, TILT)
+    particles = random_particles(6, coefficients, rng)
+    references = 0.3 * random_particles(8, coefficients, rng).values.reshape(2, 4, -1)
+    shifts, log_prior = SHIFTS[:3], np.log([0.3, 0.7])
+    found = expect(particles, references, log_prior, shifts)
+    for i, value in enumerate(particles.values):
+        joint = np.empty((2, 4, 3))
+        for (k, r, s), _ in np.ndenumerate(joint):
+            moved = value * coefficients.shift_phases(
+                (particles.offset_zyx_px[i] + shifts[s])[None]
+            )
+            fit = (moved * references[k, r].conj()).sum().real
+            joint[k, r, s] = fit - (np.abs(references[k, r]) ** 2).sum() / 2 + log_prior[k]
+        joint -= np.log(12)
+        weight = np.exp(joint - joint.max())
+        # Poses far below the best are left out of the sums.
+        assert found.log_likelihood[i] == pytest.approx(
+            joint.max() + np.log(weight.sum()), abs=0.08
+        )
+        expected = weight.sum(axis=(1, 2)) / weight.sum()
+        np.testing.assert_allclose(found.posterior[i], expected, atol=0.05)
+        k, r, s = np.unravel_index(joint.argmax(), joint.shape)
+        assert found.rotation[i] == r
+        np.testing.assert_allclose(
+            found.offset_zyx_px[i], particles.offset_zyx_px[i] + shifts[s], atol=1e-6
+        )
+    np.testing.assert_allclose(found.counts.sum(axis=(1, 2)), [3, 3], rtol=1e-4)
+    np.testing.assert_allclose(
+        found.counts.sum(axis=(0, 2)), found.posterior.sum(axis=0), rtol=1e-4
+    )
+
+
+def test_sums_are_the_moved_coefficients_at_their_rotation(rng: np.random.Generator) -> None:
+    coefficients = Coefficients(10, 3, TILT)
+    references = 3 * random_particles(5, coefficients, rng).values[None]
+    wanted = np.array([3, 0, 3, 1])
+    particles = Particles(
+        coefficients, references[0, wanted], np.zeros((4, 3)), np.array([0, 0, 1, 1])
+    )
+    found = expect(particles, references, np.zeros(1), np.zeros((1, 3)))
+    np.testing.assert_array_equal(found.rotation, wanted)
+    assert (found.log_likelihood > 50).all()
+    np.testing.assert_allclose(found.counts[:, 0], [[1, 0, 0, 1, 0], [0, 1, 0, 1, 0]])
+    np.testing.assert_allclose(found.sums[0, 0, 3], references[0, 3], atol=1e-4)
+    np.testing.assert_allclose(found.sums[1, 0, 1], references[0, 1], atol=1e-4)
+    silent = expect(particles, references, np.zeros(1), np.zeros((1, 3)), add_up=False)
+    np.testing.assert_array_equal(silent.log_likelihood, found.log_likelihood)
+    assert silent.sums.size == 0
+
+
+def test_blocks_change_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    coefficients = Coefficients(10, 3, TILT)
+    particles = random_particles(7, coefficients, rng)
+    references = 0.3 * random_particles(8, coefficients, rng).values.reshape(2, 4, -1)
+    whole = expect(particles, references, np.zeros(2), SHIFTS[:3])
+    monkeypatch.setattr("aitom_disca.alignment.likelihood._SCORES_AT_ONCE", 50)
+    pieces = expect(particles, references, np.zeros(2), SHIFTS[:3])
+    np.testing.assert_allclose(pieces.sums, whole.sums, atol=1e-4)
+    np.testing.assert_allclose(pieces.posterior, whole.posterior, atol=1e-5)
+
+
+# -- averages ------------------------------------------------------------------------------
+
+
+def test_an_average_is_brought_onto_another(phantoms: dict) -> None:
+    volume = phantoms["letter_l"].density(20, 16.0)
+    rotation = Rotation.from_euler("ZYZ", (35, 70, -20), degrees=True)
+    other = turned(volume, rotation, np.array([0.7, -0.4, 1.0]))
+    directly = phantoms["letter_l"].density(20, 16.0, rotation, (1.0, -0.4, 0.7))
+    assert np.corrcoef(other.ravel(), directly.ravel())[0, 1] > 0.95  # cubic against exact
+    found = AveragePairs(20).brought_onto(volume, other)
+    assert np.corrcoef(found.ravel(), other.ravel())[0, 1] > 0.97
+    assert np.corrcoef(volume.ravel(), other.ravel())[0, 1] < 0.8
+
+
+def test_halves_that_share_nothing_are_filtered_away(rng: np.random.Generator) -> None:
+    coefficients = Coefficients(12, 4, TILT)
+    averager = Averager(Slicer(coefficients, rotation_grid(30)), 5)
+    shape = (2, 30, len(coefficients))
+    noise = (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
+    counts = np.ones((2, 30))
+    same = np.stack([noise[0], noise[0]])
+    unlike, low = averager.average(noise, counts)
+    alike, high = averager.average(same, counts)
+    assert (high > 0.99).all() and (low[1:] < 0.6).all()
+    assert unlike.std() < 0.7 * alike.std()
+
+
+# -- sorting -------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("names", [("two_lobes", "ring"), ("chaperone",)])
-def test_too_many_clusters_are_merged_to_the_structures(phantoms: dict, names: tuple) -> None:
+def test_too_many_references_end_as_the_structures(phantoms: dict, names: tuple) -> None:
     made = simulate_subtomograms(
         [phantoms[name] for name in names], 45, 18, 17.0, 0.2, TILT, 1.0, seed=1
     )
-    rng = np.random.default_rng(0)
-    start = rng.integers(0, 5, len(made.labels))
-    centres = np.array([np.flatnonzero(start == k)[0] for k in range(5)])
     sorter = AlignmentSorter(made.volumes, TILT)
-    labels = sorter.sort(start, centres)
-    assert adjusted_rand_score(made.labels, start) < 0.2
-    assert labels.max() + 1 == len(names)
+    labels = sorter.sort(np.arange(6))
+    assert labels.max() + 1 == len(names) == len(sorter.averages())
     if len(names) > 1:
         assert adjusted_rand_score(made.labels, labels) > 0.95
-    assert len(sorter.averages()) == len(names)
+    more = simulate_subtomograms(
+        [phantoms[name] for name in names], 10, 18, 17.0, 0.2, TILT, 1.0, seed=9
+    )
+    assigned = sorter.assign(more.volumes)
+    for k in range(len(names)):
+        known = np.bincount(labels[made.labels == k]).argmax()
+        assert (assigned[more.labels == k] == known).mean() > 0.85
 
 
-def test_numbers_of_clusters_stay_within_bounds(phantoms: dict) -> None:
-    made = simulate_subtomograms([phantoms["ring"]], 60, 18, 17.0, 0.2, TILT, 1.0, seed=2)
-    start = np.arange(60) % 4
-    labels = AlignmentSorter(made.volumes, TILT).sort(start, np.arange(4), fewest=3, most=4)
-    assert labels.max() + 1 == 3
+def test_a_structure_that_no_reference_began_as_is_found(phantoms: dict) -> None:
+    templates = [phantoms[name] for name in ("two_lobes", "ring", "rod")]
+    made = simulate_subtomograms(templates, 40, 18, 17.0, 0.3, TILT, 1.0, seed=5)
+    starts = np.flatnonzero(made.labels == 0)[:3]
+    labels = AlignmentSorter(made.volumes, TILT).sort(starts)
+    assert adjusted_rand_score(made.labels, labels) > 0.9
+
+
+def test_noise_is_set_apart(phantoms: dict) -> None:
+    templates = [phantoms[name] for name in ("two_lobes", "ring")]
+    made = simulate_subtomograms(templates, 30, 18, 17.0, 0.3, TILT, 1.0, seed=5, n_noise=40)
+    labels = AlignmentSorter(made.volumes, TILT).sort(np.arange(5))
+    noise = made.labels < 0
+    assert (labels[noise] == -1).mean() > 0.9
+    assert (labels[~noise] >= 0).mean() > 0.95
+
+
+def test_merging_stays_within_bounds(phantoms: dict) -> None:
+    made = simulate_subtomograms([phantoms["ring"]], 48, 18, 17.0, 0.3, TILT, 1.0, seed=2)
+    sorter = AlignmentSorter(made.volumes, TILT)
+    assert sorter.sort(np.arange(3), most=1).max() == 0
+    search = Search(18, 5.0, TILT, 400, np.zeros((1, 3)), 1)
+    values = search.coefficients.of(made.volumes)
+    power = shell_power(values, search.coefficients.shell)
+    values = whitened(values, search.coefficients.shell, power)
+    particles = Particles(search.coefficients, values, made.shifts_zyx_px, np.arange(48) % 2)
+    truth = phantoms["ring"].density(18, 17.0)
+    thirds = [np.arange(k, 48, 3) for k in range(3)]
+    merger = Merger(particles, search, AveragePairs(18))
+    assert len(merger.merge(thirds, [truth] * 3, least_z=-5, fewest=2)) == 2
+    assert len(merger.merge(thirds, [truth] * 3, least_z=1e9)) == 3
+    ((whole, _),) = merger.merge(thirds, [truth] * 3, least_z=1e9, most=1)
+    np.testing.assert_array_equal(np.sort(whole), np.arange(48))

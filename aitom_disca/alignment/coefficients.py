@@ -41,12 +41,15 @@ class Coefficients:
     ----------
     index_zyx : ndarray of int, shape (n_coefficients, 3)
         Frequencies, zero excluded.
+    shell : ndarray of int, shape (n_coefficients,)
+        Distance from the zero frequency, rounded.
     """
 
     box_px: int
     radius: float
     tilt_range_deg: tuple[float, float]
     index_zyx: np.ndarray = field(init=False)
+    shell: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         n = self.box_px
@@ -57,6 +60,8 @@ class Coefficients:
         inside = kz**2 + ky**2 + kx**2 <= self.radius**2
         chosen = np.argwhere(measured & half & inside) - centre_index(n)
         object.__setattr__(self, "index_zyx", chosen)
+        shell = np.round(np.linalg.norm(chosen, axis=1)).astype(int)
+        object.__setattr__(self, "shell", shell)
 
     def __len__(self) -> int:
         return len(self.index_zyx)
@@ -65,6 +70,15 @@ class Coefficients:
         """Coefficients (n, n_coefficients), complex64, of volumes (n, z, y, x)."""
         place = tuple((self.index_zyx + centre_index(self.box_px)).T)
         return centred_fft(volumes)[(slice(None), *place)].astype(np.complex64)
+
+    def volumes(self, values: np.ndarray) -> np.ndarray:
+        """Densities (n, z, y, x), float32, that hold these coefficients and no others."""
+        n = self.box_px
+        spectra = np.zeros((len(values), n, n, n), np.complex64)
+        for sign, part in ((1, values), (-1, values.conj())):
+            place = tuple(((sign * self.index_zyx + centre_index(n)) % n).T)
+            spectra[(slice(None), *place)] = part
+        return centred_ifft(spectra).astype(np.float32)
 
     def shift_phases(self, shifts_zyx_px: np.ndarray) -> np.ndarray:
         """Factors (n, n_coefficients) that move a volume by ``-shift`` voxels."""

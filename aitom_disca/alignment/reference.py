@@ -1,4 +1,4 @@
-"""References: averages of aligned subtomograms, and their rotated Fourier slices."""
+"""References: rotated Fourier slices of a volume, and volumes made of such slices."""
 
 from __future__ import annotations
 
@@ -75,37 +75,33 @@ class Slicer:
         both = self._matrix @ spectrum.view(np.float32).reshape(-1, 2)
         return np.ascontiguousarray(both).view(np.complex64).reshape(self._shape)
 
+    def insert(self, sums: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Add slices into one padded Fourier volume: the adjoint of slicing.
 
-def average(
-    values: np.ndarray, coefficients: Coefficients, rotations: Rotation
-) -> tuple[np.ndarray, np.ndarray]:
-    """Add the coefficients of aligned subtomograms into one padded Fourier volume.
+        Parameters
+        ----------
+        sums : ndarray of complex64, shape (m, n_coefficients)
+            For every rotation the sum of what was measured there.
+        counts : ndarray of shape (m,)
+            How many subtomograms, or what weight of them, went into each sum.
 
-    Parameters
-    ----------
-    values : ndarray of complex, shape (m, n_coefficients)
-        Of subtomograms already shifted to the centre.
-    coefficients : Coefficients
-    rotations : Rotation of m rotations A
-        That take the reference to each subtomogram.
-
-    Returns
-    -------
-    total : ndarray of complex128, shape (2n, 2n, 2n)
-        Sum of coefficients, zero frequency at index n.
-    weight : ndarray of float64, same shape
-        How often each was measured: the missing wedges, turned and added.
-    """
-    size = _PADDING * coefficients.box_px
-    place = _turned(coefficients, rotations).reshape(-1, 3)
-    flat_values = values.reshape(-1)
-    total = np.zeros(size**3, np.complex128)
-    weight = np.zeros(size**3)
-    for index, share in _corners(place, size):
-        weight += np.bincount(index, share, size**3)
-        total.real += np.bincount(index, share * flat_values.real, size**3)
-        total.imag += np.bincount(index, share * flat_values.imag, size**3)
-    return _with_mirror(total.reshape((size,) * 3)), _with_mirror(weight.reshape((size,) * 3))
+        Returns
+        -------
+        total : ndarray of complex128, shape (2n, 2n, 2n)
+            Zero frequency at index n.
+        weight : ndarray of float64, same shape
+            How often each was measured: the missing wedges, turned and added.
+        """
+        used = np.flatnonzero(counts)
+        n_coefficients = self._shape[1]
+        rows = (used[:, None] * n_coefficients + np.arange(n_coefficients)).ravel()
+        parts = np.empty((len(rows), 3), np.float32)
+        parts[:, 0], parts[:, 1] = sums[used].real.ravel(), sums[used].imag.ravel()
+        parts[:, 2] = np.repeat(counts[used], n_coefficients)
+        real, imaginary, weight = (self._matrix[rows].T @ parts).T.astype(float)
+        size = (_PADDING * self.box_px,) * 3
+        total = (real + 1j * imaginary).reshape(size)
+        return _with_mirror(total), _with_mirror(weight.reshape(size))
 
 
 def to_volume(spectrum: np.ndarray, box_px: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from aitom_disca.alignment.coefficients import Coefficients
 
-_BLOCK = 512  # subtomograms at a time: bounds the memory of a product
+_SCORES_AT_ONCE = 2**24  # bounds the memory: 64 MB of scores
 
 
 @dataclass
@@ -28,10 +28,6 @@ class Poses:
     score: np.ndarray
     rotation: np.ndarray
     shift_zyx_px: np.ndarray
-
-    def select(self, rows: np.ndarray) -> Poses:
-        """Poses of some rows, in that order."""
-        return Poses(self.score[rows], self.rotation[rows], self.shift_zyx_px[rows])
 
 
 def align(
@@ -58,26 +54,23 @@ def align(
     offsets_zyx_px : ndarray of shape (n, 3)
     """
     norm = np.maximum(np.linalg.norm(reference, axis=1, keepdims=True), 1e-12)
-    reference = reference / norm
-    columns = np.ascontiguousarray(_as_real(reference).T)
-    n = len(values)
-    best = Poses(np.full(n, -2, np.float32), np.zeros(n, int), np.array(offsets_zyx_px, float))
-    for start in range(0, n, _BLOCK):
-        rows = slice(start, start + _BLOCK)
+    columns = np.ascontiguousarray(as_real(reference / norm).T)
+    n, n_shifts = len(values), len(shifts_zyx_px)
+    best = Poses(np.zeros(n, np.float32), np.zeros(n, int), np.zeros((n, 3)))
+    block = max(1, _SCORES_AT_ONCE // (n_shifts * len(reference)))
+    for start in range(0, n, block):
+        rows = slice(start, start + block)
         at_offset = values[rows] * coefficients.shift_phases(offsets_zyx_px[rows])
-        for shift in shifts_zyx_px:
-            shifted = at_offset * coefficients.shift_phases(shift[None])
-            score = _as_real(shifted) @ columns
-            winner = score.argmax(axis=1)
-            top = score[np.arange(len(score)), winner]
-            better = np.flatnonzero(top > best.score[rows])
-            chosen = start + better
-            best.score[chosen] = top[better]
-            best.rotation[chosen] = winner[better]
-            best.shift_zyx_px[chosen] = offsets_zyx_px[chosen] + shift
+        shifted = at_offset[:, None] * coefficients.shift_phases(shifts_zyx_px)
+        score = as_real(shifted.reshape(-1, len(coefficients))) @ columns
+        score = score.reshape(len(at_offset), -1)  # shifts and rotations in one row
+        winner = score.argmax(axis=1)
+        best.score[rows] = score[np.arange(len(score)), winner]
+        best.rotation[rows] = winner % len(reference)
+        best.shift_zyx_px[rows] = offsets_zyx_px[rows] + shifts_zyx_px[winner // len(reference)]
     return best
 
 
-def _as_real(values: np.ndarray) -> np.ndarray:
+def as_real(values: np.ndarray) -> np.ndarray:
     """Real and imaginary parts side by side: a real product is the product's real part."""
     return np.concatenate([values.real, values.imag], axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Sort subtomograms by the average that they align to best, and merge averages that are one.
+"""Sort subtomograms by maximum likelihood: which average, in which pose, explains each best.
 
 Features of a network see size and compactness; alignment sees the structure itself.
 """
@@ -7,37 +7,43 @@ from __future__ import annotations
 
 import numpy as np
 
-from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.reference import Slicer, average, rotation_grid, shell_index, to_volume
-from aitom_disca.alignment.search import Poses, align
+from aitom_disca.alignment.likelihood import Particles, shell_power, whitened
+from aitom_disca.alignment.merging import Merger
+from aitom_disca.alignment.pairing import AveragePairs
+from aitom_disca.alignment.reference import shell_index
+from aitom_disca.alignment.rounds import Classes, Search, cross, cube
 from aitom_disca.geometry.fourier import fourier_crop
-from aitom_disca.progress import say, track
+from aitom_disca.progress import say
 
-# Everything is measured in this box: the volumes are Fourier-cropped to it.
-_BOX_PX = 20
-_RADIUS = 7.0
-_N_ROTATIONS = 1500
-_FIRST_SHIFT_PX = 1.67
-_SHIFT_PX = 0.8
-_SMALLEST = 6  # members of a cluster that can be averaged
-_START_ROUNDS = 3
-_ROUNDS = 6
-_ROUNDS_AFTER_MERGING = 3
-_WAVERS_BETWEEN = 3  # averages that a subtomogram is aligned to after the first round
-_STAYED = 0.01  # share of labels that may still change
-_NEIGHBOURS = 2
-_MOST_TESTED = 60  # members of each half that vote on a merge
-_JOINT_ROUNDS = 4
-_MERGE_Z = -3.5
-_FLOOR = 0.1  # of the mean sampling of a shell, added to every weight
+_BOX_PX = 20  # everything is measured in this box: the volumes are Fourier-cropped to it
+# How finely is searched, first to last: largest frequency, rotations, shifts, rounds at most.
+_LEVELS = (
+    (5.0, 600, cube(1.67), 3),
+    (5.0, 600, cross(1.25), 8),
+    (7.0, 1500, cross(0.8), 6),
+)
+_SINGLE = 0.4  # share of a single subtomogram that is taken for signal
+# Two clusters are one if members fit a joint average better by so many standard errors.
+_CLEARLY_ONE_Z = 1.5
+_ONE_Z = 0.0
+_SPLITS = 1
+_SPLIT_STARTS = 3
+_SPLIT_ROUNDS = 5
+_FEWEST_TO_SPLIT = 24
+_MISFITS = 0.15  # share of the subtomograms, those that fit their averages worst
+_NOISE_QUANTILE = 0.99
+_N_NOISE = 300
 
 
 class AlignmentSorter:
-    """Multi-reference alignment, started from clusters that are too many.
+    """Maximum-likelihood classification, started from more references than there are structures.
 
-    Every subtomogram is aligned, over the Fourier coefficients that it measured, to the averages
-    of all clusters and moves to the one it fits best. Two clusters are merged when their
-    members fit an average of both, made without them, as well as an average of their own.
+    Every reference begins as one subtomogram. In each round every subtomogram is weighed against
+    all references, rotations and shifts over the Fourier coefficients that it measured, and
+    every reference becomes the average of all, so weighted, wedge compensated and filtered by
+    what two halves of the data share. References that lose their members go. Two that are one
+    structure are merged: when their members fit a joint average, made without them, as well as
+    an average of their own. A cluster whose members can be sorted further is split.
 
     Parameters
     ----------
@@ -45,275 +51,184 @@ class AlignmentSorter:
         Cubic, protein bright.
     tilt_range_deg : tuple of 2 floats
     seed : int
-        Of the halves in which clusters are split.
+        Of the halves in which the data are split, and of the starts of splits.
 
     Attributes
     ----------
     labels : ndarray of int, shape (n,)
-    poses : Poses
-        On the average of each subtomogram's own cluster.
-    stable : bool
-        Whether the labels stayed in the last round.
+        -1 where a subtomogram looks like noise.
+    classes : Classes
+        Averages (in whitened units), posteriors, offsets and so on of the last round.
     """
 
     def __init__(
         self, volumes: np.ndarray, tilt_range_deg: tuple[float, float], *, seed: int = 0
     ) -> None:
-        box = min(_BOX_PX, volumes.shape[-1])
-        self.coefficients = Coefficients(box, min(_RADIUS, box / 2 - 1), tilt_range_deg)
-        self.rotations = rotation_grid(_N_ROTATIONS)
-        self._slicer = Slicer(self.coefficients, self.rotations)
-        values = self.coefficients.of(fourier_crop(volumes, box))
-        norm = np.linalg.norm(values, axis=1, keepdims=True)
-        self.values = values / np.maximum(norm, 1e-12)
-        self._shell = shell_index(2 * box)
+        self.box_px = min(_BOX_PX, volumes.shape[-1])
+        self._tilt_range_deg = tilt_range_deg
         self._rng = np.random.default_rng(seed)
-        n = len(volumes)
-        self.labels = np.zeros(n, int)
-        self.stable = False
-        self.poses = Poses(np.full(n, -1.0, np.float32), np.zeros(n, int), np.zeros((n, 3)))
-        self._scores = np.zeros((1, n), np.float32)
+        self._pairs = AveragePairs(self.box_px)
+        self._searches = [self._search(*level) for level in _LEVELS]
+        self._volumes = fourier_crop(volumes, self.box_px)
+        coefficients = self._searches[-1].coefficients
+        self._power = shell_power(coefficients.of(self._volumes), coefficients.shell)
+        self._noise_limit = -np.inf
+        self._half = self._rng.permutation(len(volumes)) % 2
+        self.labels = np.zeros(len(volumes), int)
 
-    def sort(
-        self, labels: np.ndarray, centres: np.ndarray, *, fewest: int = 1, most: int = 1000
-    ) -> np.ndarray:
-        """Sort, starting from clusters.
+    def sort(self, starts: np.ndarray, *, fewest: int = 1, most: int = 1000) -> np.ndarray:
+        """Sort.
 
         Parameters
         ----------
-        labels : ndarray of int, shape (n,)
-            Clusters from 0, more of them than there may be structures.
-        centres : ndarray of int, shape (K,)
-            The member of each cluster that stands for it: its first reference.
+        starts : ndarray of int, shape (K,)
+            The subtomograms that the references begin as.
         fewest, most : int
-            Numbers of clusters between which merging ends.
+            Numbers of clusters between which merging ends. There are fewer where references
+            lost all members to others.
 
         Returns
         -------
         ndarray of int, shape (n,)
-            Labels from 0 without gaps.
+            Labels from 0 without gaps, -1 for noise.
         """
-        self.labels = np.array(labels)
-        for k, first in enumerate(track(list(centres), "first averages")):
-            self._start(np.flatnonzero(labels == k), first)
-        self._assign_until_stable(_ROUNDS)
-        while self._merge(fewest, most):
-            self._assign_until_stable(_ROUNDS_AFTER_MERGING)
+        bounds = {"fewest": max(fewest, 1), "most": most}
+        first, coarse, fine = self._searches
+        particles = self._particles(first, self._volumes, self._half)
+        classes = first.iterate(particles, _singles(particles, starts))
+        particles = self._particles(coarse, self._volumes, self._half)
+        classes = coarse.iterate(particles.moved(classes.offset_zyx_px), classes)
+        classes = self._merge(coarse, particles, classes, _CLEARLY_ONE_Z, **bounds)
+        for _ in range(_SPLITS):
+            classes = self._split(coarse, particles, classes)
+            moved = particles.moved(classes.offset_zyx_px)
+            classes = coarse.iterate(moved, classes, rounds=_SPLIT_ROUNDS)
+            classes = self._merge(coarse, particles, classes, _CLEARLY_ONE_Z, **bounds)
+        particles = self._particles(fine, self._volumes, self._half)
+        while True:
+            classes = fine.iterate(particles.moved(classes.offset_zyx_px), classes)
+            n_before = len(classes.averages)
+            classes = self._merge(fine, particles, classes, _ONE_Z, **bounds)
+            if len(classes.averages) == n_before:
+                break
+        self.classes = self._without_noise(fine, particles, classes)
+        self.labels = self.classes.labels
         return self.labels
 
-    # -- averages --------------------------------------------------------------------------
+    def assign(self, volumes: np.ndarray) -> np.ndarray:
+        """Labels of subtomograms that did not take part: the average that each fits best.
 
-    def _start(self, members: np.ndarray, first: int) -> None:
-        """Align a cluster to an average that is grown from one of its members."""
-        single = Poses(np.ones(1, np.float32), np.zeros(1, int), np.zeros((1, 3)))
-        total, weight = self._sums(np.array([first]), single)
-        volume = to_volume(total / (weight + 0.3), self.coefficients.box_px)
-        offsets, shifts = np.zeros((len(members), 3)), _cube(_FIRST_SHIFT_PX)
-        self._keep(members, self._refine(members, volume, shifts, offsets, _START_ROUNDS))
-
-    def _refine(
-        self,
-        members: np.ndarray,
-        volume: np.ndarray,
-        shifts: np.ndarray,
-        offsets: np.ndarray,
-        rounds: int,
-    ) -> Poses:
-        """Align members to a volume, then again to their own average, with small shifts."""
-        poses = self._align(members, volume, shifts, offsets)
-        for _ in range(rounds - 1):
-            volume = self._average(members, poses)
-            poses = self._align(members, volume, _cross(_SHIFT_PX), poses.shift_zyx_px)
-        return poses
+        Parameters
+        ----------
+        volumes : ndarray of shape (n, z, y, x)
+            Of the same box.
+        """
+        volumes = fourier_crop(volumes, self.box_px)
+        offsets, half = np.zeros((len(volumes), 3)), np.zeros(len(volumes), int)
+        for search in self._searches:
+            particles = self._particles(search, volumes, half).moved(offsets)
+            found = search.weigh(particles, self.classes)
+            offsets = found.offset_zyx_px
+        labels = found.posterior.argmax(axis=1)
+        return np.where(found.log_likelihood > self._noise_limit, labels, -1)
 
     def averages(self) -> list[np.ndarray]:
-        """Aligned, wedge-weighted average (z, y, x) of every cluster, in the box used here."""
-        return [self._average(*self._cluster(k)) for k in range(self._n_clusters())]
+        """Aligned average (z, y, x) of every cluster, no longer whitened, in the box used here."""
+        search = self._searches[-1]
+        amplitude = np.zeros(shell_index(2 * self.box_px).max() + 1)
+        amplitude[: len(self._power)] = np.sqrt(self._power / self._power[1:].max())
+        return [search.averager.filtered(average, amplitude) for average in self.classes.averages]
 
-    def _cluster(self, k: int) -> tuple[np.ndarray, Poses]:
-        """Members of a cluster and their poses."""
-        members = np.flatnonzero(self.labels == k)
-        return members, self.poses.select(members)
+    # -- levels ----------------------------------------------------------------------------
 
-    def _average(self, members: np.ndarray, poses: Poses) -> np.ndarray:
-        """Wedge-weighted average, filtered by the correlation of its halves."""
-        halves = self._half_sums(members, poses)
-        quality = self._shell_correlation(*halves)
-        total, weight = halves[0][0] + halves[1][0], halves[0][1] + halves[1][1]
-        return self._filtered((total, weight), np.sqrt(2 * quality / (1 + quality)))
+    def _search(
+        self, radius: float, n_rotations: int, shifts_zyx_px: np.ndarray, rounds: int
+    ) -> Search:
+        radius = min(radius, self.box_px / 2 - 1)
+        return Search(self.box_px, radius, self._tilt_range_deg, n_rotations, shifts_zyx_px, rounds)
 
-    def _half_averages(self, members: np.ndarray, poses: Poses) -> list[np.ndarray]:
-        halves = self._half_sums(members, poses)
-        quality = np.sqrt(self._shell_correlation(*halves))
-        return [self._filtered(half, quality) for half in halves]
+    def _particles(self, search: Search, volumes: np.ndarray, half: np.ndarray) -> Particles:
+        coefficients = search.coefficients
+        values = whitened(coefficients.of(volumes), coefficients.shell, self._power)
+        return Particles(coefficients, values, np.zeros((len(values), 3)), half)
 
-    def _half_sums(self, members: np.ndarray, poses: Poses) -> list[tuple[np.ndarray, np.ndarray]]:
-        rows = np.arange(len(members))
-        return [self._sums(members[h::2], poses.select(rows[h::2])) for h in (0, 1)]
+    # -- clusters --------------------------------------------------------------------------
 
-    def _sums(self, members: np.ndarray, poses: Poses) -> tuple[np.ndarray, np.ndarray]:
-        centred = self.values[members] * self.coefficients.shift_phases(poses.shift_zyx_px)
-        return average(centred, self.coefficients, self.rotations[poses.rotation])
+    def _merge(
+        self,
+        search: Search,
+        particles: Particles,
+        classes: Classes,
+        least_z: float,
+        *,
+        fewest: int,
+        most: int,
+    ) -> Classes:
+        """Merge clusters that are one structure."""
+        merger = Merger(particles.moved(classes.offset_zyx_px), search, self._pairs)
+        merged = merger.merge(
+            classes.members(), classes.averages, least_z=least_z, fewest=fewest, most=most
+        )
+        return classes.regrouped(merged)
 
-    def _compensated(self, sums: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """Sum of coefficients over sum of weights, held back where the sampling is poor."""
-        total, weight = sums
-        shell = self._shell.ravel()
-        seen = np.maximum(np.bincount(shell, weight.ravel() > 0), 1)
-        mean = np.bincount(shell, weight.ravel()) / seen
-        return total / (weight + _FLOOR * mean[self._shell] + 1e-9)
+    def _split(self, search: Search, particles: Particles, classes: Classes) -> Classes:
+        """Look for structures that were missed, in every cluster and in what fits none well."""
+        particles = particles.moved(classes.offset_zyx_px)
+        groups: list[tuple[np.ndarray, np.ndarray]] = []
+        for rows, average in zip(classes.members(), classes.averages, strict=True):
+            parts = self._parts(search, particles, rows)
+            if len(parts) > 1:
+                say(f"split a cluster of {len(rows)} into {[len(part) for part, _ in parts]}")
+            groups += parts if len(parts) > 1 else [(rows, average)]
+        misfits = classes.misfits(_MISFITS)
+        return classes.regrouped(groups + self._parts(search, particles, misfits))
 
-    def _shell_correlation(
-        self, first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
-    ) -> np.ndarray:
-        """Fourier shell correlation of two halves, up to the radius, at least 0.02."""
-        a, b = self._compensated(first), self._compensated(second)
-        n = int(self.coefficients.radius) + 1
+    def _parts(
+        self, search: Search, particles: Particles, rows: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Structures, as rows and average, that are found among some subtomograms alone."""
+        if len(rows) < _FEWEST_TO_SPLIT:
+            return []
+        members = particles.select(rows)
+        starts = self._rng.choice(len(rows), _SPLIT_STARTS, replace=False)
+        found = search.iterate(members, _singles(members, starts), rounds=_SPLIT_ROUNDS)
+        merger = Merger(members.moved(found.offset_zyx_px), search, self._pairs)
+        parts = merger.merge(found.members(), found.averages, least_z=_ONE_Z)
+        return [(rows[part], average) for part, average in parts]
 
-        def over_shells(x: np.ndarray) -> np.ndarray:
-            return np.bincount(self._shell.ravel(), x.ravel())[:n]
+    # -- noise -----------------------------------------------------------------------------
 
-        power = over_shells(np.abs(a) ** 2) * over_shells(np.abs(b) ** 2)
-        return np.clip(over_shells((a * b.conj()).real) / np.sqrt(power + 1e-30), 0.02, 1)
+    def _without_noise(self, search: Search, particles: Particles, classes: Classes) -> Classes:
+        """Label -1 what fits its average no better than noise of the same spectrum does."""
+        limit = self._limit_of_noise(search, particles, classes)
+        noise = classes.log_likelihood <= limit
+        for k, rows in enumerate(classes.members()):
+            if np.median(classes.log_likelihood[rows]) <= limit:
+                noise |= classes.labels == k
+        if noise.all():
+            say("no subtomogram stands out from noise: the clusters are to be doubted")
+            return classes
+        self._noise_limit = limit
+        if noise.any():
+            say(f"{int(noise.sum())} subtomograms fit no average better than noise does")
+        return classes.without(noise)
 
-    def _filtered(self, sums: tuple[np.ndarray, np.ndarray], by_shell: np.ndarray) -> np.ndarray:
-        filter_ = np.zeros(self._shell.max() + 1)
-        filter_[: len(by_shell)] = by_shell
-        filter_[0] = 1
-        spectrum = self._compensated(sums) * filter_[self._shell]
-        return to_volume(spectrum, self.coefficients.box_px)
-
-    # -- assignment ------------------------------------------------------------------------
-
-    def _align(
-        self, members: np.ndarray, volume: np.ndarray, shifts: np.ndarray, offsets: np.ndarray
-    ) -> Poses:
-        values = self.values[members]
-        return align(values, self.coefficients, self._slicer(volume), shifts, offsets)
-
-    def _keep(self, members: np.ndarray, poses: Poses) -> None:
-        self.poses.score[members] = poses.score
-        self.poses.rotation[members] = poses.rotation
-        self.poses.shift_zyx_px[members] = poses.shift_zyx_px
-
-    def _assign_until_stable(self, rounds: int) -> None:
-        """Align to all averages, then in each round to those that fitted best before."""
-        for number in range(1, rounds + 1):
-            averages = self.averages()
-            tried = self._worth_trying(len(averages), everything=number == 1)
-            previous, offsets = self.labels, self.poses.shift_zyx_px.copy()
-            found = []
-            for k, volume in enumerate(track(averages, f"aligning, round {number}")):
-                members = np.flatnonzero(tried[k])
-                poses = self._align(members, volume, _cross(_SHIFT_PX), offsets[members])
-                self._scores[k, members] = poses.score
-                found.append((members, poses))
-            self.labels = np.where(tried, self._scores, -1).argmax(axis=0)
-            for k, (members, poses) in enumerate(found):
-                mine = self.labels[members] == k
-                self._keep(members[mine], poses.select(np.flatnonzero(mine)))
-            changed = float(np.mean(previous != self.labels))
-            sizes = np.bincount(self.labels).tolist()
-            say(f"aligning, round {number}: {100 * changed:.0f} % moved, sizes {sizes}")
-            self._drop_small()
-            self.stable = changed <= _STAYED
-            if self.stable:
-                break
-
-    def _worth_trying(self, n_averages: int, *, everything: bool) -> np.ndarray:
-        """Which averages (first axis) each subtomogram is aligned to."""
-        shape = (n_averages, len(self.values))
-        if everything or self._scores.shape != shape:
-            self._scores = np.full(shape, -1, np.float32)
-            return np.ones(shape, bool)
-        rank = (-self._scores).argsort(axis=0).argsort(axis=0)
-        return rank < _WAVERS_BETWEEN
-
-    def _drop_small(self) -> None:
-        """Move members of clusters too small to be averaged to their next best one."""
-        kept = np.flatnonzero(np.bincount(self.labels, minlength=len(self._scores)) >= _SMALLEST)
-        if len(kept) < len(self._scores):
-            lost = ~np.isin(self.labels, kept)
-            self._scores = self._scores[kept]
-            self.labels = np.searchsorted(kept, self.labels)
-            self.labels[lost] = self._scores[:, lost].argmax(axis=0)
-
-    # -- merging ---------------------------------------------------------------------------
-
-    def _merge(self, fewest: int, most: int) -> int:
-        """Merge clusters that are one structure; return how many were merged away."""
-        n_before = self._n_clusters()
-        verdicts: dict[tuple[int, int], tuple[float, Poses, np.ndarray]] = {}
-        alive = set(range(n_before))
-        own = {k: self._held_out(*self._cluster(k)) for k in alive}
-        while len(alive) > max(fewest, 1):
-            for pair in self._candidates(alive):
-                if pair not in verdicts:
-                    verdicts[pair] = self._try_merge(*pair, own)
-            if not verdicts:
-                break
-            pair = max(verdicts, key=lambda p: verdicts[p][0])
-            z, poses, members = verdicts[pair]
-            if z < _MERGE_Z and len(alive) <= most:
-                break
-            keep, gone = pair
-            say(f"merged two clusters of {[int((self.labels == k).sum()) for k in pair]}")
-            self.labels[members] = keep
-            self._keep(members, poses)
-            self._scores[keep] = np.maximum(self._scores[keep], self._scores[gone])
-            alive.discard(gone)
-            own[keep] = self._held_out(members, poses)
-            verdicts = {p: v for p, v in verdicts.items() if not {keep, gone} & {*p}}
-        self._scores = self._scores[sorted(alive)]
-        self.labels = np.unique(self.labels, return_inverse=True)[1]
-        return n_before - len(alive)
-
-    def _n_clusters(self) -> int:
-        return int(self.labels.max()) + 1
-
-    def _candidates(self, alive: set[int]) -> list[tuple[int, int]]:
-        """Pairs, larger cluster first, of each cluster with those that its members fit next."""
-        pairs, sizes = set(), np.bincount(self.labels, minlength=len(self._scores))
-        for a in alive:
-            members = self.labels == a
-            fit = self._scores[:, members].mean(axis=1)
-            for b in sorted(alive - {a}, key=lambda k: -fit[k])[:_NEIGHBOURS]:
-                pairs.add((a, b) if sizes[a] >= sizes[b] else (b, a))
-        return sorted(pairs)
-
-    def _try_merge(
-        self, a: int, b: int, own: dict[int, dict[int, float]]
-    ) -> tuple[float, Poses, np.ndarray]:
-        """How much better (in standard errors) members fit a joint average than their own."""
-        members = np.flatnonzero((self.labels == a) | (self.labels == b))
-        volume = self._average(*self._cluster(a))
-        offsets, shifts = self.poses.shift_zyx_px[members], _cross(_FIRST_SHIFT_PX)
-        poses = self._refine(members, volume, shifts, offsets, _JOINT_ROUNDS)
-        joint = self._held_out(members, poses)
-        alone = own[a] | own[b]
-        both = [i for i in joint if i in alone]
-        gain = np.array([joint[i] - alone[i] for i in both])
-        return float(gain.mean() / (gain.std() / np.sqrt(len(gain)) + 1e-9)), poses, members
-
-    def _held_out(self, members: np.ndarray, poses: Poses) -> dict[int, float]:
-        """Scores of members on the average of the half that they are not in."""
-        order = self._rng.permutation(len(members))
-        members, poses = members[order], poses.select(order)
-        averages = self._half_averages(members, poses)
-        scores: dict[int, float] = {}
-        for h in (0, 1):
-            half = members[h::2][:_MOST_TESTED]
-            offsets = poses.shift_zyx_px[h::2][:_MOST_TESTED]
-            found = self._align(half, averages[1 - h], _cross(_SHIFT_PX), offsets)
-            scores |= dict(zip(half.tolist(), found.score.tolist(), strict=True))
-        return scores
+    def _limit_of_noise(self, search: Search, particles: Particles, classes: Classes) -> float:
+        """What 99 % of pure noise, aligned in the same way, stays below."""
+        shape = (_N_NOISE, len(particles.coefficients))
+        values = self._rng.normal(size=shape) + 1j * self._rng.normal(size=shape)
+        shell = particles.coefficients.shell
+        flat = whitened(values, shell, np.full(shell.max() + 1, 2.0))
+        half, still = np.zeros(_N_NOISE, int), np.zeros((_N_NOISE, 3))
+        noise = Particles(particles.coefficients, flat, still, half)
+        found = search.weigh(noise, classes)
+        return float(np.quantile(found.log_likelihood, _NOISE_QUANTILE))
 
 
-def _cube(step_px: float) -> np.ndarray:
-    """27 shifts: all combinations of -step, 0 and step."""
-    return (np.indices((3, 3, 3)).reshape(3, -1).T - 1) * step_px
-
-
-def _cross(step_px: float) -> np.ndarray:
-    """Seven shifts: none, and one step along each axis."""
-    return np.concatenate([np.zeros((1, 3)), np.eye(3), -np.eye(3)]) * step_px
+def _singles(particles: Particles, rows: np.ndarray) -> Classes:
+    """References that are one subtomogram each."""
+    values = particles.values[rows] * particles.coefficients.shift_phases(
+        particles.offset_zyx_px[rows]
+    )
+    averages = list(_SINGLE * particles.coefficients.volumes(values))
+    return Classes.start(averages, particles.offset_zyx_px)

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.cluster import KMeans
 
 from aitom_disca.alignment import AlignmentSorter
-from aitom_disca.clustering import (
-    GaussianMixtureModel,
-    Projection,
-    ddbi,
-    fit_projection,
-    match_labels,
-    mixture_of_labels,
-)
+from aitom_disca.clustering import ddbi, fit_projection, match_labels, mixture_of_labels
 from aitom_disca.config import MineSettings
+from aitom_disca.errors import IterationError
+from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.mining.embedding import build_extractor, compute_features
 from aitom_disca.mining.loop import (
     LoopResult,
@@ -27,15 +22,21 @@ from aitom_disca.mining.loop import (
     label_change,
     record,
 )
-from aitom_disca.progress import say
+from aitom_disca.mining.solution import Arrays, pack, unpack_solution
+from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 
 if TYPE_CHECKING:
+    import keras
+
     from aitom_disca.network import Classifier
 
 _ALIGNMENT_BOX_PX = 20  # alignment looks at low frequencies only
 _MEMBERS_PER_START = 12
-_FEWEST_STARTS = 8
+_STARTS_PER_CANDIDATE = 1.5
+_FEWEST_STARTS = 12
+_ASSIGNED_AT_ONCE = 500
+_ATTEMPTS = 4  # at a pass of training, each with half the learning rate of the one before
 
 
 def run_aligned(
@@ -43,116 +44,174 @@ def run_aligned(
     volumes: PreparedVolumes,
     settings: MineSettings,
     tilt_range_deg: tuple[float, float],
+    checkpoint: Checkpoint | None = None,
 ) -> LoopResult:
     """Cluster features, sort by alignment, train the network on the outcome.
 
     1. Features of the untrained network, clustered with K by BIC: iteration 1.
-    2. The same features cut into more clusters than there may be structures; their members are
-       aligned to all averages and move to the best one; averages that are one are merged. At most
-       ``alignment_most`` subtomograms, drawn at random, take part.
+    2. Subtomograms in the middle of a finer partition of these features are the first references
+       of a classification by alignment. At most ``alignment_most`` subtomograms, drawn at
+       random, take part; all others then go to the average that they fit best.
     3. The network is trained on these labels, ``max_iterations - 1`` passes, and each cluster
-       becomes a Gaussian of its features: iteration 2. It sorts the subtomograms that did not
-       take part, and new ones.
+       becomes a Gaussian of its features: iteration 2. It sorts new subtomograms.
     """
-    from aitom_disca.network import Classifier
-
+    checkpoint = checkpoint or Checkpoint.nowhere()
     start = time.perf_counter()
     extractor = build_extractor(volumes.box_px, settings)
-    features = compute_features(extractor, volumes, settings)
-    first = cluster_features(features, None, settings, iteration=1)
-    first = replace(first, weights=extractor.get_weights())
+    arrays, meta = checkpoint.step("features", lambda: _first(extractor, volumes, settings))
+    features = np.asarray(arrays.pop("features"))
+    first = unpack_solution(arrays, meta)
     result = record(None, first, 1.0, time.perf_counter() - start)
+
     start = time.perf_counter()
-    rng = np.random.default_rng(settings.seed)
-    n_aligned = min(len(volumes), settings.alignment_most)
-    rows = np.sort(rng.choice(len(volumes), n_aligned, replace=False))
-    sorter, labels = _sort(source, rows, first.embedding[rows], settings, tilt_range_deg)
+    arrays, meta = checkpoint.step(
+        "sorted", lambda: _sort(source, first.embedding, settings, tilt_range_deg)
+    )
+    labels = np.asarray(arrays["labels"])
     loss = None
     if labels.max() > 0:
-        classifier = Classifier(extractor, batch_size=settings.batch_size, seed=settings.seed)
-        k = int(labels.max()) + 1
-        classifier.new_head(features[rows], labels, k, epochs=settings.head_epochs)
-        loss = _train(classifier, volumes, rows, labels, settings)
+        loss = _train(extractor, volumes, features, labels, settings, checkpoint)
         features = compute_features(extractor, volumes, settings)
-    second = _solution(features, rows, labels, first, settings)
-    averages = np.array(sorter.averages())
-    second = replace(second, weights=extractor.get_weights(), averages=averages)
+    second = _second(features, labels, first, settings)
+    second = replace(
+        second, weights=extractor.get_weights(), averages=np.asarray(arrays["averages"])
+    )
     if second.k == first.k:
-        second = second.renamed(match_labels(first.labels, second.labels))
+        kept = labels >= 0
+        second = second.renamed(match_labels(first.labels[kept], labels[kept]))
     record(result, second, label_change(first, second), time.perf_counter() - start)
     result.history[-1]["loss"] = loss
     result.best = second
-    result.converged = sorter.stable
+    result.converged = bool(meta["stable"])
     return result
+
+
+def _first(
+    extractor: keras.Model, volumes: PreparedVolumes, settings: MineSettings
+) -> tuple[Arrays, dict]:
+    features = compute_features(extractor, volumes, settings)
+    solution = cluster_features(features, None, settings, iteration=1)
+    arrays, meta = pack(replace(solution, weights=extractor.get_weights()))
+    return arrays | {"features": features}, meta
+
+
+# -- sorting -----------------------------------------------------------------------------------
 
 
 def _sort(
     source: Source,
-    rows: np.ndarray,
     embedding: np.ndarray,
     settings: MineSettings,
     tilt_range_deg: tuple[float, float],
-) -> tuple[AlignmentSorter, np.ndarray]:
-    """Sort some subtomograms by alignment; labels from 0."""
+) -> tuple[Arrays, dict]:
+    """Sort all subtomograms by alignment."""
+    rng = np.random.default_rng(settings.seed)
+    n = len(embedding)
+    rows = np.sort(rng.choice(n, min(n, settings.alignment_most), replace=False))
+    box = min(_ALIGNMENT_BOX_PX, source.box_shape_zyx[0])
+    cropped = PreparedVolumes(source, box_px=box, rows=rows)
+    sorter = AlignmentSorter(cropped.read(np.arange(len(rows))), tilt_range_deg, seed=settings.seed)
     fewest, most = min(settings.candidate_k), max(settings.candidate_k)
-    n_starts = max(most, _FEWEST_STARTS)
-    n_starts = max(fewest, min(n_starts, len(rows) // _MEMBERS_PER_START), 1)
+    labels = np.full(n, -1)
+    labels[rows] = sorter.sort(_starts(embedding[rows], settings), fewest=fewest, most=most)
+    others = np.setdiff1d(np.arange(n), rows)
+    pieces = np.split(others, range(_ASSIGNED_AT_ONCE, len(others), _ASSIGNED_AT_ONCE))
+    for piece in track(pieces if len(others) else [], "assigning"):
+        prepared = PreparedVolumes(source, box_px=box, rows=piece)
+        labels[piece] = sorter.assign(prepared.read(np.arange(len(piece))))
+    averages = np.array(sorter.averages())
+    return {"labels": labels, "averages": averages}, {"stable": sorter.classes.stable}
+
+
+def _starts(embedding: np.ndarray, settings: MineSettings) -> np.ndarray:
+    """Subtomograms in the middle of more clusters than there may be structures."""
+    n_starts = round(_STARTS_PER_CANDIDATE * max(settings.candidate_k))
+    n_starts = min(max(n_starts, _FEWEST_STARTS), len(embedding) // _MEMBERS_PER_START)
+    n_starts = max(n_starts, min(settings.candidate_k), 1)
     cut = KMeans(n_starts, n_init=5, random_state=settings.seed).fit(embedding)
     distance = cut.transform(embedding)
-    centres = [
-        int(np.where(cut.labels_ == k, distance[:, k], np.inf).argmin()) for k in range(n_starts)
-    ]
-    cropped = PreparedVolumes(source, box_px=_ALIGNMENT_BOX_PX, rows=rows)
-    sorter = AlignmentSorter(cropped.read(np.arange(len(rows))), tilt_range_deg, seed=settings.seed)
-    return sorter, sorter.sort(cut.labels_, np.array(centres), fewest=fewest, most=most)
+    own = np.where(cut.labels_[:, None] == np.arange(n_starts), distance, np.inf)
+    return own.argmin(axis=0)
+
+
+# -- the network -------------------------------------------------------------------------------
 
 
 def _train(
+    extractor: keras.Model,
+    volumes: PreparedVolumes,
+    features: np.ndarray,
+    labels: np.ndarray,
+    settings: MineSettings,
+    checkpoint: Checkpoint,
+) -> float | None:
+    """Train the network on all subtomograms that have a label; return the last loss."""
+    from aitom_disca.network import Classifier
+
+    rows = np.flatnonzero(labels >= 0)
+    classifier = Classifier(extractor, batch_size=settings.batch_size, seed=settings.seed)
+    progress: dict[str, Any] = {"passes": 0, "halvings": 0, "loss": None}
+    done = checkpoint.load("trained")
+    if done is None:
+        k = int(labels.max()) + 1
+        classifier.new_head(features[rows], labels[rows], k, epochs=settings.head_epochs)
+    else:
+        progress = done[1]["progress"]
+        classifier.set_state(done[0], done[1]["classifier"])  # type: ignore[arg-type]
+    while progress["passes"] < settings.max_iterations - 1:
+        _train_once(classifier, volumes, rows, labels[rows], settings, progress)
+        arrays, state = classifier.state()
+        checkpoint.save("trained", arrays, {"classifier": state, "progress": progress})
+    return progress["loss"]
+
+
+def _train_once(
     classifier: Classifier,
     volumes: PreparedVolumes,
     rows: np.ndarray,
     labels: np.ndarray,
     settings: MineSettings,
-) -> float | None:
-    loss, smoothing, rate = None, settings.label_smoothing, settings.learning_rate
-    for _ in range(settings.max_iterations - 1):
-        loss = classifier.train_epoch(
-            lambda batch: volumes.read(rows[batch]),
-            labels,
-            smoothing=smoothing,
-            learning_rate=rate,
-            rotated_copies=settings.rotated_copies,
-        )
-        smoothing *= settings.label_smoothing_decay
-        rate *= settings.learning_rate_decay
-    return loss
+    progress: dict[str, Any],
+) -> None:
+    """One pass; where its loss is not a number, again from where it began with half the rate."""
+    number = progress["passes"]
+    before = classifier.state()
+    for _ in range(_ATTEMPTS):
+        rate = settings.learning_rate * settings.learning_rate_decay**number
+        try:
+            progress["loss"] = classifier.train_epoch(
+                lambda batch: volumes.read(rows[batch]),
+                labels,
+                smoothing=settings.label_smoothing * settings.label_smoothing_decay**number,
+                learning_rate=rate / 2 ** progress["halvings"],
+                rotated_copies=settings.rotated_copies,
+            )
+            break
+        except IterationError as error:
+            progress["halvings"] += 1
+            say(f"training, pass {number + 1}: {error}; again with half the rate")
+            classifier.set_state(*before)
+    progress["passes"] += 1
 
 
-def _solution(
-    features: np.ndarray,
-    rows: np.ndarray,
-    aligned_labels: np.ndarray,
-    first: Solution,
-    settings: MineSettings,
+def _second(
+    features: np.ndarray, labels: np.ndarray, first: Solution, settings: MineSettings
 ) -> Solution:
-    """The network's view of the clusters: a Gaussian each; it labels those not aligned."""
-    projection: Projection = fit_projection(
+    """The network's view of the clusters: a Gaussian each."""
+    projection = fit_projection(
         features, settings.pca_dimensions, whiten=settings.whiten, seed=settings.seed
     )
     embedding = projection(features)
-    mixture: GaussianMixtureModel = mixture_of_labels(
-        embedding[rows], aligned_labels, reg_covar=settings.reg_covar
-    )
+    kept = labels >= 0
+    mixture = mixture_of_labels(embedding[kept], labels[kept], reg_covar=settings.reg_covar)
     posterior = mixture.posterior(embedding)
-    labels = posterior.argmax(axis=1)
-    agreement = float(np.mean(labels[rows] == aligned_labels))
-    say(f"the trained network agrees with {100 * agreement:.1f} % of the aligned labels")
-    labels[rows] = aligned_labels
+    agreement = 100 * float(np.mean(posterior[kept].argmax(axis=1) == labels[kept]))
+    say(f"the trained network agrees with {agreement:.1f} % of the labels")
     return replace(
         first,
         iteration=2,
         labels=labels,
-        posterior=posterior[np.arange(len(labels)), labels],
+        posterior=np.where(kept, posterior[np.arange(len(labels)), labels], 0.0),
         mixture=mixture,
         projection=projection,
         embedding=embedding,

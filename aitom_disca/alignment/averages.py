@@ -1,0 +1,84 @@
+"""Averages of aligned subtomograms: the wedge compensated, filtered by what two halves share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
+from aitom_disca.alignment.reference import Slicer, shell_index, to_volume
+from aitom_disca.geometry.box import centre_index
+
+_FLOOR = 0.1  # of the mean sampling of a shell, added to every weight
+_LEAST_CORRELATION = 0.02
+
+
+class Averager:
+    """Makes volumes of what an expectation step has added up.
+
+    Parameters
+    ----------
+    slicer : Slicer
+    n_shells : int
+        Shells up to the largest frequency in use.
+    """
+
+    def __init__(self, slicer: Slicer, n_shells: int) -> None:
+        self._slicer = slicer
+        self._shell = shell_index(2 * slicer.box_px)
+        self._n_shells = n_shells
+
+    def average(self, sums: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Average of a cluster, filtered as a Wiener filter would.
+
+        Parameters
+        ----------
+        sums : ndarray of complex64, shape (2, R, n_coefficients)
+            Of two halves of the data.
+        counts : ndarray of shape (2, R)
+
+        Returns
+        -------
+        volume : ndarray of float32, shape (n, n, n)
+        correlation : ndarray of shape (n_shells,)
+            Fourier shell correlation of the halves.
+        """
+        halves = self._halves(sums, counts)
+        correlation = self._shell_correlation(*(self._compensated(*half) for half in halves))
+        whole = self._compensated(*(a + b for a, b in zip(*halves, strict=True)))
+        return self._filtered(whole, 2 * correlation / (1 + correlation)), correlation
+
+    def half_averages(self, sums: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
+        """Average of each half on its own, filtered likewise."""
+        halves = [self._compensated(*half) for half in self._halves(sums, counts)]
+        correlation = self._shell_correlation(*halves)
+        return [self._filtered(half, correlation) for half in halves]
+
+    def filtered(self, volume: np.ndarray, by_shell: np.ndarray) -> np.ndarray:
+        """A volume with every shell multiplied by a number; shape (n, n, n)."""
+        n = self._slicer.box_px
+        shell = np.round(np.linalg.norm(np.indices((n,) * 3) - centre_index(n), axis=0)).astype(int)
+        return centred_ifft(centred_fft(volume) * by_shell[shell]).astype(np.float32)
+
+    def _halves(self, sums: np.ndarray, counts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [self._slicer.insert(sums[h], counts[h]) for h in (0, 1)]
+
+    def _compensated(self, total: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Sum of coefficients over sum of weights, held back where the sampling is poor."""
+        shell = self._shell.ravel()
+        seen = np.maximum(np.bincount(shell, weight.ravel() > 0), 1)
+        mean = np.bincount(shell, weight.ravel()) / seen
+        return total / (weight + _FLOOR * mean[self._shell] + 1e-9)
+
+    def _shell_correlation(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        def over_shells(x: np.ndarray) -> np.ndarray:
+            return np.bincount(self._shell.ravel(), x.ravel())[: self._n_shells]
+
+        power = over_shells(np.abs(a) ** 2) * over_shells(np.abs(b) ** 2)
+        shared = over_shells((a * b.conj()).real) / np.sqrt(power + 1e-30)
+        return np.clip(shared, _LEAST_CORRELATION, 1)
+
+    def _filtered(self, spectrum: np.ndarray, by_shell: np.ndarray) -> np.ndarray:
+        filter_ = np.zeros(self._shell.max() + 1)
+        filter_[: self._n_shells] = by_shell
+        filter_[0] = 1
+        return to_volume(spectrum * filter_[self._shell], self._slicer.box_px)

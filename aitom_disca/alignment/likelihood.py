@@ -1,0 +1,189 @@
+"""How likely every subtomogram is under every reference, rotation and shift; what that adds up to.
+
+The expectation step of maximum-likelihood classification, as matrix products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from aitom_disca.alignment.coefficients import Coefficients
+from aitom_disca.alignment.search import as_real
+
+_SCORES_AT_ONCE = 2**24  # bounds the memory: 64 MB of scores
+_NEGLIGIBLE = 5.0  # poses whose log likelihood is this much below the best are left out
+
+
+@dataclass(frozen=True)
+class Particles:
+    """Subtomograms as whitened coefficients.
+
+    Parameters
+    ----------
+    coefficients : Coefficients
+    values : ndarray of complex64, shape (n, n_coefficients)
+        Whitened: real and imaginary part of each have about unit variance.
+    offset_zyx_px : ndarray of shape (n, 3)
+        Where each particle lies, from the box centre, as far as is known.
+    half : ndarray of int, shape (n,)
+        0 or 1: the half of the data that each belongs to.
+    """
+
+    coefficients: Coefficients
+    values: np.ndarray
+    offset_zyx_px: np.ndarray
+    half: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def select(self, rows: np.ndarray) -> Particles:
+        """Some of them, in that order."""
+        return replace(
+            self,
+            values=self.values[rows],
+            offset_zyx_px=self.offset_zyx_px[rows],
+            half=self.half[rows],
+        )
+
+    def moved(self, offset_zyx_px: np.ndarray) -> Particles:
+        """The same with other offsets."""
+        return replace(self, offset_zyx_px=offset_zyx_px)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the subtomograms say about references of K clusters at R rotations.
+
+    Parameters
+    ----------
+    log_likelihood : ndarray of shape (n,)
+        Log of the mean likelihood ratio to pure noise, over clusters, rotations and shifts.
+    posterior : ndarray of shape (n, K)
+    rotation : ndarray of int, shape (n,)
+        Best one.
+    offset_zyx_px : ndarray of shape (n, 3)
+        Best one.
+    sums : ndarray of complex64, shape (2, K, R, n_coefficients)
+        Coefficients at each rotation, weighted by their probability, of each half of the
+        data; empty where they were not wanted.
+    counts : ndarray of shape (2, K, R)
+        The sum of these weights.
+    """
+
+    log_likelihood: np.ndarray
+    posterior: np.ndarray
+    rotation: np.ndarray
+    offset_zyx_px: np.ndarray
+    sums: np.ndarray
+    counts: np.ndarray
+
+
+def whitened(values: np.ndarray, shell: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """Divide coefficients (n, n_coefficients) by the amplitude of their shell.
+
+    Afterwards every subtomogram has the same norm, so that its contrast does not count.
+    """
+    flat = values / np.sqrt(power / 2)[shell]
+    norm = np.linalg.norm(flat, axis=1, keepdims=True) / np.sqrt(2 * len(shell))
+    return (flat / np.maximum(norm, 1e-12)).astype(np.complex64)
+
+
+def shell_power(values: np.ndarray, shell: np.ndarray) -> np.ndarray:
+    """Mean squared amplitude by shell, shape (1 + largest shell,); 1 where there is none."""
+    members = np.maximum(np.bincount(shell), 1)
+    power = np.bincount(shell, (np.abs(values) ** 2).mean(axis=0)) / members
+    return np.where(power > 0, power, 1.0)
+
+
+def expect(
+    particles: Particles,
+    references: np.ndarray,
+    log_prior: np.ndarray,
+    shifts_zyx_px: np.ndarray,
+    *,
+    add_up: bool = True,
+) -> Expectation:
+    """Weigh every reference, rotation and shift for every subtomogram.
+
+    With noise of unit variance the log likelihood ratio of subtomogram x and reference slice a
+    to pure noise is ``Re<x, a> - |a|^2 / 2``, over the coefficients that were measured.
+
+    Parameters
+    ----------
+    particles : Particles
+    references : ndarray of complex64, shape (K, R, n_coefficients)
+        Slices of each reference, in whitened units.
+    log_prior : ndarray of shape (K,)
+    shifts_zyx_px : ndarray of shape (S, 3)
+        Those tried, added to each particle's offset.
+    add_up : bool
+        Whether ``sums`` and ``counts`` are wanted; they stay zero otherwise.
+
+    References
+    ----------
+    .. [1] Scheres et al. (2009), Structure 17, 1563: maximum likelihood for subtomograms.
+    """
+    n_classes, n_rotations, n_coefficients = references.shape
+    slices = as_real(references.reshape(-1, n_coefficients))
+    prior = np.repeat(log_prior, n_rotations) - (slices**2).sum(axis=1) / 2
+    prior -= np.log(n_rotations * len(shifts_zyx_px))
+    columns = np.concatenate([slices.T, prior[None]]).astype(np.float32)
+    n = len(particles)
+    found = Expectation(
+        np.zeros(n),
+        np.zeros((n, n_classes)),
+        np.zeros(n, int),
+        particles.offset_zyx_px.copy(),
+        np.zeros((2 * add_up, n_classes, n_rotations, n_coefficients), np.complex64),
+        np.zeros((2 * add_up, n_classes, n_rotations)),
+    )
+    block = max(1, _SCORES_AT_ONCE // (columns.shape[1] * len(shifts_zyx_px)))
+    for start in range(0, n, block):
+        rows = np.arange(start, min(start + block, n))
+        _expect_block(particles.select(rows), columns, shifts_zyx_px, rows, found)
+    return found
+
+
+def _expect_block(
+    block: Particles,
+    columns: np.ndarray,
+    shifts_zyx_px: np.ndarray,
+    rows: np.ndarray,
+    found: Expectation,
+) -> None:
+    n, n_shifts, size = len(block), len(shifts_zyx_px), columns.shape[1]
+    n_classes = found.posterior.shape[1]
+    n_rotations = size // n_classes
+    phases = block.coefficients.shift_phases
+    at_offset = block.values * phases(block.offset_zyx_px)
+    shifted = (at_offset * phases(shifts_zyx_px)[:, None]).reshape(n_shifts * n, -1)
+    ones = np.ones((len(shifted), 1), np.float32)
+    score = np.concatenate([as_real(shifted), ones], axis=1) @ columns
+    score = score.reshape(n_shifts, n, size)
+    top = score.max(axis=2).max(axis=0)
+    place = np.flatnonzero(score > (top - _NEGLIGIBLE)[:, None])
+    column, row, shift = place % size, place // size % n, place // (size * n)
+    kept = score.reshape(-1)[place] - top[row]
+    weight = np.exp(kept)
+    total = np.bincount(row, weight, n)
+    weight /= total[row]
+    found.log_likelihood[rows] = top + np.log(total)
+    by_class = np.bincount(row * n_classes + column // n_rotations, weight, n * n_classes)
+    found.posterior[rows] = by_class.reshape(n, n_classes)
+    best = np.flatnonzero(kept == 0)
+    best = best[np.unique(row[best], return_index=True)[1]]
+    found.rotation[rows] = column[best] % n_rotations
+    found.offset_zyx_px[rows] += shifts_zyx_px[shift[best]]
+    if not len(found.counts):
+        return
+    slot = block.half[row] * size + column
+    matrix = sparse.csr_matrix(
+        (weight.astype(np.float32), (slot, shift * n + row)), (2 * size, n_shifts * n)
+    )
+    used = np.flatnonzero(np.diff(matrix.indptr))
+    found.sums.reshape(2 * size, -1)[used] += matrix[used] @ shifted
+    found.counts.reshape(-1)[:] += np.bincount(slot, weight, 2 * size)

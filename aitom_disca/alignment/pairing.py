@@ -1,0 +1,72 @@
+"""Align averages to one another: no wedge, little noise, so that the pose comes out fine."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from aitom_disca.alignment.coefficients import Coefficients
+from aitom_disca.alignment.reference import Slicer, rotation_grid
+from aitom_disca.alignment.search import Poses, align
+from aitom_disca.geometry.box import centre_index
+
+_RADIUS = 6.0
+_N_ROTATIONS = 1000
+_SHIFT_PX = 1.67
+_FINER = ((0.8, 12.0), (0.4, 5.0))  # steps of shift (voxels) and rotation (degrees)
+_SMALL = np.array(list(itertools.product((-1.0, 0.0, 1.0), repeat=3)))
+
+
+class AveragePairs:
+    """Finds how one average is to be turned and moved to lie on another.
+
+    Parameters
+    ----------
+    box_px : int
+    """
+
+    def __init__(self, box_px: int) -> None:
+        radius = min(_RADIUS, box_px / 2 - 1)
+        self._coefficients = Coefficients(box_px, radius, (-90.0, 90.0))
+        self._grid = rotation_grid(_N_ROTATIONS)
+        self._slicer = Slicer(self._coefficients, self._grid)
+
+    def similarity(self, averages: list[np.ndarray]) -> np.ndarray:
+        """Correlation (K, K) of averages at their best coarse poses; 1 on the diagonal."""
+        values = self._values(averages)
+        found = np.array([self._coarse(average, values).score for average in averages])
+        np.fill_diagonal(found, 1)
+        return np.maximum(found, found.T)
+
+    def brought_onto(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+        """One average (n, n, n), turned and moved to fit another best."""
+        values = self._values([fixed])
+        poses = self._coarse(moving, values)
+        rotation = self._grid[poses.rotation[0]]
+        for step_px, step_deg in _FINER:
+            near = rotation * Rotation.from_rotvec(np.deg2rad(step_deg) * _SMALL)
+            slices = Slicer(self._coefficients, near)(moving)
+            offsets, shifts = poses.shift_zyx_px, step_px * _SMALL
+            poses = align(values, self._coefficients, slices, shifts, offsets)
+            rotation = near[poses.rotation[0]]
+        return turned(moving, rotation, poses.shift_zyx_px[0])
+
+    def _values(self, averages: list[np.ndarray]) -> np.ndarray:
+        values = self._coefficients.of(np.array(averages))
+        return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+
+    def _coarse(self, moving: np.ndarray, values: np.ndarray) -> Poses:
+        still = np.zeros((len(values), 3))
+        return align(values, self._coefficients, self._slicer(moving), _SHIFT_PX * _SMALL, still)
+
+
+def turned(volume: np.ndarray, rotation: Rotation, shift_zyx_px: np.ndarray) -> np.ndarray:
+    """A volume (n, n, n) turned about its centre voxel, then moved; zero where nothing was."""
+    n = volume.shape[0]
+    grid = np.indices(volume.shape).reshape(3, -1).T - centre_index(n) - shift_zyx_px
+    source = grid @ rotation.as_matrix()[::-1, ::-1]  # the inverse, of rows
+    place = (source + centre_index(n)).T
+    return ndimage.map_coordinates(volume, place, order=3).reshape(volume.shape)
