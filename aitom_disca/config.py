@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from typing_extensions import Self
 
 from aitom_disca.errors import InputError
@@ -131,7 +138,11 @@ class MineSettings(Settings):
     # Sorting by alignment, which then teaches the network; at most so many take part.
     alignment: bool = True
     alignment_most: int = Field(2000, ge=10)
-    # The mixture.
+    # The mixture. Criteria of K: see clustering/criteria.py; those but bic, bic_si and aic choose
+    # from 2. Merging and splitting compare BIC of one Gaussian and of two on the members.
+    k_criterion: Literal["bic", "bic_si", "aic", "ch", "kl", "jump"] = "bic"
+    merge_clusters: bool = False
+    split_clusters: bool = False
     pca_dimensions: int | None = Field(16, ge=1)
     whiten: bool = True
     choose_dimensions: bool = True
@@ -149,6 +160,13 @@ class MineSettings(Settings):
     stop_fraction: float = Field(0.99, gt=0, le=1)
     stop_iterations: int = Field(3, ge=1)
     seed: int = Field(0, ge=0)
+
+    @field_validator("k_criterion")
+    @classmethod
+    def _defined(cls, criterion: str, info: ValidationInfo) -> str:
+        if criterion in ("ch", "kl", "jump") and max(info.data.get("candidate_k", (2,))) < 2:
+            raise ValueError(f"{criterion} compares partitions; candidate_k needs a number above 1")
+        return criterion
 
     @classmethod
     def from_preset(cls, preset: str = "fast", **changes: Any) -> MineSettings:

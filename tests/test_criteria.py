@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from sklearn.metrics import calinski_harabasz_score
 from sklearn.mixture import GaussianMixture
+from typer.testing import CliRunner
 
+from aitom_disca import pipeline
+from aitom_disca.cli import tables
+from aitom_disca.cli.app import app
 from aitom_disca.clustering import choose_mixture, criteria, estimate_k, fitting
 from aitom_disca.clustering.fitting import MixtureFitter, one_thread
 from aitom_disca.clustering.moves import merge_closest, merging_costs, split_worst, two_or_one
+from aitom_disca.config import MineSettings
+from aitom_disca.errors import InputError
+from aitom_disca.mining import clusters
 
 CENTRES = 9.0 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
 
@@ -206,3 +213,34 @@ def test_a_bad_start_is_mended_by_its_neighbours(four, monkeypatch):
     assert choose_mixture(samples, (4,), n_starts=2).bic[4] > best + 100
     for candidates in ((3, 4), (4, 5)):  # from the one below, from the one above
         assert choose_mixture(samples, candidates, n_starts=2).bic[4] == pytest.approx(best)
+
+
+# -- in the settings and on the command line -----------------------------------------------------
+
+
+def test_the_setting_reaches_the_choice(four, monkeypatch):
+    used = []
+
+    def choose(*args, criterion, **options):
+        used.append(criterion)
+        return choose_mixture(*args, criterion=criterion, **options)
+
+    monkeypatch.setattr(clusters, "choose_mixture", choose)
+    settings = MineSettings(k_criterion="jump", candidate_k=(2, 3, 4, 5))
+    assert clusters.cluster_features(four[0], None, settings, 1).k == 4
+    assert used == ["jump"]
+
+
+@pytest.mark.parametrize("criterion", ["ch", "kl", "jump"])
+def test_a_partition_criterion_needs_a_choice(criterion):
+    with pytest.raises(InputError, match="candidate_k needs a number above 1"):
+        MineSettings.from_preset(k_criterion=criterion, candidate_k=(1,))
+
+
+def test_the_command_takes_the_criterion(monkeypatch, tmp_path):
+    given = []
+    monkeypatch.setattr(pipeline, "mine", lambda *args, **_: given.append(args[2]))
+    monkeypatch.setattr(tables, "print_run", lambda folder: None)
+    for options in ([], ["--k-criterion", "kl"]):
+        CliRunner().invoke(app, ["mine", "store.h5", "-o", str(tmp_path), *options])
+    assert [settings.k_criterion for settings in given] == ["bic", "kl"]

@@ -27,6 +27,17 @@ class Preset(str, Enum):
     paper = "paper"
 
 
+class KCriterion(str, Enum):
+    """Criteria for the number of clusters."""
+
+    bic = "bic"
+    bic_si = "bic_si"
+    aic = "aic"
+    ch = "ch"
+    kl = "kl"
+    jump = "jump"
+
+
 class ThresholdRule(str, Enum):
     """Rules of the picking threshold."""
 
@@ -130,6 +141,16 @@ CandidateK = Annotated[
         "by default 1-12, in the preset paper 2-12.",
     ),
 ]
+ChosenBy = Annotated[
+    KCriterion,
+    _option(
+        MINE,
+        "--k-criterion",
+        text="What chooses the number of clusters of the features: bic, bic_si (more parameters "
+        "counted), aic, ch (Calinski-Harabasz), kl (Krzanowski-Lai) or jump; the last three "
+        "choose from 2.",
+    ),
+]
 MaxIterations = Annotated[
     int | None,
     _option(MINE, "--max-iterations", text="Rounds of clustering and training, at most."),
@@ -191,6 +212,7 @@ def mine_settings(
     max_iterations: int | None,
     width: float | None,
     seed: int,
+    k_criterion: KCriterion = KCriterion.bic,
 ) -> MineSettings:
     """Settings of a preset with the options that were given."""
     given = {
@@ -198,6 +220,7 @@ def mine_settings(
         "max_iterations": max_iterations,
         "width": width,
         "seed": seed,
+        "k_criterion": k_criterion.value,
     }
     return MineSettings.from_preset(
         preset.value, **{k: v for k, v in given.items() if v is not None}

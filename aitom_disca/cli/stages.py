@@ -30,6 +30,7 @@ def run(
     working_voxel_size_angstrom: o.WorkingVoxelSize = None,
     preset: o.MinePreset = o.Preset.fast,
     candidate_k: o.CandidateK = None,
+    k_criterion: o.ChosenBy = o.KCriterion.bic,
     max_iterations: o.MaxIterations = None,
     width: o.Width = None,
     seed: o.Seed = 0,
@@ -70,7 +71,7 @@ def run(
             box_px=box_px,
             working_voxel_size_angstrom=working_voxel_size_angstrom,
         ),
-        mine=o.mine_settings(preset, candidate_k, max_iterations, width, seed),
+        mine=o.mine_settings(preset, candidate_k, max_iterations, width, seed, k_criterion),
         relion=relion.value,
     )
     print_run(run_stages(opened, out, settings, overwrite=overwrite, resume=resume))
@@ -174,6 +175,7 @@ def mine(
     out: o.Out,
     preset: o.MinePreset = o.Preset.fast,
     candidate_k: o.CandidateK = None,
+    k_criterion: o.ChosenBy = o.KCriterion.bic,
     max_iterations: o.MaxIterations = None,
     width: o.Width = None,
     seed: o.Seed = 0,
@@ -188,7 +190,7 @@ def mine(
     from aitom_disca.cli.tables import print_run
     from aitom_disca.pipeline import mine as mine_store
 
-    settings = o.mine_settings(preset, candidate_k, max_iterations, width, seed)
+    settings = o.mine_settings(preset, candidate_k, max_iterations, width, seed, k_criterion)
     folder = mine_store(
         store, out, settings, relion=relion.value, overwrite=overwrite, resume=resume
     )

@@ -83,6 +83,7 @@ def _cluster(
     choice = choose_mixture(
         embedding,
         settings.candidate_k,
+        criterion=settings.k_criterion,
         choose_dimensions=settings.choose_dimensions,
         labels=None if previous is None else previous.labels,
         n_starts=settings.n_starts,
