@@ -138,6 +138,9 @@ class MineSettings(Settings):
     # Sorting by alignment, which then teaches the network; at most so many take part.
     alignment: bool = True
     alignment_most: int = Field(2000, ge=10)
+    # References at the start (None: 1.5 times the largest K), and looks for missed structures.
+    alignment_starts: int | None = Field(None, ge=1)
+    alignment_splits: int = Field(1, ge=0)
     # The mixture. Criteria of K: see clustering/criteria.py; those but bic, bic_si and aic choose
     # from 2. Merging and splitting compare BIC of one Gaussian and of two on the members.
     k_criterion: Literal["bic", "bic_si", "aic", "ch", "kl", "jump"] = "bic"

@@ -26,7 +26,6 @@ _SINGLE = 0.4  # share of a single subtomogram that is taken for signal
 # Two clusters are one if members fit a joint average better by so many standard errors.
 _CLEARLY_ONE_Z = 1.5
 _ONE_Z = 0.0
-_SPLITS = 1
 _SPLIT_STARTS = 3
 _SPLIT_ROUNDS = 5
 _FEWEST_TO_SPLIT = 24
@@ -76,7 +75,9 @@ class AlignmentSorter:
         self._half = self._rng.permutation(len(volumes)) % 2
         self.labels = np.zeros(len(volumes), int)
 
-    def sort(self, starts: np.ndarray, *, fewest: int = 1, most: int = 1000) -> np.ndarray:
+    def sort(
+        self, starts: np.ndarray, *, fewest: int = 1, most: int = 1000, splits: int = 1
+    ) -> np.ndarray:
         """Sort.
 
         Parameters
@@ -86,6 +87,8 @@ class AlignmentSorter:
         fewest, most : int
             Numbers of clusters between which merging ends. There are fewer where references
             lost all members to others.
+        splits : int
+            How often structures that were missed are looked for.
 
         Returns
         -------
@@ -99,7 +102,7 @@ class AlignmentSorter:
         particles = self._particles(coarse, self._volumes, self._half)
         classes = coarse.iterate(particles.moved(classes.offset_zyx_px), classes)
         classes = self._merge(coarse, particles, classes, _CLEARLY_ONE_Z, **bounds)
-        for _ in range(_SPLITS):
+        for _ in range(splits):
             classes = self._split(coarse, particles, classes)
             moved = particles.moved(classes.offset_zyx_px)
             classes = coarse.iterate(moved, classes, rounds=_SPLIT_ROUNDS)

@@ -113,20 +113,22 @@ def _sort(
     sorter = AlignmentSorter(cropped.read(np.arange(len(rows))), tilt_range_deg, seed=settings.seed)
     fewest, most = min(settings.candidate_k), max(settings.candidate_k)
     labels = np.full(n, -1)
-    labels[rows] = sorter.sort(_starts(embedding[rows], settings), fewest=fewest, most=most)
+    starts = _starts(embedding[rows], settings)
+    labels[rows] = sorter.sort(starts, fewest=fewest, most=most, splits=settings.alignment_splits)
     others = np.setdiff1d(np.arange(n), rows)
-    pieces = np.split(others, range(_ASSIGNED_AT_ONCE, len(others), _ASSIGNED_AT_ONCE))
-    for piece in track(pieces if len(others) else [], "assigning"):
-        prepared = PreparedVolumes(source, box_px=box, rows=piece)
-        labels[piece] = sorter.assign(prepared.read(np.arange(len(piece))))
+    if len(others):
+        pieces = np.split(others, range(_ASSIGNED_AT_ONCE, len(others), _ASSIGNED_AT_ONCE))
+        for piece in track(pieces, "assigning"):
+            prepared = PreparedVolumes(source, box_px=box, rows=piece)
+            labels[piece] = sorter.assign(prepared.read(np.arange(len(piece))))
     averages = np.array(sorter.averages())
     return {"labels": labels, "averages": averages}, {"stable": sorter.classes.stable}
 
 
 def _starts(embedding: np.ndarray, settings: MineSettings) -> np.ndarray:
     """Subtomograms in the middle of more clusters than there may be structures."""
-    n_starts = round(_STARTS_PER_CANDIDATE * max(settings.candidate_k))
-    n_starts = min(max(n_starts, _FEWEST_STARTS), len(embedding) // _MEMBERS_PER_START)
+    enough = max(round(_STARTS_PER_CANDIDATE * max(settings.candidate_k)), _FEWEST_STARTS)
+    n_starts = min(settings.alignment_starts or enough, len(embedding) // _MEMBERS_PER_START)
     n_starts = max(n_starts, min(settings.candidate_k), 1)
     cut = KMeans(n_starts, n_init=5, random_state=settings.seed).fit(embedding)
     distance = cut.transform(embedding)
