@@ -28,6 +28,16 @@ def shown(console: Console) -> Iterator[None]:
         _console.reset(token)
 
 
+@contextmanager
+def muted() -> Iterator[None]:
+    """Show nothing of what is called inside the block: a small part of something larger."""
+    token = _console.set(None)
+    try:
+        yield
+    finally:
+        _console.reset(token)
+
+
 def say(message: str) -> None:
     """Print one line, if progress is shown."""
     console = _console.get()

@@ -13,7 +13,7 @@ from aitom_disca.alignment.pairing import AveragePairs
 from aitom_disca.alignment.reference import shell_index
 from aitom_disca.alignment.rounds import Classes, Search, cross, cube
 from aitom_disca.geometry.fourier import fourier_crop
-from aitom_disca.progress import say
+from aitom_disca.progress import muted, say
 
 _BOX_PX = 20  # everything is measured in this box: the volumes are Fourier-cropped to it
 # How finely is searched, first to last: largest frequency, rotations, shifts, rounds at most.
@@ -179,12 +179,14 @@ class AlignmentSorter:
         particles = particles.moved(classes.offset_zyx_px)
         groups: list[tuple[np.ndarray, np.ndarray]] = []
         for rows, average in zip(classes.members(), classes.averages, strict=True):
-            parts = self._parts(search, particles, rows)
+            with muted():
+                parts = self._parts(search, particles, rows)
             if len(parts) > 1:
                 say(f"split a cluster of {len(rows)} into {[len(part) for part, _ in parts]}")
             groups += parts if len(parts) > 1 else [(rows, average)]
-        misfits = classes.misfits(_MISFITS)
-        return classes.regrouped(groups + self._parts(search, particles, misfits))
+        with muted():
+            groups += self._parts(search, particles, classes.misfits(_MISFITS))
+        return classes.regrouped(groups)
 
     def _parts(
         self, search: Search, particles: Particles, rows: np.ndarray
