@@ -43,8 +43,6 @@ class MixtureFit:
     converged : bool
     events : tuple of str
         What had to be repaired: singular covariances, components without members.
-    start_log_likelihood : float
-        Mean over the samples that serve for starts, before all samples were used.
     """
 
     mixture: GaussianMixtureModel
@@ -53,7 +51,6 @@ class MixtureFit:
     n_iterations: int
     converged: bool
     events: tuple[str, ...]
-    start_log_likelihood: float
 
 
 class MixtureFitter:
@@ -105,9 +102,18 @@ class MixtureFitter:
         ValueError
             If there are fewer samples than components.
         """
-        n, d = len(self._samples), self._samples.shape[1] if d is None else d
-        if k > n:
-            raise ValueError(f"{k} components need at least as many samples; got {n}")
+        return self.finish(self.start(k, self._samples.shape[1] if d is None else d))
+
+    def start(self, k: int, d: int) -> Fitted:
+        """Fit to the samples that serve for starts: the best of the k-means starts.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer samples than components.
+        """
+        if k > len(self._samples):
+            raise ValueError(f"{k} components need at least as many samples as there are")
         rows, few = self._drawn(k, d)
         rng = np.random.default_rng([self._seed, k, d])
         centred = (self._samples[rows, :d] - self._mean[:d]).astype(np.float64)
@@ -116,60 +122,62 @@ class MixtureFitter:
             names = np.unique(self._labels[self._labels >= 0])
             if np.array_equal(names, np.arange(k)):
                 labels = np.concatenate([labels, self._labels[None, rows]])
-        start = maximise(moments_of_labels(few, labels, k, d), self._ridge[:d])
+        begun = maximise(moments_of_labels(few, labels, k, d), self._ridge[:d])
         if few is not self._all:
-            start = self._run(few, start, min(_SHORT, self._max_iterations)).best().gaussians
-        return self._finish(self._run(few, start).best(), few)
+            begun = self._run(few, begun, min(_SHORT, self._max_iterations)).best().gaussians
+        return self._run(few, begun).best()
 
-    def improve(self, fit: MixtureFit, start: GaussianMixtureModel) -> MixtureFit:
-        """Fit once more, from a given mixture; the better one of this fit and the given one."""
+    def improve(self, fitted: Fitted, start: GaussianMixtureModel) -> Fitted:
+        """Fit once more as `start` does, but from a given mixture; the better one of both."""
         k, d = start.means.shape
-        few = self._drawn(k, d)[1]
-        scale = self._scale[:d]
+        few, scale = self._drawn(k, d)[1], self._scale[:d]
         gaussians = Gaussians(
             start.weights[None],
             (start.means[None] - self._mean[:d]) / scale,
             start.covariances[None] / np.outer(scale, scale),
         )
-        found = self._run(few, gaussians)
-        if found.log_likelihood[0] / few.n_samples < fit.start_log_likelihood + self._tol:
-            return fit
-        other = self._finish(found, few)
-        return other if other.log_likelihood > fit.log_likelihood else fit
+        other = self._run(few, gaussians)
+        gain = float(other.log_likelihood[0] - fitted.log_likelihood[0])
+        return other if gain > self._tol * few.n_samples else fitted
+
+    def finish(self, fitted: Fitted) -> MixtureFit:
+        """Go on with all samples."""
+        k, d = fitted.gaussians.means.shape[1:]
+        before = fitted.events[0]
+        if self._drawn(k, d)[1] is not self._all:
+            fitted = self._run(self._all, fitted.gaussians)
+        sizes, sums = hard_sums(self._all, fitted.gaussians)
+        between = (sums**2 / np.maximum(sizes, 1)[:, None]).sum(axis=0) * self._scale[:d] ** 2
+        total = fitted.log_likelihood[0] - self._all.n_samples * np.log(self._scale[:d]).sum()
+        return MixtureFit(
+            self.mixture(fitted),
+            log_likelihood=float(total),
+            within=float((self._scatter[:d] - between).sum()),
+            n_iterations=int(fitted.n_iterations[0]),
+            converged=bool(fitted.converged[0]),
+            events=tuple(sorted(before | fitted.events[0])),
+        )
+
+    def mixture(self, fitted: Fitted) -> GaussianMixtureModel:
+        """The mixture in the samples' own units."""
+        one = fitted.gaussians[0]
+        d = one.means.shape[1]
+        mean, scale = self._mean[:d], self._scale[:d]
+        return GaussianMixtureModel(
+            one.weights / one.weights.sum(),
+            one.means * scale + mean,
+            one.covariances * np.outer(scale, scale),
+        )
 
     def drawn(self, k: int, d: int) -> np.ndarray:
         """The samples that serve for starts of K components in d dimensions: (n, d)."""
-        rows = self._drawn(k, d)[0]
-        return self._samples[:, :d] if len(rows) == len(self._samples) else self._samples[rows, :d]
+        rows, few = self._drawn(k, d)
+        return self._samples[:, :d] if few is self._all else self._samples[rows, :d]
 
     def _run(self, products: Products, start: Gaussians, most: int | None = None) -> Fitted:
         most = self._max_iterations if most is None else most
         ridge = self._ridge[: start.means.shape[2]]
         return run_em(products, start, ridge, tol=self._tol, max_iterations=most)
-
-    def _finish(self, found: Fitted, few: Products) -> MixtureFit:
-        """Go on with all samples, and back to the samples' own units."""
-        at_start = float(found.log_likelihood[0]) / few.n_samples
-        fitted = found if few is self._all else self._run(self._all, found.gaussians)
-        sizes, sums = hard_sums(self._all, fitted.gaussians)
-        d = sums.shape[1]
-        one, mean, scale = fitted.gaussians[0], self._mean[:d], self._scale[:d]
-        between = (sums**2 / np.maximum(sizes, 1)[:, None]).sum(axis=0) * scale**2
-        mixture = GaussianMixtureModel(
-            one.weights / one.weights.sum(),
-            one.means * scale + mean,
-            one.covariances * np.outer(scale, scale),
-        )
-        total = fitted.log_likelihood[0] - self._all.n_samples * np.log(scale).sum()
-        return MixtureFit(
-            mixture,
-            log_likelihood=float(total),
-            within=float((self._scatter[:d] - between).sum()),
-            n_iterations=int(fitted.n_iterations[0]),
-            converged=bool(fitted.converged[0]),
-            events=tuple(sorted(found.events[0] | fitted.events[0])),
-            start_log_likelihood=at_start,
-        )
 
     def _drawn(self, k: int, d: int) -> tuple[np.ndarray, Products]:
         """Rows that serve for starts, all or drawn at random, and their products."""

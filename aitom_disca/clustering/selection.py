@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from aitom_disca.clustering import criteria as c
+from aitom_disca.clustering.em import Fitted
 from aitom_disca.clustering.fitting import MixtureFit, MixtureFitter, mean_and_variance, one_thread
 from aitom_disca.clustering.mixture import GaussianMixtureModel
 from aitom_disca.clustering.moves import merge_closest, split_worst
@@ -142,25 +143,34 @@ def _with_neighbours(candidates: Sequence[int], criterion: c.Criterion, most: in
 
 @dataclass
 class _Search:
-    """Mixtures fitted so far, by K and number of dimensions."""
+    """Mixtures by K and number of dimensions: fitted to the samples for starts, and to all."""
 
     fitter: MixtureFitter
     samples: np.ndarray
     reg_covar: float
     seed: int
-    fitted: dict[tuple[int, int], MixtureFit] = field(default_factory=dict)
+    started: dict[tuple[int, int], Fitted] = field(default_factory=dict)
+    finished: dict[tuple[int, int], MixtureFit] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.variance = mean_and_variance(self.samples)[1]
 
+    def start(self, k: int, d: int) -> Fitted:
+        """The mixture of K components in d dimensions, of the samples for starts."""
+        if (k, d) not in self.started:
+            self.started[k, d] = self.fitter.start(k, d)
+        return self.started[k, d]
+
     def fit(self, k: int, d: int) -> MixtureFit:
         """The mixture of K components in d dimensions."""
-        if (k, d) not in self.fitted:
-            self.fitted[k, d] = self.fitter.fit(k, d)
-        return self.fitted[k, d]
+        if (k, d) not in self.finished:
+            self.finished[k, d] = self.fitter.finish(self.start(k, d))
+        return self.finished[k, d]
 
     def best_dimensions(self, candidates: Sequence[int], dimensions: Sequence[int]) -> int:
         """Number of dimensions of the pair with the lowest BIC; the smaller one on a tie."""
+        if len(dimensions) == 1:
+            return dimensions[0]
         pairs = [(k, d) for d in dimensions for k in candidates]
         return min(track(pairs, "mixtures"), key=lambda pair: self.information(*pair)["bic"])[1]
 
@@ -170,16 +180,25 @@ class _Search:
         From the largest K down, a mixture is also started from the one above with two components
         merged, then from the smallest K up from the one below with a component split.
         """
-        for k in sorted(ks, reverse=True):
+        for k in track(ks[::-1], "mixtures"):
             if k + 1 in ks:
-                start = merge_closest(self.fit(k + 1, d).mixture)
-                self.fitted[k, d] = self.fitter.improve(self.fit(k, d), start)
-        for k in sorted(ks):
+                self._try(k, d, merge_closest(self.fitter.mixture(self.start(k + 1, d))))
+        for k in track(ks, "better mixtures"):
             if k - 1 in ks:
-                below, drawn = self.fit(k - 1, d).mixture, self.fitter.drawn(k, d)
-                more = split_worst(below, drawn, reg_covar=self.reg_covar, seed=self.seed)
+                below, drawn = self.start(k - 1, d), self.fitter.drawn(k, d)
+                more = split_worst(
+                    self.fitter.mixture(below), drawn, reg_covar=self.reg_covar, seed=self.seed
+                )
                 if more is not None:
-                    self.fitted[k, d] = self.fitter.improve(self.fit(k, d), more)
+                    self._try(k, d, more)
+        for k in track(ks, "all samples"):
+            self.fit(k, d)
+
+    def _try(self, k: int, d: int, start: GaussianMixtureModel) -> None:
+        better = self.fitter.improve(self.start(k, d), start)
+        if better is not self.started[k, d]:
+            self.started[k, d] = better
+            self.finished.pop((k, d), None)
 
     def information(self, k: int, d: int) -> dict[str, float]:
         """The criteria that are made of a likelihood; of all dimensions, d of them in the mixture.
