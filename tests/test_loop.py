@@ -18,7 +18,7 @@ from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError, IterationError
 from aitom_disca.mining import clusters as clusters_module
 from aitom_disca.mining import loop
-from aitom_disca.mining.loop import Solution, cluster_features, run_loop
+from aitom_disca.mining.loop import Solution, cluster_features, record, run_loop
 from aitom_disca.progress import shown
 
 N = 200
@@ -316,12 +316,12 @@ def test_components_without_samples_are_left_out():
         np.array([0.5, 0.1, 0.4]), np.array([[0.0], [1.0], [2.0]]), np.ones((3, 1, 1))
     )
     posterior = np.array([[0.6, 0.2, 0.2], [0.1, 0.4, 0.5]])
-    left, rows = clusters_module._without_empty(mixture, posterior)
+    left, rows, _ = clusters_module._without_empty(mixture, posterior)
     np.testing.assert_allclose(left.weights, [5 / 9, 4 / 9])
     np.testing.assert_array_equal(left.means[:, 0], [0, 2])
     np.testing.assert_allclose(rows, [[0.75, 0.25], [1 / 6, 5 / 6]])
-    same, _ = clusters_module._without_empty(left, rows)
-    assert same is left
+    same, _, event = clusters_module._without_empty(left, rows)
+    assert same is left and event == ""
 
 
 def test_bad_features_are_a_failure_with_a_reason(settings):
@@ -388,3 +388,19 @@ def test_clusters_without_members_are_left_out_and_reported(settings, monkeypatc
     assert solution.k == 3 and (solution.sizes > 0).all()
     assert adjusted_rand_score(labels, solution.labels) > 0.98
     assert solution.event == "left out 2 of 5 clusters without members"
+
+
+@pytest.mark.parametrize(
+    ("candidates", "option", "word"),
+    [((2,), "split_clusters", "split cluster"), ((5,), "merge_clusters", "merged clusters")],
+)
+def test_clusters_are_split_and_merged_when_asked(settings, candidates, option, word):
+    labels = np.arange(240) % 3
+    features = features_of(labels)
+    wrong = settings.model_copy(update={"candidate_k": candidates})
+    without = cluster_features(features, None, wrong, 1)
+    assert without.k == candidates[0] and without.event == ""
+    solution = cluster_features(features, None, wrong.model_copy(update={option: True}), 1)
+    assert solution.k == 3 and word in solution.event
+    assert adjusted_rand_score(labels, solution.labels) > 0.98
+    assert record(None, solution, 1.0, 0.0).history[0]["event"] == solution.event

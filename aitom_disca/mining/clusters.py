@@ -12,6 +12,7 @@ from aitom_disca.clustering import (
     ddbi,
     fit_projection,
     match_labels,
+    restructure,
 )
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import IterationError
@@ -80,6 +81,7 @@ def _cluster(
         features, settings.pca_dimensions, whiten=settings.whiten, seed=settings.seed
     )
     embedding = projection(features)
+    seed = settings.seed + iteration
     choice = choose_mixture(
         embedding,
         settings.candidate_k,
@@ -88,12 +90,12 @@ def _cluster(
         labels=None if previous is None else previous.labels,
         n_starts=settings.n_starts,
         reg_covar=reg_covar,
-        seed=settings.seed + iteration,
+        seed=seed,
     )
-    posterior = choice.mixture.posterior(embedding[:, : choice.n_dimensions])
-    mixture, posterior = _without_empty(choice.mixture, posterior)
+    leading = embedding[:, : choice.n_dimensions]
+    mixture, changes = _restructured(leading, choice.mixture, settings, reg_covar, seed)
+    mixture, posterior, emptied = _without_empty(mixture, mixture.posterior(leading))
     labels = posterior.argmax(axis=1)
-    n_empty = choice.mixture.n_components - mixture.n_components
     solution = Solution(
         iteration=iteration,
         labels=labels,
@@ -104,23 +106,45 @@ def _cluster(
         weights=[],
         bic=choice.bic,
         ddbi=ddbi(embedding, labels, reg_covar=reg_covar),
-        event=f"left out {n_empty} of {n_empty + mixture.n_components} clusters without members"
-        if n_empty
-        else "",
+        event=join_events(*choice.events, *changes, emptied),
     )
     if previous is not None and previous.k == solution.k:
         return solution.renamed(match_labels(previous.labels, labels))
     return solution
 
 
+def _restructured(
+    samples: np.ndarray,
+    mixture: GaussianMixtureModel,
+    settings: MineSettings,
+    reg_covar: float,
+    seed: int,
+) -> tuple[GaussianMixtureModel, list[str]]:
+    """Split and merge components where the settings ask for it; say what was done."""
+    if not (settings.merge_clusters or settings.split_clusters):
+        return mixture, []
+    changed = restructure(
+        samples,
+        mixture,
+        mixture.posterior(samples).argmax(axis=1),
+        merge=settings.merge_clusters,
+        split=settings.split_clusters,
+        reg_covar=reg_covar,
+        seed=seed,
+    )
+    return changed.mixture, [str(change) for change in changed.changes]
+
+
 def _without_empty(
     mixture: GaussianMixtureModel, posterior: np.ndarray
-) -> tuple[GaussianMixtureModel, np.ndarray]:
-    """Leave out components that no sample belongs to most."""
+) -> tuple[GaussianMixtureModel, np.ndarray, str]:
+    """Leave out components that no sample belongs to most; say so."""
     kept = np.unique(posterior.argmax(axis=1))
-    if len(kept) == mixture.n_components:
-        return mixture, posterior
+    n_empty = mixture.n_components - len(kept)
+    if not n_empty:
+        return mixture, posterior, ""
     weights = mixture.weights[kept] / mixture.weights[kept].sum()
     left = GaussianMixtureModel(weights, mixture.means[kept], mixture.covariances[kept])
     posterior = posterior[:, kept] / posterior[:, kept].sum(axis=1, keepdims=True)
-    return left, posterior
+    event = f"left out {n_empty} of {mixture.n_components} clusters without members"
+    return left, posterior, event
