@@ -23,6 +23,7 @@ from aitom_disca.io import (
     write_particles_star,
     write_picks_csv,
     write_rows_csv,
+    write_volume,
 )
 from aitom_disca.io.atomic import replacing
 from aitom_disca.particles import ParticleSet, concatenate
@@ -252,6 +253,57 @@ def make_report(
     return {}
 
 
+def decode(path: str | Path, *, epochs: int = 20) -> RunFolder:
+    """Decode the centre of every cluster of a finished run, and the member nearest to it.
+
+    Writes ``decoded/cluster_01_center.mrc``, ``decoded/cluster_01_member.mrc`` and so on, and the
+    report again, which shows them.
+
+    Parameters
+    ----------
+    path : path
+        Folder of the run.
+    epochs : int
+        Passes of the decoder's training over the subtomograms, at most.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished run, or its store is gone.
+    """
+    from aitom_disca.mining import DISCA
+    from aitom_disca.mining.decoding import decode_clusters
+
+    folder = _finished(path)
+    labels, _ = read_labels_csv(folder.labels)
+
+    def work() -> dict[str, Any]:
+        disca = DISCA.load(folder.model)
+        with open_store(_store_of(folder)) as source:
+            seed = disca.settings.seed
+            decoded = decode_clusters(disca, source, labels, epochs=epochs, seed=seed)
+            voxel_size = source.voxel_size_angstrom * source.box_shape_zyx[0]
+            voxel_size /= decoded.centers.shape[-1]
+            tilts = source.tilt_range_deg
+        for stale in folder.decoded.glob("cluster_*.mrc"):
+            stale.unlink()
+        for i, cluster in enumerate(decoded.clusters):
+            stem = folder.decoded / f"cluster_{cluster + 1:02d}"
+            for name, volumes in (("center", decoded.centers), ("member", decoded.members)):
+                write_volume(f"{stem}_{name}.mrc", volumes[i], voxel_size, tilt_range_deg=tilts)
+        return {
+            "clusters": decoded.clusters.tolist(),
+            "members": decoded.member_rows.tolist(),
+            "errors": [round(error, 5) for error in decoded.errors],
+            "ms_per_subtomogram": round(1000 * decoded.seconds_per_subtomogram, 2),
+        }
+
+    folder.record["stages"].pop("decode", None)  # again, if it was done before
+    folder.stage("decode", work)
+    report_again(path)
+    return folder
+
+
 def report_again(path: str | Path) -> Path:
     """Write the report of a finished run again; return where it lies.
 
@@ -260,15 +312,24 @@ def report_again(path: str | Path) -> Path:
     InputError
         If the folder holds no finished run, or its tomograms or store are gone.
     """
+    folder = _finished(path)
+    store = _store_of(folder)
+    tomograms: list[Tomogram] = []
+    if folder.record["command"] == "run":
+        tomograms = _tomograms_of(store, folder.record["settings"]["dark_protein"])
+    make_report(folder, store, tomograms)
+    return folder.report
+
+
+def _finished(path: str | Path) -> RunFolder:
     folder = RunFolder.open(path)
     if "mine" not in folder.record["stages"]:
         raise InputError(f"the run in {path} has no clusters yet; finish it with --resume.")
-    recorded, inputs = folder.record["settings"], folder.record["inputs"]
-    if folder.record["command"] == "run":
-        make_report(folder, folder.store, _tomograms_of(folder.store, recorded["dark_protein"]))
-    else:
-        make_report(folder, inputs[0])
-    return folder.report
+    return folder
+
+
+def _store_of(folder: RunFolder) -> Path:
+    return folder.store if folder.record["command"] == "run" else Path(folder.record["inputs"][0])
 
 
 def _tomograms_of(store: str | Path, dark_protein: bool) -> list[Tomogram]:

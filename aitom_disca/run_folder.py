@@ -42,6 +42,7 @@ class RunFolder:
         self.clusters = self.path / "clusters.npz"
         self.star = self.path / "particles.star"
         self.star_folder = self.path / "clusters"
+        self.decoded = self.path / "decoded"
         self.report = self.path / "report.html"
         self.checkpoint = self.path / "checkpoint.h5"  # there while mining
         self.record: dict[str, Any] = {}
@@ -50,7 +51,8 @@ class RunFolder:
         """Every file of a run that is there."""
         paths = [path for path in vars(self).values() if isinstance(path, Path)]
         files = [path for path in paths if path.is_file()]
-        return files + sorted(self.star_folder.glob("cluster_*.star"))
+        files += sorted(self.star_folder.glob("cluster_*.star"))
+        return files + sorted(self.decoded.glob("cluster_*.mrc"))
 
     def start(
         self,
@@ -238,7 +240,8 @@ class RunFolder:
     def _remove_unfinished(self) -> None:
         """Remove the half-written files of a run that was killed."""
         paths = [path for path in vars(self).values() if isinstance(path, Path)]
-        for path in [*paths, self.star_folder / "cluster_*.star"]:
+        wild = [self.star_folder / "cluster_*.star", self.decoded / "cluster_*.mrc"]
+        for path in [*paths, *wild]:
             remove_unfinished(path)
 
     @property

@@ -187,12 +187,27 @@ class DISCA:
         InputError
             If the box differs from the one that the model was fitted to.
         """
-        source = _as_source(X)
+        return self._projection(self._features(_as_source(X), self.settings))
+
+    def features(self, X: np.ndarray | Source) -> np.ndarray:
+        """Features (n_subtomograms, n_features) of the orientation that each is stored in.
+
+        Those that are clustered are in the preset ``fast`` means over the rotations of the cube.
+
+        Raises
+        ------
+        InputError
+            If the box differs from the one that the model was fitted to.
+        """
+        settings = self.settings.model_copy(update={"n_cube_rotations": 1})
+        return self._features(_as_source(X), settings)
+
+    def _features(self, source: Source, settings: MineSettings) -> np.ndarray:
         self.check_source(source)
-        volumes = prepare_volumes(source, self.settings)
-        extractor = build_extractor(volumes.box_px, self.settings)
+        volumes = prepare_volumes(source, settings)
+        extractor = build_extractor(volumes.box_px, settings)
         extractor.set_weights(self._weights)
-        return self._projection(compute_features(extractor, volumes, self.settings))
+        return compute_features(extractor, volumes, settings)
 
     def check_source(self, source: Source) -> None:
         """Check that the model can be used on these subtomograms.

@@ -8,9 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from aitom_disca.io import SubtomogramStore, Tomogram, open_store, read_labels_csv
+from aitom_disca.io import (
+    SubtomogramStore,
+    Tomogram,
+    open_store,
+    open_tomogram,
+    read_labels_csv,
+)
 from aitom_disca.particles import ParticleSet
-from aitom_disca.report.html import PickOverlay, ReportData
+from aitom_disca.report.html import DecodedCluster, PickOverlay, ReportData
 from aitom_disca.run_folder import RunFolder
 
 _MOST_TOMOGRAMS = 3  # pictures of picks
@@ -43,6 +49,7 @@ def collect(
             voxel_size *= store.box_shape_zyx[0] / means.shape[-1]
         else:
             means = cluster_means(store, labels, len(rows))
+        decoded = _decoded(folder, store)
         particles = store.particles()
     return ReportData(
         title=f"What is in {_names(folder.record['inputs'])}",
@@ -51,6 +58,7 @@ def collect(
         cluster_means=means,
         voxel_size_angstrom=voxel_size,
         means_are_aligned=aligned,
+        decoded=decoded,
         embedding=saved["embedding"][:, :2] if saved["embedding"].shape[1] > 1 else None,
         labels=labels,
         bic_by_k={int(k): value for k, value in kept["bic"].items()},
@@ -75,6 +83,24 @@ def cluster_means(store: SubtomogramStore, labels: np.ndarray, n_clusters: int) 
             means[k] += store.read(members[start : start + _BATCH]).sum(axis=0)
         means[k] /= max(len(members), 1)
     return means
+
+
+def _decoded(folder: RunFolder, store: SubtomogramStore) -> list[DecodedCluster]:
+    """What `aitom-disca decode` wrote, if it was called."""
+    stage = folder.record["stages"].get("decode")
+    if stage is None:
+        return []
+    found = []
+    for cluster, row in zip(stage["clusters"], stage["members"], strict=True):
+        stem = folder.decoded / f"cluster_{cluster + 1:02d}"
+        paths = [Path(f"{stem}_{name}.mrc") for name in ("member", "center")]
+        if all(path.exists() for path in paths):
+            member, center = (open_tomogram(path) for path in paths)
+            volumes = (store.read(np.array([row]))[0], member.read(), center.read())
+            decoded_size = member.voxel_size_angstrom
+            sizes = (store.voxel_size_angstrom, decoded_size, decoded_size)
+            found.append(DecodedCluster(cluster, row, volumes, sizes))
+    return found
 
 
 def _cluster_rows(
@@ -110,6 +136,7 @@ def _files(folder: RunFolder) -> list[tuple[str, str]]:
     described = (
         (folder.star, "all particles with cluster and posterior, for RELION"),
         (folder.star_folder, "one star file per cluster"),
+        (folder.decoded, "decoded centre of every cluster and its nearest member, MRC"),
         (folder.labels, "cluster and posterior of every subtomogram of the store"),
         (folder.history, "K, BIC, DDBI and sizes of every iteration"),
         (folder.model, "the trained model, for aitom-disca predict"),

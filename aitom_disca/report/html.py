@@ -43,6 +43,26 @@ class PickOverlay:
 
 
 @dataclass(frozen=True)
+class DecodedCluster:
+    """The middle of a cluster (from 0), as `aitom-disca decode` finds it.
+
+    Parameters
+    ----------
+    cluster : int
+    member_row : int
+        Row of the store of the member nearest to the centre.
+    volumes : tuple of 3 ndarray, axes z, y, x
+        That member as stored, that member decoded, and the centre decoded.
+    voxel_sizes_angstrom : tuple of 3 float
+    """
+
+    cluster: int
+    member_row: int
+    volumes: tuple[np.ndarray, np.ndarray, np.ndarray]
+    voxel_sizes_angstrom: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class ReportData:
     """All that a report shows. Every field is optional; without it, its section is left out.
 
@@ -59,6 +79,7 @@ class ReportData:
         Of the means, for their scale bars.
     means_are_aligned : bool
         Whether members were aligned before the mean was taken; the caption says so.
+    decoded : sequence of DecodedCluster
     embedding : ndarray of shape (N, 2), optional
     embedding_names : tuple of 2 str
         What the axes of the embedding are.
@@ -90,6 +111,7 @@ class ReportData:
     cluster_means: np.ndarray | None = None
     voxel_size_angstrom: float | None = None
     means_are_aligned: bool = False
+    decoded: Sequence[DecodedCluster] = ()
     embedding: np.ndarray | None = None
     embedding_names: tuple[str, str] = ("component 1", "component 2")
     labels: np.ndarray | None = None
@@ -140,6 +162,7 @@ def render_report(data: ReportData) -> str:
         data=data,
         headline=_headline(data),
         clusters=_clusters(data),
+        decoded=[_decoded(cluster) for cluster in data.decoded],
         feature_map=_feature_map(data),
         bic=_uri(figures.draw_bic(data.bic_by_k, data.chosen_k)) if data.bic_by_k else None,
         history=(
@@ -198,6 +221,20 @@ def _clusters(data: ReportData) -> list[dict[str, Any]]:
             }
         )
     return cards
+
+
+def _decoded(decoded: DecodedCluster) -> dict[str, Any]:
+    """One card: the nearest member, the same decoded, the centre decoded."""
+    drawn = [
+        figures.draw_orthoslices(volume, size)
+        for volume, size in zip(decoded.volumes, decoded.voxel_sizes_angstrom, strict=True)
+    ]
+    texts = (f"subtomogram {decoded.member_row}", "the same, decoded", "the centre, decoded")
+    return {
+        "number": decoded.cluster + 1,
+        "colour": figures.cluster_colour(decoded.cluster),
+        "pictures": [(text, _uri(png)) for text, png in zip(texts, drawn, strict=True)],
+    }
 
 
 def _feature_map(data: ReportData) -> str | None:
