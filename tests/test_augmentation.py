@@ -10,8 +10,10 @@ from scipy.spatial.transform import Rotation
 pytest.importorskip("keras")
 
 from aitom_disca.geometry import (
+    apply_wedge,
     centre_index,
     cube_rotations,
+    missing_wedge_mask,
     random_rotations,
     rotate_by_cube,
 )
@@ -20,6 +22,7 @@ from aitom_disca.network import (
     extract_features,
     rotate_volumes,
 )
+from aitom_disca.network.augmentation import RotatedCopies, impose_wedge, inverse_matrices_zyx
 
 BOXES = (8, 11, 14)
 
@@ -80,6 +83,30 @@ def test_what_leaves_the_box_comes_back():
     constant = np.full((2, 10, 10, 10), 2.5, np.float32)
     rotations = random_rotations(2, np.random.default_rng(3))
     np.testing.assert_allclose(np.asarray(rotate_volumes(constant, rotations)), 2.5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n", BOXES)
+@pytest.mark.parametrize("tilt_range_deg", [(-60, 60), (-40, 55)])
+def test_the_imposed_wedge_is_that_of_the_geometry(rng, n, tilt_range_deg):
+    volumes = rng.normal(size=(3, n, n, n)).astype(np.float32)
+    left = np.asarray(impose_wedge(volumes, tilt_range_deg))
+    mask = missing_wedge_mask((n, n, n), tilt_range_deg)
+    spectrum = np.fft.fftn(volumes, axes=(1, 2, 3)) * mask
+    expected = np.fft.ifftn(spectrum, axes=(1, 2, 3)).real
+    np.testing.assert_allclose(left, expected, atol=1e-4)
+    assert np.abs(left - volumes).max() > 0.1
+
+
+def test_rotated_copies_may_have_their_wedge_again(rng):
+    volumes = apply_wedge(rng.normal(size=(2, 11, 11, 11)).astype(np.float32), (-60, 60))
+    matrices = inverse_matrices_zyx(random_rotations(2, rng))
+    mask = missing_wedge_mask((11, 11, 11), (-60, 60))
+    missing = []
+    for tilt_range_deg in (None, (-60, 60)):
+        copies = np.asarray(RotatedCopies(tilt_range_deg)((volumes[..., None], matrices)))[..., 0]
+        spectrum = np.abs(np.fft.fftn(copies, axes=(1, 2, 3))) ** 2
+        missing.append((spectrum * ~mask).sum() / spectrum.sum())
+    assert missing[0] > 0.05 and missing[1] < 1e-6
 
 
 # -- features ------------------------------------------------------------------------------

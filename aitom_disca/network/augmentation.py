@@ -65,14 +65,20 @@ def turn(volumes: Any, inverse_zyx: Any) -> Any:
 def impose_wedge(volumes: Any, tilt_range_deg: tuple[float, float]) -> Any:
     """Remove from volumes (batch, n, n, n) what a tilt series does not measure.
 
-    The wedge of tilt axis y does not depend on y: two dimensions of Fourier space are enough.
+    The wedge of tilt axis y is the same for every y: a filter of the x-z planes, here as a matrix
+    (n^2, n^2), since not every backend has a Fourier transform for every layout of memory.
     """
     n = volumes.shape[1]
-    mask_zx = missing_wedge_mask((n, n, n), tilt_range_deg)[:, 0].astype(np.float32)
-    slices_zx = ops.transpose(volumes, (0, 2, 1, 3))
-    real, imaginary = ops.fft2((slices_zx, ops.zeros_like(slices_zx)))
-    measured, _ = ops.ifft2((real * mask_zx, imaginary * mask_zx))
-    return ops.transpose(measured, (0, 2, 1, 3))
+    planes = ops.reshape(ops.transpose(volumes, (0, 2, 1, 3)), (-1, n, n * n))
+    measured = ops.matmul(planes, ops.convert_to_tensor(_wedge_matrix(n, tilt_range_deg)))
+    return ops.transpose(ops.reshape(measured, (-1, n, n, n)), (0, 2, 1, 3))
+
+
+def _wedge_matrix(n: int, tilt_range_deg: tuple[float, float]) -> np.ndarray:
+    """Row by row, what the wedge leaves of a single bright voxel of an x-z plane; float32."""
+    mask_zx = missing_wedge_mask((n, n, n), tilt_range_deg)[:, 0]
+    points_zx = np.eye(n * n).reshape(-1, n, n)
+    return np.fft.ifft2(np.fft.fft2(points_zx) * mask_zx).real.reshape(n * n, -1).astype(np.float32)
 
 
 class RotatedCopies(keras.layers.Layer):

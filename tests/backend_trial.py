@@ -1,0 +1,113 @@
+"""What `test_backends` runs in a process of its own: a network on another backend, or devices.
+
+``python backend_trial.py BACKEND N_DEVICES FOLDER``; prints its findings as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+backend, n_devices, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+os.environ["KERAS_BACKEND"] = backend
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"  # JAX's two
+if backend == "tensorflow":
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+
+import numpy as np  # noqa: E402
+from scipy.spatial.transform import Rotation  # noqa: E402
+
+from aitom_disca.geometry import random_rotations  # noqa: E402
+from aitom_disca.mining import DISCA  # noqa: E402
+from aitom_disca.network import (  # noqa: E402
+    Classifier,
+    build_feature_extractor,
+    devices,
+    extract_features,
+    rotate_volumes,
+)
+from aitom_disca.network.autoencoder import autoencoder_features  # noqa: E402
+from aitom_disca.network.decoder import Decoder  # noqa: E402
+from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes  # noqa: E402
+
+BOX = 12
+rng = np.random.default_rng(0)
+volumes = rng.normal(size=(24, BOX, BOX, BOX)).astype(np.float32)
+labels = np.arange(24) % 3
+volumes[labels == 1, 4:8, 4:8, 4:8] += 2
+options = {"smoothing": 0.1, "learning_rate": 1e-2}
+
+
+def as_array(tensor: object) -> np.ndarray:
+    from keras import ops
+
+    return ops.convert_to_numpy(tensor)
+
+
+def rotation() -> list[float]:
+    rotations = random_rotations(2, np.random.default_rng(1))
+    turned = as_array(rotate_volumes(volumes[:2], rotations))
+    still = as_array(rotate_volumes(volumes[:2], Rotation.identity(2)))
+    assert (still == volumes[:2]).all()
+    return turned[:, 3:9:2, 5, 4].ravel().tolist()
+
+
+def features_of_known_weights() -> list[float]:
+    """The same weights give the same features on every backend."""
+    extractor = build_feature_extractor(BOX, width=0.1, n_convolutions=3, n_features=6)
+    known = np.random.default_rng(2)
+    shapes = [w.shape for w in extractor.get_weights()]
+    extractor.set_weights([np.abs(known.normal(size=s, scale=0.2)) + 0.1 for s in shapes])
+    return extract_features(extractor, [volumes[:5]]).ravel().tolist()
+
+
+def training() -> dict[str, object]:
+    with devices.data_parallel(n_devices):
+        extractor = build_feature_extractor(
+            BOX, width=0.1, n_convolutions=2, n_features=8, dropout=0.0
+        )
+    classifier = Classifier(extractor, batch_size=16, tilt_range_deg=(-60, 60))
+    features = extract_features(extractor, [volumes])
+    classifier.new_head(features, labels, 3, epochs=1)
+    losses = [classifier.train_epoch(lambda r: volumes[r], labels, **options) for _ in range(2)]
+    state = classifier.state()
+    third = classifier.train_epoch(lambda r: volumes[r], labels, **options)
+    classifier.set_state(*state)
+    again = classifier.train_epoch(lambda r: volumes[r], labels, **options)
+    return {
+        "devices": devices.count(extractor),
+        "losses": [*losses, third],
+        "same_after_restoring": third == again,
+        "shape": list(features.shape),
+    }
+
+
+def mixed_precision() -> list[float]:
+    extractors = [
+        build_feature_extractor(BOX, width=0.1, n_convolutions=2, n_features=8, precision=p)
+        for p in ("float32", "mixed")
+    ]
+    extractors[1].set_weights(extractors[0].get_weights())
+    full, mixed = (extract_features(e, [volumes]) for e in extractors)
+    return [float(np.abs(full - mixed).max()), float(full.std())]
+
+
+found: dict[str, object] = {"training": training()}
+if n_devices == 1:
+    prepared = PreparedVolumes(ArraySource(volumes))
+    coded = autoencoder_features(prepared, n_features=4, epochs=1, batch_size=12)
+    errors = Decoder(BOX, 4).fit(coded, prepared, epochs=1)
+    found |= {
+        "rotation": rotation(),
+        "features": features_of_known_weights(),
+        "mixed": mixed_precision(),
+        "autoencoder": bool(np.isfinite(coded).all()),
+        "decoder": bool(np.isfinite(errors).all()),
+        "posterior": DISCA.load(f"{folder}/model.h5").predict_proba(volumes).tolist(),
+    }
+print(json.dumps(found))
