@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
-from aitom_disca.clustering import em, fit_mixture, fitting
+from aitom_disca.clustering import choose_mixture, em, fit_mixture, fitting
 from aitom_disca.clustering.fitting import MixtureFitter
 from aitom_disca.clustering.starts import kmeans_labels
 
@@ -271,3 +271,21 @@ def test_k_means_finds_separate_clusters_in_every_start():
 def test_k_means_of_equal_samples():
     found = kmeans_labels(np.ones((20, 2)), 3, 2, np.random.default_rng(0))
     assert found.shape == (2, 20)
+
+
+def test_k_of_many_samples_is_chosen_on_a_part_and_fitted_to_all(monkeypatch):
+    monkeypatch.setattr(fitting, "_FEW", 1024)
+    monkeypatch.setattr(fitting, "_FEW_PER_PARAMETER", 1)
+    finished = []
+    run = MixtureFitter.finish
+    monkeypatch.setattr(
+        MixtureFitter, "finish", lambda self, x: finished.append(self._few) or run(self, x)
+    )
+    samples, labels = planted(12_000, 6, 6, spread=2.0)
+    choice = choose_mixture(samples.astype(np.float32), range(2, 10), n_starts=2)
+    assert choice.mixture.n_components == 6
+    assert sum(bool(few) for few in finished) == 8  # once for every K, after all starts
+    found = choice.mixture.posterior(samples).argmax(axis=1)
+    assert adjusted_rand_score(labels, found) > 0.95
+    assert choice.bic[6] == pytest.approx(choice.mixture.bic(samples), rel=1e-5)
+    assert choice.bic[6] < best_of_scikit_learn(samples, 6) * 1.0001
