@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
 from aitom_disca.clustering import choose_mixture, em, fit_mixture, fitting
+from aitom_disca.clustering import products as products_module
 from aitom_disca.clustering.fitting import MixtureFitter
 from aitom_disca.clustering.starts import kmeans_labels
 
@@ -27,7 +28,7 @@ def planted(n, k, d, seed=0, spread=3.0):
 def products_of(samples, mean=None, scale=None):
     mean = samples.mean(axis=0) if mean is None else mean
     scale = samples.std(axis=0) if scale is None else scale
-    return em.Products(samples, mean, scale)
+    return products_module.Products(samples, mean, scale)
 
 
 def plain(samples):
@@ -146,17 +147,17 @@ def test_leading_dimensions_are_the_leading_products():
     x = np.column_stack([np.ones(50), (samples - samples.mean(0)) / samples.std(0)])
     expected = [x[:, i] * x[:, j] for i in range(6) for j in range(i + 1)]
     np.testing.assert_allclose(products.block(0, 5), expected)
-    np.testing.assert_allclose(products.block(0, 3), expected[: em.n_products(3)])
+    np.testing.assert_allclose(products.block(0, 3), expected[: products_module.n_products(3)])
 
 
 def test_blocks_and_cores_change_nothing(monkeypatch):
     samples, _ = planted(3000, 4, 4)
     whole = MixtureFitter(samples).fit(4)
-    monkeypatch.setattr(em, "_BLOCK_BYTES", 0)
-    monkeypatch.setattr(em, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(products_module, "_BLOCK_BYTES", 0)
+    monkeypatch.setattr(products_module, "_KEPT_BYTES", 0)
     found = []
     for n_cores in (1, 4):
-        monkeypatch.setattr(em, "_n_cores", lambda n=n_cores: n)
+        monkeypatch.setattr(products_module, "_n_cores", lambda n=n_cores: n)
         found.append(MixtureFitter(samples.astype(np.float64)).fit(4))
     np.testing.assert_array_equal(found[0].mixture.means, found[1].mixture.means)
     np.testing.assert_allclose(found[0].mixture.means, whole.mixture.means, atol=1e-6)
@@ -195,8 +196,8 @@ def test_units_and_origin_of_the_dimensions_change_nothing():
 
 def test_memory_stays_small(monkeypatch):
     monkeypatch.setattr(fitting, "_FEW", 1024)
-    monkeypatch.setattr(em, "_KEPT_BYTES", 1 << 20)
-    monkeypatch.setattr(em, "_BLOCK_BYTES", 1 << 18)
+    monkeypatch.setattr(products_module, "_KEPT_BYTES", 1 << 20)
+    monkeypatch.setattr(products_module, "_BLOCK_BYTES", 1 << 18)
     samples = planted(60_000, 3, 8)[0].astype(np.float32)  # 2 MB; their products are 22 MB
     fitter = MixtureFitter(samples)
     tracemalloc.start()

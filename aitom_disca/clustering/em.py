@@ -11,97 +11,16 @@ components, and of mixtures that are fitted side by side.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import TypeVar
 
 import numpy as np
 
-T = TypeVar("T")
+from aitom_disca.clustering.products import Products, n_products, places
 
-_BLOCK_BYTES = 3 << 20  # of the products of a block: it stays in the processor's cache
-_KEPT_BYTES = 48 << 20  # products of few samples are kept from iteration to iteration
 _FEWEST_MEMBERS = 0.5  # a component with less than half a sample is empty
 _FIRST_RIDGE = 1e-12  # added to a singular covariance, in units of the dimensions' variance
 _TINY = 1e-12
-
-
-def n_products(d: int) -> int:
-    """How many products x_i x_j (j <= i <= d, x_0 = 1) there are."""
-    return (d + 1) * (d + 2) // 2
-
-
-@cache
-def _places(edge: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row i and column j of every product, in their order."""
-    return np.tril_indices(edge)
-
-
-class Products:
-    """The products x_i x_j (j <= i, x_0 = 1) of standardised samples, in blocks.
-
-    They are ordered by i, so that those of the first d dimensions come first.
-
-    Parameters
-    ----------
-    samples : ndarray of shape (n_samples, n_dimensions)
-        Float32 or float64; not copied.
-    mean, scale : ndarray of shape (n_dimensions,)
-        Samples are centred by the one and divided by the other, which keeps the sums exact.
-    """
-
-    def __init__(self, samples: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> None:
-        self._samples, self._mean, self._scale = samples, mean, scale
-        n, d = samples.shape
-        self.n_samples = n
-        per_sample = 8 * n_products(d)
-        size = max(_BLOCK_BYTES // per_sample, 64)
-        self._starts = range(0, n, size)
-        self._kept: list[np.ndarray] | None = None
-        if n * per_sample <= _KEPT_BYTES:
-            self._kept = [self._compute(i, d) for i in range(len(self._starts))]
-
-    def rows(self, i: int) -> slice:
-        """The samples of block i."""
-        start = self._starts[i]
-        return slice(start, start + self._starts.step)
-
-    def block(self, i: int, d: int) -> np.ndarray:
-        """Products of the first d dimensions of block i: (n_products(d), n_samples of it)."""
-        if self._kept is not None:
-            return self._kept[i][: n_products(d)]
-        return self._compute(i, d)
-
-    def _compute(self, i: int, d: int) -> np.ndarray:
-        part = self._samples[self.rows(i), :d]
-        x = np.empty((d + 1, len(part)))
-        x[0] = 1
-        x[1:] = ((part - self._mean[:d]) / self._scale[:d]).T
-        products = np.empty((n_products(d), len(part)))
-        for row in range(d + 1):
-            at = n_products(row - 1)
-            np.multiply(x[: row + 1], x[row], out=products[at : at + row + 1])
-        return products
-
-    def map(self, work: Callable[[int], T]) -> Iterator[T]:
-        """``work`` of every block, in their order; on all cores where there are several."""
-        blocks = range(len(self._starts))
-        workers = min(len(blocks), _n_cores())
-        if workers == 1:
-            yield from map(work, blocks)
-            return
-        with ThreadPoolExecutor(workers) as pool:
-            yield from pool.map(work, blocks)
-
-
-def _n_cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -306,14 +225,14 @@ def _coefficients(mixture: Gaussians, events: list[set[str]]) -> tuple[np.ndarra
     full[..., 0, 0] -= 0.5 * (d * np.log(2 * np.pi) + log_determinant + square)
     full[..., 1:, 0] = linear
     full[..., 1:, 1:] = precisions * (0.5 * np.eye(d) - 1)  # each product x_i x_j is there once
-    rows, columns = _places(d + 1)
+    rows, columns = places(d + 1)
     return full[..., rows, columns], mixture
 
 
 def _as_matrices(products: np.ndarray) -> np.ndarray:
     """Products in their order (..., n_products(d)) as symmetric matrices (..., d + 1, d + 1)."""
     edge = int(np.sqrt(2 * products.shape[-1]))
-    rows, columns = _places(edge)
+    rows, columns = places(edge)
     full = np.empty((*products.shape[:-1], edge, edge))
     full[..., rows, columns] = products
     full[..., columns, rows] = products

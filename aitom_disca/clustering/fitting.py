@@ -10,14 +10,13 @@ from threadpoolctl import threadpool_limits
 from aitom_disca.clustering.em import (
     Fitted,
     Gaussians,
-    Products,
     hard_sums,
     maximise,
     moments_of_labels,
-    n_products,
     run_em,
 )
 from aitom_disca.clustering.mixture import GaussianMixtureModel
+from aitom_disca.clustering.products import Products, n_products
 from aitom_disca.clustering.starts import kmeans_labels
 
 _FEW = 16384  # starts are tried on no more samples than this,
