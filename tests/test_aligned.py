@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from aitom_disca.alignment import Coefficients, Slicer, align, rotation_grid
+from aitom_disca.alignment import (
+    AlignmentSorter,
+    Coefficients,
+    Slicer,
+    align,
+    rotation_grid,
+)
+from aitom_disca.errors import IterationError
 from aitom_disca.mining import DISCA
+from aitom_disca.network import Classifier
 from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulate_subtomograms
 
 SMALL: dict[str, Any] = {
@@ -93,3 +101,42 @@ def test_the_candidates_bound_the_number_of_clusters(simulated):
         simulated.volumes
     )
     assert disca.n_clusters_ == 2
+
+
+def test_a_loss_that_is_no_number_is_tried_again_with_half_the_rate(simulated, monkeypatch):
+    rates, original = [], Classifier.train_epoch
+
+    def train(self, *arguments, learning_rate, **options):
+        rates.append(learning_rate)
+        if len(rates) == 1:
+            self.extractor.set_weights([w * np.nan for w in self.extractor.get_weights()])
+            raise IterationError("the loss was not a number")
+        return original(self, *arguments, learning_rate=learning_rate, **options)
+
+    monkeypatch.setattr(Classifier, "train_epoch", train)
+    disca = DISCA(seed=1, **{**SMALL, "max_iterations": 2}).fit(simulated.volumes)
+    assert rates[1] == rates[0] / 2
+    assert len(rates) == 2
+    assert np.isfinite(disca.history_[-1]["loss"])
+    assert np.isfinite(disca.embedding_).all()
+
+
+def test_a_fit_goes_on_from_its_steps(simulated, fitted, monkeypatch, tmp_path):
+    original = Classifier.train_epoch
+
+    def stop(self, *arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, *arguments, **options)
+
+    calls: list[int] = []
+    monkeypatch.setattr(Classifier, "train_epoch", stop)
+    kept = {"tilt_range_deg": (-60, 60), "checkpoint": tmp_path / "checkpoint.h5"}
+    with pytest.raises(KeyboardInterrupt):
+        DISCA(seed=1, **SMALL).fit(simulated.volumes, **kept)
+    monkeypatch.setattr(AlignmentSorter, "sort", None)  # is not done again
+    again = DISCA(seed=1, **SMALL).fit(simulated.volumes, **kept)
+    assert len(calls) == 3  # the pass that was cut off, and no other
+    np.testing.assert_array_equal(again.labels_, fitted.labels_)
+    np.testing.assert_array_equal(again.posterior_, fitted.posterior_)

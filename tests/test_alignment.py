@@ -20,7 +20,7 @@ from aitom_disca.alignment import (
     to_volume,
 )
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
-from aitom_disca.alignment.likelihood import shell_power, whitened
+from aitom_disca.alignment.likelihood import expect_held_out, shell_power, whitened
 from aitom_disca.alignment.merging import Merger
 from aitom_disca.alignment.pairing import AveragePairs, turned
 from aitom_disca.alignment.rounds import Search
@@ -245,6 +245,18 @@ def test_sums_are_the_moved_coefficients_at_their_rotation(rng: np.random.Genera
     assert silent.sums.size == 0
 
 
+def test_held_out_halves_meet_the_other_halfs_average(rng: np.random.Generator) -> None:
+    coefficients = Coefficients(10, 3, TILT)
+    particles = random_particles(6, coefficients, rng)
+    first, second = (0.3 * random_particles(4, coefficients, rng).values[None] for _ in range(2))
+    found = expect_held_out(particles, [first, second], np.zeros(1), SHIFTS[:2])
+    on_first = expect(particles, first, np.zeros(1), SHIFTS[:2]).log_likelihood
+    on_second = expect(particles, second, np.zeros(1), SHIFTS[:2]).log_likelihood
+    expected = np.where(particles.half == 0, on_second, on_first)
+    np.testing.assert_allclose(found.log_likelihood, expected, rtol=1e-5)
+    np.testing.assert_allclose(found.counts.sum(axis=(1, 2)), [3, 3], rtol=1e-4)
+
+
 def test_blocks_change_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     coefficients = Coefficients(10, 3, TILT)
     particles = random_particles(7, coefficients, rng)
@@ -277,10 +289,10 @@ def test_halves_that_share_nothing_are_filtered_away(rng: np.random.Generator) -
     noise = (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
     counts = np.ones((2, 30))
     same = np.stack([noise[0], noise[0]])
-    unlike, low = averager.average(noise, counts)
-    alike, high = averager.average(same, counts)
-    assert (high > 0.99).all() and (low[1:] < 0.6).all()
-    assert unlike.std() < 0.7 * alike.std()
+    unlike, alike = averager.average(noise, counts), averager.average(same, counts)
+    assert (alike.correlation > 0.99).all() and (unlike.correlation[1:] < 0.6).all()
+    assert unlike.volume.std() < 0.7 * alike.volume.std()
+    np.testing.assert_allclose(alike.halves[0], alike.volume, atol=1e-3 * alike.volume.std())
 
 
 # -- sorting -------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
@@ -10,6 +12,23 @@ from aitom_disca.geometry.box import centre_index
 
 _FLOOR = 0.1  # of the mean sampling of a shell, added to every weight
 _LEAST_CORRELATION = 0.02
+
+
+@dataclass(frozen=True)
+class Average:
+    """An average, and what was averaged in each half of the data alone.
+
+    Parameters
+    ----------
+    volume : ndarray of float32, shape (n, n, n)
+    halves : list of 2 ndarrays of that shape
+    correlation : ndarray of shape (n_shells,)
+        Fourier shell correlation of the halves.
+    """
+
+    volume: np.ndarray
+    halves: list[np.ndarray]
+    correlation: np.ndarray
 
 
 class Averager:
@@ -27,40 +46,30 @@ class Averager:
         self._shell = shell_index(2 * slicer.box_px)
         self._n_shells = n_shells
 
-    def average(self, sums: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Average of a cluster, filtered as a Wiener filter would.
+    def average(self, sums: np.ndarray, counts: np.ndarray) -> Average:
+        """Average of a cluster and of its halves, filtered by what the halves share.
 
         Parameters
         ----------
         sums : ndarray of complex64, shape (2, R, n_coefficients)
             Of two halves of the data.
         counts : ndarray of shape (2, R)
-
-        Returns
-        -------
-        volume : ndarray of float32, shape (n, n, n)
-        correlation : ndarray of shape (n_shells,)
-            Fourier shell correlation of the halves.
         """
-        halves = self._halves(sums, counts)
-        correlation = self._shell_correlation(*(self._compensated(*half) for half in halves))
-        whole = self._compensated(*(a + b for a, b in zip(*halves, strict=True)))
-        return self._filtered(whole, 2 * correlation / (1 + correlation)), correlation
-
-    def half_averages(self, sums: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
-        """Average of each half on its own, filtered likewise."""
-        halves = [self._compensated(*half) for half in self._halves(sums, counts)]
+        first, second = (self._slicer.insert(sums[h], counts[h]) for h in (0, 1))
+        halves = [self._compensated(*half) for half in (first, second)]
+        whole = self._compensated(first[0] + second[0], first[1] + second[1])
         correlation = self._shell_correlation(*halves)
-        return [self._filtered(half, correlation) for half in halves]
+        return Average(
+            self._filtered(whole, 2 * correlation / (1 + correlation)),
+            [self._filtered(half, correlation) for half in halves],
+            correlation,
+        )
 
     def filtered(self, volume: np.ndarray, by_shell: np.ndarray) -> np.ndarray:
         """A volume with every shell multiplied by a number; shape (n, n, n)."""
         n = self._slicer.box_px
         shell = np.round(np.linalg.norm(np.indices((n,) * 3) - centre_index(n), axis=0)).astype(int)
         return centred_ifft(centred_fft(volume) * by_shell[shell]).astype(np.float32)
-
-    def _halves(self, sums: np.ndarray, counts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        return [self._slicer.insert(sums[h], counts[h]) for h in (0, 1)]
 
     def _compensated(self, total: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Sum of coefficients over sum of weights, held back where the sampling is poor."""

@@ -5,6 +5,7 @@ The expectation step of maximum-likelihood classification, as matrix products.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -146,6 +147,45 @@ def expect(
         rows = np.arange(start, min(start + block, n))
         _expect_block(particles.select(rows), columns, shifts_zyx_px, rows, found)
     return found
+
+
+def expect_held_out(
+    particles: Particles,
+    references_by_half: Sequence[np.ndarray],
+    log_prior: np.ndarray,
+    shifts_zyx_px: np.ndarray,
+) -> Expectation:
+    """As `expect`, but each half of the subtomograms meets the averages of the other half.
+
+    A subtomogram that is part of an average fits it better for that alone, and would stay
+    where it is.
+
+    Parameters
+    ----------
+    particles : Particles
+    references_by_half : two ndarrays of complex64, shape (K, R, n_coefficients)
+        Slices of the averages of each half.
+    log_prior, shifts_zyx_px
+        As in `expect`.
+    """
+    rows = [np.flatnonzero(particles.half == h) for h in (0, 1)]
+    found = [
+        expect(particles.select(rows[h]), references_by_half[1 - h], log_prior, shifts_zyx_px)
+        for h in (0, 1)
+    ]
+    order = np.argsort(np.concatenate(rows))
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in found])[order]
+
+    return Expectation(
+        joined("log_likelihood"),
+        joined("posterior"),
+        joined("rotation"),
+        joined("offset_zyx_px"),
+        found[0].sums + found[1].sums,
+        found[0].counts + found[1].counts,
+    )
 
 
 def _expect_block(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aitom_disca.alignment.likelihood import Particles, expect
+from aitom_disca.alignment.likelihood import Particles, expect, expect_held_out
 from aitom_disca.alignment.pairing import AveragePairs
 from aitom_disca.alignment.rounds import Search, cross, cube
 from aitom_disca.progress import say
@@ -120,15 +120,10 @@ class Merger:
         particles, even = self._particles.select(rows), np.zeros(1)
         for tried in shifts:
             found = expect(particles, self._slicer(average)[None], even, tried)
-            average = self._averager.average(found.sums[:, 0], found.counts[:, 0])[0]
-            particles = particles.moved(found.offset_zyx_px)
-        halves = self._averager.half_averages(found.sums[:, 0], found.counts[:, 0])
-        fit = np.zeros(len(rows))
-        for h in (0, 1):
-            mine = np.flatnonzero(particles.half == h)
-            slices = self._slicer(halves[1 - h])[None]
-            found = expect(particles.select(mine), slices, even, _SHIFTS[-1])
-            fit[mine] = found.log_likelihood
+            made = self._averager.average(found.sums[:, 0], found.counts[:, 0])
+            average, particles = made.volume, particles.moved(found.offset_zyx_px)
+        by_half = [self._slicer(half)[None] for half in made.halves]
+        fit = expect_held_out(particles, by_half, even, _SHIFTS[-1]).log_likelihood
         return average, fit
 
 

@@ -70,7 +70,7 @@ class Classes:
         """Averages of what a round found, without references that lost their members."""
         size = found.posterior.sum(axis=0)
         kept = np.flatnonzero(size >= min(_SMALLEST, size.max()))
-        averages = [averager.average(found.sums[:, k], found.counts[:, k])[0] for k in kept]
+        averages = [averager.average(found.sums[:, k], found.counts[:, k]).volume for k in kept]
         posterior = found.posterior[:, kept]
         return cls(
             averages,

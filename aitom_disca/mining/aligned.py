@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 from aitom_disca.alignment import AlignmentSorter
 from aitom_disca.clustering import ddbi, fit_projection, match_labels, mixture_of_labels
 from aitom_disca.config import MineSettings
-from aitom_disca.errors import IterationError
+from aitom_disca.errors import InputError, IterationError
 from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.mining.embedding import build_extractor, compute_features
 from aitom_disca.mining.loop import (
@@ -90,7 +90,13 @@ def _first(
     extractor: keras.Model, volumes: PreparedVolumes, settings: MineSettings
 ) -> tuple[Arrays, dict]:
     features = compute_features(extractor, volumes, settings)
-    solution = cluster_features(features, None, settings, iteration=1)
+    try:
+        solution = cluster_features(features, None, settings, iteration=1)
+    except IterationError as error:
+        raise InputError(
+            f"the subtomograms cannot be sorted, since {error}; look at their values, and leave "
+            "out those that are empty or extreme."
+        ) from error
     arrays, meta = pack(replace(solution, weights=extractor.get_weights()))
     return arrays | {"features": features}, meta
 
@@ -178,6 +184,7 @@ def _train_once(
     """One pass; where its loss is not a number, again from where it began with half the rate."""
     number = progress["passes"]
     before = classifier.state()
+    progress["passes"] += 1
     for _ in range(_ATTEMPTS):
         rate = settings.learning_rate * settings.learning_rate_decay**number
         try:
@@ -188,12 +195,12 @@ def _train_once(
                 learning_rate=rate / 2 ** progress["halvings"],
                 rotated_copies=settings.rotated_copies,
             )
-            break
+            return
         except IterationError as error:
             progress["halvings"] += 1
             say(f"training, pass {number + 1}: {error}; again with half the rate")
             classifier.set_state(*before)
-    progress["passes"] += 1
+    say("training went wrong each time: the network stays as it was before")
 
 
 def _second(
@@ -212,6 +219,7 @@ def _second(
     return replace(
         first,
         iteration=2,
+        event="",
         labels=labels,
         posterior=np.where(kept, posterior[np.arange(len(labels)), labels], 0.0),
         mixture=mixture,
