@@ -38,6 +38,14 @@ class KCriterion(str, Enum):
     jump = "jump"
 
 
+class Precision(str, Enum):
+    """Precisions that the network computes in."""
+
+    auto = "auto"
+    float32 = "float32"
+    mixed = "mixed"
+
+
 class ThresholdRule(str, Enum):
     """Rules of the picking threshold."""
 
@@ -158,6 +166,18 @@ MaxIterations = Annotated[
 Width = Annotated[
     float | None, _option(MINE, "--width", text="Factor on the network's channels; 1 as published.")
 ]
+ComputedIn = Annotated[
+    Precision,
+    _option(
+        MINE,
+        "--precision",
+        text="mixed: bfloat16, faster on recent graphics cards; auto: mixed there, else float32.",
+    ),
+]
+Devices = Annotated[
+    int,
+    _option(MINE, "--devices", text="Graphics cards, or processors, to train on.", min=1),
+]
 Seed = Annotated[int, _option(MINE, "--seed", text="The same seed gives the same labels.")]
 RelionVersion = Annotated[
     Relion, _option(RUN, "--relion", text="Write star files for this RELION.")
@@ -213,6 +233,8 @@ def mine_settings(
     width: float | None,
     seed: int,
     k_criterion: KCriterion = KCriterion.bic,
+    precision: Precision = Precision.auto,
+    n_devices: int = 1,
 ) -> MineSettings:
     """Settings of a preset with the options that were given."""
     given = {
@@ -221,6 +243,8 @@ def mine_settings(
         "width": width,
         "seed": seed,
         "k_criterion": k_criterion.value,
+        "precision": precision.value,
+        "n_devices": n_devices,
     }
     return MineSettings.from_preset(
         preset.value, **{k: v for k, v in given.items() if v is not None}

@@ -33,6 +33,8 @@ def run(
     k_criterion: o.ChosenBy = o.KCriterion.bic,
     max_iterations: o.MaxIterations = None,
     width: o.Width = None,
+    precision: o.ComputedIn = o.Precision.auto,
+    devices: o.Devices = 1,
     seed: o.Seed = 0,
     relion: o.RelionVersion = o.Relion.v31,
     overwrite: o.Overwrite = False,
@@ -71,7 +73,9 @@ def run(
             box_px=box_px,
             working_voxel_size_angstrom=working_voxel_size_angstrom,
         ),
-        mine=o.mine_settings(preset, candidate_k, max_iterations, width, seed, k_criterion),
+        mine=o.mine_settings(
+            preset, candidate_k, max_iterations, width, seed, k_criterion, precision, devices
+        ),
         relion=relion.value,
     )
     print_run(run_stages(opened, out, settings, overwrite=overwrite, resume=resume))
@@ -178,6 +182,8 @@ def mine(
     k_criterion: o.ChosenBy = o.KCriterion.bic,
     max_iterations: o.MaxIterations = None,
     width: o.Width = None,
+    precision: o.ComputedIn = o.Precision.auto,
+    devices: o.Devices = 1,
     seed: o.Seed = 0,
     relion: o.RelionVersion = o.Relion.v31,
     overwrite: o.Overwrite = False,
@@ -190,7 +196,9 @@ def mine(
     from aitom_disca.cli.tables import print_run
     from aitom_disca.pipeline import mine as mine_store
 
-    settings = o.mine_settings(preset, candidate_k, max_iterations, width, seed, k_criterion)
+    settings = o.mine_settings(
+        preset, candidate_k, max_iterations, width, seed, k_criterion, precision, devices
+    )
     folder = mine_store(
         store, out, settings, relion=relion.value, overwrite=overwrite, resume=resume
     )

@@ -6,6 +6,7 @@ TensorFlow, JAX and PyTorch are imported here only, and only where they are Kera
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any
 
 import keras
@@ -102,11 +103,7 @@ def data_parallel(n_devices: int) -> AbstractContextManager:
     if n_devices == 1:
         return nullcontext()
     if backend == "tensorflow":
-        import tensorflow as tf
-
-        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-        names = [device.name for device in tf.config.list_logical_devices(kind)]
-        return tf.distribute.MirroredStrategy(_first(names, n_devices)).scope()
+        return _mirrored(n_devices).scope()
     if backend == "jax":
         names = _first(keras.distribution.list_devices(), n_devices)
         # For the rest of the process: arrays on one and on several devices do not mix.
@@ -118,6 +115,16 @@ def data_parallel(n_devices: int) -> AbstractContextManager:
         f"expected one device with the backend {backend}, but {n_devices} are asked for; set "
         "KERAS_BACKEND to tensorflow or jax to train on several."
     )
+
+
+@lru_cache
+def _mirrored(n_devices: int) -> Any:
+    """TensorFlow's strategy, one a process: the messages of two would be mixed up."""
+    import tensorflow as tf
+
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    names = [device.name for device in tf.config.list_logical_devices(kind)]
+    return tf.distribute.MirroredStrategy(_first(names, n_devices))
 
 
 def _first(names: list[str], n: int) -> list[str]:
