@@ -13,6 +13,7 @@ from aitom_disca.progress import say
 
 _NEIGHBOURS = 2
 _MOST_TESTED = 80  # members of each cluster that take part in a test
+_HOPELESS_Z = -8.0
 _SHIFTS = [cube(1.67), cross(0.8), cross(0.8)]
 
 
@@ -103,13 +104,22 @@ class Merger:
         return Cluster(rows, average, tested, fit)
 
     def _judge(self, a: Cluster, b: Cluster) -> Verdict:
-        """Align both to a joint average, and let each member say which half average fits."""
-        if len(a.rows) < len(b.rows):
-            a, b = b, a
+        """Align both to a joint average, and let each member say which half average fits.
+
+        Where that is in doubt the joint average is grown from either of the two as well: one
+        that is poor for itself spoils what both are added to.
+        """
         brought = self._pairs.brought_onto(b.average, a.average)
         share = len(a.rows) / (len(a.rows) + len(b.rows))
+        verdict = self._judge_from(share * a.average + (1 - share) * brought, a, b)
+        if not _HOPELESS_Z < verdict.z < 0:
+            return verdict
+        others = [self._judge_from(one.average, a, b) for one in (a, b)]
+        return max(verdict, *others, key=lambda v: v.z)
+
+    def _judge_from(self, average: np.ndarray, a: Cluster, b: Cluster) -> Verdict:
         tested = np.concatenate([a.tested, b.tested])
-        joint, fit = self._refine(tested, share * a.average + (1 - share) * brought, _SHIFTS)
+        joint, fit = self._refine(tested, average, _SHIFTS)
         gain = np.split(fit - np.concatenate([a.fit, b.fit]), [len(a.tested)])
         return Verdict(min(_z(part) for part in gain), joint)
 

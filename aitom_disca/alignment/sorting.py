@@ -25,7 +25,7 @@ _LEVELS = (
 _SINGLE = 0.4  # share of a single subtomogram that is taken for signal
 # Two clusters are one if members fit a joint average better by so many standard errors.
 _CLEARLY_ONE_Z = 1.5
-_ONE_Z = 0.0
+_ONE_Z = -1.5
 _SPLIT_STARTS = 3
 _SPLIT_ROUNDS = 5
 _FEWEST_TO_SPLIT = 24
