@@ -10,6 +10,7 @@ Datasets, one row per subtomogram:
 ``euler_zyz_deg``          (N, 3)            RELION's rot, tilt, psi, if known
 ``coordinates_xyz_angstrom`` (N, 3)          from the tomogram's centre, if only that is known
 ``labels``                 (N,)              ground truth of simulated data
+``raw_mean``, ``raw_std``  (N,)              what normalisation took away: raw = std volume + mean
 ========================== ================= ==================================================
 
 Only ``subtomograms`` and the attribute ``voxel_size_angstrom`` are needed to read a file.
@@ -141,7 +142,13 @@ class StoreWriter:
         self._stack.__exit__(kind, error, trace)
 
     def append(
-        self, volumes: np.ndarray, particles: ParticleSet, *, labels: np.ndarray | None = None
+        self,
+        volumes: np.ndarray,
+        particles: ParticleSet,
+        *,
+        labels: np.ndarray | None = None,
+        raw_mean: np.ndarray | None = None,
+        raw_std: np.ndarray | None = None,
     ) -> None:
         """Add subtomograms.
 
@@ -152,6 +159,8 @@ class StoreWriter:
             Its clusters are not stored. Every call brings the same columns.
         labels : ndarray of int, shape (n,), optional
             Ground truth of simulated data.
+        raw_mean, raw_std : ndarray of shape (n,), optional
+            Mean and standard deviation of the volumes before they were normalised.
 
         Raises
         ------
@@ -163,7 +172,8 @@ class StoreWriter:
                 f"expected {len(particles)} volumes of {self.box_shape_zyx}, got {volumes.shape}"
             )
         columns = {name: getattr(particles, attr) for name, attr in _COLUMNS.items()}
-        columns = {name: c for name, c in {**columns, "labels": labels}.items() if c is not None}
+        columns |= {"labels": labels, "raw_mean": raw_mean, "raw_std": raw_std}
+        columns = {name: c for name, c in columns.items() if c is not None}
         if list(self._file) == ["subtomograms"]:
             self._make_columns(columns)
         if set(columns) != set(self._file) - {"subtomograms"}:
@@ -256,6 +266,16 @@ class SubtomogramStore:
         """Ground truth (N,), int, of simulated data; None where the file has none."""
         labels = self._column("labels")
         return None if labels is None else labels.astype(int)
+
+    @property
+    def raw_mean(self) -> np.ndarray | None:
+        """Means (N,) of the volumes before they were normalised; None where not known."""
+        return self._column("raw_mean")
+
+    @property
+    def raw_std(self) -> np.ndarray | None:
+        """Standard deviations (N,) before normalisation; None where not known."""
+        return self._column("raw_std")
 
     def _column(self, name: str) -> np.ndarray | None:
         if name not in self._file:

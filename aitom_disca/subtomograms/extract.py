@@ -26,6 +26,7 @@ _SMALLEST_BOX_PX = 12  # what the network of the preset fast needs
 _BATCH_VOXELS = 2**23  # voxels cut before they are written: bounds the memory
 _NORMALISATION = "zero mean and unit variance per subtomogram"
 _SAME_VOXEL_SIZE = 1e-3  # headers round
+_AXES = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,9 @@ def extract_subtomograms(
 
     The voxel nearest to the particle's centre becomes voxel n // 2 of the box; the store keeps
     the centre as it was given. With a working voxel size the box is resampled by cropping its
-    Fourier transform. Particles too near to a face, and constant boxes, are left out and counted.
+    Fourier transform. Mean and standard deviation before normalisation are kept as columns of the
+    store (``raw_mean``, ``raw_std``). Particles too near to a face, and constant boxes, are left
+    out and counted.
 
     Parameters
     ----------
@@ -157,8 +160,9 @@ def extract_subtomograms(
         source=", ".join(used),
         overwrite=overwrite,
     ) as store:
-        for rows, volumes in _cut(used, particles, np.flatnonzero(fits), plan):
-            store.append(volumes, particles.select(rows))
+        for rows, raw in _cut(used, particles, np.flatnonzero(fits), plan):
+            raw_mean, raw_std = raw.mean(_AXES, dtype=float), raw.std(_AXES, dtype=float)
+            store.append(normalise(raw), particles.select(rows), raw_mean=raw_mean, raw_std=raw_std)
             n_extracted += len(rows)
         if n_extracted == 0:
             raise InputError("every box is constant; check the tomograms and the coordinates.")
@@ -246,7 +250,7 @@ def _inside(used: dict[str, Tomogram], particles: ParticleSet, plan: BoxPlan) ->
 def _cut(
     used: dict[str, Tomogram], particles: ParticleSet, rows: np.ndarray, plan: BoxPlan
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches of row numbers and finished subtomograms, constant ones left out."""
+    """Batches of row numbers and boxes of the size to store, constant ones left out."""
     size = max(1, _BATCH_VOXELS // plan.cut_px**3)
     batches = [rows[start : start + size] for start in range(0, len(rows), size)]
     for batch in track(batches, "extracting subtomograms"):
@@ -260,7 +264,7 @@ def _cut(
         )
         varied = ~is_constant(boxes)
         if varied.any():
-            yield batch[varied], normalise(fourier_crop(boxes[varied], plan.box_px))
+            yield batch[varied], fourier_crop(boxes[varied], plan.box_px)
 
 
 def _warn_of_losses(summary: ExtractSummary) -> None:
