@@ -187,7 +187,8 @@ class DISCA:
         InputError
             If the box differs from the one that the model was fitted to.
         """
-        return self._projection(self._features(_as_source(X), self.settings))
+        features = self._features(_as_source(X), self.settings)
+        return self._projection(features)
 
     def features(self, X: np.ndarray | Source) -> np.ndarray:
         """Features (n_subtomograms, n_features) of the orientation that each is stored in.
