@@ -41,6 +41,15 @@ class Settings(BaseModel):
                 f"{name} = {first['input']!r} cannot be used: {first['msg']}."
             ) from error
 
+    def changed(self, **changes: Any) -> Self:
+        """The same settings with changes.
+
+        Raises
+        ------
+        InputError
+        """
+        return self.checked(**{**self.model_dump(), **changes})
+
 
 class PickSettings(Settings):
     """How particles are picked (Difference of Gaussians)."""
@@ -159,6 +168,9 @@ class MineSettings(Settings):
     label_smoothing: float = Field(0.2, ge=0, lt=1)
     label_smoothing_decay: float = Field(0.9, ge=0, le=1)
     head_epochs: int = Field(10, ge=0)
+    # New subtomograms farther out than this share of a cluster's members belong to none; None: all
+    # belong to a cluster.
+    outlier_quantile: float | None = Field(0.99, gt=0, le=1)
     # When to stop.
     stop_fraction: float = Field(0.99, gt=0, le=1)
     stop_iterations: int = Field(3, ge=1)
@@ -216,4 +228,5 @@ class RunSettings(Settings):
     pick: PickSettings = PickSettings()
     extract: ExtractSettings = ExtractSettings()
     mine: MineSettings = MineSettings()
+    runs: int = Field(1, ge=1)  # of mining, with other seeds
     relion: RelionVersion = "3.1"

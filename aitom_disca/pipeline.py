@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,14 @@ def run(
 
     folder.stage("pick", pick)
     folder.stage("extract", extract)
-    mine_stages(folder, folder.store, settings.mine, relion=settings.relion, tomograms=tomograms)
+    mine_stages(
+        folder,
+        folder.store,
+        settings.mine,
+        relion=settings.relion,
+        tomograms=tomograms,
+        runs=settings.runs,
+    )
     return folder
 
 
@@ -95,21 +103,23 @@ def mine(
     out: str | Path,
     settings: MineSettings | None = None,
     *,
+    runs: int = 1,
     relion: RelionVersion = "3.1",
     overwrite: bool = False,
     resume: bool = False,
 ) -> RunFolder:
     """Sort the subtomograms of a store; write labels, model, star files and a report.
 
-    Parameters and errors as in `run`.
+    Parameters and errors as in `run`; ``runs`` repeats the sorting with other seeds, writes the
+    consensus, and says how often each cluster was found.
     """
     settings = settings or MineSettings()
     folder = RunFolder(out)
     with open_store(store):  # a store that cannot be used ends here, before anything is written
         pass
-    recorded = {"mine": settings.model_dump(), "relion": relion}
+    recorded = {"mine": settings.model_dump(), "relion": relion, "runs": runs}
     folder.start("mine", recorded, [str(Path(store).resolve())], overwrite=overwrite, resume=resume)
-    mine_stages(folder, store, settings, relion=relion)
+    mine_stages(folder, store, settings, relion=relion, runs=runs)
     return folder
 
 
@@ -120,9 +130,11 @@ def mine_stages(
     *,
     relion: RelionVersion,
     tomograms: Sequence[Tomogram] = (),
+    runs: int = 1,
 ) -> None:
-    """The stages from a store on: mine, write, report."""
-    folder.stage("mine", lambda: _mine(folder, store, settings))
+    """The stages from a store on: mine, audit, write, report."""
+    folder.stage("mine", lambda: _mine(folder, store, settings, runs))
+    folder.stage("audit", lambda: audit_clusters(folder, store))
     folder.stage("write", lambda: write_stars(store, folder.labels, folder.path, relion=relion))
     folder.stage("report", lambda: make_report(folder, store, tomograms))
 
@@ -160,12 +172,22 @@ def pick_tomograms(
     return concatenate(sets)
 
 
-def _mine(folder: RunFolder, store: str | Path, settings: MineSettings) -> dict[str, Any]:
+def _mine(
+    folder: RunFolder, store: str | Path, settings: MineSettings, runs: int
+) -> dict[str, Any]:
+    from aitom_disca.analysis import fit_repeatedly
     from aitom_disca.mining import DISCA
 
+    more: dict[str, np.ndarray] = {}
+    summary: dict[str, Any] = {}
     with open_store(store) as source:
-        disca = DISCA.from_settings(settings).fit(source, checkpoint=folder.checkpoint)
-    write_labels_csv(folder.labels, disca.labels_, disca.posterior_)
+        if runs == 1:
+            disca = DISCA.from_settings(settings).fit(source, checkpoint=folder.checkpoint)
+        else:
+            disca, stability = fit_repeatedly(settings, source, runs, checkpoint=folder.checkpoint)
+            write_rows_csv(folder.stability, stability.rows())
+            more, summary = {"agreement": stability.agreement}, {"stability": stability.summary()}
+    write_labels_csv(folder.labels, disca.labels_, disca.posterior_, more=more)
     write_rows_csv(folder.history, [_history_row(row) for row in disca.history_])
     disca.save(folder.model)
     with replacing(folder.clusters) as temporary, open(temporary, "wb") as file:
@@ -180,8 +202,30 @@ def _mine(folder: RunFolder, store: str | Path, settings: MineSettings) -> dict[
         "ddbi": None if np.isnan(disca.ddbi_) else disca.ddbi_,  # not defined for one cluster
         "iterations": len(disca.history_),
         "converged": disca.converged_,
-        "sizes": np.bincount(disca.labels_[disca.labels_ >= 0]).tolist(),
+        "sizes": _sizes(disca.labels_, disca.n_clusters_),
+        "in_no_cluster": int((disca.labels_ < 0).sum()),
+        "temperature": round(disca.temperature_, 3),
+        **summary,
     }
+
+
+def _sizes(labels: np.ndarray, n_clusters: int) -> list[int]:
+    """Members of every cluster; those in none are not counted."""
+    return np.bincount(labels[labels >= 0], minlength=n_clusters).tolist()
+
+
+def audit_clusters(folder: RunFolder, store: str | Path) -> dict[str, Any]:
+    """Ask what else than structure explains the clusters; write ``nuisance.csv``; warn."""
+    from aitom_disca.analysis import audit
+
+    labels, _ = read_labels_csv(folder.labels)
+    with open_store(store) as source:
+        found = audit(source, labels)
+    if found.findings:
+        write_rows_csv(folder.nuisance, [finding.row() for finding in found.findings])
+    for warning in found.warnings:
+        say(f"note: {warning}")
+    return {"warnings": list(found.warnings), "notes": list(found.notes)}
 
 
 def _history_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -358,10 +402,20 @@ def predict(
     model: str | Path,
     out: str | Path,
     *,
+    outlier_quantile: float | None = None,
     relion: RelionVersion = "3.1",
     overwrite: bool = False,
 ) -> tuple[RunFolder, np.ndarray]:
     """Sort the subtomograms of a store with a trained model; write labels and star files.
+
+    Parameters
+    ----------
+    store, model, out : path
+    outlier_quantile : float, optional
+        In place of the model's own setting: subtomograms with a higher outlier score belong to no
+        cluster; 1 for none of them.
+    relion, overwrite
+        As in `run`.
 
     Returns
     -------
@@ -376,16 +430,28 @@ def predict(
     from aitom_disca.mining import DISCA
 
     disca = DISCA.load(model)
+    if outlier_quantile is not None:
+        disca.settings = disca.settings.changed(outlier_quantile=outlier_quantile)
     with open_store(store) as source:
         folder = RunFolder(out)
         inputs = [str(Path(p).resolve()) for p in (store, model)]
         disca.check_source(source)
-        folder.start("predict", {"relion": relion}, inputs, overwrite=overwrite)
+        recorded = {"relion": relion, "outlier_quantile": disca.settings.outlier_quantile}
+        folder.start("predict", recorded, inputs, overwrite=overwrite)
 
         def sort() -> dict[str, Any]:
-            posterior = disca.predict_proba(source)
-            write_labels_csv(folder.labels, posterior.argmax(axis=1), posterior.max(axis=1))
-            return {"sizes": np.bincount(posterior.argmax(axis=1)).tolist()}
+            start = time.perf_counter()
+            found = disca.predict_all(source)
+            per_second = len(found.labels) / (time.perf_counter() - start)
+            posterior = np.where(found.labels < 0, 0.0, found.posterior)
+            more = {"outlier_score": found.outlier_score}
+            write_labels_csv(folder.labels, found.labels, posterior, more=more)
+            return {
+                "n_clusters": disca.n_clusters_,
+                "sizes": _sizes(found.labels, disca.n_clusters_),
+                "in_no_cluster": int((found.labels < 0).sum()),
+                "subtomograms_per_second": round(per_second, 1),
+            }
 
         folder.stage("predict", sort)
     folder.stage("write", lambda: write_stars(store, folder.labels, out, relion=relion))

@@ -39,6 +39,8 @@ class RunFolder:
         self.model = self.path / "model.h5"
         self.labels = self.path / "labels.csv"
         self.history = self.path / "history.csv"
+        self.nuisance = self.path / "nuisance.csv"
+        self.stability = self.path / "stability.csv"  # of several runs
         self.clusters = self.path / "clusters.npz"
         self.star = self.path / "particles.star"
         self.star_folder = self.path / "clusters"
@@ -130,7 +132,8 @@ class RunFolder:
             stages[name] = self._do(work)
             write_text(self.record_file, self._text())
         if name in _DECIDING:
-            self.checkpoint.unlink(missing_ok=True)
+            for path in self.path.glob(f"{self.checkpoint.stem}*{self.checkpoint.suffix}"):
+                path.unlink()  # of several runs one each
             shutil.rmtree(self._replaced, ignore_errors=True)
         return stages[name]
 

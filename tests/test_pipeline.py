@@ -55,6 +55,7 @@ RESULTS = {
     "model.h5",
     "labels.csv",
     "history.csv",
+    "nuisance.csv",
     "clusters.npz",
     "particles.star",
     "clusters",
@@ -107,7 +108,7 @@ def test_a_run_writes_every_result_and_nothing_else(finished):
 def test_the_record_sums_the_run_up(finished):
     record = json.loads(finished.record_file.read_text())
     stages = record["stages"]
-    assert list(stages) == ["pick", "extract", "mine", "write", "report"]
+    assert list(stages) == ["pick", "extract", "mine", "audit", "write", "report"]
     assert record["settings"] == json.loads(SETTINGS.model_dump_json())
     n = stages["extract"]["n_extracted"]
     assert stages["pick"]["n_picks"] == n + stages["extract"]["n_dropped_border"]
@@ -219,7 +220,7 @@ def quick_mining(monkeypatch, finished):
     """Mining that copies the finished run's files, to look at the stages alone."""
     calls = []
 
-    def mine(folder, store, settings):
+    def mine(folder, store, settings, runs):
         calls.append(settings)
         for name in ("labels", "history", "model", "clusters"):
             getattr(folder, name).write_bytes(getattr(finished, name).read_bytes())

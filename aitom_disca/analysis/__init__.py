@@ -2,7 +2,7 @@
 
 from aitom_disca.analysis.nuisance import Audit, Finding, audit, audit_properties
 from aitom_disca.analysis.properties import Property, measure_properties
-from aitom_disca.analysis.stability import Stability, compare_runs
+from aitom_disca.analysis.stability import Stability, compare_runs, fit_repeatedly
 
 __all__ = [
     "Audit",
@@ -12,5 +12,6 @@ __all__ = [
     "audit",
     "audit_properties",
     "compare_runs",
+    "fit_repeatedly",
     "measure_properties",
 ]

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
+
+from aitom_disca.config import MineSettings
+from aitom_disca.progress import say
+from aitom_disca.subtomograms.dataset import Source
+
+if TYPE_CHECKING:
+    from aitom_disca.mining import DISCA
 
 FOUND = 0.5
 """Jaccard index from which a cluster counts as found again. Above one half no two clusters of a
@@ -82,6 +90,45 @@ class Stability:
             "mean_agreement": round(float(self.agreement.mean()), 4),
             "rand_of_two_runs": round(self.rand, 4),
         }
+
+
+def fit_repeatedly(
+    settings: MineSettings, source: Source, runs: int, *, checkpoint: Path | None = None
+) -> tuple[DISCA, Stability]:
+    """Sort subtomograms several times, with the seeds seed, seed + 1, ..., and take the consensus.
+
+    Parameters
+    ----------
+    settings : MineSettings
+    source : Source
+    runs : int
+    checkpoint : Path, optional
+        As in `DISCA.fit`; of the second run and so on with ``_2``, ... added to the name.
+
+    Returns
+    -------
+    disca : DISCA
+        The fit that is most like the consensus, with its model, and with the consensus as labels.
+    stability : Stability
+    """
+    from aitom_disca.mining import DISCA
+
+    fits = []
+    for r in range(runs):
+        seed = settings.seed + r
+        say(f"run {r + 1} of {runs}, seed {seed}")
+        file = checkpoint
+        if checkpoint is not None and r > 0:
+            file = checkpoint.with_name(f"{checkpoint.stem}_{r + 1}{checkpoint.suffix}")
+        disca = DISCA.from_settings(settings.model_copy(update={"seed": seed}))
+        fits.append(disca.fit(source, checkpoint=file))
+    stability = compare_runs([disca.labels_ for disca in fits])
+    kept = fits[stability.closest]
+    if len(stability.names):
+        kept.take_consensus(stability.labels, stability.names)
+    found = ", ".join(f"{k + 1}: {n}" for k, n in enumerate(stability.found))
+    say(f"of {runs} runs, each cluster was found in: {found or 'no clusters'}")
+    return kept, stability
 
 
 def compare_runs(runs: Sequence[np.ndarray]) -> Stability:

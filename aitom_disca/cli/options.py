@@ -178,6 +178,25 @@ Devices = Annotated[
     int,
     _option(MINE, "--devices", text="Graphics cards, or processors, to train on.", min=1),
 ]
+Runs = Annotated[
+    int,
+    _option(
+        MINE,
+        "--runs",
+        min=1,
+        text="Sort so many times, with the seeds seed, seed + 1, ..., keep what the runs agree on, "
+        "and say how often each cluster was found.",
+    ),
+]
+OutlierQuantile = Annotated[
+    float | None,
+    _option(
+        MINE,
+        "--outlier-quantile",
+        text="Subtomograms farther out than this share of a cluster's members belong to none; by "
+        "default the model's setting, 0.99; 1 puts all into a cluster.",
+    ),
+]
 Seed = Annotated[int, _option(MINE, "--seed", text="The same seed gives the same labels.")]
 RelionVersion = Annotated[
     Relion, _option(RUN, "--relion", text="Write star files for this RELION.")

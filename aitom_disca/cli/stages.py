@@ -36,6 +36,7 @@ def run(
     precision: o.ComputedIn = o.Precision.auto,
     devices: o.Devices = 1,
     seed: o.Seed = 0,
+    runs: o.Runs = 1,
     relion: o.RelionVersion = o.Relion.v31,
     overwrite: o.Overwrite = False,
     resume: o.Resume = False,
@@ -76,6 +77,7 @@ def run(
         mine=o.mine_settings(
             preset, candidate_k, max_iterations, width, seed, k_criterion, precision, devices
         ),
+        runs=runs,
         relion=relion.value,
     )
     print_run(run_stages(opened, out, settings, overwrite=overwrite, resume=resume))
@@ -185,6 +187,7 @@ def mine(
     precision: o.ComputedIn = o.Precision.auto,
     devices: o.Devices = 1,
     seed: o.Seed = 0,
+    runs: o.Runs = 1,
     relion: o.RelionVersion = o.Relion.v31,
     overwrite: o.Overwrite = False,
     resume: o.Resume = False,
@@ -200,7 +203,7 @@ def mine(
         preset, candidate_k, max_iterations, width, seed, k_criterion, precision, devices
     )
     folder = mine_store(
-        store, out, settings, relion=relion.value, overwrite=overwrite, resume=resume
+        store, out, settings, runs=runs, relion=relion.value, overwrite=overwrite, resume=resume
     )
     print_run(folder)
 
@@ -209,6 +212,7 @@ def predict(
     store: o.Store,
     model: Annotated[Path, typer.Option(help="model.h5 of a finished run.")],
     out: o.Out,
+    outlier_quantile: o.OutlierQuantile = None,
     relion: o.RelionVersion = o.Relion.v31,
     overwrite: o.Overwrite = False,
 ) -> None:
@@ -218,8 +222,18 @@ def predict(
     """
     from aitom_disca.pipeline import predict as predict_store
 
-    folder, labels = predict_store(store, model, out, relion=relion.value, overwrite=overwrite)
-    say(f"{len(labels)} subtomograms sorted into {labels.max() + 1} clusters: {folder.labels}")
+    folder, labels = predict_store(
+        store,
+        model,
+        out,
+        outlier_quantile=outlier_quantile,
+        relion=relion.value,
+        overwrite=overwrite,
+    )
+    done = folder.record["stages"]["predict"]
+    none = f", {done['in_no_cluster']} in none" if done["in_no_cluster"] else ""
+    say(f"{len(labels)} subtomograms sorted into {done['n_clusters']} clusters{none}")
+    say(f"{done['subtomograms_per_second']:g} subtomograms a second; labels: {folder.labels}")
 
 
 def export(

@@ -11,6 +11,7 @@ from aitom_disca.clustering.mixture import GaussianMixtureModel, mixture_of_labe
 from aitom_disca.clustering.products import Products
 
 _HOTTEST = 50.0
+_PIECE = 8192  # samples whose density is computed at once
 _MOST = 16384  # samples that serve to find the temperature
 _PARTS, _PARTS_OWN = 10, 3
 _FEWEST = 8  # members of every cluster
@@ -23,6 +24,17 @@ def calibrated(joint_log_density: np.ndarray, temperature: float) -> np.ndarray:
     order of the clusters as it is; 1 changes nothing.
     """
     return np.exp(log_softmax(joint_log_density / temperature, axis=1))
+
+
+def calibrated_posterior(
+    mixture: GaussianMixtureModel, samples: np.ndarray, temperature: float
+) -> np.ndarray:
+    """Posterior (n_samples, K) of a mixture at a temperature."""
+    posterior = np.empty((len(samples), mixture.n_components))
+    for start in range(0, len(samples), _PIECE):
+        part = slice(start, start + _PIECE)
+        posterior[part] = calibrated(mixture.joint_log_density(samples[part]), temperature)
+    return posterior
 
 
 def fit_temperature(

@@ -31,7 +31,11 @@ def write_rows_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_labels_csv(
-    path: str | Path, cluster: np.ndarray, posterior: np.ndarray | None = None
+    path: str | Path,
+    cluster: np.ndarray,
+    posterior: np.ndarray | None = None,
+    *,
+    more: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write ``index,cluster,posterior``: rows of the store from 0, clusters from 1.
 
@@ -42,10 +46,14 @@ def write_labels_csv(
         From 0; ``UNASSIGNED`` is written as 0.
     posterior : ndarray of shape (N,), optional
         Probability of the cluster; empty cells if left out.
+    more : mapping of str to ndarray of shape (N,), optional
+        Further columns of numbers.
     """
     probabilities = [""] * len(cluster) if posterior is None else [f"{p:.9g}" for p in posterior]
-    rows = zip(range(len(cluster)), np.asarray(cluster) + 1, probabilities, strict=True)
-    _write(path, _LABELS, rows)
+    number = np.where(np.asarray(cluster) < 0, 0, np.asarray(cluster) + 1)
+    further = [[f"{value:.9g}" for value in column] for column in (more or {}).values()]
+    rows = zip(range(len(cluster)), number, probabilities, *further, strict=True)
+    _write(path, (*_LABELS, *(more or {})), rows)
 
 
 def read_labels_csv(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from aitom_disca.clustering import GaussianMixtureModel, Projection
+from aitom_disca.clustering.outliers import OutlierScorer
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
@@ -32,6 +33,10 @@ class Bundle:
         Of the feature extractor, in Keras' order.
     projection : Projection
     mixture : GaussianMixtureModel
+    temperature : float
+        Of the posterior; 1 in a file from before there was one.
+    outliers : OutlierScorer or None
+        None in a file from before there was one.
     """
 
     settings: MineSettings
@@ -40,6 +45,8 @@ class Bundle:
     weights: list[np.ndarray]
     projection: Projection
     mixture: GaussianMixtureModel
+    temperature: float = 1.0
+    outliers: OutlierScorer | None = None
 
     def save(self, path: str | Path) -> None:
         """Write the bundle as HDF5, atomically."""
@@ -55,6 +62,10 @@ class Bundle:
                 file[f"projection/{part}"] = getattr(self.projection, part)
             for part in ("weights", "means", "covariances"):
                 file[f"mixture/{part}"] = getattr(self.mixture, part)
+            file["mixture"].attrs["temperature"] = self.temperature
+            if self.outliers is not None:
+                for part in ("distances", "tails"):
+                    file[f"outliers/{part}"] = getattr(self.outliers, part)
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -82,6 +93,9 @@ class Bundle:
     @classmethod
     def _read(cls, file: h5py.File) -> Bundle:
         voxel_size = file.attrs.get("voxel_size_angstrom")
+        outliers = None
+        if "outliers" in file:
+            outliers = OutlierScorer(*(file[f"outliers/{p}"][()] for p in ("distances", "tails")))
         return cls(
             settings=MineSettings(**json.loads(file.attrs["settings"])),
             box_px=int(file.attrs["box_px"]),
@@ -91,4 +105,6 @@ class Bundle:
             mixture=GaussianMixtureModel(
                 *(file[f"mixture/{p}"][()] for p in ("weights", "means", "covariances"))
             ),
+            temperature=float(file["mixture"].attrs.get("temperature", 1.0)),
+            outliers=outliers,
         )

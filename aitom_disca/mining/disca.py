@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from aitom_disca.clustering import GaussianMixtureModel, Projection
+from aitom_disca.clustering import GaussianMixtureModel, Projection, ddbi
+from aitom_disca.clustering.calibration import calibrated_posterior, fit_temperature
+from aitom_disca.clustering.outliers import OutlierScorer, fit_outliers
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.mining.aligned import run_aligned
@@ -19,6 +21,24 @@ from aitom_disca.subtomograms.dataset import ArraySource, Source
 
 _VOXEL_SIZE_TOLERANCE = 0.02
 _TILT_RANGE_DEG = (-60.0, 60.0)
+
+
+class Prediction(NamedTuple):
+    """What a trained model says of subtomograms.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n_subtomograms,)
+        Clusters from 0; -1 for none of them.
+    posterior : ndarray of shape (n_subtomograms,)
+        Probability of the likeliest cluster among the clusters, calibrated.
+    outlier_score : ndarray of shape (n_subtomograms,)
+        Share of the members of that cluster that lie less far out, 0 to 1.
+    """
+
+    labels: np.ndarray
+    posterior: np.ndarray
+    outlier_score: np.ndarray
 
 
 class DISCA:
@@ -40,8 +60,12 @@ class DISCA:
     ----------
     labels_ : ndarray of int, shape (n_subtomograms,)
         Cluster of every subtomogram, from 0, the largest cluster first.
+        -1: none of them, such as noise that was picked.
     posterior_ : ndarray of shape (n_subtomograms,)
-        Probability of that cluster.
+        Probability of that cluster, calibrated; 0 where there is none.
+    temperature_ : float
+        By which the posterior is calibrated: 1 as the mixture has it, more where that was too
+        sure.
     n_clusters_ : int
     ddbi_ : float
         Distortion-based Davies-Bouldin index of the kept iteration (lower is better).
@@ -145,18 +169,53 @@ class DISCA:
         best = result.best.renamed(names)
         self._weights: list[np.ndarray] = best.weights
         self._projection: Projection = best.projection
-        self._mixture: GaussianMixtureModel = best.mixture
-        self.labels_ = best.labels
-        self.posterior_ = best.posterior
-        self.n_clusters_ = best.mixture.n_components
         self.ddbi_ = best.ddbi
         self.bic_ = best.bic
         self.embedding_ = best.embedding
         self.averages_ = best.averages
+        self._settle(best.mixture, best.labels)
         self.converged_ = result.converged
         self.history_ = [
             {**row, "kept": row["iteration"] == best.iteration} for row in result.history
         ]
+
+    def _settle(self, mixture: GaussianMixtureModel, labels: np.ndarray) -> None:
+        """Take over clusters, and learn how sure to be of them and what lies outside of all."""
+        settings = self.settings
+        samples = self._leading(self.embedding_, mixture)
+        self._mixture, self.labels_ = mixture, labels
+        self.n_clusters_ = mixture.n_components
+        self.temperature_ = fit_temperature(
+            mixture,
+            samples,
+            labels,
+            own_labels=not settings.alignment,
+            reg_covar=settings.reg_covar,
+            seed=settings.seed,
+        )
+        self._outliers: OutlierScorer | None = fit_outliers(mixture, samples, labels)
+        posterior = calibrated_posterior(mixture, samples, self.temperature_)
+        own = posterior[np.arange(len(labels)), labels]
+        self.posterior_ = np.where(labels < 0, 0.0, own)
+
+    def take_consensus(self, labels: np.ndarray, names: np.ndarray) -> None:
+        """Take over the labels that several fits agree on.
+
+        Parameters
+        ----------
+        labels : ndarray of int, shape (n_subtomograms,)
+            Clusters from 0; -1 for none.
+        names : ndarray of int, shape (K,)
+            What each of these clusters is called in this fit; clusters not named are left out.
+        """
+        mixture = self._mixture
+        weights = mixture.weights[names] / mixture.weights[names].sum()
+        kept = GaussianMixtureModel(weights, mixture.means[names], mixture.covariances[names])
+        if self.averages_ is not None:
+            self.averages_ = self.averages_[names]
+        self._settle(kept, labels)
+        samples = self._leading(self.embedding_, kept)
+        self.ddbi_ = ddbi(samples, labels, reg_covar=self.settings.reg_covar)
 
     def fit_predict(self, X: np.ndarray | Source) -> np.ndarray:
         """Sort subtomograms and return their labels."""
@@ -238,15 +297,42 @@ class DISCA:
             )
 
     def predict_proba(self, X: np.ndarray | Source) -> np.ndarray:
-        """Probability of every cluster, shape (n_subtomograms, n_clusters)."""
-        return self._posterior(self.transform(X))
+        """Probability of every cluster, shape (n_subtomograms, n_clusters), calibrated.
+
+        It is the probability among the clusters: that of belonging to none is not part of it, see
+        `outlier_score`.
+        """
+        samples = self._leading(self.transform(X), self._mixture)
+        return calibrated_posterior(self._mixture, samples, self.temperature_)
 
     def predict(self, X: np.ndarray | Source) -> np.ndarray:
-        """Cluster of every subtomogram, from 0."""
-        return self.predict_proba(X).argmax(axis=1)
+        """Cluster of every subtomogram, from 0; -1 beyond ``outlier_quantile``."""
+        return self.predict_all(X).labels
 
-    def _posterior(self, embedding: np.ndarray) -> np.ndarray:
-        return self._mixture.posterior(embedding[:, : self._mixture.means.shape[1]])
+    def outlier_score(self, X: np.ndarray | Source) -> np.ndarray:
+        """How little every subtomogram is like those of the fit, shape (n_subtomograms,), 0 to 1.
+
+        The share of the members of its likeliest cluster that lie less far from the cluster's
+        middle; see `aitom_disca.clustering.outliers.OutlierScorer`. NaN in a model that was saved
+        before there was this score.
+        """
+        return self.predict_all(X).outlier_score
+
+    def predict_all(self, X: np.ndarray | Source) -> Prediction:
+        """Labels, posteriors and outlier scores at once."""
+        samples = self._leading(self.transform(X), self._mixture)
+        posterior = calibrated_posterior(self._mixture, samples, self.temperature_)
+        labels = posterior.argmax(axis=1)
+        score = np.full(len(labels), np.nan)
+        if self._outliers is not None:
+            score = self._outliers.score(self._mixture, samples)
+            if self.settings.outlier_quantile is not None:
+                labels = np.where(score > self.settings.outlier_quantile, -1, labels)
+        return Prediction(labels, posterior.max(axis=1), score)
+
+    @staticmethod
+    def _leading(embedding: np.ndarray, mixture: GaussianMixtureModel) -> np.ndarray:
+        return embedding[:, : mixture.means.shape[1]]
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "_mixture"):
@@ -264,6 +350,8 @@ class DISCA:
             self._weights,
             self._projection,
             self._mixture,
+            self.temperature_,
+            self._outliers,
         ).save(path)
 
     @classmethod
@@ -282,6 +370,8 @@ class DISCA:
         disca._weights = bundle.weights
         disca._projection = bundle.projection
         disca._mixture = bundle.mixture
+        disca.temperature_ = bundle.temperature
+        disca._outliers = bundle.outliers
         disca.n_clusters_ = bundle.mixture.n_components
         return disca
 
