@@ -13,7 +13,7 @@ from aitom_disca.alignment.reference import Slicer, rotation_grid
 from aitom_disca.progress import say
 
 _SMALLEST = 4  # members of a cluster that can be averaged
-_STAYED = 0.01  # share of labels that may still change
+_STAYED = 0.002  # share of labels that may still change
 
 
 def cube(step_px: float) -> np.ndarray:

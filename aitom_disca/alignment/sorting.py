@@ -20,7 +20,7 @@ _BOX_PX = 20  # everything is measured in this box: the volumes are Fourier-crop
 _LEVELS = (
     (5.0, 600, cube(1.67), 3),
     (5.0, 600, cross(1.25), 8),
-    (7.0, 1500, cross(0.8), 6),
+    (7.0, 1500, cross(0.8), 12),
 )
 _SINGLE = 0.4  # share of a single subtomogram that is taken for signal
 # Two clusters are one if members fit a joint average better by so many standard errors.
