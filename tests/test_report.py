@@ -29,12 +29,20 @@ from aitom_disca.report import (
     render_report,
     write_report,
 )
+from aitom_disca.report.trust import NuisanceTable, table_of_rows
 
 SECTIONS = {
-    "summary", "clusters", "features", "feature-map", "bic", "history", "picks", "files",
-    "limits", "details",
+    "summary", "clusters", "nuisance", "features", "feature-map", "bic", "history", "picks",
+    "files", "limits", "details",
 }  # fmt: skip
 LABELS = np.array([0, 0, 1, 1, 1, -1, 2])
+NUISANCE = NuisanceTable(
+    ("mean intensity", "tomogram"),
+    (None, 0, 1),
+    np.array([[0.5, 0.1], [0.91, 0.2], [-0.3, np.nan]]),
+    np.array([[False, False], [True, False], [False, False]]),
+    ("A heavier structure does that.",),
+)
 ROWS = [
     {"iteration": 0, "k": 3, "ddbi": 0.9, "label_change": None, "sizes": [3, 2, 1]},
     {"iteration": 1, "k": 2, "ddbi": float("nan"), "label_change": 0.25, "sizes": [4, 2]},
@@ -110,6 +118,7 @@ def whole_report(**changes: Any) -> ReportData:
         "timings_s": {"pick": 1.25},
         "files": [("particles.star", "all particles")],
         "warnings": ["2 picks were left out."],
+        "nuisance": NUISANCE,
     }
     return ReportData(**{**fields, **changes})
 
@@ -154,11 +163,11 @@ def test_caption_tells_whether_means_are_aligned() -> None:
     [
         ("summary", "summary"), ("cluster_rows", "clusters"), ("embedding", "feature-map"),
         ("bic_by_k", "bic"), ("history", "history"), ("pick_overlays", "picks"),
-        ("files", "files"), ("limits", "limits"),
+        ("files", "files"), ("limits", "limits"), ("nuisance", "nuisance"),
     ],
 )  # fmt: skip
 def test_a_field_left_out_leaves_out_its_section(field: str, section: str) -> None:
-    nothing = {"bic_by_k": {}, "embedding": None}.get(field, ())
+    nothing = {"bic_by_k": {}, "embedding": None, "nuisance": None}.get(field, ())
     changes = {field: nothing, "cluster_means": None}
     page = Page(render_report(whole_report(**changes)))
     assert page.ids == SECTIONS - {section}
@@ -302,3 +311,44 @@ def test_colours_are_hex_and_begin_again() -> None:
     assert len({cluster_colour(k) for k in range(10)}) == 10
     assert cluster_colour(10) == cluster_colour(0) != cluster_colour(-1)
     assert all(re.fullmatch("#[0-9a-f]{6}", cluster_colour(k)) for k in range(-1, 10))
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_subtomograms_in_no_cluster_are_counted() -> None:
+    html = render_report(whole_report(n_in_none=1000, cluster_found=["9 of 10 runs"] * 3))
+    text = Page(html).text
+    assert "2\u202f000 subtomograms in 3 clusters of 200 to 1\u202f500, 1\u202f000 in none." in text
+    assert "50.0 %" in text and "33.3 %" in text  # shares of all
+    assert "flex: 1000 0 0; background: #b8b8b4" in html
+    assert text.count("9 of 10 runs") == 3
+    none = render_report(ReportData(cluster_rows=[(0, 7, None)], n_in_none=3))
+    assert "7 subtomograms are in one cluster, 3 in none." in none
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_effects_are_coloured_by_strength_and_framed_where_large() -> None:
+    html = render_report(whole_report())
+    cells = re.findall(r'<td( class="large")? style="background: (#\w{6})">([^<]*)</td>', html)
+    assert [text for _, _, text in cells] == ["0.50", "0.10", "+0.91", "+0.20", "\u22120.30", "–"]
+    assert [bool(large) for large, _, _ in cells] == [False, False, True, False, False, False]
+    shade = [np.array(to_rgb(colour)) for _, colour, _ in cells]
+    assert shade[5].min() == 1.0  # white
+    assert shade[2].sum() < shade[3].sum() < 3  # stronger is darker
+    assert shade[2][0] > shade[2][2] and shade[4][0] < shade[4][2]  # orange above, blue below
+    assert "A heavier structure does that." in html
+
+
+def test_the_table_of_effects_comes_from_the_rows_of_the_file() -> None:
+    common = {"unit": "", "members": "9", "median": "", "p_adjusted": "0.5"}
+    rows = [
+        {"cluster": c, "property": p, "effect": e, "large": big, **common}
+        for c, p, e, big in (
+            ("all", "height", "0.2", "0"),
+            ("10", "height", "-0.9", "1"),
+            ("2", "tomogram", "", "0"),
+        )
+    ]
+    table = table_of_rows(rows, ["n"])
+    assert table.clusters == (None, 1, 9) and table.properties == ("height", "tomogram")
+    np.testing.assert_array_equal(table.effects, [[0.2, np.nan], [np.nan, np.nan], [-0.9, np.nan]])
+    assert table.large.sum() == 1 and table.large[2, 0] and table.notes == ("n",)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aitom_disca.analysis import compare_runs
-from aitom_disca.analysis.stability import jaccard
+from aitom_disca.analysis.stability import found_in_words, jaccard
 
 TRUTH = np.repeat([0, 1, 2], (30, 20, 10))
 
@@ -92,3 +92,8 @@ def test_all_in_no_cluster_is_possible():
 def test_runs_of_different_length_are_refused():
     with pytest.raises(ValueError, match="same subtomograms"):
         compare_runs([TRUTH, TRUTH[:-1]])
+
+
+def test_words_name_every_cluster_unless_all_are_alike():
+    assert found_in_words([4, 4], 4) == "every cluster was found in all 4 runs"
+    assert found_in_words([4, 1], 4) == "of 4 runs: cluster 1 in 4, cluster 2 in 1"

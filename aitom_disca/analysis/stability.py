@@ -126,9 +126,16 @@ def fit_repeatedly(
     kept = fits[stability.closest]
     if len(stability.names):
         kept.take_consensus(stability.labels, stability.names)
-    found = ", ".join(f"{k + 1}: {n}" for k, n in enumerate(stability.found))
-    say(f"of {runs} runs, each cluster was found in: {found or 'no clusters'}")
+    say(found_in_words(stability.found.tolist(), runs))
     return kept, stability
+
+
+def found_in_words(found: Sequence[int], runs: int) -> str:
+    """In how many runs each cluster was found, as one line."""
+    if found and min(found) == runs:
+        return f"every cluster was found in all {runs} runs"
+    each = ", ".join(f"cluster {k + 1} in {n}" for k, n in enumerate(found))
+    return f"of {runs} runs: {each or 'no cluster in any'}"
 
 
 def compare_runs(runs: Sequence[np.ndarray]) -> Stability:

@@ -27,8 +27,16 @@ def run_rows(folder: RunFolder) -> list[tuple[str, str]]:
         dropped = stages["extract"]["n_dropped_border"]
         note = f" ({dropped} too near to the border)" if dropped else ""
         rows.append(("subtomograms", f"{stages['extract']['n_extracted']}{note}"))
-    sizes = ", ".join(map(str, stages["mine"]["sizes"]))
-    rows.append(("clusters", f"{stages['mine']['n_clusters']} (sizes {sizes})"))
+    mined = stages["mine"]
+    sizes = ", ".join(map(str, mined["sizes"]))
+    rows.append(("clusters", f"{mined['n_clusters']} (sizes {sizes})"))
+    if mined.get("in_no_cluster"):
+        rows.append(("in no cluster", str(mined["in_no_cluster"])))
+    if "stability" in mined:
+        from aitom_disca.analysis.stability import found_in_words
+
+        stability = mined["stability"]
+        rows.append(("stability", found_in_words(stability["found"], stability["runs"])))
     return rows
 
 

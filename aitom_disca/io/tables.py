@@ -30,6 +30,18 @@ def write_rows_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
+def read_rows_csv(path: str | Path) -> list[dict[str, str]]:
+    """Read what `write_rows_csv` wrote, every value as text.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or holds no rows.
+    """
+    columns = _read(Path(path), ())
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
 def write_labels_csv(
     path: str | Path,
     cluster: np.ndarray,

@@ -14,13 +14,16 @@ from aitom_disca.io import (
     open_store,
     open_tomogram,
     read_labels_csv,
+    read_rows_csv,
 )
 from aitom_disca.particles import ParticleSet
 from aitom_disca.report.html import DecodedCluster, PickOverlay, ReportData
+from aitom_disca.report.trust import NuisanceTable, table_of_rows
 from aitom_disca.run_folder import RunFolder
 
 _MOST_TOMOGRAMS = 3  # pictures of picks
 _BATCH = 256
+_FEWEST_MEMBERS = 20  # of a cluster that can be judged
 
 
 def collect(
@@ -44,7 +47,7 @@ def collect(
     with open_store(store_path) as store:
         rows = _cluster_rows(labels, posterior)
         means, voxel_size = saved["averages"], store.voxel_size_angstrom
-        aligned = len(means) == len(rows)
+        aligned = 0 < len(means) == len(rows)
         if aligned:  # they are Fourier-cropped
             voxel_size *= store.box_shape_zyx[0] / means.shape[-1]
         else:
@@ -56,6 +59,9 @@ def collect(
         summary=_summary(folder, labels),
         cluster_rows=rows,
         cluster_means=means,
+        n_in_none=int((labels < 0).sum()),
+        cluster_found=_found(stages),
+        nuisance=_nuisance(folder),
         voxel_size_angstrom=voxel_size,
         means_are_aligned=aligned,
         decoded=decoded,
@@ -127,9 +133,28 @@ def _summary(folder: RunFolder, labels: np.ndarray) -> list[tuple[str, str]]:
         rows.append(("picks", f"{stages['pick']['n_picks']:,}"))
     rows.append(("subtomograms", f"{len(labels):,}"))
     rows.append(("clusters found", str(stages["mine"]["n_clusters"])))
+    if (labels < 0).any():
+        rows.append(("in no cluster", f"{int((labels < 0).sum()):,}"))
+    if "stability" in stages["mine"]:
+        rows.append(("runs", str(stages["mine"]["stability"]["runs"])))
     index = stages["mine"]["ddbi"]
     rows.append(("DDBI (lower is better)", "–" if index is None else f"{index:.3f}"))
     return rows
+
+
+def _found(stages: dict) -> list[str]:
+    """In how many runs each cluster was found, where there were several."""
+    stability = stages["mine"].get("stability")
+    if stability is None:
+        return []
+    return [f"{n} of {stability['runs']} runs" for n in stability["found"]]
+
+
+def _nuisance(folder: RunFolder) -> NuisanceTable | None:
+    if not folder.nuisance.exists():
+        return None
+    notes = folder.record["stages"].get("audit", {}).get("notes", ())
+    return table_of_rows(read_rows_csv(folder.nuisance), notes)
 
 
 def _files(folder: RunFolder) -> list[tuple[str, str]]:
@@ -138,6 +163,8 @@ def _files(folder: RunFolder) -> list[tuple[str, str]]:
         (folder.star_folder, "one star file per cluster"),
         (folder.decoded, "decoded centre of every cluster and its nearest member, MRC"),
         (folder.labels, "cluster and posterior of every subtomogram of the store"),
+        (folder.nuisance, "what else than structure goes with each cluster, with its significance"),
+        (folder.stability, "how often each cluster was found, run by run"),
         (folder.history, "K, BIC, DDBI and sizes of every iteration"),
         (folder.model, "the trained model, for aitom-disca predict"),
         (folder.record_file, "settings, versions, seed and seconds per stage"),
@@ -161,8 +188,13 @@ def _warnings(stages: dict, history: list[dict]) -> list[str]:
             "The clusters still changed when the sorting ended: it came to its largest number of "
             "rounds, not to rest."
         )
-    smallest = min(stages["mine"]["sizes"])
-    if smallest < 20:
+    found += stages.get("audit", {}).get("warnings", [])
+    stability = stages["mine"].get("stability", {"found": [], "runs": 1})
+    for k, n in enumerate(stability["found"]):
+        if 2 * n < stability["runs"]:
+            found.append(f"Cluster {k + 1} was found in {n} of {stability['runs']} runs only.")
+    smallest = min(stages["mine"]["sizes"], default=_FEWEST_MEMBERS)
+    if smallest < _FEWEST_MEMBERS:
         found.append(f"The smallest cluster has {smallest} members: too few to judge it.")
     return found
 

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from aitom_disca.io.atomic import write_text
 from aitom_disca.report import figures
+from aitom_disca.report.trust import NuisanceTable, drawn_rows
 
 LIMITS = (
     "A cluster is a group of subtomograms that look alike to the network. It is not yet an "
@@ -23,8 +24,10 @@ LIMITS = (
     "abundant complex can be split into several. Rare complexes can be lost in large clusters.",
     "The missing wedge makes one structure look different in different orientations; a cluster "
     "whose members all lie in one orientation may be a part of another cluster.",
-    "The posterior is the model's own confidence. It is often too high: use it to rank "
-    "particles, not as an error rate.",
+    "The posterior is calibrated on subtomograms that were left out. It says how sure the model is "
+    "that a subtomogram belongs to its cluster, not that the cluster is one structure.",
+    "The table of what else could explain the clusters sees what it measures. Defocus, thickness "
+    "of the ice and damage by the beam show there only as far as they change intensities.",
     "Membranes, gold beads, ice and the edges of the tomogram are picked too. Look at the "
     "pictures of the picks before you trust the numbers.",
 )
@@ -75,6 +78,13 @@ class ReportData:
         Clusters from 0; shown counted from 1.
     cluster_means : ndarray of shape (K, z, y, x), optional
         In the order of ``cluster_rows``.
+    n_in_none : int
+        Subtomograms that belong to no cluster.
+    cluster_found : sequence of str
+        In how many runs each cluster was found, in the order of ``cluster_rows``; empty for one
+        run.
+    nuisance : NuisanceTable, optional
+        What else than structure goes with the clusters.
     voxel_size_angstrom : float, optional
         Of the means, for their scale bars.
     means_are_aligned : bool
@@ -109,6 +119,9 @@ class ReportData:
     summary: Sequence[tuple[str, Any]] = ()
     cluster_rows: Sequence[tuple[int, int, float | None]] = ()
     cluster_means: np.ndarray | None = None
+    n_in_none: int = 0
+    cluster_found: Sequence[str] = ()
+    nuisance: NuisanceTable | None = None
     voxel_size_angstrom: float | None = None
     means_are_aligned: bool = False
     decoded: Sequence[DecodedCluster] = ()
@@ -162,6 +175,8 @@ def render_report(data: ReportData) -> str:
         data=data,
         headline=_headline(data),
         clusters=_clusters(data),
+        nuisance_rows=drawn_rows(data.nuisance) if data.nuisance else [],
+        percent_in_none=100 * data.n_in_none / _total(data),
         decoded=[_decoded(cluster) for cluster in data.decoded],
         feature_map=_feature_map(data),
         bic=_uri(figures.draw_bic(data.bic_by_k, data.chosen_k)) if data.bic_by_k else None,
@@ -193,17 +208,24 @@ def _headline(data: ReportData) -> str:
     if not data.cluster_rows:
         return ""
     sizes = [size for _, size, _ in data.cluster_rows]
-    k = len(sizes)
+    k, none = len(sizes), data.n_in_none
+    if k == 1 and none:
+        return f"{_plain(sum(sizes))} subtomograms are in one cluster, {_plain(none)} in none."
     if k == 1:
         return f"All {_plain(sum(sizes))} subtomograms are in one cluster."
     low, high = _plain(min(sizes)), _plain(max(sizes))
     of = f"of {low} each" if low == high else f"of {low} to {high}"
-    return f"{_plain(sum(sizes))} subtomograms in {k} clusters {of}."
+    rest = f", {_plain(none)} in none" if none else ""
+    return f"{_plain(sum(sizes))} subtomograms in {k} clusters {of}{rest}."
+
+
+def _total(data: ReportData) -> int:
+    return sum(size for _, size, _ in data.cluster_rows) + data.n_in_none or 1
 
 
 def _clusters(data: ReportData) -> list[dict[str, Any]]:
     """One card per cluster."""
-    total = sum(size for _, size, _ in data.cluster_rows) or 1
+    total = _total(data)
     cards = []
     for i, (cluster, size, posterior) in enumerate(data.cluster_rows):
         image = None
@@ -217,6 +239,7 @@ def _clusters(data: ReportData) -> list[dict[str, Any]]:
                 "size": size,
                 "percent": 100 * size / total,
                 "posterior": None if posterior is None else f"{posterior:.2f}",
+                "found": data.cluster_found[i] if data.cluster_found else None,
                 "image": image,
             }
         )
