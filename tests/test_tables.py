@@ -10,6 +10,7 @@ from aitom_disca.io import (
     read_labels_csv,
     read_picks,
     read_picks_csv,
+    read_rows_csv,
     write_labels_csv,
     write_particles_star,
     write_picks_csv,
@@ -28,6 +29,20 @@ def test_labels(tmp_path):
     read_cluster, read_posterior = read_labels_csv(path)
     np.testing.assert_array_equal(read_cluster, cluster)
     np.testing.assert_array_equal(read_posterior, posterior)
+
+
+def test_labels_with_further_columns(tmp_path):
+    path = tmp_path / "labels.csv"
+    more = {"outlier_score": np.array([0.5, np.nan]), "agreement": np.array([1.0, 1 / 3])}
+    write_labels_csv(path, np.array([0, -7]), np.array([1.0, 0.0]), more=more)
+    assert path.read_text().splitlines() == [
+        "index,cluster,posterior,outlier_score,agreement",
+        "0,1,1,0.5,1",
+        "1,0,0,,0.333333333",
+    ]
+    cluster, posterior = read_labels_csv(path)
+    assert cluster.tolist() == [0, -1] and posterior.tolist() == [1, 0]
+    assert read_rows_csv(path)[1]["agreement"] == "0.333333333"
 
 
 def test_labels_without_posteriors_in_another_order(tmp_path):

@@ -59,11 +59,14 @@ def write_labels_csv(
     posterior : ndarray of shape (N,), optional
         Probability of the cluster; empty cells if left out.
     more : mapping of str to ndarray of shape (N,), optional
-        Further columns of numbers.
+        Further columns of numbers; NaN becomes an empty cell.
     """
     probabilities = [""] * len(cluster) if posterior is None else [f"{p:.9g}" for p in posterior]
     number = np.where(np.asarray(cluster) < 0, 0, np.asarray(cluster) + 1)
-    further = [[f"{value:.9g}" for value in column] for column in (more or {}).values()]
+    further = [
+        [f"{value:.9g}" if np.isfinite(value) else "" for value in column]
+        for column in (more or {}).values()
+    ]
     rows = zip(range(len(cluster)), number, probabilities, *further, strict=True)
     _write(path, (*_LABELS, *(more or {})), rows)
 
