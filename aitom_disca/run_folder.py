@@ -132,8 +132,9 @@ class RunFolder:
             stages[name] = self._do(work)
             write_text(self.record_file, self._text())
         if name in _DECIDING:
-            for path in self.path.glob(f"{self.checkpoint.stem}*{self.checkpoint.suffix}"):
-                path.unlink()  # of several runs one each
+            self.checkpoint.unlink(missing_ok=True)
+            for path in self.path.glob("checkpoint_[0-9]*.h5"):  # of the second of several runs, ...
+                path.unlink()
             shutil.rmtree(self._replaced, ignore_errors=True)
         return stages[name]
 
