@@ -70,6 +70,7 @@ def run(arguments: list[str], log: Path, prepare: Callable[[], None] = lambda: N
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a") as file:
             os.dup2(file.fileno(), 1), os.dup2(file.fileno(), 2)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
         prepare()
         os._exit(main(["mine", *arguments]))
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
