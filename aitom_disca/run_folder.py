@@ -133,7 +133,7 @@ class RunFolder:
             write_text(self.record_file, self._text())
         if name in _DECIDING:
             self.checkpoint.unlink(missing_ok=True)
-            for path in self.path.glob("checkpoint_[0-9]*.h5"):  # of the second of several runs, ...
+            for path in self.path.glob("checkpoint_[0-9]*.h5"):  # where there were several runs
                 path.unlink()
             shutil.rmtree(self._replaced, ignore_errors=True)
         return stages[name]

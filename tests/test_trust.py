@@ -144,3 +144,11 @@ def test_none_of_the_above_has_no_posterior(repeated):
     disca.take_consensus(labels, np.arange(disca.n_clusters_))
     assert (disca.posterior_[:5] == 0).all() and (disca.posterior_[5:] > 0).all()
     np.testing.assert_array_equal(disca.labels_, labels)
+
+
+def test_a_consensus_on_no_cluster_at_all_is_kept_as_such(fitted, tmp_path):
+    fitted.save(tmp_path / "model.h5")
+    disca = DISCA.load(tmp_path / "model.h5")
+    disca.take_consensus(np.full(7, -1), np.array([], int))
+    assert (disca.labels_ == -1).all() and (disca.posterior_ == 0).all()
+    assert disca.n_clusters_ == 0

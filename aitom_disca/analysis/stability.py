@@ -124,8 +124,7 @@ def fit_repeatedly(
         fits.append(disca.fit(source, checkpoint=file))
     stability = compare_runs([disca.labels_ for disca in fits])
     kept = fits[stability.closest]
-    if len(stability.names):
-        kept.take_consensus(stability.labels, stability.names)
+    kept.take_consensus(stability.labels, stability.names)
     say(found_in_words(stability.found.tolist(), runs))
     return kept, stability
 

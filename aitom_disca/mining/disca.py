@@ -207,8 +207,12 @@ class DISCA:
             Clusters from 0; -1 for none.
         names : ndarray of int, shape (K,)
             What each of these clusters is called in this fit; clusters not named are left out.
+            Where there is none, the model stays as it was, to no use.
         """
         mixture = self._mixture
+        if not len(names):
+            self.labels_, self.posterior_, self.n_clusters_ = labels, np.zeros(len(labels)), 0
+            return
         weights = mixture.weights[names] / mixture.weights[names].sum()
         kept = GaussianMixtureModel(weights, mixture.means[names], mixture.covariances[names])
         if self.averages_ is not None:
