@@ -49,7 +49,7 @@ def main(out: Path = Path("tutorial_001"), n_particles: int = 150) -> None:
     with aitom_disca.open_store(summary.path) as store:
         disca = aitom_disca.DISCA(candidate_k=range(2, 9), max_iterations=2, seed=0).fit(store)
         particles = store.particles().with_clusters(disca.labels_, disca.posterior_)
-    print(f"{disca.n_clusters_} clusters of sizes {np.bincount(disca.labels_)}")
+    print(f"{disca.n_clusters_} clusters of sizes {np.bincount(disca.labels_[disca.labels_ >= 0])}")
     for row in disca.history_:
         print(f"  iteration {row['iteration']}: K = {row['k']}, DDBI = {row['ddbi']:.3f}")
 
