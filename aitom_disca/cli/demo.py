@@ -38,6 +38,7 @@ def demo(
         ("precision", f"{score.precision:.3f}"),
         ("recall", f"{score.recall:.3f}"),
         ("clusters K", f"{result.k_found} found, {result.k_true} true"),
+        ("in no cluster", str(stages["mine"]["in_no_cluster"])),
         ("adjusted Rand index", f"{result.ari:.3f} (1 is perfect, 0 is chance)"),
         *((f"seconds: {name}", f"{value:.1f}") for name, value in seconds.items()),
         ("seconds: total", f"{sum(seconds.values()):.1f}"),
