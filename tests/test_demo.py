@@ -90,5 +90,12 @@ def test_the_command_prints_its_score(result, monkeypatch, capsys):
     monkeypatch.setattr("aitom_disca.demo.run_demo", lambda *_, **__: result)
     assert main(["demo"]) == 0
     out = capsys.readouterr().out
-    for text in ("precision", "recall", "in no cluster", "adjusted Rand index", "4 true", "seconds: total"):
+    for text in (
+        "precision",
+        "recall",
+        "in no cluster",
+        "adjusted Rand index",
+        "4 true",
+        "seconds: total",
+    ):
         assert text in out
