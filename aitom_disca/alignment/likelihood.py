@@ -122,7 +122,7 @@ def expect(
     shifts_zyx_px : ndarray of shape (S, 3)
         Those tried, added to each particle's offset.
     add_up : bool
-        Whether ``sums`` and ``counts`` are wanted; they stay zero otherwise.
+        Whether ``sums`` and ``counts`` are wanted; they are empty otherwise.
 
     References
     ----------
