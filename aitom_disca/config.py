@@ -140,16 +140,17 @@ class MineSettings(Settings):
     width: float = Field(0.5, gt=0)
     n_convolutions: int | None = Field(5, ge=1, le=10)
     n_features: int = Field(256, ge=1)
-    n_cube_rotations: Literal[1, 24] = 24
+    n_cube_rotations: Literal[1, 4, 12, 24] = 12
     # Where it computes. auto: bfloat16 on graphics cards that have it, float32 elsewhere.
     precision: Literal["auto", "float32", "mixed"] = "auto"
     n_devices: int = Field(1, ge=1)
     # Sorting by alignment, which then teaches the network; at most so many take part.
     alignment: bool = True
     alignment_most: int = Field(2000, ge=10)
-    # References at the start (None: 1.5 times the largest K), and looks for missed structures.
+    # References at the start (None: 1.5 times the largest K); at most so many looks for structures
+    # that were missed.
     alignment_starts: int | None = Field(None, ge=1)
-    alignment_splits: int = Field(1, ge=0)
+    alignment_splits: int = Field(3, ge=0)
     # The mixture. Criteria of K: see clustering/criteria.py; those but bic, bic_si and aic choose
     # from 2. Merging and splitting compare BIC of one Gaussian and of two on the members.
     k_criterion: Literal["bic", "bic_si", "aic", "ch", "kl", "jump"] = "bic"

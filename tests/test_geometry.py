@@ -211,6 +211,14 @@ def test_cube_rotations_are_24_distinct_proper_and_closed(rng):
             assert (a @ b + 0.0).tobytes() in known  # + 0.0 turns -0 into 0
 
 
+@pytest.mark.parametrize("n", [1, 4, 12])
+def test_the_first_cube_rotations_are_groups(n):
+    matrices = [matrix_zyx(r) for r in cube_rotations()[:n]]
+    known = {(m + 0.0).tobytes() for m in matrices}
+    assert len(known) == n
+    assert all((a @ b + 0.0).tobytes() in known for a in matrices for b in matrices)
+
+
 @pytest.mark.parametrize("n", [5, 6, 9])
 def test_rotate_by_cube_agrees_with_interpolation(rng, n):
     volume = rng.normal(size=(n, n, n))

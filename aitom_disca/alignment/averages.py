@@ -22,6 +22,7 @@ class Average:
     ----------
     volume : ndarray of float32, shape (n, n, n)
     halves : list of 2 ndarrays of that shape
+        Empty where they were not wanted.
     correlation : ndarray of shape (n_shells,)
         Fourier shell correlation of the halves.
     """
@@ -46,7 +47,9 @@ class Averager:
         self._shell = shell_index(2 * slicer.box_px)
         self._n_shells = n_shells
 
-    def average(self, sums: np.ndarray, counts: np.ndarray) -> Average:
+    def average(
+        self, sums: np.ndarray, counts: np.ndarray, *, with_halves: bool = False
+    ) -> Average:
         """Average of a cluster and of its halves, filtered by what the halves share.
 
         Parameters
@@ -54,6 +57,8 @@ class Averager:
         sums : ndarray of complex64, shape (2, R, n_coefficients)
             Of two halves of the data.
         counts : ndarray of shape (2, R)
+        with_halves : bool
+            Whether the volumes of the halves are wanted.
         """
         first, second = (self._slicer.insert(sums[h], counts[h]) for h in (0, 1))
         halves = [self._compensated(*half) for half in (first, second)]
@@ -61,7 +66,7 @@ class Averager:
         correlation = self._shell_correlation(*halves)
         return Average(
             self._filtered(whole, 2 * correlation / (1 + correlation)),
-            [self._filtered(half, correlation) for half in halves],
+            [self._filtered(half, correlation) for half in halves if with_halves],
             correlation,
         )
 

@@ -149,43 +149,27 @@ def expect(
     return found
 
 
-def expect_held_out(
-    particles: Particles,
-    references_by_half: Sequence[np.ndarray],
-    log_prior: np.ndarray,
-    shifts_zyx_px: np.ndarray,
-) -> Expectation:
-    """As `expect`, but each half of the subtomograms meets the averages of the other half.
+def log_likelihood_held_out(
+    particles: Particles, references_by_half: Sequence[np.ndarray], shifts_zyx_px: np.ndarray
+) -> np.ndarray:
+    """Log likelihood (n,) where each half of the subtomograms meets the average of the other.
 
-    A subtomogram that is part of an average fits it better for that alone, and would stay
-    where it is.
+    A subtomogram that is part of an average fits it better for that alone.
 
     Parameters
     ----------
     particles : Particles
-    references_by_half : two ndarrays of complex64, shape (K, R, n_coefficients)
-        Slices of the averages of each half.
-    log_prior, shifts_zyx_px
-        As in `expect`.
+    references_by_half : two ndarrays of complex64, shape (1, R, n_coefficients)
+        Slices of the average of each half.
+    shifts_zyx_px : ndarray of shape (S, 3)
     """
-    rows = [np.flatnonzero(particles.half == h) for h in (0, 1)]
-    found = [
-        expect(particles.select(rows[h]), references_by_half[1 - h], log_prior, shifts_zyx_px)
-        for h in (0, 1)
-    ]
-    order = np.argsort(np.concatenate(rows))
-
-    def joined(name: str) -> np.ndarray:
-        return np.concatenate([getattr(part, name) for part in found])[order]
-
-    return Expectation(
-        joined("log_likelihood"),
-        joined("posterior"),
-        joined("rotation"),
-        joined("offset_zyx_px"),
-        found[0].sums + found[1].sums,
-        found[0].counts + found[1].counts,
-    )
+    found = np.zeros(len(particles))
+    for half in (0, 1):
+        rows = np.flatnonzero(particles.half == half)
+        reference = references_by_half[1 - half]
+        met = expect(particles.select(rows), reference, np.zeros(1), shifts_zyx_px, add_up=False)
+        found[rows] = met.log_likelihood
+    return found
 
 
 def _expect_block(

@@ -6,15 +6,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aitom_disca.alignment.likelihood import Particles, expect, expect_held_out
+from aitom_disca.alignment.likelihood import Particles, expect, log_likelihood_held_out
 from aitom_disca.alignment.pairing import AveragePairs
 from aitom_disca.alignment.rounds import Search, cross, cube
+from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import say
 
 _NEIGHBOURS = 2
 _MOST_TESTED = 80  # members of each cluster that take part in a test
 _HOPELESS_Z = -8.0
-_SHIFTS = [cube(1.67), cross(0.8), cross(0.8)]
+_MORE = 2  # times that a doubtful joint average is refined further
+_WIDE, _NEAR = cube(1.67), cross(0.8)  # shifts that are tried, in voxels
+
+
+@dataclass(frozen=True)
+class Step:
+    """A look at the particles: in which detail, and at which shifts."""
+
+    search: Search
+    particles: Particles
+    shifts_zyx_px: np.ndarray
 
 
 @dataclass
@@ -29,9 +40,13 @@ class Cluster:
 
 @dataclass
 class Verdict:
-    """How much better members fit a joint average than their own, in standard errors."""
+    """How much better members fit a joint average than their own, in standard errors.
+
+    ``z`` is that of the cluster that gains less, ``best_z`` of the other.
+    """
 
     z: float
+    best_z: float
     average: np.ndarray
 
 
@@ -40,16 +55,24 @@ class Merger:
 
     Parameters
     ----------
-    particles : Particles
     search : Search
-        The level of detail at which they are compared.
+        The level of detail at which clusters are compared.
+    particles : Particles
     pairs : AveragePairs
+    first : (Search, Particles), optional
+        The same in less detail, to find roughly how members lie in a joint average.
     """
 
-    def __init__(self, particles: Particles, search: Search, pairs: AveragePairs) -> None:
-        self._particles = particles
-        self._slicer = search.slicer
-        self._averager = search.averager
+    def __init__(
+        self,
+        search: Search,
+        particles: Particles,
+        pairs: AveragePairs,
+        *,
+        first: tuple[Search, Particles] | None = None,
+    ) -> None:
+        near = Step(search, particles, _NEAR)
+        self._steps = [Step(*(first or (search, particles)), _WIDE), near, near]
         self._pairs = pairs
 
     def merge(
@@ -77,13 +100,13 @@ class Merger:
         groups = [g for g in zip(members, averages, strict=True) if len(g[0])]
         if len(groups) <= fewest:
             return groups
-        alive = {k: self._cluster(*group) for k, group in enumerate(groups)}
+        alive = dict(enumerate(on_all_cores(lambda group: self._cluster(*group), groups)))
         verdicts: dict[tuple[int, int], Verdict] = {}
         similar = self._pairs.similarity([average for _, average in groups])
         while len(alive) > fewest:
-            for pair in _candidates(alive, similar):
-                if pair not in verdicts:
-                    verdicts[pair] = self._judge(*(alive[k] for k in pair))
+            pairs = [pair for pair in _candidates(alive, similar) if pair not in verdicts]
+            judged = on_all_cores(lambda pair: self._judge(*(alive[k] for k in pair)), pairs)
+            verdicts |= dict(zip(pairs, judged, strict=True))
             best = max(verdicts, key=lambda pair: verdicts[pair].z)
             if verdicts[best].z < least_z and len(alive) <= most:
                 break
@@ -99,8 +122,7 @@ class Merger:
 
     def _cluster(self, rows: np.ndarray, average: np.ndarray) -> Cluster:
         tested = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_TESTED)).astype(int)]
-        shifts = _SHIFTS[-1:]
-        _, fit = self._refine(tested, average, shifts)
+        _, fit = self._refine(tested, average, self._steps[-1:])
         return Cluster(rows, average, tested, fit)
 
     def _judge(self, a: Cluster, b: Cluster) -> Verdict:
@@ -112,29 +134,40 @@ class Merger:
         brought = self._pairs.brought_onto(b.average, a.average)
         share = len(a.rows) / (len(a.rows) + len(b.rows))
         verdict = self._judge_from(share * a.average + (1 - share) * brought, a, b)
-        if not _HOPELESS_Z < verdict.z < 0:
+        if verdict.z >= 0 or (verdict.z <= _HOPELESS_Z and verdict.best_z <= 0):
             return verdict
         others = [self._judge_from(one.average, a, b) for one in (a, b)]
-        return max(verdict, *others, key=lambda v: v.z)
+        best = max(verdict, *others, key=lambda v: v.z)
+        for _ in range(_MORE):
+            if not _HOPELESS_Z < best.z < 0:
+                break
+            best = max(best, self._judge_from(best.average, a, b), key=lambda v: v.z)
+        return best
 
     def _judge_from(self, average: np.ndarray, a: Cluster, b: Cluster) -> Verdict:
         tested = np.concatenate([a.tested, b.tested])
-        joint, fit = self._refine(tested, average, _SHIFTS)
-        gain = np.split(fit - np.concatenate([a.fit, b.fit]), [len(a.tested)])
-        return Verdict(min(_z(part) for part in gain), joint)
+        joint, fit = self._refine(tested, average, self._steps)
+        fits = zip((a.fit, b.fit), np.split(fit, [len(a.tested)]), strict=True)
+        less, more = sorted(_z(shared - own) for own, shared in fits)
+        return Verdict(less, more, joint)
 
     def _refine(
-        self, rows: np.ndarray, average: np.ndarray, shifts: list[np.ndarray]
+        self, rows: np.ndarray, average: np.ndarray, steps: list[Step]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Align members to an average and to their own; how well each fits the other half."""
-        particles, even = self._particles.select(rows), np.zeros(1)
-        for tried in shifts:
-            found = expect(particles, self._slicer(average)[None], even, tried)
-            made = self._averager.average(found.sums[:, 0], found.counts[:, 0])
-            average, particles = made.volume, particles.moved(found.offset_zyx_px)
-        by_half = [self._slicer(half)[None] for half in made.halves]
-        fit = expect_held_out(particles, by_half, even, _SHIFTS[-1]).log_likelihood
-        return average, fit
+        even = np.zeros(1)
+        offset_zyx_px = steps[0].particles.offset_zyx_px[rows]
+        for step in steps:
+            particles = step.particles.select(rows).moved(offset_zyx_px)
+            slices = step.search.slicer(average)[None]
+            found = expect(particles, slices, even, step.shifts_zyx_px)
+            made = step.search.averager.average(
+                found.sums[:, 0], found.counts[:, 0], with_halves=step is steps[-1]
+            )
+            average, offset_zyx_px = made.volume, found.offset_zyx_px
+        by_half = [step.search.slicer(half)[None] for half in made.halves]
+        aligned = particles.moved(offset_zyx_px)
+        return average, log_likelihood_held_out(aligned, by_half, step.shifts_zyx_px)
 
 
 def _candidates(alive: dict[int, Cluster], similar: np.ndarray) -> list[tuple[int, int]]:

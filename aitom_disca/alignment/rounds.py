@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,15 +11,23 @@ from aitom_disca.alignment.averages import Averager
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.likelihood import Expectation, Particles, expect
 from aitom_disca.alignment.reference import Slicer, rotation_grid
+from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import say
 
 _SMALLEST = 4  # members of a cluster that can be averaged
-_STAYED = 0.002  # share of labels that may still change
+STAYED = 0.002  # share of labels that may still change
 
 
 def cube(step_px: float) -> np.ndarray:
     """27 shifts: all combinations of -step, 0 and step."""
     return (np.indices((3, 3, 3)).reshape(3, -1).T - 1) * step_px
+
+
+def ball(step_px: float, radius_px: float) -> np.ndarray:
+    """All shifts on a grid inside a radius, shape (S, 3)."""
+    n = int(radius_px / step_px)
+    grid = (np.indices((2 * n + 1,) * 3).reshape(3, -1).T - n) * step_px
+    return grid[np.linalg.norm(grid, axis=1) <= radius_px]
 
 
 def cross(step_px: float) -> np.ndarray:
@@ -70,7 +79,9 @@ class Classes:
         """Averages of what a round found, without references that lost their members."""
         size = found.posterior.sum(axis=0)
         kept = np.flatnonzero(size >= min(_SMALLEST, size.max()))
-        averages = [averager.average(found.sums[:, k], found.counts[:, k]).volume for k in kept]
+        averages = on_all_cores(
+            lambda k: averager.average(found.sums[:, k], found.counts[:, k]).volume, list(kept)
+        )
         posterior = found.posterior[:, kept]
         return cls(
             averages,
@@ -150,6 +161,12 @@ class Search:
         self.shifts_zyx_px = shifts_zyx_px
         self._rounds = rounds
 
+    def trying(self, shifts_zyx_px: np.ndarray, rounds: int) -> Search:
+        """The same detail with other shifts."""
+        other = copy(self)
+        other.shifts_zyx_px, other._rounds = shifts_zyx_px, rounds
+        return other
+
     def slices(self, averages: list[np.ndarray]) -> np.ndarray:
         """Slices (K, n_rotations, n_coefficients) of averages."""
         return np.stack([self.slicer(average) for average in averages])
@@ -162,7 +179,8 @@ class Search:
     def iterate(
         self, particles: Particles, classes: Classes, *, rounds: int | None = None
     ) -> Classes:
-        """Expectation and maximisation in turn until the labels stay."""
+        """Expectation and maximisation in turn, from the classes' offsets, until labels stay."""
+        particles = particles.moved(classes.offset_zyx_px)
         previous = classes.labels
         for number in range(1, (rounds or self._rounds) + 1):
             found = expect(
@@ -173,7 +191,7 @@ class Search:
             changed = float(np.mean(previous != classes.labels))
             sizes = np.bincount(classes.labels, minlength=len(classes.averages)).tolist()
             say(f"aligning, round {number}: {100 * changed:.0f} % moved, sizes {sizes}")
-            stable = changed <= _STAYED and min(sizes) > 0 and number > 1
+            stable = changed <= STAYED and min(sizes) > 0 and number > 1
             previous = classes.labels
             if stable:
                 return replace(classes, stable=True)

@@ -5,30 +5,39 @@ Features of a network see size and compactness; alignment sees the structure its
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from aitom_disca.alignment.likelihood import Particles, shell_power, whitened
 from aitom_disca.alignment.merging import Merger
 from aitom_disca.alignment.pairing import AveragePairs
 from aitom_disca.alignment.reference import shell_index
-from aitom_disca.alignment.rounds import Classes, Search, cross, cube
+from aitom_disca.alignment.rounds import STAYED, Classes, Search, ball, cross, cube
+from aitom_disca.alignment.second_look import second_look
 from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import muted, say
 
 _BOX_PX = 20  # everything is measured in this box: the volumes are Fourier-cropped to it
-# How finely is searched, first to last: largest frequency, rotations, shifts, rounds at most.
-_LEVELS = (
-    (5.0, 600, cube(1.67), 3),
-    (5.0, 600, cross(1.25), 8),
-    (7.0, 1500, cross(0.8), 12),
-)
+# How finely is searched: largest frequency, rotations, shifts, rounds at most.
+_COARSE = (5.0, 600, cross(1.25), 8)
+_FINE = (7.0, 1500, cross(0.8), 12)
+_FIRST = (cube(1.67), 3)  # shifts and rounds before all others, in coarse detail
+_WIDE = (ball(1.67, 3.8), 1)  # those of a second look
+_ROUNDS_AFTER = 2  # a second look
 _SINGLE = 0.4  # share of a single subtomogram that is taken for signal
 # Two clusters are one if members fit a joint average better by so many standard errors.
 _CLEARLY_ONE_Z = 1.5
 _ONE_Z = -1.5
+_TWO_Z = -4.0  # below which parts of what was one cluster are two structures
 _SPLIT_STARTS = 3
-_SPLIT_ROUNDS = 5
+_SPLIT_TRIES = 4
+_SPLIT_FAILURES = 2  # tries that end in one cluster, after which it is left whole
+_SPLIT_ROUNDS = 4
+_SPLIT_LOOKS = 3
 _FEWEST_TO_SPLIT = 24
+_SAME = 0.9  # share of common members from which two clusters count as the same one
 _MISFITS = 0.15  # share of the subtomograms, those that fit their averages worst
 _NOISE_QUANTILE = 0.99
 _N_NOISE = 300
@@ -67,12 +76,16 @@ class AlignmentSorter:
         self._tilt_range_deg = tilt_range_deg
         self._rng = np.random.default_rng(seed)
         self._pairs = AveragePairs(self.box_px)
-        self._searches = [self._search(*level) for level in _LEVELS]
-        self._volumes = fourier_crop(volumes, self.box_px)
-        coefficients = self._searches[-1].coefficients
-        self._power = shell_power(coefficients.of(self._volumes), coefficients.shell)
+        self._coarse, self._fine = self._search(*_COARSE), self._search(*_FINE)
+        self._wide = self._coarse.trying(*_WIDE)
+        volumes = fourier_crop(volumes, self.box_px)
+        coefficients = self._fine.coefficients
+        self._power = shell_power(coefficients.of(volumes), coefficients.shell)
+        half = self._rng.permutation(len(volumes)) % 2
+        self._rough = self._particles_of(self._coarse, volumes, half)
+        self._particles = self._particles_of(self._fine, volumes, half)
         self._noise_limit = -np.inf
-        self._half = self._rng.permutation(len(volumes)) % 2
+        self._whole: list[np.ndarray] = []  # clusters that could not be split
         self.labels = np.zeros(len(volumes), int)
 
     def sort(
@@ -88,7 +101,7 @@ class AlignmentSorter:
             Numbers of clusters between which merging ends. There are fewer where references
             lost all members to others.
         splits : int
-            How often structures that were missed are looked for.
+            How often, at most, structures that were missed are looked for.
 
         Returns
         -------
@@ -96,25 +109,20 @@ class AlignmentSorter:
             Labels from 0 without gaps, -1 for noise.
         """
         bounds = {"fewest": max(fewest, 1), "most": most}
-        first, coarse, fine = self._searches
-        particles = self._particles(first, self._volumes, self._half)
-        classes = first.iterate(particles, _singles(particles, starts))
-        particles = self._particles(coarse, self._volumes, self._half)
-        classes = coarse.iterate(particles.moved(classes.offset_zyx_px), classes)
-        classes = self._merge(coarse, particles, classes, _CLEARLY_ONE_Z, **bounds)
+        first = self._coarse.trying(*_FIRST)
+        classes = first.iterate(self._rough, _singles(self._rough, starts))
+        classes = self._coarse.iterate(self._rough, classes)
+        merger = Merger(self._coarse, self._rough.moved(classes.offset_zyx_px), self._pairs)
+        classes = _merged(merger, classes, least_z=_CLEARLY_ONE_Z, **bounds)
+        classes = self._settled(classes, **bounds)
         for _ in range(splits):
-            classes = self._split(coarse, particles, classes)
-            moved = particles.moved(classes.offset_zyx_px)
-            classes = coarse.iterate(moved, classes, rounds=_SPLIT_ROUNDS)
-            classes = self._merge(coarse, particles, classes, _CLEARLY_ONE_Z, **bounds)
-        particles = self._particles(fine, self._volumes, self._half)
-        while True:
-            classes = fine.iterate(particles.moved(classes.offset_zyx_px), classes)
             n_before = len(classes.averages)
-            classes = self._merge(fine, particles, classes, _ONE_Z, **bounds)
-            if len(classes.averages) == n_before:
+            classes = self._fine.iterate(self._particles, self._split(classes))
+            if len(classes.averages) > n_before:
+                classes = self._settled(classes, **bounds)
+            if len(classes.averages) <= n_before:
                 break
-        self.classes = self._without_noise(fine, particles, classes)
+        self.classes = self._without_noise(classes)
         self.labels = self.classes.labels
         return self.labels
 
@@ -126,23 +134,21 @@ class AlignmentSorter:
         volumes : ndarray of shape (n, z, y, x)
             Of the same box.
         """
-        volumes = fourier_crop(volumes, self.box_px)
-        offsets, half = np.zeros((len(volumes), 3)), np.zeros(len(volumes), int)
-        for search in self._searches:
-            particles = self._particles(search, volumes, half).moved(offsets)
-            found = search.weigh(particles, self.classes)
-            offsets = found.offset_zyx_px
-        labels = found.posterior.argmax(axis=1)
-        return np.where(found.log_likelihood > self._noise_limit, labels, -1)
+        volumes, half = fourier_crop(volumes, self.box_px), np.zeros(len(volumes), int)
+        rough = self._particles_of(self._coarse, volumes, half)
+        particles = self._particles_of(self._fine, volumes, half)
+        found = second_look(self._fine, particles, self._wide, rough, self._averages_for(rough))
+        return np.where(found.log_likelihood > self._noise_limit, found.labels, -1)
 
     def averages(self) -> list[np.ndarray]:
         """Aligned average (z, y, x) of every cluster, no longer whitened, in the box used here."""
-        search = self._searches[-1]
         amplitude = np.zeros(shell_index(2 * self.box_px).max() + 1)
         amplitude[: len(self._power)] = np.sqrt(self._power / self._power[1:].max())
-        return [search.averager.filtered(average, amplitude) for average in self.classes.averages]
+        return [
+            self._fine.averager.filtered(average, amplitude) for average in self.classes.averages
+        ]
 
-    # -- levels ----------------------------------------------------------------------------
+    # -- levels of detail ------------------------------------------------------------------
 
     def _search(
         self, radius: float, n_rotations: int, shifts_zyx_px: np.ndarray, rounds: int
@@ -150,62 +156,102 @@ class AlignmentSorter:
         radius = min(radius, self.box_px / 2 - 1)
         return Search(self.box_px, radius, self._tilt_range_deg, n_rotations, shifts_zyx_px, rounds)
 
-    def _particles(self, search: Search, volumes: np.ndarray, half: np.ndarray) -> Particles:
+    def _particles_of(self, search: Search, volumes: np.ndarray, half: np.ndarray) -> Particles:
         coefficients = search.coefficients
         values = whitened(coefficients.of(volumes), coefficients.shell, self._power)
         return Particles(coefficients, values, np.zeros((len(values), 3)), half)
 
+    def _averages_for(self, particles: Particles) -> Classes:
+        """The averages that were found, with other subtomograms that nothing is known of."""
+        classes = Classes.start(self.classes.averages, particles.offset_zyx_px)
+        return replace(classes, log_prior=self.classes.log_prior)
+
     # -- clusters --------------------------------------------------------------------------
 
-    def _merge(
-        self,
-        search: Search,
-        particles: Particles,
-        classes: Classes,
-        least_z: float,
-        *,
-        fewest: int,
-        most: int,
-    ) -> Classes:
-        """Merge clusters that are one structure."""
-        merger = Merger(particles.moved(classes.offset_zyx_px), search, self._pairs)
-        merged = merger.merge(
-            classes.members(), classes.averages, least_z=least_z, fewest=fewest, most=most
-        )
-        return classes.regrouped(merged)
+    def _settled(self, classes: Classes, *, fewest: int, most: int) -> Classes:
+        """Sort in detail and merge clusters that are one structure until none is left."""
+        while True:
+            n_before = len(classes.averages)
+            classes = self._fine.iterate(self._particles, classes)
+            before = classes.labels
+            classes = second_look(self._fine, self._particles, self._wide, self._rough, classes)
+            if np.mean(before != classes.labels) > STAYED:
+                classes = self._fine.iterate(self._particles, classes, rounds=_ROUNDS_AFTER)
+            merger = self._merger(classes, np.arange(len(self._particles)))
+            classes = _merged(merger, classes, least_z=_ONE_Z, fewest=fewest, most=most)
+            if len(classes.averages) >= n_before:
+                return classes
 
-    def _split(self, search: Search, particles: Particles, classes: Classes) -> Classes:
+    def _merger(self, classes: Classes, rows: np.ndarray) -> Merger:
+        """Merges clusters of some subtomograms, in detail."""
+        rough, particles = (
+            p.select(rows).moved(classes.offset_zyx_px) for p in (self._rough, self._particles)
+        )
+        return Merger(self._fine, particles, self._pairs, first=(self._coarse, rough))
+
+    def _split(self, classes: Classes) -> Classes:
         """Look for structures that were missed, in every cluster and in what fits none well."""
-        particles = particles.moved(classes.offset_zyx_px)
-        groups: list[tuple[np.ndarray, np.ndarray]] = []
-        for rows, average in zip(classes.members(), classes.averages, strict=True):
-            with muted():
-                parts = self._parts(search, particles, rows)
-            if len(parts) > 1:
-                say(f"split a cluster of {len(rows)} into {[len(part) for part, _ in parts]}")
-            groups += parts if len(parts) > 1 else [(rows, average)]
+        members = classes.members()
+        groups_of_rows = (*members, classes.misfits(_MISFITS))
+        looked_at = [rows for rows in groups_of_rows if self._may_split(rows)]
+        jobs = [(rows, self._starts_of_split(rows)) for rows in looked_at]
         with muted():
-            groups += self._parts(search, particles, classes.misfits(_MISFITS))
+            found = on_all_cores(lambda job: self._parts(classes, *job), jobs)
+        parts = {id(rows): part for rows, part in zip(looked_at, found, strict=True)}
+        groups: list[tuple[np.ndarray, np.ndarray]] = []
+        for rows, average in zip(members, classes.averages, strict=True):
+            own = parts.pop(id(rows), [])
+            if len(own) > 1:
+                say(f"split a cluster of {len(rows)} into {[len(part) for part, _ in own]}")
+            else:
+                self._whole.append(rows)
+            groups += own if len(own) > 1 else [(rows, average)]
+        for left in parts.values():
+            groups += left
         return classes.regrouped(groups)
 
+    def _starts_of_split(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Which of them are the first references, in several tries."""
+        return [
+            self._rng.choice(len(rows), _SPLIT_STARTS, replace=False) for _ in range(_SPLIT_TRIES)
+        ]
+
+    def _may_split(self, rows: np.ndarray) -> bool:
+        known = any(_common(rows, whole) > _SAME for whole in self._whole)
+        return len(rows) >= _FEWEST_TO_SPLIT and not known
+
     def _parts(
-        self, search: Search, particles: Particles, rows: np.ndarray
+        self, classes: Classes, rows: np.ndarray, tries: list[np.ndarray]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Structures, as rows and average, that are found among some subtomograms alone."""
-        if len(rows) < _FEWEST_TO_SPLIT:
-            return []
-        members = particles.select(rows)
-        starts = self._rng.choice(len(rows), _SPLIT_STARTS, replace=False)
-        found = search.iterate(members, _singles(members, starts), rounds=_SPLIT_ROUNDS)
-        merger = Merger(members.moved(found.offset_zyx_px), search, self._pairs)
-        parts = merger.merge(found.members(), found.averages, least_z=_ONE_Z)
+        """Structures, as rows and average, that are found among some subtomograms alone.
+
+        Of several tries, each from other single subtomograms, the likeliest is gone on with.
+        """
+        rough, members = self._rough.select(rows), self._particles.select(rows)
+        at_offset = members.moved(classes.offset_zyx_px[rows])
+        tried: list[Classes] = []
+        for starts in tries:
+            singles = _singles(at_offset, starts)
+            tried.append(self._fine.iterate(members, singles, rounds=_SPLIT_ROUNDS))
+            if sum(len(one.averages) == 1 for one in tried) == _SPLIT_FAILURES:
+                return []
+        found = max(tried, key=lambda one: one.log_likelihood.sum())
+        for _ in range(_SPLIT_LOOKS):
+            found = self._fine.iterate(members, found, rounds=_SPLIT_ROUNDS)
+            before = found.labels
+            found = second_look(self._fine, members, self._wide, rough, found)
+            if np.mean(before != found.labels) <= STAYED:
+                break
+        merger = self._merger(found, rows)
+        parts = merger.merge(found.members(), found.averages, least_z=_TWO_Z)
         return [(rows[part], average) for part, average in parts]
 
     # -- noise -----------------------------------------------------------------------------
 
-    def _without_noise(self, search: Search, particles: Particles, classes: Classes) -> Classes:
+    def _without_noise(self, classes: Classes) -> Classes:
         """Label -1 what fits its average no better than noise of the same spectrum does."""
-        limit = self._limit_of_noise(search, particles, classes)
+        self.classes = classes
+        limit = self._limit_of_noise()
         noise = classes.log_likelihood <= limit
         for k, rows in enumerate(classes.members()):
             if np.median(classes.log_likelihood[rows]) <= limit:
@@ -218,16 +264,30 @@ class AlignmentSorter:
             say(f"{int(noise.sum())} subtomograms fit no average better than noise does")
         return classes.without(noise)
 
-    def _limit_of_noise(self, search: Search, particles: Particles, classes: Classes) -> float:
+    def _limit_of_noise(self) -> float:
         """What 99 % of pure noise, aligned in the same way, stays below."""
-        shape = (_N_NOISE, len(particles.coefficients))
+        coefficients = self._fine.coefficients
+        shape = (_N_NOISE, len(coefficients))
         values = self._rng.normal(size=shape) + 1j * self._rng.normal(size=shape)
-        shell = particles.coefficients.shell
-        flat = whitened(values, shell, np.full(shell.max() + 1, 2.0))
+        flat = whitened(values, coefficients.shell, np.full(coefficients.shell.max() + 1, 2.0))
         half, still = np.zeros(_N_NOISE, int), np.zeros((_N_NOISE, 3))
-        noise = Particles(particles.coefficients, flat, still, half)
-        found = search.weigh(noise, classes)
+        noise = Particles(coefficients, flat, still, half)
+        found = self._fine.weigh(noise, self._averages_for(noise))
         return float(np.quantile(found.log_likelihood, _NOISE_QUANTILE))
+
+
+def _merged(merger: Merger, classes: Classes, *, least_z: float, fewest: int, most: int) -> Classes:
+    """Merge clusters that are one structure."""
+    groups = merger.merge(
+        classes.members(), classes.averages, least_z=least_z, fewest=fewest, most=most
+    )
+    return classes.regrouped(groups)
+
+
+def _common(a: np.ndarray, b: np.ndarray) -> float:
+    """Common members of two clusters, as a share of all members."""
+    common = len(np.intersect1d(a, b))
+    return common / (len(a) + len(b) - common)
 
 
 def _singles(particles: Particles, rows: np.ndarray) -> Classes:

@@ -35,6 +35,9 @@ def euler_zyz_deg_from_rotation(rotation: Rotation) -> np.ndarray:
 def cube_rotations() -> list[CubeRotation]:
     """The 24 proper rotations of the cube as (axis order, signs), the identity first.
 
+    The first four are those of a box of three different edges, the first twelve those of the
+    tetrahedron: groups as well.
+
     Returns
     -------
     list of (order, signs)
@@ -47,7 +50,7 @@ def cube_rotations() -> list[CubeRotation]:
             matrix[range(3), order] = signs
             if np.linalg.det(matrix) > 0:
                 found.append((order, signs))
-    return found  # type: ignore[return-value]
+    return sorted(found, key=lambda turn: np.prod(turn[1]) < 0)  # type: ignore[arg-type, return-value]
 
 
 def rotate_by_cube(volumes: np.ndarray, rotation: CubeRotation) -> np.ndarray:

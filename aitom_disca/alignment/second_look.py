@@ -1,0 +1,86 @@
+"""A second look: every subtomogram meets every average at the place that suits that average."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from aitom_disca.alignment.likelihood import Particles, expect
+from aitom_disca.alignment.rounds import Classes, Search
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well n subtomograms fit one average, and how they lie in it."""
+
+    log_likelihood: np.ndarray
+    rotation: np.ndarray
+    offset_zyx_px: np.ndarray
+
+    def or_better(self, other: Fit) -> Fit:
+        """For each subtomogram the better of two."""
+        better = other.log_likelihood > self.log_likelihood
+        return Fit(
+            np.where(better, other.log_likelihood, self.log_likelihood),
+            np.where(better, other.rotation, self.rotation),
+            np.where(better[:, None], other.offset_zyx_px, self.offset_zyx_px),
+        )
+
+
+def second_look(
+    search: Search, particles: Particles, wide: Search, rough: Particles, classes: Classes
+) -> Classes:
+    """Weigh all subtomograms against all averages, each at the offset that is best for it.
+
+    Rounds of alignment know one offset of each subtomogram, that of the average that it is with.
+    Round it alone they look for its place in the others, and one that belongs to another average
+    may never be found there. Here the whole range of shifts is tried for each average, roughly,
+    and what comes of it finely.
+
+    Parameters
+    ----------
+    search : Search
+        In the detail that decides.
+    particles : Particles
+        In that detail.
+    wide : Search
+        Shifts over the whole range, in less detail.
+    rough : Particles
+        In less detail.
+    classes : Classes
+        Its averages stay as they are.
+    """
+    centred = rough.moved(np.zeros_like(rough.offset_zyx_px))
+    known = particles.moved(classes.offset_zyx_px)
+    fits = []
+    for average, log_prior in zip(classes.averages, classes.log_prior, strict=True):
+        prior = np.array([log_prior])
+        found = _fit(wide, centred, wide.slicer(average), prior)
+        slices = search.slicer(average)
+        here, there = (
+            _fit(search, known.moved(offset), slices, prior)
+            for offset in (classes.offset_zyx_px, found.offset_zyx_px)
+        )
+        fits.append(here.or_better(there))
+    return _of(fits, classes)
+
+
+def _fit(search: Search, particles: Particles, slices: np.ndarray, log_prior: np.ndarray) -> Fit:
+    found = expect(particles, slices[None], log_prior, search.shifts_zyx_px, add_up=False)
+    return Fit(found.log_likelihood, found.rotation, found.offset_zyx_px)
+
+
+def _of(fits: list[Fit], classes: Classes) -> Classes:
+    likelihood = np.stack([fit.log_likelihood for fit in fits], axis=1)
+    labels, rows = likelihood.argmax(axis=1), np.arange(len(likelihood))
+    weight = np.exp(likelihood - likelihood[rows, labels][:, None])
+    total = weight.sum(axis=1)
+    return replace(
+        classes,
+        labels=labels,
+        posterior=weight / total[:, None],
+        log_likelihood=likelihood[rows, labels] + np.log(total),
+        rotation=np.stack([fit.rotation for fit in fits])[labels, rows],
+        offset_zyx_px=np.stack([fit.offset_zyx_px for fit in fits])[labels, rows],
+    )
