@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.likelihood import Particles, expect, log_likelihood_held_out
-from aitom_disca.alignment.pairing import AveragePairs
-from aitom_disca.alignment.rounds import Search, cross, cube
+from aitom_disca.alignment.pairing import AveragePairs, turned
+from aitom_disca.alignment.rounds import Search, ball, cross
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import say
 
 _NEIGHBOURS = 2
 _MOST_TESTED = 80  # members of each cluster that take part in a test
 _HOPELESS_Z = -8.0
-_MORE = 2  # times that a doubtful joint average is refined further
-_WIDE, _NEAR = cube(1.67), cross(0.8)  # shifts that are tried, in voxels
+# Between the rotations of the finest grid: half a step of it, about each axis.
+_TURNS = [Rotation.from_rotvec(8.5 * axis, degrees=True) for axis in np.eye(3)]
+# Shifts that are tried, in voxels: averages of one structure may lie apart in their boxes.
+_WIDE, _NEAR = ball(1.67, 3.8), cross(0.8)
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,27 @@ class Step:
     shifts_zyx_px: np.ndarray
 
 
-@dataclass
+@dataclass(frozen=True)
+class Fitted:
+    """Subtomograms, an average of them, and how well each fits the half that it is not in."""
+
+    particles: Particles
+    average: np.ndarray
+    halves: list[np.ndarray]
+    fit: np.ndarray
+
+
+@dataclass(frozen=True)
 class Cluster:
-    """Members of a cluster, its average, and how well each fits the half it is not in."""
+    """Members of a cluster, and those that take part in tests."""
 
     rows: np.ndarray
     average: np.ndarray
     tested: np.ndarray
-    fit: np.ndarray
+    own: Fitted
 
 
-@dataclass
+@dataclass(frozen=True)
 class Verdict:
     """How much better members fit a joint average than their own, in standard errors.
 
@@ -47,7 +60,12 @@ class Verdict:
 
     z: float
     best_z: float
-    average: np.ndarray
+    joint: Fitted
+
+    @property
+    def in_doubt(self) -> bool:
+        """Neither clearly one structure nor clearly two."""
+        return _HOPELESS_Z < self.z < 0
 
 
 class Merger:
@@ -114,7 +132,7 @@ class Merger:
             sizes = [len(alive[k].rows) for k in best]
             say(f"merged two clusters of {sizes}: one structure (z = {verdicts[best].z:.1f})")
             rows = np.concatenate([alive[k].rows for k in best])
-            alive[keep] = self._cluster(rows, verdicts[best].average)
+            alive[keep] = self._cluster(rows, verdicts[best].joint.average)
             del alive[gone]
             verdicts = {p: v for p, v in verdicts.items() if not {*best} & {*p}}
             similar[keep] = similar[:, keep] = np.maximum(similar[keep], similar[gone])
@@ -122,8 +140,8 @@ class Merger:
 
     def _cluster(self, rows: np.ndarray, average: np.ndarray) -> Cluster:
         tested = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_TESTED)).astype(int)]
-        _, fit = self._refine(tested, average, self._steps[-1:])
-        return Cluster(rows, average, tested, fit)
+        own = self._refine(tested, average, self._steps[-1:])
+        return Cluster(rows, average, tested, own)
 
     def _judge(self, a: Cluster, b: Cluster) -> Verdict:
         """Align both to a joint average, and let each member say which half average fits.
@@ -133,28 +151,38 @@ class Merger:
         """
         brought = self._pairs.brought_onto(b.average, a.average)
         share = len(a.rows) / (len(a.rows) + len(b.rows))
-        verdict = self._judge_from(share * a.average + (1 - share) * brought, a, b)
-        if verdict.z >= 0 or (verdict.z <= _HOPELESS_Z and verdict.best_z <= 0):
-            return verdict
-        others = [self._judge_from(one.average, a, b) for one in (a, b)]
-        best = max(verdict, *others, key=lambda v: v.z)
-        for _ in range(_MORE):
-            if not _HOPELESS_Z < best.z < 0:
-                break
-            best = max(best, self._judge_from(best.average, a, b), key=lambda v: v.z)
+        best = self._judge_from(share * a.average + (1 - share) * brought, a, b)
+        if best.in_doubt or best.z < 0 < best.best_z:
+            others = [self._judge_from(one.average, a, b) for one in (a, b)]
+            best = max(best, *others, key=lambda v: v.z)
+        if best.in_doubt:
+            best = self._judge_from(best.joint.average, a, b)
+        if best.in_doubt:
+            best = self._judge_finely(best, a, b)
         return best
 
     def _judge_from(self, average: np.ndarray, a: Cluster, b: Cluster) -> Verdict:
-        tested = np.concatenate([a.tested, b.tested])
-        joint, fit = self._refine(tested, average, self._steps)
-        fits = zip((a.fit, b.fit), np.split(fit, [len(a.tested)]), strict=True)
-        less, more = sorted(_z(shared - own) for own, shared in fits)
-        return Verdict(less, more, joint)
+        joint = self._refine(np.concatenate([a.tested, b.tested]), average, self._steps)
+        return _verdict(joint, joint.fit, a.own.fit, b.own.fit)
 
-    def _refine(
-        self, rows: np.ndarray, average: np.ndarray, steps: list[Step]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Align members to an average and to their own; how well each fits the other half."""
+    def _judge_finely(self, verdict: Verdict, a: Cluster, b: Cluster) -> Verdict:
+        """The same with more rotations.
+
+        Two averages of one structure, in different poses, share out the subtomograms by whose
+        rotations suit each better, and both then seem better than one average.
+        """
+        finely = [self._fit_finely(fitted) for fitted in (verdict.joint, a.own, b.own)]
+        return _verdict(verdict.joint, *finely)
+
+    def _fit_finely(self, fitted: Fitted) -> np.ndarray:
+        fits = [fitted.fit]
+        for turn in _TURNS:
+            halves = [turned(half, turn, np.zeros(3)) for half in fitted.halves]
+            fits.append(self._fit(fitted.particles, halves, self._steps[-1]))
+        return np.logaddexp.reduce(fits) - np.log(len(fits))
+
+    def _refine(self, rows: np.ndarray, average: np.ndarray, steps: list[Step]) -> Fitted:
+        """Align members to an average and to their own."""
         even = np.zeros(1)
         offset_zyx_px = steps[0].particles.offset_zyx_px[rows]
         for step in steps:
@@ -165,9 +193,12 @@ class Merger:
                 found.sums[:, 0], found.counts[:, 0], with_halves=step is steps[-1]
             )
             average, offset_zyx_px = made.volume, found.offset_zyx_px
-        by_half = [step.search.slicer(half)[None] for half in made.halves]
         aligned = particles.moved(offset_zyx_px)
-        return average, log_likelihood_held_out(aligned, by_half, step.shifts_zyx_px)
+        return Fitted(aligned, average, made.halves, self._fit(aligned, made.halves, step))
+
+    def _fit(self, particles: Particles, halves: list[np.ndarray], step: Step) -> np.ndarray:
+        by_half = [step.search.slicer(half)[None] for half in halves]
+        return log_likelihood_held_out(particles, by_half, step.shifts_zyx_px)
 
 
 def _candidates(alive: dict[int, Cluster], similar: np.ndarray) -> list[tuple[int, int]]:
@@ -177,6 +208,12 @@ def _candidates(alive: dict[int, Cluster], similar: np.ndarray) -> list[tuple[in
         for b in sorted(set(alive) - {a}, key=lambda k: -similar[a, k])[:_NEIGHBOURS]:
             pairs.add((min(a, b), max(a, b)))
     return sorted(pairs)
+
+
+def _verdict(joint: Fitted, shared: np.ndarray, *own: np.ndarray) -> Verdict:
+    parts = zip(np.split(shared, [len(own[0])]), own, strict=True)
+    less, more = sorted(_z(part - alone) for part, alone in parts)
+    return Verdict(less, more, joint)
 
 
 def _z(gain: np.ndarray) -> float:

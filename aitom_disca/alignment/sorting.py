@@ -29,8 +29,7 @@ _ROUNDS_AFTER = 2  # a second look
 _SINGLE = 0.4  # share of a single subtomogram that is taken for signal
 # Two clusters are one if members fit a joint average better by so many standard errors.
 _CLEARLY_ONE_Z = 1.5
-_ONE_Z = -1.5
-_TWO_Z = -4.0  # below which parts of what was one cluster are two structures
+_ONE_Z = -2.5
 _SPLIT_STARTS = 3
 _SPLIT_TRIES = 4
 _SPLIT_FAILURES = 2  # tries that end in one cluster, after which it is left whole
@@ -243,7 +242,7 @@ class AlignmentSorter:
             if np.mean(before != found.labels) <= STAYED:
                 break
         merger = self._merger(found, rows)
-        parts = merger.merge(found.members(), found.averages, least_z=_TWO_Z)
+        parts = merger.merge(found.members(), found.averages, least_z=_ONE_Z)
         return [(rows[part], average) for part, average in parts]
 
     # -- noise -----------------------------------------------------------------------------
