@@ -1,0 +1,381 @@
+"""Where clusters lie to each other: nearest neighbours against chance, counts and densities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from aitom_disca.errors import InputError
+from aitom_disca.particles import ParticleSet
+
+_NEAR = 24  # neighbours looked at before a search among one cluster alone
+_N_BINS = 40
+_SIGNIFICANT = 0.01
+_UM3_PER_ANGSTROM3 = 1e-12
+
+
+@dataclass(frozen=True)
+class NeighbourPair:
+    """How far the members of one cluster are from the nearest of another, and by chance.
+
+    Parameters
+    ----------
+    cluster, neighbour : int
+        From 0. The same where a cluster's members are compared with each other.
+    members : int
+        Members with such a neighbour in their tomogram.
+    median_angstrom, null_median_angstrom : float
+        Observed, and the median of those of permuted labels. NaN without members.
+    effect : float
+        Share by which the distance is shorter than by chance: 0 none, 1 all at one place,
+        below 0 further apart.
+    p : float
+        Of this pair alone: the share of permutations whose median is as far from their mean.
+    p_guarded : float
+        The chance that any of the pairs would stand out as much.
+    edges_angstrom : ndarray of shape (n_bins + 1,)
+        Of the histograms; the last bin holds all that is further as well.
+    share, null_share, null_low, null_high : ndarray of shape (n_bins,)
+        Shares of the members by distance: observed, the mean by chance, and the range of 95 % of
+        the permutations.
+    """
+
+    cluster: int
+    neighbour: int
+    members: int
+    median_angstrom: float
+    null_median_angstrom: float
+    effect: float
+    p: float
+    p_guarded: float
+    edges_angstrom: np.ndarray
+    share: np.ndarray
+    null_share: np.ndarray
+    null_low: np.ndarray
+    null_high: np.ndarray
+
+    @property
+    def sentence(self) -> str:
+        """The finding in plain words; clusters from 1."""
+        a, b = f"cluster {self.cluster + 1}", f"cluster {self.neighbour + 1}"
+        other = "each other" if self.cluster == self.neighbour else f"members of {b}"
+        if not self.members:
+            return f"No tomogram holds members of {a} with {other} near them."
+        how = "nearer to" if self.effect > 0 else "further from"
+        if self.p_guarded >= _SIGNIFICANT:
+            how = "neither nearer to nor further from"
+        return (
+            f"Members of {a} are {how} {other} than by chance (median "
+            f"{self.median_angstrom / 10:.1f} nm, by chance {self.null_median_angstrom / 10:.1f} "
+            f"nm, p = {self.p_guarded:.2g})."
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Plain values for a table; clusters from 1."""
+        return {
+            "cluster": self.cluster + 1,
+            "neighbour": self.neighbour + 1,
+            "members": self.members,
+            "median_angstrom": _digits(self.median_angstrom),
+            "median_by_chance_angstrom": _digits(self.null_median_angstrom),
+            "effect": _digits(self.effect),
+            "p": _digits(self.p),
+            "p_adjusted": _digits(self.p_guarded),
+        }
+
+
+@dataclass(frozen=True)
+class Abundance:
+    """How many members of a cluster a tomogram holds.
+
+    Parameters
+    ----------
+    tomogram : str
+    cluster : int
+        From 0.
+    count : int
+    per_um3 : float
+        By cubic micrometre of the tomogram as given; NaN where its size is unknown.
+    """
+
+    tomogram: str
+    cluster: int
+    count: int
+    per_um3: float
+
+    def row(self) -> dict[str, Any]:
+        """Plain values for a table; clusters from 1."""
+        return {
+            "tomogram": self.tomogram,
+            "cluster": self.cluster + 1,
+            "count": self.count,
+            "per_um3": _digits(self.per_um3),
+        }
+
+
+def compare_neighbours(
+    particles: ParticleSet,
+    labels: np.ndarray | None = None,
+    *,
+    n_permutations: int = 199,
+    seed: int = 0,
+) -> list[NeighbourPair]:
+    """Compare the distances to nearest neighbours with those of permuted labels.
+
+    Labels are permuted among the particles of each tomogram, so that places, the spacing that
+    picking keeps, and the counts of every tomogram stay as they are. The statistic of a pair is the
+    median distance over all tomograms; neighbours are always of the same tomogram.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+    labels : ndarray of int, shape (n,), optional
+        Clusters from 0, by default those of the particles; particles with a label below 0 take no
+        part.
+    n_permutations : int, default 199
+        The smallest p is ``1 / (n_permutations + 1)``.
+    seed : int, default 0
+
+    Returns
+    -------
+    list of NeighbourPair
+        All pairs (cluster, neighbour) of the clusters that have members, by cluster.
+
+    Raises
+    ------
+    InputError
+        If positions, labels or voxel sizes are missing, or there is no permutation.
+
+    Notes
+    -----
+    Memory grows with particles times clusters. ``p_guarded`` compares each standardised median
+    with the largest of all pairs in every permutation [1]_. Where one cluster crowds together, the
+    others stand out as further from it and from each other: read the largest effect first.
+
+    References
+    ----------
+    .. [1] Westfall & Young (1993), Resampling-based multiple testing, chapter 2.
+    """
+    if n_permutations < 1:
+        raise InputError(
+            f"n_permutations must be 1 or more, but is {n_permutations}; 199 is a usual number."
+        )
+    labels = _labels(particles, labels)
+    kept = np.flatnonzero(labels >= 0)
+    clusters, labels = np.unique(labels[kept], return_inverse=True)
+    if not len(clusters):
+        return []
+    rooms = [_Room(rows, places) for rows, places in _tomograms(particles, kept)]
+    k, rng = len(clusters), np.random.default_rng(seed)
+    observed = _by_pair(rooms, labels, k)
+    medians, shares = [_medians(observed)], []
+    edges: list[np.ndarray] = []
+    for _ in range(n_permutations):
+        drawn = _by_pair(rooms, _permuted(labels, rooms, rng), k)
+        if not edges:  # bins that hold what is observed and what comes by chance
+            edges = [_edges(np.append(*both)) for both in zip(observed, drawn, strict=True)]
+            shares.append(_shares(observed, edges))
+        medians.append(_medians(drawn))
+        shares.append(_shares(drawn, edges))
+    p, guarded = _significance(np.array(medians))
+    columns = zip(observed, np.transpose(medians), p, guarded, edges, strict=True)
+    by_pair = np.swapaxes(shares, 0, 1)
+    return [_pair(clusters, j, *column, by_pair[j]) for j, column in enumerate(columns)]
+
+
+def count_clusters(particles: ParticleSet, labels: np.ndarray | None = None) -> list[Abundance]:
+    """Count the members of every cluster in every tomogram.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+    labels : ndarray of int, shape (n,), optional
+        Clusters from 0, by default those of the particles; labels below 0 are not counted.
+
+    Returns
+    -------
+    list of Abundance
+        By tomogram and cluster, those with none too.
+
+    Raises
+    ------
+    InputError
+        If labels are missing.
+    """
+    labels = _labels(particles, labels)
+    clusters = np.unique(labels[labels >= 0])
+    found = []
+    for name in np.unique(particles.tomogram_name):
+        info = particles.tomograms.get(str(name))
+        volume = float("nan")
+        if info is not None and info.shape_zyx is not None:
+            voxels = float(np.prod(np.array(info.shape_zyx, float)))
+            volume = voxels * info.voxel_size_angstrom**3 * _UM3_PER_ANGSTROM3
+        inside = labels[particles.tomogram_name == name]
+        for cluster in clusters:
+            count = int((inside == cluster).sum())
+            found.append(Abundance(str(name), int(cluster), count, count / volume))
+    return found
+
+
+# -- distances ---------------------------------------------------------------------------------
+
+
+class _Room:
+    """The particles of one tomogram and their nearest neighbours, whatever their labels.
+
+    Parameters
+    ----------
+    rows : ndarray of int, shape (m,)
+        Which of the labels are theirs.
+    places_angstrom : ndarray of shape (m, 3)
+    """
+
+    def __init__(self, rows: np.ndarray, places_angstrom: np.ndarray) -> None:
+        self.rows, self.places = rows, places_angstrom
+        m = len(rows)
+        ranks = np.arange(1, min(_NEAR + 1, m) + 1)
+        self._distance, near = cKDTree(self.places).query(self.places, ranks)
+        self._near = np.where(near == np.arange(m)[:, None], m, near)  # m: the particle itself
+
+    def nearest(self, labels: np.ndarray, k: int) -> np.ndarray:
+        """Distance to the nearest other of each cluster, (m, k); infinite where there is none."""
+        found = np.full((len(labels), k), np.inf)
+        named = np.append(labels, -1)[self._near]
+        for b in range(k):
+            hit = named == b
+            first = hit.argmax(axis=1)[:, None]
+            known = np.take_along_axis(hit, first, axis=1)[:, 0]
+            near = np.take_along_axis(self._distance, first, axis=1)[:, 0]
+            found[known, b] = near[known]
+            self._search(found[:, b], np.flatnonzero(~known), labels == b)
+        return found
+
+    def _search(self, found: np.ndarray, rows: np.ndarray, members: np.ndarray) -> None:
+        """Fill in those that have no member among the near ones, in place."""
+        if not len(rows) or not members.any():
+            return
+        two, _ = cKDTree(self.places[members]).query(self.places[rows], [1, 2])
+        found[rows] = np.where(members[rows], two[:, 1], two[:, 0])  # the first is itself
+
+
+def nearest_of_each(rooms: list[_Room], labels: np.ndarray, k: int) -> np.ndarray:
+    """Distance of every particle to the nearest other of each cluster in its tomogram, (n, k)."""
+    found = np.full((len(labels), k), np.inf)
+    for room in rooms:
+        found[room.rows] = room.nearest(labels[room.rows], k)
+    return found
+
+
+def _by_pair(rooms: list[_Room], labels: np.ndarray, k: int) -> list[np.ndarray]:
+    """The finite distances of every pair of clusters, (0, 0), (0, 1), ..."""
+    nearest = nearest_of_each(rooms, labels, k)
+    columns = (column for a in range(k) for column in nearest[labels == a].T)
+    return [column[np.isfinite(column)] for column in columns]
+
+
+def _permuted(labels: np.ndarray, rooms: list[_Room], rng: np.random.Generator) -> np.ndarray:
+    permuted = labels.copy()
+    for room in rooms:
+        permuted[room.rows] = rng.permutation(labels[room.rows])
+    return permuted
+
+
+def _medians(distances: list[np.ndarray]) -> list[float]:
+    return [float(np.median(d)) if len(d) else float("nan") for d in distances]
+
+
+def _edges(distances: np.ndarray) -> np.ndarray:
+    """Bins up to the furthest but a few."""
+    furthest = float(np.quantile(distances, 0.98)) if len(distances) else 0.0
+    return np.linspace(0, 1.2 * furthest or 1.0, _N_BINS + 1)
+
+
+def _shares(distances: list[np.ndarray], edges: list[np.ndarray]) -> list[np.ndarray]:
+    return [_share(d, e) for d, e in zip(distances, edges, strict=True)]
+
+
+def _share(distances: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    bins = np.clip(np.searchsorted(edges, distances, side="right") - 1, 0, _N_BINS - 1)
+    return np.bincount(bins, minlength=_N_BINS) / max(len(distances), 1)
+
+
+# -- significance ------------------------------------------------------------------------------
+
+
+def _significance(medians: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two-sided p of every pair, alone and guarded; row 0 was observed, the others permuted.
+
+    All rows give the mean and the spread, so that the observed one is like any other.
+    """
+    medians = np.where(np.isfinite(medians[0]), medians, 0.0)
+    spread = medians.std(axis=0)
+    flat = spread <= 1e-9 * np.abs(medians).max(axis=0)  # a tomogram of one cluster, or no member
+    scores = np.abs(medians - medians.mean(axis=0)) / np.where(flat, np.inf, spread)
+    largest = scores.max(axis=1)
+    least = scores[0] - 1e-9  # equal medians may differ in the last digit
+    return (scores >= least).mean(axis=0), (largest[:, None] >= least).mean(axis=0)
+
+
+def _pair(
+    clusters: np.ndarray, pair: int, observed: np.ndarray, medians: np.ndarray,
+    p: float, guarded: float, edges: np.ndarray, shares: np.ndarray,
+) -> NeighbourPair:  # fmt: skip
+    a, b = divmod(pair, len(clusters))
+    null = float(np.median(medians[1:]))
+    effect = 1 - float(medians[0]) / null if null != 0 else 0.0
+    low, high = np.quantile(shares[1:], (0.025, 0.975), axis=0)
+    return NeighbourPair(
+        int(clusters[a]), int(clusters[b]), len(observed), float(medians[0]), null, effect,
+        float(p), float(guarded), edges, shares[0], shares[1:].mean(axis=0), low, high,
+    )  # fmt: skip
+
+
+# -- what particles give -----------------------------------------------------------------------
+
+
+def _labels(particles: ParticleSet, labels: np.ndarray | None) -> np.ndarray:
+    labels = particles.cluster if labels is None else np.asarray(labels)
+    if labels is None:
+        raise InputError("The particles have no clusters; give labels, or cluster them first.")
+    if len(labels) != len(particles):
+        raise InputError(
+            f"There are {len(particles)} particles but {len(labels)} labels; "
+            "give one label for each particle."
+        )
+    return labels
+
+
+def _tomograms(particles: ParticleSet, kept: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Of every tomogram: which of the kept particles it holds, and where, z, y, x in Angstrom."""
+    names = particles.tomogram_name[kept]
+    for name in np.unique(names):
+        rows = np.flatnonzero(names == name)
+        yield rows, _places_angstrom(particles, kept[rows], str(name))
+
+
+def _places_angstrom(particles: ParticleSet, rows: np.ndarray, name: str) -> np.ndarray:
+    places = particles.center_zyx_px[rows]
+    if np.isfinite(places).all():
+        if name not in particles.tomograms:
+            raise InputError(
+                f"Distances need the voxel size of tomogram {name!r}, which is not known; "
+                "list the tomogram with its voxel size."
+            )
+        return places * particles.tomograms[name].voxel_size_angstrom
+    if particles.centered_xyz_angstrom is not None:
+        places = particles.centered_xyz_angstrom[rows, ::-1]
+    if not np.isfinite(places).all():
+        raise InputError(
+            f"Distances need the position of every particle, but tomogram {name!r} holds "
+            "some without; give positions, or leave those particles out."
+        )
+    return places
+
+
+def _digits(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.4g}"
