@@ -1,0 +1,27 @@
+"""Averages and how far to trust them: shell correlation, masks, sharpening."""
+
+from aitom_disca.averaging.fsc import (
+    CorrectedFsc,
+    FscCurve,
+    corrected_fsc,
+    fourier_shell_correlation,
+    randomise_phases,
+    resolution_angstrom,
+)
+from aitom_disca.averaging.masks import density_mask, soft_sphere_mask
+from aitom_disca.averaging.sharpening import GuinierFit, fsc_weights, guinier_fit, sharpen
+
+__all__ = [
+    "CorrectedFsc",
+    "FscCurve",
+    "GuinierFit",
+    "corrected_fsc",
+    "density_mask",
+    "fourier_shell_correlation",
+    "fsc_weights",
+    "guinier_fit",
+    "randomise_phases",
+    "resolution_angstrom",
+    "sharpen",
+    "soft_sphere_mask",
+]

@@ -1,0 +1,171 @@
+"""Masks with a soft edge: a sphere, or what stands out in a map."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from aitom_disca.averaging.checks import as_map, check_not_negative, check_positive
+from aitom_disca.errors import InputError
+from aitom_disca.geometry.box import centre_index
+from aitom_disca.subtomograms.preprocess import low_pass
+
+_NOISE_LEVELS = 3.0  # above the background; what of the noise is higher still is in small pieces
+_SIGMA = 1.4826  # of a Gaussian, over its median absolute deviation
+_MOST_ROUNDS = 100
+_SMOOTH_PX = 4.0  # resolution of the map that is thresholded, where none is given
+_HALF = np.sqrt(np.log(2) / 2) / np.pi  # sigma of a Gaussian that halves a period of 1
+
+
+def soft_sphere_mask(box_px: int, radius_px: float, edge_px: float = 3.0) -> np.ndarray:
+    """A sphere about the centre voxel ``box_px // 2``: 1 inside, a cosine edge, 0 beyond.
+
+    Parameters
+    ----------
+    box_px : int
+    radius_px : float
+        Up to where the mask is 1.
+    edge_px : float
+        Width of the edge beyond the radius; 0 for none.
+
+    Returns
+    -------
+    ndarray of float32, shape (box_px, box_px, box_px)
+
+    Raises
+    ------
+    InputError
+        If the box or the radius is not positive, or the edge is negative.
+    """
+    check_positive(box_px, "the box")
+    check_positive(radius_px, "the radius of the mask")
+    check_not_negative(edge_px, "the edge of the mask")
+    axis = np.arange(box_px) - centre_index(box_px)
+    distance = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2)
+    return _cosine_edge(distance - radius_px, edge_px)
+
+
+def density_mask(
+    volume: np.ndarray,
+    voxel_size_angstrom: float,
+    *,
+    low_pass_angstrom: float | None = None,
+    relative_threshold: float | None = None,
+    extend_px: float = 3.0,
+    edge_px: float = 3.0,
+) -> np.ndarray:
+    """A mask round the largest piece of a map that stands out.
+
+    The map is smoothed and cut at a threshold, the largest connected piece (by faces) is taken,
+    extended on all sides, and given a cosine edge.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (z, y, x)
+        Protein bright.
+    voxel_size_angstrom : float
+    low_pass_angstrom : float, optional
+        Resolution at which the Gaussian low-pass halves the amplitude. Four voxels, unless
+        given.
+    relative_threshold : float, optional
+        As a share of the largest smoothed value, between 0 and 1. Unless given, halfway between
+        the mean below and the mean above it, and no less than three noise levels above the
+        most frequent value, the background.
+    extend_px, edge_px : float
+        0 for none.
+
+    Returns
+    -------
+    ndarray of float32, same shape
+        0 to 1.
+
+    Raises
+    ------
+    InputError
+        If nothing lies above the threshold, or a number makes no sense.
+
+    References
+    ----------
+    .. [1] Ridler and Calvard (1978), IEEE Trans. Systems, Man, and Cybernetics 8, 630-632.
+    """
+    volume = as_map(volume, "the map")
+    check_positive(voxel_size_angstrom, "the voxel size")
+    check_not_negative(extend_px, "the extension of the mask")
+    check_not_negative(edge_px, "the edge of the mask")
+    if low_pass_angstrom is None:
+        low_pass_angstrom = _SMOOTH_PX * voxel_size_angstrom
+    check_not_negative(low_pass_angstrom, "the low-pass")
+    smooth = low_pass(volume, _HALF * low_pass_angstrom / voxel_size_angstrom)
+    threshold = _threshold(smooth, relative_threshold)
+    low, high = float(smooth.min()), float(smooth.max())
+    if threshold >= high or high <= 0 or high - low <= 1e-6 * high:
+        raise InputError(
+            f"nothing stands out in the map, whose smoothed values are {low:g} to {high:g}; "
+            "is protein bright in it? If so, give a relative threshold."
+        )
+    distance = ndimage.distance_transform_edt(~_largest_piece(smooth > threshold))
+    return _cosine_edge(distance - extend_px, edge_px)
+
+
+def _threshold(smooth: np.ndarray, relative: float | None) -> float:
+    if relative is None:
+        return _automatic_threshold(smooth)
+    if not 0 < relative < 1:
+        raise InputError(
+            "the relative threshold must lie between 0 and 1, as a share of the largest value; "
+            f"got {relative}."
+        )
+    return relative * float(smooth.max())
+
+
+def _automatic_threshold(smooth: np.ndarray) -> float:
+    """Between background and density, but above the noise; see `density_mask`."""
+    values = smooth[_inscribed(smooth.shape)].astype(float)
+    background = _mode(values)
+    below = values[values <= background]  # density is on the other side
+    noise = _SIGMA * float(np.median(background - below))
+    floor = threshold = background + _NOISE_LEVELS * noise
+    for _ in range(_MOST_ROUNDS):
+        above = values > threshold
+        if not above.any() or above.all():
+            break
+        halfway = max(floor, float(values[above].mean() + values[~above].mean()) / 2)
+        if halfway == threshold:
+            break
+        threshold = halfway
+    return threshold
+
+
+def _mode(values: np.ndarray) -> float:
+    """The most frequent value: of the narrowest half, again and again, the narrowest half.
+
+    References
+    ----------
+    .. [1] Bickel (2002), Computational Statistics & Data Analysis 39, 153-163.
+    """
+    values = np.sort(values)
+    while len(values) > 3:
+        half = (len(values) + 1) // 2
+        start = int((values[half - 1 :] - values[: len(values) - half + 1]).argmin())
+        values = values[start : start + half]
+    return float(values.mean())
+
+
+def _inscribed(shape: tuple[int, ...]) -> np.ndarray:
+    """The sphere in the box: averages often hold nothing but zeros in the corners."""
+    axes = np.ix_(*((np.arange(n) - centre_index(n)) / (n / 2) for n in shape))
+    return np.asarray(axes[0] ** 2 + axes[1] ** 2 + axes[2] ** 2 < 0.8)
+
+
+def _largest_piece(above: np.ndarray) -> np.ndarray:
+    pieces, n_pieces = ndimage.label(above)
+    sizes = np.bincount(pieces.ravel(), minlength=n_pieces + 1)[1:]
+    return np.asarray(pieces == 1 + sizes.argmax())
+
+
+def _cosine_edge(beyond_px: np.ndarray, edge_px: float) -> np.ndarray:
+    """1 up to 0 voxels beyond, falling to 0 over the edge."""
+    if edge_px == 0:
+        return (beyond_px <= 0).astype(np.float32)
+    share = np.clip(beyond_px / edge_px, 0, 1)
+    return ((1 + np.cos(np.pi * share)) / 2).astype(np.float32)
