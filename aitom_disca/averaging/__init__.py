@@ -1,5 +1,11 @@
-"""Averages and how far to trust them: shell correlation, masks, sharpening."""
+"""Averages and how far to trust them: shell correlation, masks, sharpening, known maps."""
 
+from aitom_disca.averaging.compare import (
+    Comparison,
+    compare_with_map,
+    masked_correlation,
+    resample,
+)
 from aitom_disca.averaging.fsc import (
     CorrectedFsc,
     FscCurve,
@@ -12,15 +18,19 @@ from aitom_disca.averaging.masks import density_mask, soft_sphere_mask
 from aitom_disca.averaging.sharpening import GuinierFit, fsc_weights, guinier_fit, sharpen
 
 __all__ = [
+    "Comparison",
     "CorrectedFsc",
     "FscCurve",
     "GuinierFit",
+    "compare_with_map",
     "corrected_fsc",
     "density_mask",
     "fourier_shell_correlation",
     "fsc_weights",
     "guinier_fit",
+    "masked_correlation",
     "randomise_phases",
+    "resample",
     "resolution_angstrom",
     "sharpen",
     "soft_sphere_mask",
