@@ -230,7 +230,8 @@ def audit_clusters(folder: RunFolder, store: str | Path) -> dict[str, Any]:
 
 def _history_row(row: dict[str, Any]) -> dict[str, Any]:
     """A row of history.csv: one column a candidate K, sizes joined by spaces."""
-    plain = {key: value for key, value in row.items() if key not in ("bic", "sizes", "seconds")}
+    left_out = ("bic", "criteria", "sizes", "seconds")
+    plain = {key: value for key, value in row.items() if key not in left_out}
     plain["sizes"] = " ".join(map(str, row["sizes"]))
     return plain | {f"bic_{k}": value for k, value in row["bic"].items()}
 

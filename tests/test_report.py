@@ -110,6 +110,7 @@ def whole_report(**changes: Any) -> ReportData:
         "embedding": rng.normal(size=(7, 2)),
         "labels": LABELS,
         "bic_by_k": {2: 10.0, 5: 8.0, 9: 11.0},
+        "criteria": {"bic": {"2": 10.0, "5": 8.0}, "kl": {"5": 1234.5, "2": float("nan")}},
         "history": ROWS,
         "best_iteration": 0,
         "pick_overlays": [PickOverlay(rng.normal(size=(30, 41)), np.array([[3.0, 4]]), "TS_01")],
@@ -149,6 +150,17 @@ def test_report_says_what_it_was_given() -> None:
     assert "20231" in text and "not set" in text and "2, 3" in text and "true" in text
     assert "TS_01: 1 particle" in text and "1.2 s" in text
     assert "nan" not in text
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_every_criterion_says_what_it_prefers() -> None:
+    text = Page(render_report(whole_report())).text
+    assert "What other criteria prefer: BIC 5, Krzanowski-Lai 5" in text
+    assert "1234" in text and "lowest" in text and "highest" in text
+    assert "other criteria" not in render_report(whole_report(criteria={}))
+    undefined = {"kl": {2: float("nan")}, "jump": {}}
+    assert "other criteria" not in render_report(whole_report(criteria=undefined))
+    assert "jump 3" in render_report(whole_report(criteria={"jump": {2: 1.0, 3: float("inf")}}))
 
 
 @pytest.mark.usefixtures("_no_pictures")

@@ -34,9 +34,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
         ) from error
     try:
         yield temporary
+        _to_disk(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file lies on the disk, so that its new name never stands for an empty one."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -105,6 +105,7 @@ def _cluster(
         embedding=embedding,
         weights=[],
         bic=choice.bic,
+        criteria=choice.criteria,
         ddbi=ddbi(embedding, labels, reg_covar=reg_covar),
         event=join_events(*choice.events, *changes, emptied),
     )

@@ -33,6 +33,8 @@ class Solution:
         Of the extractor that gave the features.
     bic : dict of int to float
     ddbi : float
+    criteria : dict of str to dict of int to float
+        All criteria of K by K, as in `aitom_disca.clustering.MixtureChoice`.
     averages : ndarray of shape (K, z, y, x), optional
         Aligned average of every cluster, where there was an alignment.
     event : str
@@ -48,6 +50,7 @@ class Solution:
     weights: list[np.ndarray]
     bic: dict[int, float]
     ddbi: float
+    criteria: dict[str, dict[int, float]] = field(default_factory=dict)
     averages: np.ndarray | None = None
     event: str = ""
 
@@ -103,6 +106,7 @@ def record(
         "label_change": change,
         "sizes": sizes,
         "bic": solution.bic,
+        "criteria": solution.criteria,
         "loss": None,
         "seconds": seconds,
         "event": solution.event,
@@ -146,8 +150,7 @@ def unpack_solution(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> Solut
     for name, kind in _NESTED.items():
         inner = {f.name: values.pop(f"{name}.{f.name}") for f in fields(kind)}
         values[name] = kind(**inner)
-    values["bic"] = with_int_keys(values["bic"])
-    return Solution(**values)
+    return Solution(**_with_numbers(values))
 
 
 def with_int_keys(bic: Mapping[Any, float]) -> dict[int, float]:
@@ -157,4 +160,9 @@ def with_int_keys(bic: Mapping[Any, float]) -> dict[int, float]:
 
 def history_from_json(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The rows of a history as they were before JSON."""
-    return [{**row, "bic": with_int_keys(row["bic"])} for row in rows]
+    return [_with_numbers(row) for row in rows]
+
+
+def _with_numbers(row: Mapping[str, Any]) -> dict[str, Any]:
+    tables = {name: with_int_keys(table) for name, table in row.get("criteria", {}).items()}
+    return {**row, "bic": with_int_keys(row["bic"]), "criteria": tables}

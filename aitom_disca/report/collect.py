@@ -68,6 +68,7 @@ def collect(
         embedding=saved["embedding"][:, :2] if saved["embedding"].shape[1] > 1 else None,
         labels=labels,
         bic_by_k={int(k): value for k, value in kept["bic"].items()},
+        criteria=kept.get("criteria", {}),
         chosen_k=kept["k"],
         history=_history(history),
         best_iteration=kept["iteration"],
@@ -173,8 +174,8 @@ def _files(folder: RunFolder) -> list[tuple[str, str]]:
 
 
 def _history(rows: list[dict]) -> list[dict]:
-    """Rows without the BIC, which has a picture of its own, and without events that are none."""
-    left_out = {"bic"} if any(row.get("event") for row in rows) else {"bic", "event"}
+    """Rows without the criteria of K, which are shown elsewhere, and without events if none."""
+    left_out = {"bic", "criteria"} | (set() if any(r.get("event") for r in rows) else {"event"})
     return [{k: v for k, v in row.items() if k not in left_out} for row in rows]
 
 

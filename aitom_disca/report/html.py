@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from aitom_disca.io.atomic import write_text
 from aitom_disca.report import figures
+from aitom_disca.report.choice import criteria_table
 from aitom_disca.report.trust import NuisanceTable, drawn_rows
 
 LIMITS = (
@@ -97,6 +98,8 @@ class ReportData:
         Cluster of every row of the embedding, from 0, negative for none.
     bic_by_k : mapping of int to float
         BIC of the numbers of clusters tried in the iteration that was kept.
+    criteria : mapping of str to mapping of number of clusters to float
+        Values of criteria of `aitom_disca.clustering.criteria`, where they are defined.
     chosen_k : int, optional
         The number to mark there; the lowest BIC, unless given.
     history : sequence of mappings
@@ -129,6 +132,7 @@ class ReportData:
     embedding_names: tuple[str, str] = ("component 1", "component 2")
     labels: np.ndarray | None = None
     bic_by_k: Mapping[int, float] = field(default_factory=dict)
+    criteria: Mapping[str, Mapping[Any, float]] = field(default_factory=dict)
     chosen_k: int | None = None
     history: Sequence[Mapping[str, Any]] = ()
     best_iteration: int | None = None
@@ -180,6 +184,7 @@ def render_report(data: ReportData) -> str:
         decoded=[_decoded(cluster) for cluster in data.decoded],
         feature_map=_feature_map(data),
         bic=_uri(figures.draw_bic(data.bic_by_k, data.chosen_k)) if data.bic_by_k else None,
+        criteria=criteria_table(data.criteria),
         history=(
             _uri(figures.draw_history(data.history, data.best_iteration)) if data.history else None
         ),
