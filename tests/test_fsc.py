@@ -121,7 +121,7 @@ def test_the_correction_removes_what_the_mask_alone_contributes(rng):
     assert found.masked.correlation[fine].mean() > 0.5
     assert abs(found.unmasked.correlation[fine].mean()) < 0.02
     assert abs(found.randomised.correlation - found.masked.correlation)[fine].mean() < 0.15
-    assert found.corrected.correlation[fine].mean() < 0.15
+    assert abs(found.corrected.correlation[fine].mean()) < 0.15
     assert (found.corrected.correlation[:7] == found.masked.correlation[:7]).all()
 
 
@@ -146,8 +146,8 @@ def test_the_correction_is_the_published_formula(rng):
     )
     start = found.randomised_from_shell + 2
     masked, noise = found.masked.correlation[start:], found.randomised.correlation[start:]
-    assert (masked > noise).any()
-    expected = np.maximum(0, (masked - noise) / (1 - noise))
+    assert len(masked) > 2
+    expected = (masked - noise) / (1 - noise)
     np.testing.assert_allclose(found.corrected.correlation[start:], expected)
 
 

@@ -63,8 +63,8 @@ def fourier_shell_correlation(
     """Correlate two maps in shells of Fourier space.
 
     A coefficient belongs to the shell nearest to its distance from zero, in steps of 1 / box.
-    The corners beyond shell ``box // 2`` are left out. The zero frequency counts as 1, as in
-    RELION: it says nothing. A shell in which a map has no power counts as 0.
+    The corners beyond shell ``box // 2`` are left out. The zero frequency says nothing and
+    counts as 1; a shell in which a map has no power counts as 0.
 
     Parameters
     ----------
@@ -176,9 +176,10 @@ def corrected_fsc(
 
     Phases are made random, in each half alone, from the first shell whose unmasked correlation
     is below 0.8. What then correlates behind the mask is its own doing. Two shells further on
-    the corrected curve is ``(masked - randomised) / (1 - randomised)``, and 0 where the
-    randomised curve is the larger one; before that it is the masked curve, as in RELION. If the
-    unmasked curve never falls below 0.8, there is nothing to correct.
+    the corrected curve is ``(masked - randomised) / (1 - randomised)``, which scatters about 0
+    where nothing is shared; before that it is the masked curve. So does RELION's postprocess,
+    but that it stops where the unmasked curve never falls below 0.8: here there is nothing to
+    correct then.
 
     Parameters
     ----------
@@ -236,7 +237,7 @@ def _without_mask(masked: np.ndarray, randomised: np.ndarray, start: int) -> np.
     corrected = masked.copy()
     above, noise = masked[start:], randomised[start:]
     true = (above - noise) / np.maximum(1 - noise, 1e-6)
-    corrected[start:] = np.where(above > noise, true, 0)
+    corrected[start:] = np.clip(true, -1, 1)
     return corrected
 
 
