@@ -1,17 +1,49 @@
-"""Whether clusters can be trusted: what else explains them, and whether they come again."""
+"""What is to be known of clusters: whether to trust them, how they lie, and where."""
 
 from aitom_disca.analysis.nuisance import Audit, Finding, audit, audit_properties
+from aitom_disca.analysis.orientation import (
+    OrientationPreference,
+    preferred_orientation,
+    preferred_orientations,
+    view_directions_xyz,
+)
+from aitom_disca.analysis.pose_normalisation import (
+    Determination,
+    StandardPose,
+    how_determined,
+    standard_pose,
+    to_standard_pose,
+)
 from aitom_disca.analysis.properties import Property, measure_properties
+from aitom_disca.analysis.spatial import (
+    Abundance,
+    NeighbourPair,
+    compare_neighbours,
+    count_clusters,
+)
 from aitom_disca.analysis.stability import Stability, compare_runs, fit_repeatedly
 
 __all__ = [
+    "Abundance",
     "Audit",
+    "Determination",
     "Finding",
+    "NeighbourPair",
+    "OrientationPreference",
     "Property",
     "Stability",
+    "StandardPose",
     "audit",
     "audit_properties",
+    "compare_neighbours",
     "compare_runs",
+    "count_clusters",
     "fit_repeatedly",
+    "how_determined",
     "measure_properties",
+    "preferred_orientation",
+    "preferred_orientations",
+    "standard_pose",
+    "to_standard_pose",
+    "view_directions_xyz",
 ]

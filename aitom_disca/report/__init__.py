@@ -9,6 +9,7 @@ from aitom_disca.report.figures import (
     draw_picks,
 )
 from aitom_disca.report.html import PickOverlay, ReportData, render_report, write_report
+from aitom_disca.report.space_figures import draw_neighbour_distances, draw_orientations
 
 __all__ = [
     "PickOverlay",
@@ -17,6 +18,8 @@ __all__ = [
     "draw_bic",
     "draw_feature_map",
     "draw_history",
+    "draw_neighbour_distances",
+    "draw_orientations",
     "draw_orthoslices",
     "draw_picks",
     "render_report",
