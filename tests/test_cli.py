@@ -20,7 +20,9 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, open_store, read_picks, write_picks_csv, write_volume
 from aitom_disca.particles import ParticleSet
 
-COMMANDS = ("demo", "run", "info", "pick", "extract", "mine", "predict", "export", "report")
+COMMANDS = (
+    "demo", "run", "info", "pick", "extract", "mine", "predict", "export", "report", "average",
+)  # fmt: skip
 SHAPE = (30, 44, 48)
 VOXEL_SIZE = 10.0
 DIAMETER = ("--particle-diameter-angstrom", "80")

@@ -10,6 +10,7 @@ from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
 from aitom_disca.alignment.reference import Slicer, shell_index, to_volume
 from aitom_disca.geometry.box import centre_index
 
+Totals = tuple[np.ndarray, np.ndarray]  # sums of coefficients and of weights, as inserted
 _FLOOR = 0.1  # of the mean sampling of a shell, added to every weight
 _LEAST_CORRELATION = 0.02
 
@@ -61,6 +62,10 @@ class Averager:
             Whether the volumes of the halves are wanted.
         """
         first, second = (self._slicer.insert(sums[h], counts[h]) for h in (0, 1))
+        return self.combine(first, second, with_halves=with_halves)
+
+    def combine(self, first: Totals, second: Totals, *, with_halves: bool = False) -> Average:
+        """As `average`, of what `Slicer.insert` made of each half."""
         halves = [self._compensated(*half) for half in (first, second)]
         whole = self._compensated(first[0] + second[0], first[1] + second[1])
         correlation = self._shell_correlation(*halves)
@@ -69,6 +74,10 @@ class Averager:
             [self._filtered(half, correlation) for half in halves if with_halves],
             correlation,
         )
+
+    def unfiltered(self, totals: Totals) -> np.ndarray:
+        """The wedge-compensated volume (n, n, n) alone."""
+        return to_volume(self._compensated(*totals), self._slicer.box_px)
 
     def filtered(self, volume: np.ndarray, by_shell: np.ndarray) -> np.ndarray:
         """A volume with every shell multiplied by a number; shape (n, n, n)."""

@@ -59,7 +59,7 @@ class Slicer:
     def __init__(self, coefficients: Coefficients, rotations: Rotation) -> None:
         self.box_px = coefficients.box_px
         self._shape = (len(rotations), len(coefficients))
-        place = _turned(coefficients, rotations).reshape(-1, 3)
+        place = turned_frequencies(coefficients, rotations).reshape(-1, 3)
         corners = list(_corners(place, _PADDING * self.box_px))
         index = np.stack([i for i, _ in corners], axis=1).astype(np.int32)
         weight = np.stack([w for _, w in corners], axis=1).astype(np.float32)
@@ -69,9 +69,7 @@ class Slicer:
 
     def __call__(self, volume: np.ndarray) -> np.ndarray:
         """Slices (m, n_coefficients), complex64, of a volume (n, n, n)."""
-        padded = np.zeros((_PADDING * self.box_px,) * 3, np.float32)
-        padded[_inner(self.box_px)] = volume / _kernel_shape(self.box_px)
-        spectrum = centred_fft(padded).astype(np.complex64).reshape(-1)
+        spectrum = centred_fft(padded_for_slices(volume)).astype(np.complex64).reshape(-1)
         both = self._matrix @ spectrum.view(np.float32).reshape(-1, 2)
         return np.ascontiguousarray(both).view(np.complex64).reshape(self._shape)
 
@@ -116,7 +114,15 @@ def shell_index(size: int) -> np.ndarray:
     return np.round(np.sqrt((grid**2).sum(axis=0)) / _PADDING).astype(int)
 
 
-def _turned(coefficients: Coefficients, rotations: Rotation) -> np.ndarray:
+def padded_for_slices(volume: np.ndarray) -> np.ndarray:
+    """A volume (n, n, n) in a box twice as large, ready for trilinear slices of its transform."""
+    box_px = volume.shape[0]
+    padded = np.zeros((_PADDING * box_px,) * 3, np.float32)
+    padded[_inner(box_px)] = volume / _kernel_shape(box_px)
+    return padded
+
+
+def turned_frequencies(coefficients: Coefficients, rotations: Rotation) -> np.ndarray:
     """Where a turned volume's coefficients lie in the padded transform, (m, n_coefficients, 3).
 
     The turned volume's value at k is the volume's at A^-1 k.

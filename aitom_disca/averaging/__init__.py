@@ -14,14 +14,17 @@ from aitom_disca.averaging.fsc import (
     randomise_phases,
     resolution_angstrom,
 )
+from aitom_disca.averaging.gold_standard import ClusterAverage, average_cluster
 from aitom_disca.averaging.masks import density_mask, soft_sphere_mask
 from aitom_disca.averaging.sharpening import GuinierFit, fsc_weights, guinier_fit, sharpen
 
 __all__ = [
+    "ClusterAverage",
     "Comparison",
     "CorrectedFsc",
     "FscCurve",
     "GuinierFit",
+    "average_cluster",
     "compare_with_map",
     "corrected_fsc",
     "density_mask",

@@ -1,0 +1,120 @@
+"""Poses refined one subtomogram at a time, round what is known of each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from aitom_disca.alignment.coefficients import Coefficients, centred_fft
+from aitom_disca.alignment.reference import padded_for_slices, turned_frequencies
+from aitom_disca.parallel import on_all_cores
+
+# Steps of rotation (degrees) and shift (voxels), first to last; each is taken twice.
+STEPS = ((8.0, 0.8), (4.0, 0.5), (2.0, 0.3), (1.0, 0.15))
+_VALUES_AT_ONCE = 2**22
+_SMALL = np.array(list(itertools.product((-1.0, 0.0, 1.0), repeat=3)))
+_CROSS = np.concatenate([np.zeros((1, 3)), np.eye(3), -np.eye(3)])
+
+
+def slices_at(volume: np.ndarray, coefficients: Coefficients, rotations: Rotation) -> np.ndarray:
+    """Fourier slices of a volume at any rotations; slow beside `Slicer`, which knows its own.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (n, n, n)
+    coefficients : Coefficients
+    rotations : Rotation of m rotations A
+        The turned volume is ``volume(A^-1 r)``.
+
+    Returns
+    -------
+    ndarray of complex64, shape (m, n_coefficients)
+    """
+    return _slices(_spectrum(volume), coefficients, rotations)
+
+
+def refine_poses(
+    values: np.ndarray,
+    coefficients: Coefficients,
+    reference: np.ndarray,
+    rotations: Rotation,
+    offsets_zyx_px: np.ndarray,
+    steps: Iterable[tuple[float, float]] = STEPS,
+) -> tuple[Rotation, np.ndarray, np.ndarray]:
+    """Climb to the pose of highest constrained correlation with a reference.
+
+    In each step 27 rotations and 7 shifts round every subtomogram's own are tried.
+
+    Parameters
+    ----------
+    values : ndarray of complex64, shape (n, n_coefficients)
+    coefficients : Coefficients
+    reference : ndarray of shape (n, n, n)
+    rotations : Rotation of n rotations
+    offsets_zyx_px : ndarray of shape (n, 3)
+        Where each particle lies, from the box centre.
+    steps : iterable of (degrees, voxels)
+
+    Returns
+    -------
+    rotations : Rotation of n rotations
+    offsets_zyx_px : ndarray of shape (n, 3)
+    score : ndarray of shape (n,)
+        Correlation over the coefficients that were measured, -1 to 1.
+    """
+    spectrum = _spectrum(reference)
+    block = max(1, _VALUES_AT_ONCE // (len(_SMALL) * len(coefficients)))
+    pieces = [slice(start, start + block) for start in range(0, len(values), block)]
+    steps = list(steps)
+
+    def refined(rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        turn, offset = rotations[rows], offsets_zyx_px[rows]
+        for step_deg, step_px in steps:
+            for _ in range(2):
+                turn, offset, score = _step(
+                    values[rows], coefficients, spectrum, turn, offset, step_deg, step_px
+                )
+        return turn.as_quat(), offset, score
+
+    quaternions, offset, score = (
+        np.concatenate(part) for part in zip(*on_all_cores(refined, pieces), strict=True)
+    )
+    return Rotation.from_quat(quaternions), offset, score
+
+
+def _step(
+    values: np.ndarray,
+    coefficients: Coefficients,
+    spectrum: np.ndarray,
+    rotations: Rotation,
+    offsets_zyx_px: np.ndarray,
+    step_deg: float,
+    step_px: float,
+) -> tuple[Rotation, np.ndarray, np.ndarray]:
+    n, n_near = len(values), len(_SMALL)
+    small = Rotation.from_rotvec(np.deg2rad(step_deg) * _SMALL)
+    near = Rotation.concatenate([r * small for r in rotations])
+    slices = _slices(spectrum, coefficients, near).reshape(n, n_near, -1)
+    slices /= np.maximum(np.linalg.norm(slices, axis=2, keepdims=True), 1e-12)
+    at_offset = values * coefficients.shift_phases(offsets_zyx_px)
+    shifts = step_px * _CROSS
+    shifted = at_offset[:, None] * coefficients.shift_phases(shifts)
+    shifted /= np.maximum(np.linalg.norm(values, axis=1), 1e-12)[:, None, None]
+    score = (slices.conj() @ shifted.transpose(0, 2, 1)).real.reshape(n, -1)
+    best = score.argmax(axis=1)
+    chosen = near[np.arange(n) * n_near + best // len(shifts)]
+    return chosen, offsets_zyx_px + shifts[best % len(shifts)], score[np.arange(n), best]
+
+
+def _spectrum(volume: np.ndarray) -> np.ndarray:
+    return centred_fft(padded_for_slices(volume)).astype(np.complex64)
+
+
+def _slices(spectrum: np.ndarray, coefficients: Coefficients, rotations: Rotation) -> np.ndarray:
+    place = turned_frequencies(coefficients, rotations).reshape(-1, 3).T
+    flat = ndimage.map_coordinates(spectrum, place, order=1, mode="grid-wrap", prefilter=False)
+    return flat.reshape(len(rotations), len(coefficients))

@@ -1,0 +1,198 @@
+"""Averages of clusters: poses found without a reference, halves, files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from aitom_disca.alignment import Coefficients, Slicer
+from aitom_disca.alignment.local import refine_poses, slices_at
+from aitom_disca.averaging import (
+    ClusterAverage,
+    average_cluster,
+    compare_with_map,
+    fourier_shell_correlation,
+)
+from aitom_disca.cli.app import main
+from aitom_disca.cluster_averages import posed
+from aitom_disca.errors import InputError
+from aitom_disca.geometry.rotations import rotation_from_euler_zyz_deg
+from aitom_disca.io import read_rows_csv
+from aitom_disca.io.star_reading import read_particles_star
+from aitom_disca.io.store import StoreWriter
+from aitom_disca.io.tables import write_labels_csv
+from aitom_disca.particles import ParticleSet, TomogramInfo
+from aitom_disca.simulation import load_phantoms, simulate_subtomograms
+from aitom_disca.simulation.simulate import SimulatedSubtomograms
+
+TILT = (-60.0, 60.0)
+BOX, VOXEL, N = 20, 16.0, 40
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return load_phantoms()["letter_l"]
+
+
+@pytest.fixture(scope="module")
+def made(phantom) -> SimulatedSubtomograms:
+    return simulate_subtomograms([phantom], N, BOX, VOXEL, 0.3, TILT, 1.5, seed=1)
+
+
+@pytest.fixture(scope="module")
+def found(made: SimulatedSubtomograms) -> ClusterAverage:
+    return average_cluster(made.volumes, TILT, seed=0)
+
+
+def errors_deg(first: Rotation, second: Rotation) -> np.ndarray:
+    return np.rad2deg((first * second.inv()).magnitude())
+
+
+# -- poses round what is known ---------------------------------------------------------------
+
+
+def test_slices_at_any_rotations_are_those_of_the_slicer(phantom) -> None:
+    coefficients = Coefficients(14, 5, TILT)
+    rotations = Rotation.random(4, random_state=0)
+    volume = phantom.density(14, 20.0)
+    expected = Slicer(coefficients, rotations)(volume)
+    np.testing.assert_allclose(
+        slices_at(volume, coefficients, rotations), expected, atol=1e-5 * np.abs(expected).max()
+    )
+
+
+def test_poses_climb_to_the_planted_ones(phantom, made: SimulatedSubtomograms) -> None:
+    coefficients = Coefficients(BOX, 8, TILT)
+    values = coefficients.of(made.volumes[:12])
+    away = Rotation.from_rotvec(np.deg2rad(np.random.default_rng(0).normal(0, 6, (12, 3))))
+    truth = made.rotations[:12]
+    rotations, offsets, score = refine_poses(
+        values, coefficients, phantom.density(BOX, VOXEL), truth * away, np.zeros((12, 3))
+    )
+    assert np.median(errors_deg(truth * away, truth)) > 6
+    assert np.median(errors_deg(rotations, truth)) < 2.5
+    assert np.abs(offsets - made.shifts_zyx_px[:12]).mean() < 0.25
+    assert (score > 0.5).all() and (score <= 1).all()
+
+
+# -- from nothing ----------------------------------------------------------------------------
+
+
+def test_the_structure_comes_out_without_a_reference(
+    phantom, made: SimulatedSubtomograms, found: ClusterAverage
+) -> None:
+    sizes = {"voxel_size_angstrom": VOXEL, "known_voxel_size_angstrom": VOXEL}
+    known = phantom.density(BOX, VOXEL)
+    compared = compare_with_map(found.average, known, **sizes)
+    assert compared.correlation > 0.9
+    # One turn, of the average as a whole, explains the poses of both halves.
+    error = errors_deg(found.rotations * compared.rotation, made.rotations)
+    for half in (0, 1):
+        assert np.median(error[found.half == half]) < 6
+    assert set(found.half) == {0, 1} and abs(int(found.half.sum()) - N // 2) <= 1
+    curve = fourier_shell_correlation(found.half1, found.half2, VOXEL)
+    assert (curve.correlation[:4] > 0.85).all()
+
+
+def test_the_average_is_made_of_its_halves(found: ClusterAverage) -> None:
+    middle = (found.half1 + found.half2) / 2
+    assert np.corrcoef(middle.ravel(), found.average.ravel())[0, 1] > 0.97
+
+
+def test_the_same_seed_gives_the_same_average(
+    made: SimulatedSubtomograms, found: ClusterAverage
+) -> None:
+    again = average_cluster(made.volumes, TILT, seed=0)
+    np.testing.assert_array_equal(again.average, found.average)
+    np.testing.assert_array_equal(again.rotations.as_quat(), found.rotations.as_quat())
+
+
+def test_noise_alone_gives_halves_that_do_not_agree() -> None:
+    noise = np.random.default_rng(0).normal(size=(30, BOX, BOX, BOX)).astype(np.float32)
+    found = average_cluster(noise, TILT)
+    curve = fourier_shell_correlation(found.half1, found.half2, VOXEL)
+    assert (np.abs(curve.correlation[5:]) < 0.4).all()
+
+
+@pytest.mark.parametrize(
+    ("volumes", "tilt", "match"),
+    [
+        (np.ones((3, 8, 8, 8)), TILT, "at least 4 members, but there are 3"),
+        (np.ones((5, 8, 8, 8)), TILT, "all members are the same volume"),
+        (np.random.default_rng(0).normal(size=(5, 8, 8, 8)), (10.0, 10.0), "has no width"),
+    ],
+)
+def test_what_cannot_be_averaged_is_said(volumes, tilt, match) -> None:
+    with pytest.raises(InputError, match=match):
+        average_cluster(volumes, tilt)
+
+
+# -- files -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path, made: SimulatedSubtomograms) -> Path:
+    info = TomogramInfo("t", 8.0, (300, 310, 320), TILT)
+    centres = np.random.default_rng(3).uniform(50, 250, (N, 3))
+    particles = ParticleSet(np.array(["t"] * N), centres, tomograms={"t": info})
+    with StoreWriter.create(tmp_path / "s.h5", (BOX,) * 3, VOXEL, TILT, {"t": info}) as writer:
+        writer.append(made.volumes, particles)
+    return tmp_path / "s.h5"
+
+
+def test_particles_are_moved_to_where_they_lie_in_their_boxes(found: ClusterAverage) -> None:
+    info = TomogramInfo("t", 8.0, (300, 310, 320), TILT)
+    centres = np.full((N, 3), 100.0)
+    particles = ParticleSet(np.array(["t"] * N), centres, tomograms={"t": info})
+    moved = posed(particles, found, VOXEL)
+    np.testing.assert_allclose(moved.center_zyx_px - 100, 2 * found.shifts_zyx_px)
+    angles = rotation_from_euler_zyz_deg(moved.euler_zyz_deg)
+    assert errors_deg(angles, found.rotations).max() < 1e-3
+
+
+def test_the_command_writes_a_folder_for_every_cluster(tmp_path: Path, store: Path) -> None:
+    labels = np.array([0] * 18 + [1] * 18 + [2] * 3 + [-1])
+    write_labels_csv(tmp_path / "labels.csv", labels)
+    out = tmp_path / "out"
+    command = ["average", str(store), "--labels", str(tmp_path / "labels.csv"), "--out", str(out)]
+    assert main(command) == 0
+    rows = read_rows_csv(out / "averages.csv")
+    assert [(row["cluster"], row["members"]) for row in rows] == [("1", "18"), ("2", "18")]
+    names = {"average.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "fsc.csv", "fsc.png"}
+    names |= {"slices.png", "particles.star"}
+    for k in (1, 2):
+        folder = out / f"cluster_{k:02d}"
+        assert {path.name for path in folder.iterdir()} == names
+        with mrcfile.open(folder / "average.mrc") as mrc:
+            assert mrc.data.shape == (BOX,) * 3
+            assert float(mrc.voxel_size.x) == pytest.approx(VOXEL)
+        particles = read_particles_star(folder / "particles.star")
+        assert len(particles) == 18 and particles.euler_zyz_deg is not None
+        assert np.ptp(particles.euler_zyz_deg, axis=0).min() > 30
+        fsc = read_rows_csv(folder / "fsc.csv")
+        assert float(fsc[0]["unmasked"]) == 1 and len(fsc) == BOX // 2 + 1
+    assert not (out / "cluster_03").exists()
+    assert main(command) == 2  # what is there is kept
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (["--cluster", "7"], "there is no cluster 7; the labels hold 1"),
+        (["--labels", "short.csv"], "has 3 and"),
+        (["--labels", "tiny.csv"], "no cluster has the 4 members"),
+    ],
+)
+def test_wrong_input_is_one_sentence(
+    tmp_path: Path, store: Path, capsys: pytest.CaptureFixture, options: list[str], match: str
+) -> None:
+    write_labels_csv(tmp_path / "short.csv", np.zeros(3, int))
+    write_labels_csv(tmp_path / "tiny.csv", np.array([0] * 3 + [1] * 3 + [-1] * (N - 6)))
+    options = [str(tmp_path / o) if o.endswith(".csv") else o for o in options]
+    assert main(["average", str(store), "--out", str(tmp_path / "out"), *options]) == 2
+    assert match in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
