@@ -18,7 +18,7 @@ from aitom_disca.averaging import (
     fourier_shell_correlation,
 )
 from aitom_disca.cli.app import main
-from aitom_disca.cluster_averages import posed
+from aitom_disca.pipeline.averages import posed
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import rotation_from_euler_zyz_deg
 from aitom_disca.io import read_rows_csv

@@ -40,7 +40,7 @@ def average(
 
     Example: aitom-disca average subtomograms.h5 --labels results/labels.csv --out averages
     """
-    from aitom_disca.cluster_averages import average_store
+    from aitom_disca.pipeline import average_store
 
     if (out / "averages.csv").exists() and not overwrite:
         raise InputError(f"{out} holds averages; choose another --out, or add --overwrite.")

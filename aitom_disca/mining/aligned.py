@@ -13,6 +13,7 @@ from aitom_disca.alignment import AlignmentSorter
 from aitom_disca.clustering import ddbi, fit_projection, match_labels, mixture_of_labels
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError, IterationError
+from aitom_disca.mining.by_alignment import drawn_rows, sort_source
 from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.mining.embedding import build_extractor, compute_features
 from aitom_disca.mining.loop import (
@@ -23,7 +24,7 @@ from aitom_disca.mining.loop import (
     record,
 )
 from aitom_disca.mining.solution import Arrays, pack, unpack_solution
-from aitom_disca.progress import say, track
+from aitom_disca.progress import say
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 
 if TYPE_CHECKING:
@@ -31,11 +32,9 @@ if TYPE_CHECKING:
 
     from aitom_disca.network import Classifier
 
-_ALIGNMENT_BOX_PX = 20  # alignment looks at low frequencies only
 _MEMBERS_PER_START = 12
 _STARTS_PER_CANDIDATE = 1.5
 _FEWEST_STARTS = 12
-_ASSIGNED_AT_ONCE = 500
 _ATTEMPTS = 4  # at a pass of training, each with half the learning rate of the one before
 
 
@@ -112,23 +111,16 @@ def _sort(
 ) -> tuple[Arrays, dict]:
     """Sort all subtomograms by alignment."""
     rng = np.random.default_rng(settings.seed)
-    n = len(embedding)
-    rows = np.sort(rng.choice(n, min(n, settings.alignment_most), replace=False))
-    box = min(_ALIGNMENT_BOX_PX, source.box_shape_zyx[0])
-    cropped = PreparedVolumes(source, box_px=box, rows=rows)
-    sorter = AlignmentSorter(cropped.read(np.arange(len(rows))), tilt_range_deg, seed=settings.seed)
-    fewest, most = min(settings.candidate_k), max(settings.candidate_k)
-    labels = np.full(n, -1)
+    rows = drawn_rows(len(embedding), settings.alignment_most, rng)
     starts = _starts(embedding[rows], settings)
-    labels[rows] = sorter.sort(starts, fewest=fewest, most=most, splits=settings.alignment_splits)
-    others = np.setdiff1d(np.arange(n), rows)
-    if len(others):
-        pieces = np.split(others, range(_ASSIGNED_AT_ONCE, len(others), _ASSIGNED_AT_ONCE))
-        for piece in track(pieces, "assigning"):
-            prepared = PreparedVolumes(source, box_px=box, rows=piece)
-            labels[piece] = sorter.assign(prepared.read(np.arange(len(piece))))
-    averages = np.array(sorter.averages())
-    return {"labels": labels, "averages": averages}, {"stable": sorter.classes.stable}
+    bounds = {"fewest": min(settings.candidate_k), "most": max(settings.candidate_k)}
+
+    def begin(sorter: AlignmentSorter) -> np.ndarray:
+        return sorter.sort(starts, **bounds, splits=settings.alignment_splits)
+
+    found = sort_source(source, rows, begin, tilt_range_deg, seed=settings.seed)
+    arrays: Arrays = {"labels": found.labels, "averages": np.array(found.sorter.averages())}
+    return arrays, {"stable": found.sorter.classes.stable}
 
 
 def _starts(embedding: np.ndarray, settings: MineSettings) -> np.ndarray:

@@ -1,0 +1,80 @@
+"""Sort a store by alignment: some subtomograms thoroughly, the others by what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from aitom_disca.alignment import AlignmentSorter
+from aitom_disca.progress import track
+from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
+
+_BOX_PX = 20  # alignment looks at low frequencies only
+_ASSIGNED_AT_ONCE = 500
+_FEWEST_DRAWN = 50  # members of every cluster that is known
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """Labels (n,) from 0, -1 for none; the sorter that found them."""
+
+    labels: np.ndarray
+    sorter: AlignmentSorter
+
+
+def sort_source(
+    source: Source,
+    rows: np.ndarray,
+    begin: Callable[[AlignmentSorter], np.ndarray],
+    tilt_range_deg: tuple[float, float],
+    *,
+    seed: int = 0,
+) -> Sorted:
+    """Sort some subtomograms by alignment, and give each other one to the average it fits best.
+
+    Parameters
+    ----------
+    source : Source
+    rows : ndarray of int
+        The subtomograms that are held in memory and sorted among themselves.
+    begin : callable
+        Sorts these, given the sorter that holds them; returns their labels.
+    tilt_range_deg : tuple of 2 floats
+    seed : int
+    """
+    box = min(_BOX_PX, source.box_shape_zyx[0])
+    volumes = PreparedVolumes(source, box_px=box, rows=rows).read(np.arange(len(rows)))
+    sorter = AlignmentSorter(volumes, tilt_range_deg, seed=seed)
+    labels = np.full(len(source), -1)
+    labels[rows] = begin(sorter)
+    others = np.setdiff1d(np.arange(len(source)), rows)
+    if len(others):
+        pieces = np.split(others, range(_ASSIGNED_AT_ONCE, len(others), _ASSIGNED_AT_ONCE))
+        for piece in track(pieces, "assigning"):
+            prepared = PreparedVolumes(source, box_px=box, rows=piece)
+            labels[piece] = sorter.assign(prepared.read(np.arange(len(piece))))
+    return Sorted(labels, sorter)
+
+
+def drawn_rows(
+    n: int, most: int, rng: np.random.Generator, labels: np.ndarray | None = None
+) -> np.ndarray:
+    """At most so many of n subtomograms, drawn at random, in order.
+
+    Parameters
+    ----------
+    n, most : int
+    rng : numpy.random.Generator
+    labels : ndarray of int, shape (n,), optional
+        Clusters that are known: 50 members of each are drawn at least, so that a rare one is not
+        missed.
+    """
+    if n <= most:
+        return np.arange(n)
+    order = rng.permutation(n)
+    if labels is not None:
+        first = [order[labels[order] == k][:_FEWEST_DRAWN] for k in np.unique(labels)]
+        order = np.concatenate([*first, np.setdiff1d(order, np.concatenate(first), True)])
+    return np.sort(order[:most])

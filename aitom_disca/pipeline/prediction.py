@@ -1,0 +1,75 @@
+"""A trained model sorts the subtomograms of another store."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aitom_disca.config import RelionVersion
+from aitom_disca.io import open_store, read_labels_csv, write_labels_csv
+from aitom_disca.pipeline.stages import sizes_of, write_stars
+from aitom_disca.run_folder import RunFolder
+
+
+def predict(
+    store: str | Path,
+    model: str | Path,
+    out: str | Path,
+    *,
+    outlier_quantile: float | None = None,
+    relion: RelionVersion = "3.1",
+    overwrite: bool = False,
+) -> tuple[RunFolder, np.ndarray]:
+    """Sort the subtomograms of a store with a trained model; write labels and star files.
+
+    Parameters
+    ----------
+    store, model, out : path
+    outlier_quantile : float, optional
+        In place of the model's own setting: subtomograms with a higher outlier score belong to no
+        cluster; 1 for none of them.
+    relion, overwrite
+        As in `run`.
+
+    Returns
+    -------
+    folder : RunFolder
+    labels : ndarray of int, shape (n_subtomograms,)
+
+    Raises
+    ------
+    InputError
+        If the store does not suit the model, or the folder holds another run.
+    """
+    from aitom_disca.mining import DISCA
+
+    disca = DISCA.load(model)
+    if outlier_quantile is not None:
+        disca.settings = disca.settings.changed(outlier_quantile=outlier_quantile)
+    with open_store(store) as source:
+        folder = RunFolder(out)
+        inputs = [str(Path(p).resolve()) for p in (store, model)]
+        disca.check_source(source)
+        recorded = {"relion": relion, "outlier_quantile": disca.settings.outlier_quantile}
+        folder.start("predict", recorded, inputs, overwrite=overwrite)
+
+        def sort() -> dict[str, Any]:
+            start = time.perf_counter()
+            found = disca.predict_all(source)
+            per_second = len(found.labels) / (time.perf_counter() - start)
+            posterior = np.where(found.labels < 0, 0.0, found.posterior)
+            more = {"outlier_score": found.outlier_score}
+            write_labels_csv(folder.labels, found.labels, posterior, more=more)
+            return {
+                "n_clusters": disca.n_clusters_,
+                "sizes": sizes_of(found.labels, disca.n_clusters_),
+                "in_no_cluster": int((found.labels < 0).sum()),
+                "subtomograms_per_second": round(per_second, 1),
+            }
+
+        folder.stage("predict", sort)
+    folder.stage("write", lambda: write_stars(store, folder.labels, out, relion=relion))
+    return folder, read_labels_csv(folder.labels)[0]

@@ -1,0 +1,82 @@
+"""The report of a run, and of a run that was finished before."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aitom_disca.errors import InputError
+from aitom_disca.io import Tomogram, open_store, open_tomogram
+from aitom_disca.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+
+def make_report(
+    folder: RunFolder, store: str | Path, tomograms: Sequence[Tomogram] = ()
+) -> dict[str, Any]:
+    """Write ``report.html`` from what the run has written so far."""
+    from aitom_disca.report import write_report
+    from aitom_disca.report.collect import collect
+
+    write_report(folder.report, collect(folder, store, tomograms))
+    return {}
+
+
+def report_again(path: str | Path) -> Path:
+    """Write the report of a finished run again; return where it lies.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished run, or its tomograms or store are gone.
+    """
+    folder = finished_run(path)
+    store = store_of(folder)
+    tomograms: list[Tomogram] = []
+    if folder.record["command"] == "run":
+        tomograms = _tomograms_of(store, folder.record["settings"]["dark_protein"])
+    make_report(folder, store, tomograms)
+    return folder.report
+
+
+def finished_run(path: str | Path) -> RunFolder:
+    """The folder of a run that has clusters.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    folder = RunFolder.open(path)
+    if "mine" not in folder.record["stages"]:
+        raise InputError(f"the run in {path} has no clusters yet; finish it with --resume.")
+    return folder
+
+
+def store_of(folder: RunFolder) -> Path:
+    """Where the store lies that a run sorted."""
+    return folder.store if folder.record["command"] == "run" else Path(folder.record["inputs"][0])
+
+
+def _tomograms_of(store: str | Path, dark_protein: bool) -> list[Tomogram]:
+    """Open the tomograms that a store was cut from."""
+    with open_store(store) as source:
+        infos = source.particles().tomograms.values()
+    opened = []
+    for info in infos:
+        if info.path is None or not info.path.exists():
+            logger.warning("tomogram %s is gone: its picks are not shown", info.name)
+            continue
+        opened.append(
+            open_tomogram(
+                info.path,
+                voxel_size_angstrom=info.voxel_size_angstrom,
+                tilt_range_deg=info.tilt_range_deg,
+                dark_protein=dark_protein,
+                name=info.name,
+            )
+        )
+    return opened

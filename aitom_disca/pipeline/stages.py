@@ -1,0 +1,178 @@
+"""Single stages: what each reads, does and writes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aitom_disca.config import MineSettings, PickSettings, RelionVersion
+from aitom_disca.errors import InputError, NoPicksError
+from aitom_disca.io import (
+    Tomogram,
+    open_store,
+    read_labels_csv,
+    write_cluster_stars,
+    write_labels_csv,
+    write_particles_star,
+    write_rows_csv,
+)
+from aitom_disca.io.atomic import replacing
+from aitom_disca.particles import ParticleSet, concatenate
+from aitom_disca.progress import say
+from aitom_disca.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+
+def pick_tomograms(
+    tomograms: Sequence[Tomogram], settings: PickSettings, *, mask: np.ndarray | None = None
+) -> ParticleSet:
+    """Pick the particles of several tomograms, tomogram by tomogram.
+
+    Parameters
+    ----------
+    tomograms : sequence of Tomogram
+    settings : PickSettings
+    mask : ndarray of bool, axes z, y, x, optional
+        Where picks may lie, in every tomogram.
+
+    Raises
+    ------
+    InputError
+        If a tomogram cannot be used, or none of them has a pick.
+    """
+    from aitom_disca.picking import pick_particles
+
+    sets, empty = [], []
+    for tomogram in tomograms:
+        try:
+            sets.append(pick_particles(tomogram, settings, mask=mask))
+            say(f"{tomogram.name}: {len(sets[-1])} picks")
+        except NoPicksError as error:  # one empty tomogram among many is no reason to stop
+            empty.append(error)
+    if not sets:
+        raise empty[0]
+    for reason in empty:
+        logger.warning("%s", reason)
+    return concatenate(sets)
+
+
+def mine_clusters(
+    folder: RunFolder, store: str | Path, settings: MineSettings, runs: int
+) -> dict[str, Any]:
+    """Sort a store; write labels, history, model and what the report is drawn from."""
+    from aitom_disca.analysis import fit_repeatedly
+    from aitom_disca.mining import DISCA
+
+    more: dict[str, np.ndarray] = {}
+    summary: dict[str, Any] = {}
+    with open_store(store) as source:
+        if runs == 1:
+            disca = DISCA.from_settings(settings).fit(source, checkpoint=folder.checkpoint)
+        else:
+            disca, stability = fit_repeatedly(settings, source, runs, checkpoint=folder.checkpoint)
+            write_rows_csv(folder.stability, stability.rows())
+            more, summary = {"agreement": stability.agreement}, {"stability": stability.summary()}
+    write_labels_csv(folder.labels, disca.labels_, disca.posterior_, more=more)
+    write_rows_csv(folder.history, [_history_row(row) for row in disca.history_])
+    disca.save(folder.model)
+    with replacing(folder.clusters) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            embedding=disca.embedding_.astype(np.float32),
+            history=json.dumps(disca.history_),
+            averages=np.zeros(0) if disca.averages_ is None else disca.averages_,
+        )
+    return {
+        "n_clusters": disca.n_clusters_,
+        "ddbi": None if np.isnan(disca.ddbi_) else disca.ddbi_,  # not defined for one cluster
+        "iterations": len(disca.history_),
+        "converged": disca.converged_,
+        "sizes": sizes_of(disca.labels_, disca.n_clusters_),
+        "in_no_cluster": int((disca.labels_ < 0).sum()),
+        "temperature": round(disca.temperature_, 3),
+        **summary,
+    }
+
+
+def sizes_of(labels: np.ndarray, n_clusters: int) -> list[int]:
+    """Members of every cluster; those in none are not counted."""
+    return np.bincount(labels[labels >= 0], minlength=n_clusters).tolist()
+
+
+def audit_clusters(folder: RunFolder, store: str | Path) -> dict[str, Any]:
+    """Ask what else than structure explains the clusters; write ``nuisance.csv``; warn."""
+    from aitom_disca.analysis import audit
+
+    labels, _ = read_labels_csv(folder.labels)
+    with open_store(store) as source:
+        found = audit(source, labels)
+    if found.findings:
+        write_rows_csv(folder.nuisance, [finding.row() for finding in found.findings])
+    for warning in found.warnings:
+        say(f"note: {warning}")
+    return {"warnings": list(found.warnings), "notes": list(found.notes)}
+
+
+def _history_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of history.csv: one column a candidate K, sizes joined by spaces."""
+    left_out = ("bic", "criteria", "sizes", "seconds")
+    plain = {key: value for key, value in row.items() if key not in left_out}
+    plain["sizes"] = " ".join(map(str, row["sizes"]))
+    return plain | {f"bic_{k}": value for k, value in row["bic"].items()}
+
+
+def write_stars(
+    store: str | Path, labels: str | Path, out: str | Path, *, relion: RelionVersion = "3.1"
+) -> dict[str, Any]:
+    """Write the particles of a store with their clusters as RELION star files.
+
+    ``particles.star`` holds all, ``clusters/cluster_01.star`` and so on one cluster each. A store
+    without positions gives no star file, and says so.
+
+    Raises
+    ------
+    InputError
+        If the labels are not of this store, or the RELION version needs what the store lacks.
+    """
+    folder = RunFolder(out)
+    cluster, posterior = read_labels_csv(labels)
+    with open_store(store) as source:
+        particles = source.particles()
+        box_px = source.box_shape_zyx[0]
+        voxel_size = source.voxel_size_angstrom
+    if len(cluster) != len(particles):
+        raise InputError(
+            f"expected one label per subtomogram, but {labels} has {len(cluster)} and {store} "
+            f"holds {len(particles)} subtomograms; give the labels of this store."
+        )
+    particles = particles.with_clusters(cluster, posterior)
+    writable = _writable(particles, relion)
+    if writable is None:
+        say("the store holds no positions: no star file written")
+        return {"star_files": 0}
+    # RELION's image size counts voxels of the tomogram.
+    infos = list(particles.tomograms.values())
+    if infos:
+        box_px = round(box_px * voxel_size / infos[0].voxel_size_angstrom)
+    write_particles_star(folder.star, particles, relion=writable, box_px=box_px)
+    files = write_cluster_stars(folder.star_folder, particles, relion=writable, box_px=box_px)
+    for stale in {*folder.star_folder.glob("cluster_*.star")} - {*files}:
+        stale.unlink()  # of earlier labels with more clusters
+    return {"star_files": 1 + len(files), "relion": writable}
+
+
+def _writable(particles: ParticleSet, relion: RelionVersion) -> RelionVersion | None:
+    """The RELION version to write: None where there are no positions at all."""
+    if particles.has_positions:
+        return relion
+    if particles.centered_xyz_angstrom is None:
+        return None
+    if relion != "5":
+        say("the store counts positions from the tomogram's centre: writing RELION 5")
+    return "5"
