@@ -18,7 +18,7 @@ from aitom_disca.io.atomic import remove_unfinished, write_text
 
 _PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "scikit-learn", "h5py", "mrcfile", "starfile")
 # The stages that give clusters: until one of them is done, the run that is replaced is kept.
-_DECIDING = ("mine", "predict")
+_DECIDING = ("mine", "predict", "refine")
 _LIST = "replaced.json"  # names of the files that were set aside
 
 
@@ -41,6 +41,7 @@ class RunFolder:
         self.history = self.path / "history.csv"
         self.nuisance = self.path / "nuisance.csv"
         self.stability = self.path / "stability.csv"  # of several runs
+        self.refinement = self.path / "refinement.csv"
         self.clusters = self.path / "clusters.npz"
         self.star = self.path / "particles.star"
         self.star_folder = self.path / "clusters"

@@ -313,7 +313,8 @@ def test_too_many_references_end_as_the_structures(phantoms: dict, names: tuple)
     more = simulate_subtomograms(
         [phantoms[name] for name in names], 10, 18, 17.0, 0.2, TILT, 1.0, seed=9
     )
-    assigned = sorter.assign(more.volumes)
+    assigned, posterior = sorter.assign(more.volumes)
+    assert np.all((posterior > 0.2) & (posterior <= 1))
     for k in range(len(names)):
         known = np.bincount(labels[made.labels == k]).argmax()
         assert (assigned[more.labels == k] == known).mean() > 0.85

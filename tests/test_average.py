@@ -18,7 +18,6 @@ from aitom_disca.averaging import (
     fourier_shell_correlation,
 )
 from aitom_disca.cli.app import main
-from aitom_disca.pipeline.averages import posed
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import rotation_from_euler_zyz_deg
 from aitom_disca.io import read_rows_csv
@@ -26,6 +25,7 @@ from aitom_disca.io.star_reading import read_particles_star
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.io.tables import write_labels_csv
 from aitom_disca.particles import ParticleSet, TomogramInfo
+from aitom_disca.pipeline.averages import posed
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.simulation.simulate import SimulatedSubtomograms
 

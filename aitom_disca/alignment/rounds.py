@@ -93,6 +93,10 @@ class Classes:
             found.offset_zyx_px,
         )
 
+    def for_others(self, offset_zyx_px: np.ndarray) -> Classes:
+        """These averages, with other subtomograms that nothing is known of."""
+        return replace(Classes.start(self.averages, offset_zyx_px), log_prior=self.log_prior)
+
     def members(self) -> list[np.ndarray]:
         """Row numbers of the members of every cluster."""
         return [np.flatnonzero(self.labels == k) for k in range(len(self.averages))]

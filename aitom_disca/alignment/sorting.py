@@ -5,16 +5,17 @@ Features of a network see size and compactness; alignment sees the structure its
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
+from aitom_disca.alignment.held_out import HeldOut, held_out_gain
 from aitom_disca.alignment.likelihood import Particles, shell_power, whitened
 from aitom_disca.alignment.merging import Merger
+from aitom_disca.alignment.noise import without_noise
 from aitom_disca.alignment.pairing import AveragePairs
 from aitom_disca.alignment.reference import shell_index
 from aitom_disca.alignment.rounds import STAYED, Classes, Search, ball, cross, cube
 from aitom_disca.alignment.second_look import second_look
+from aitom_disca.alignment.starts import averages_of, singles
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import muted, say
@@ -26,7 +27,6 @@ _FINE = (7.0, 1500, cross(0.8), 12)
 _FIRST = (cube(1.67), 3)  # shifts and rounds before all others, in coarse detail
 _WIDE = (ball(1.67, 3.8), 1)  # those of a second look
 _ROUNDS_AFTER = 2  # a second look
-_SINGLE = 0.4  # share of a single subtomogram that is taken for signal
 # Two clusters are one if members fit a joint average better by so many standard errors.
 _CLEARLY_ONE_Z = 1.5
 _ONE_Z = -2.5
@@ -38,8 +38,6 @@ _SPLIT_LOOKS = 3
 _FEWEST_TO_SPLIT = 24
 _SAME = 0.9  # share of common members from which two clusters count as the same one
 _MISFITS = 0.15  # share of the subtomograms, those that fit their averages worst
-_NOISE_QUANTILE = 0.99
-_N_NOISE = 300
 
 
 class AlignmentSorter:
@@ -64,6 +62,8 @@ class AlignmentSorter:
     ----------
     labels : ndarray of int, shape (n,)
         -1 where a subtomogram looks like noise.
+    posterior : ndarray of shape (n,)
+        Probability of that cluster, given the averages; not calibrated.
     classes : Classes
         Averages (in whitened units), posteriors, offsets and so on of the last round.
     """
@@ -86,6 +86,7 @@ class AlignmentSorter:
         self._noise_limit = -np.inf
         self._whole: list[np.ndarray] = []  # clusters that could not be split
         self.labels = np.zeros(len(volumes), int)
+        self.posterior = np.zeros(len(volumes))
 
     def sort(
         self, starts: np.ndarray, *, fewest: int = 1, most: int = 1000, splits: int = 1
@@ -107,9 +108,34 @@ class AlignmentSorter:
         ndarray of int, shape (n,)
             Labels from 0 without gaps, -1 for noise.
         """
-        bounds = {"fewest": max(fewest, 1), "most": most}
         first = self._coarse.trying(*_FIRST)
-        classes = first.iterate(self._rough, _singles(self._rough, starts))
+        classes = first.iterate(self._rough, singles(self._rough, starts))
+        return self._from(classes, fewest=fewest, most=most, splits=splits)
+
+    def refine(
+        self, labels: np.ndarray, *, fewest: int = 1, most: int = 1000, splits: int = 1
+    ) -> np.ndarray:
+        """Sort, from clusters that are known already: they may merge, split, empty and lose noise.
+
+        Parameters
+        ----------
+        labels : ndarray of int, shape (n,)
+            From 0; negative for subtomograms in no cluster, which may join one.
+        fewest, most, splits : int
+            As in `sort`.
+
+        Returns
+        -------
+        ndarray of int, shape (n,)
+            Labels from 0 without gaps, -1 for noise.
+        """
+        members = [np.flatnonzero(labels == k) for k in np.unique(labels[labels >= 0])]
+        searches = [self._coarse.trying(*_FIRST), self._coarse]
+        classes = averages_of(searches, self._rough, members, self._rng)
+        return self._from(classes, fewest=fewest, most=most, splits=splits)
+
+    def _from(self, classes: Classes, *, fewest: int, most: int, splits: int) -> np.ndarray:
+        bounds = {"fewest": max(fewest, 1), "most": most}
         classes = self._coarse.iterate(self._rough, classes)
         merger = Merger(self._coarse, self._rough.moved(classes.offset_zyx_px), self._pairs)
         classes = _merged(merger, classes, least_z=_CLEARLY_ONE_Z, **bounds)
@@ -121,23 +147,33 @@ class AlignmentSorter:
                 classes = self._settled(classes, **bounds)
             if len(classes.averages) <= n_before:
                 break
-        self.classes = self._without_noise(classes)
+        self.classes, self._noise_limit = without_noise(
+            self._fine, self._particles, classes, self._rng
+        )
         self.labels = self.classes.labels
+        self.posterior = self.classes.posterior.max(axis=1)
         return self.labels
 
-    def assign(self, volumes: np.ndarray) -> np.ndarray:
-        """Labels of subtomograms that did not take part: the average that each fits best.
+    def assign(self, volumes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sort subtomograms that did not take part: the average that each fits best.
 
         Parameters
         ----------
         volumes : ndarray of shape (n, z, y, x)
             Of the same box.
+
+        Returns
+        -------
+        labels : ndarray of int, shape (n,)
+        posterior : ndarray of shape (n,)
         """
         volumes, half = fourier_crop(volumes, self.box_px), np.zeros(len(volumes), int)
         rough = self._particles_of(self._coarse, volumes, half)
         particles = self._particles_of(self._fine, volumes, half)
-        found = second_look(self._fine, particles, self._wide, rough, self._averages_for(rough))
-        return np.where(found.log_likelihood > self._noise_limit, found.labels, -1)
+        classes = self.classes.for_others(rough.offset_zyx_px)
+        found = second_look(self._fine, particles, self._wide, rough, classes)
+        labels = np.where(found.log_likelihood > self._noise_limit, found.labels, -1)
+        return labels, found.posterior.max(axis=1)
 
     def averages(self) -> list[np.ndarray]:
         """Aligned average (z, y, x) of every cluster, no longer whitened, in the box used here."""
@@ -146,6 +182,10 @@ class AlignmentSorter:
         return [
             self._fine.averager.filtered(average, amplitude) for average in self.classes.averages
         ]
+
+    def held_out(self) -> list[HeldOut]:
+        """What coefficients that had no part in the choice say of every cluster."""
+        return held_out_gain(self._fine, self._particles, self.classes, self._rng)
 
     # -- levels of detail ------------------------------------------------------------------
 
@@ -159,11 +199,6 @@ class AlignmentSorter:
         coefficients = search.coefficients
         values = whitened(coefficients.of(volumes), coefficients.shell, self._power)
         return Particles(coefficients, values, np.zeros((len(values), 3)), half)
-
-    def _averages_for(self, particles: Particles) -> Classes:
-        """The averages that were found, with other subtomograms that nothing is known of."""
-        classes = Classes.start(self.classes.averages, particles.offset_zyx_px)
-        return replace(classes, log_prior=self.classes.log_prior)
 
     # -- clusters --------------------------------------------------------------------------
 
@@ -230,8 +265,8 @@ class AlignmentSorter:
         at_offset = members.moved(classes.offset_zyx_px[rows])
         tried: list[Classes] = []
         for starts in tries:
-            singles = _singles(at_offset, starts)
-            tried.append(self._fine.iterate(members, singles, rounds=_SPLIT_ROUNDS))
+            first = singles(at_offset, starts)
+            tried.append(self._fine.iterate(members, first, rounds=_SPLIT_ROUNDS))
             if sum(len(one.averages) == 1 for one in tried) == _SPLIT_FAILURES:
                 return []
         found = max(tried, key=lambda one: one.log_likelihood.sum())
@@ -244,35 +279,6 @@ class AlignmentSorter:
         merger = self._merger(found, rows)
         parts = merger.merge(found.members(), found.averages, least_z=_ONE_Z)
         return [(rows[part], average) for part, average in parts]
-
-    # -- noise -----------------------------------------------------------------------------
-
-    def _without_noise(self, classes: Classes) -> Classes:
-        """Label -1 what fits its average no better than noise of the same spectrum does."""
-        self.classes = classes
-        limit = self._limit_of_noise()
-        noise = classes.log_likelihood <= limit
-        for k, rows in enumerate(classes.members()):
-            if np.median(classes.log_likelihood[rows]) <= limit:
-                noise |= classes.labels == k
-        if noise.all():
-            say("no subtomogram stands out from noise: the clusters are to be doubted")
-            return classes
-        self._noise_limit = limit
-        if noise.any():
-            say(f"{int(noise.sum())} subtomograms fit no average better than noise does")
-        return classes.without(noise)
-
-    def _limit_of_noise(self) -> float:
-        """What 99 % of pure noise, aligned in the same way, stays below."""
-        coefficients = self._fine.coefficients
-        shape = (_N_NOISE, len(coefficients))
-        values = self._rng.normal(size=shape) + 1j * self._rng.normal(size=shape)
-        flat = whitened(values, coefficients.shell, np.full(coefficients.shell.max() + 1, 2.0))
-        half, still = np.zeros(_N_NOISE, int), np.zeros((_N_NOISE, 3))
-        noise = Particles(coefficients, flat, still, half)
-        found = self._fine.weigh(noise, self._averages_for(noise))
-        return float(np.quantile(found.log_likelihood, _NOISE_QUANTILE))
 
 
 def _merged(merger: Merger, classes: Classes, *, least_z: float, fewest: int, most: int) -> Classes:
@@ -287,12 +293,3 @@ def _common(a: np.ndarray, b: np.ndarray) -> float:
     """Common members of two clusters, as a share of all members."""
     common = len(np.intersect1d(a, b))
     return common / (len(a) + len(b) - common)
-
-
-def _singles(particles: Particles, rows: np.ndarray) -> Classes:
-    """References that are one subtomogram each."""
-    values = particles.values[rows] * particles.coefficients.shift_phases(
-        particles.offset_zyx_px[rows]
-    )
-    averages = list(_SINGLE * particles.coefficients.volumes(values))
-    return Classes.start(averages, particles.offset_zyx_px)

@@ -44,6 +44,7 @@ def run_aligned(
     settings: MineSettings,
     tilt_range_deg: tuple[float, float],
     checkpoint: Checkpoint | None = None,
+    known: Arrays | None = None,
 ) -> LoopResult:
     """Cluster features, sort by alignment, train the network on the outcome.
 
@@ -53,6 +54,9 @@ def run_aligned(
        random, take part; all others then go to the average that they fit best.
     3. The network is trained on these labels, ``max_iterations - 1`` passes, and each cluster
        becomes a Gaussian of its features: iteration 2. It sorts new subtomograms.
+
+    With ``known`` (labels from 0 without gaps, -1 for none; averages, if there are any) the second
+    step is left out.
     """
     checkpoint = checkpoint or Checkpoint.nowhere()
     start = time.perf_counter()
@@ -63,19 +67,21 @@ def run_aligned(
     result = record(None, first, 1.0, time.perf_counter() - start)
 
     start = time.perf_counter()
-    arrays, meta = checkpoint.step(
-        "sorted", lambda: _sort(source, first.embedding, settings, tilt_range_deg)
-    )
+    if known is not None:
+        arrays, meta = known, {"stable": True}
+    else:
+        arrays, meta = checkpoint.step(
+            "sorted", lambda: _sort(source, first.embedding, settings, tilt_range_deg)
+        )
     labels = np.asarray(arrays["labels"])
     loss = None
     if labels.max() > 0:
         loss = _train(extractor, volumes, features, labels, settings, checkpoint)
         features = compute_features(extractor, volumes, settings)
     second = _second(features, labels, first, settings)
-    second = replace(
-        second, weights=extractor.get_weights(), averages=np.asarray(arrays["averages"])
-    )
-    if second.k == first.k:
+    averages = np.asarray(arrays["averages"]) if "averages" in arrays else None
+    second = replace(second, weights=extractor.get_weights(), averages=averages)
+    if second.k == first.k and known is None:
         kept = labels >= 0
         second = second.renamed(match_labels(first.labels[kept], labels[kept]))
     record(result, second, label_change(first, second), time.perf_counter() - start)

@@ -18,9 +18,10 @@ _FEWEST_DRAWN = 50  # members of every cluster that is known
 
 @dataclass(frozen=True)
 class Sorted:
-    """Labels (n,) from 0, -1 for none; the sorter that found them."""
+    """Labels (n,) from 0, -1 for none; their posterior (n,); the sorter that found them."""
 
     labels: np.ndarray
+    posterior: np.ndarray
     sorter: AlignmentSorter
 
 
@@ -47,15 +48,17 @@ def sort_source(
     box = min(_BOX_PX, source.box_shape_zyx[0])
     volumes = PreparedVolumes(source, box_px=box, rows=rows).read(np.arange(len(rows)))
     sorter = AlignmentSorter(volumes, tilt_range_deg, seed=seed)
-    labels = np.full(len(source), -1)
+    labels, posterior = np.full(len(source), -1), np.zeros(len(source))
     labels[rows] = begin(sorter)
+    posterior[rows] = sorter.posterior
     others = np.setdiff1d(np.arange(len(source)), rows)
     if len(others):
         pieces = np.split(others, range(_ASSIGNED_AT_ONCE, len(others), _ASSIGNED_AT_ONCE))
         for piece in track(pieces, "assigning"):
             prepared = PreparedVolumes(source, box_px=box, rows=piece)
-            labels[piece] = sorter.assign(prepared.read(np.arange(len(piece))))
-    return Sorted(labels, sorter)
+            found = sorter.assign(prepared.read(np.arange(len(piece))))
+            labels[piece], posterior[piece] = found
+    return Sorted(labels, np.where(labels < 0, 0.0, posterior), sorter)
 
 
 def drawn_rows(

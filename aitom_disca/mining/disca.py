@@ -17,7 +17,8 @@ from aitom_disca.mining.bundle import Bundle
 from aitom_disca.mining.checkpoint import Checkpoint, fingerprint
 from aitom_disca.mining.embedding import build_extractor, compute_features, prepare_volumes
 from aitom_disca.mining.loop import LoopResult, run_loop
-from aitom_disca.subtomograms.dataset import ArraySource, Source
+from aitom_disca.mining.solution import Arrays
+from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes, Source
 
 _VOXEL_SIZE_TOLERANCE = 0.02
 _TILT_RANGE_DEG = (-60.0, 60.0)
@@ -142,13 +143,7 @@ class DISCA:
             If there are fewer subtomograms than the largest candidate K, or the box is too small
             for the network.
         """
-        source = _as_source(X)
-        self._check(source)
-        self._box_px = source.box_shape_zyx[0]
-        self._voxel_size_angstrom = voxel_size_angstrom or getattr(
-            source, "voxel_size_angstrom", None
-        )
-        volumes = prepare_volumes(source, self.settings)
+        source, volumes = self._begin(X, voxel_size_angstrom)
         known: tuple[float, float] = getattr(source, "tilt_range_deg", _TILT_RANGE_DEG)
         tilt_range_deg = tilt_range_deg or known
         steps = Checkpoint.nowhere()
@@ -160,6 +155,55 @@ class DISCA:
         else:
             self._keep(run_loop(volumes, self.settings, steps))
         return self
+
+    def teach(
+        self,
+        X: np.ndarray | Source,
+        labels: np.ndarray,
+        *,
+        averages: np.ndarray | None = None,
+        voxel_size_angstrom: float | None = None,
+    ) -> DISCA:
+        """Train the network on clusters that are known already; it predicts them from then on.
+
+        Parameters
+        ----------
+        X, voxel_size_angstrom
+            As in `fit`.
+        labels : ndarray of int, shape (n_subtomograms,)
+            Clusters from 0 without gaps; -1 for none.
+        averages : ndarray of shape (n_clusters, z, y, x), optional
+            Kept as ``averages_``.
+
+        Raises
+        ------
+        InputError
+            As in `fit`, or if the labels do not fit the subtomograms.
+        """
+        source, volumes = self._begin(X, voxel_size_angstrom)
+        labels = np.asarray(labels)
+        names = np.unique(labels[labels >= 0]) if len(labels) == len(source) else np.zeros(0)
+        if not len(names) or names[-1] != len(names) - 1:
+            raise InputError(
+                f"expected a cluster from 0 without gaps, or -1, for each of {len(source)} "
+                f"subtomograms, but got {len(labels)} labels of {len(names)} clusters."
+            )
+        known: Arrays = {"labels": labels}
+        if averages is not None:
+            known["averages"] = averages
+        self._keep(run_aligned(source, volumes, self.settings, _TILT_RANGE_DEG, known=known))
+        return self
+
+    def _begin(
+        self, X: np.ndarray | Source, voxel_size_angstrom: float | None
+    ) -> tuple[Source, PreparedVolumes]:
+        source = _as_source(X)
+        self._check(source)
+        self._box_px = source.box_shape_zyx[0]
+        self._voxel_size_angstrom = voxel_size_angstrom or getattr(
+            source, "voxel_size_angstrom", None
+        )
+        return source, prepare_volumes(source, self.settings)
 
     def _keep(self, result: LoopResult) -> None:
         """Take over the best solution, its clusters renamed so that the largest comes first."""

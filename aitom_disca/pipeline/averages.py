@@ -16,7 +16,6 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
 from aitom_disca.io import (
     open_store,
-    read_labels_csv,
     replacing,
     write_particles_star,
     write_rows_csv,
@@ -24,6 +23,7 @@ from aitom_disca.io import (
 from aitom_disca.io.mrc import write_volume
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.particles import ParticleSet
+from aitom_disca.pipeline.stages import labels_of_store
 from aitom_disca.progress import say
 
 _MASK_EDGE_PX = 3.0
@@ -105,13 +105,7 @@ def average_store(
 def _clusters(source: SubtomogramStore, store: str | Path, labels: str | Path | None) -> np.ndarray:
     if labels is None:
         return np.zeros(len(source), int)
-    cluster, _ = read_labels_csv(labels)
-    if len(cluster) != len(source):
-        raise InputError(
-            f"expected one label per subtomogram, but {labels} has {len(cluster)} and {store} "
-            f"holds {len(source)} subtomograms; give the labels of this store."
-        )
-    return cluster
+    return labels_of_store(source, store, labels)[0]
 
 
 def _wanted(cluster: np.ndarray, numbers: Sequence[int]) -> list[int]:

@@ -22,6 +22,7 @@ from aitom_disca.io import (
     write_rows_csv,
 )
 from aitom_disca.io.atomic import replacing
+from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
@@ -100,6 +101,25 @@ def mine_clusters(
     }
 
 
+def labels_of_store(
+    source: SubtomogramStore, store: str | Path, labels: str | Path
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Clusters (from 0, -1 for none) and posteriors of a store's subtomograms.
+
+    Raises
+    ------
+    InputError
+        If the labels are not of this store.
+    """
+    cluster, posterior = read_labels_csv(labels)
+    if len(cluster) != len(source):
+        raise InputError(
+            f"expected one label per subtomogram, but {labels} has {len(cluster)} and {store} "
+            f"holds {len(source)} subtomograms; give the labels of this store."
+        )
+    return cluster, posterior
+
+
 def sizes_of(labels: np.ndarray, n_clusters: int) -> list[int]:
     """Members of every cluster; those in none are not counted."""
     return np.bincount(labels[labels >= 0], minlength=n_clusters).tolist()
@@ -141,16 +161,11 @@ def write_stars(
         If the labels are not of this store, or the RELION version needs what the store lacks.
     """
     folder = RunFolder(out)
-    cluster, posterior = read_labels_csv(labels)
     with open_store(store) as source:
+        cluster, posterior = labels_of_store(source, store, labels)
         particles = source.particles()
         box_px = source.box_shape_zyx[0]
         voxel_size = source.voxel_size_angstrom
-    if len(cluster) != len(particles):
-        raise InputError(
-            f"expected one label per subtomogram, but {labels} has {len(cluster)} and {store} "
-            f"holds {len(particles)} subtomograms; give the labels of this store."
-        )
     particles = particles.with_clusters(cluster, posterior)
     writable = _writable(particles, relion)
     if writable is None:

@@ -1,0 +1,80 @@
+"""Which subtomograms, and which whole clusters, are noise alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aitom_disca.alignment.likelihood import (
+    Particles,
+    expect,
+    log_likelihood_held_out,
+    whitened,
+)
+from aitom_disca.alignment.rounds import Classes, Search
+from aitom_disca.progress import say
+
+_QUANTILE = 0.99
+_N_NOISE = 300
+_LEAST_FIT = 0.5  # mean log likelihood, over noise, of members in averages made without them
+
+
+def without_noise(
+    search: Search, particles: Particles, classes: Classes, rng: np.random.Generator
+) -> tuple[Classes, float]:
+    """Label -1 what fits its average no better than noise of the same spectrum does.
+
+    Parameters
+    ----------
+    search : Search
+    particles : Particles
+    classes : Classes
+        Of these particles.
+    rng : numpy.random.Generator
+        Draws the noise.
+
+    Returns
+    -------
+    classes : Classes
+    limit : float
+        Log likelihood below which a subtomogram is taken for noise; -inf where everything was.
+    """
+    limit = _limit(search, classes, rng)
+    noise = classes.log_likelihood <= limit
+    for rows, average in zip(classes.members(), classes.averages, strict=True):
+        stands_out = len(rows) and np.median(classes.log_likelihood[rows]) > limit
+        if stands_out:
+            members = particles.select(rows).moved(classes.offset_zyx_px[rows])
+            stands_out = _fit_of_strangers(search, members, average) >= _LEAST_FIT
+        if not stands_out:
+            noise[rows] = True
+    if noise.all():
+        say("no subtomogram stands out from noise: the clusters are to be doubted")
+        return classes, -np.inf
+    if noise.any():
+        say(f"{int(noise.sum())} subtomograms fit no average better than noise does")
+    return classes.without(noise), limit
+
+
+def _fit_of_strangers(search: Search, members: Particles, average: np.ndarray) -> float:
+    """Mean log likelihood of members in the average of the half that they are not in.
+
+    A few subtomograms of noise fit an average of themselves.
+    """
+    shifts = search.shifts_zyx_px
+    found = expect(members, search.slicer(average)[None], np.zeros(1), shifts)
+    made = search.averager.average(found.sums[:, 0], found.counts[:, 0], with_halves=True)
+    by_half = [search.slicer(half)[None] for half in made.halves]
+    fit = log_likelihood_held_out(members.moved(found.offset_zyx_px), by_half, shifts)
+    return float(fit.mean())
+
+
+def _limit(search: Search, classes: Classes, rng: np.random.Generator) -> float:
+    """What 99 % of pure noise, aligned in the same way, stays below."""
+    coefficients = search.coefficients
+    shape = (_N_NOISE, len(coefficients))
+    values = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+    flat = whitened(values, coefficients.shell, np.full(coefficients.shell.max() + 1, 2.0))
+    still = np.zeros((_N_NOISE, 3))
+    noise = Particles(coefficients, flat, still, np.zeros(_N_NOISE, int))
+    found = search.weigh(noise, classes.for_others(still))
+    return float(np.quantile(found.log_likelihood, _QUANTILE))

@@ -1,0 +1,40 @@
+"""The command that sorts clusters again by their averages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aitom_disca.cli import options as o
+from aitom_disca.progress import say
+
+
+def refine(
+    store: o.Store,
+    labels: Annotated[Path, typer.Option(help="labels.csv of this store.")],
+    out: o.Out,
+    candidate_k: o.CandidateK = None,
+    teach: Annotated[
+        bool, typer.Option("--teach", help="Train the network on the outcome: writes model.h5.")
+    ] = False,
+    seed: o.Seed = 0,
+    relion: o.RelionVersion = o.Relion.v31,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Sort again from the clusters that there are, by aligning everything to their averages.
+
+    Example: aitom-disca refine subtomograms.h5 --labels results/labels.csv --out refined
+    """
+    from aitom_disca.pipeline import refine as refine_store
+
+    settings = o.mine_settings(o.Preset.fast, candidate_k, None, None, seed)
+    folder = refine_store(
+        store, labels, out, settings, teach=teach, relion=relion.value, overwrite=overwrite
+    )
+    done = folder.record["stages"]["refine"]
+    for warning in done["warnings"]:
+        say(f"note: {warning}")
+    none = f", {done['in_no_cluster']} in none" if done["in_no_cluster"] else ""
+    say(f"{done['n_clusters']} clusters of {done['sizes']}{none}; labels: {folder.labels}")

@@ -1,0 +1,163 @@
+"""Clusters sorted again by what their averages look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aitom_disca.config import MineSettings, RelionVersion
+from aitom_disca.io import open_store, write_labels_csv, write_rows_csv
+from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.pipeline.stages import labels_of_store, sizes_of, write_stars
+from aitom_disca.progress import say
+from aitom_disca.run_folder import RunFolder
+
+_DOUBTFUL_Z = 3.0
+
+
+def refine(
+    store: str | Path,
+    labels: str | Path,
+    out: str | Path,
+    settings: MineSettings | None = None,
+    *,
+    teach: bool = False,
+    relion: RelionVersion = "3.1",
+    overwrite: bool = False,
+) -> RunFolder:
+    """Sort a store again, from the clusters that it has, by aligning all to all averages.
+
+    Clusters may merge, split and empty, and members that are noise alone leave. Writes
+    ``labels.csv``, star files, and ``refinement.csv``: for every cluster where its members came
+    from, and whether coefficients that took no part in the sorting tell it from the others.
+
+    Parameters
+    ----------
+    store, labels, out : path
+    settings : MineSettings, optional
+        ``candidate_k`` bounds the number of clusters; ``alignment_most``, ``alignment_splits``
+        and ``seed`` are as in mining.
+    teach : bool
+        Train the network on the outcome, and write ``model.h5`` for `predict`.
+    relion, overwrite
+        As in `run`.
+
+    Raises
+    ------
+    InputError
+        If the labels are not of this store, or the folder holds another run.
+    """
+    settings = settings or MineSettings()
+    folder = RunFolder(out)
+    with open_store(store) as source:
+        before, _ = labels_of_store(source, store, labels)
+        inputs = [str(Path(p).resolve()) for p in (store, labels)]
+        recorded = {"mine": settings.model_dump(), "relion": relion, "teach": teach}
+        folder.start("refine", recorded, inputs, overwrite=overwrite)
+        folder.stage("refine", lambda: refine_clusters(folder, source, before, settings, teach))
+    folder.stage("write", lambda: write_stars(store, folder.labels, out, relion=relion))
+    return folder
+
+
+def refine_clusters(
+    folder: RunFolder,
+    source: SubtomogramStore,
+    before: np.ndarray,
+    settings: MineSettings,
+    teach: bool = False,
+) -> dict[str, Any]:
+    """Sort again; write labels, where they came from, and the model if it is wanted."""
+    from aitom_disca.mining.by_alignment import drawn_rows, sort_source
+
+    rng = np.random.default_rng(settings.seed)
+    rows = drawn_rows(len(source), settings.alignment_most, rng, before)
+    found = sort_source(
+        source,
+        rows,
+        lambda sorter: sorter.refine(
+            before[rows],
+            fewest=min(settings.candidate_k),
+            most=max(settings.candidate_k),
+            splits=settings.alignment_splits,
+        ),
+        source.tilt_range_deg,
+        seed=settings.seed,
+    )
+    n_clusters = int(found.labels.max()) + 1
+    sizes = np.bincount(found.labels[found.labels >= 0], minlength=n_clusters)
+    order = np.argsort(-sizes, kind="stable")
+    names = np.empty(n_clusters, int)
+    names[order] = np.arange(n_clusters)
+    labels = np.where(found.labels < 0, -1, names[found.labels])
+    held_out = [vars(verdict) for verdict in found.sorter.held_out()]
+    rows_of_table = _table(before, labels, [held_out[k] for k in order])
+    write_rows_csv(folder.refinement, rows_of_table)
+    write_labels_csv(folder.labels, labels, found.posterior)
+    if teach:
+        averages = np.array(found.sorter.averages())[order]
+        _teach(folder, source, labels, averages, settings)
+    moved = float(np.mean(labels != _best_match(before, labels)))
+    say(f"{len(rows_of_table)} clusters; {100 * moved:.1f} % of the subtomograms changed theirs")
+    return {
+        "n_clusters": n_clusters,
+        "sizes": sizes_of(labels, n_clusters),
+        "in_no_cluster": int((labels < 0).sum()),
+        "moved": round(moved, 4),
+        "warnings": _warnings(rows_of_table),
+    }
+
+
+def _teach(
+    folder: RunFolder,
+    source: SubtomogramStore,
+    labels: np.ndarray,
+    averages: np.ndarray,
+    settings: MineSettings,
+) -> None:
+    from aitom_disca.mining import DISCA
+
+    disca = DISCA.from_settings(settings).teach(source, labels, averages=averages)
+    disca.save(folder.model)
+
+
+def _table(
+    before: np.ndarray, labels: np.ndarray, held_out: list[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    rows = []
+    for k, verdict in enumerate(held_out):
+        here = before[labels == k]
+        names, counts = np.unique(here, return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        came_from = ", ".join(f"{names[i] + 1} ({counts[i]})" for i in order)
+        rows.append(
+            {
+                "cluster": k + 1,
+                "members": len(here),
+                "came_from": came_from,
+                "held_out_gain": round(verdict["gain"], 3),
+                "held_out_z": round(verdict["z"], 2),
+            }
+        )
+    return rows
+
+
+def _best_match(before: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The earlier clusters under the names of those that now hold most of their members."""
+    from aitom_disca.clustering import match_labels
+
+    if before.max() < 0:
+        return before
+    return np.where(before < 0, -1, match_labels(labels, before)[before])
+
+
+def _warnings(rows: list[dict[str, Any]]) -> list[str]:
+    """Clusters that held-out coefficients do not tell from the next best one."""
+    return [
+        f"Cluster {row['cluster']}: coefficients that took no part in the sorting do not tell it "
+        f"from the others (z = {row['held_out_z']:.1f}); it may follow noise."
+        for row in rows
+        if not row["held_out_z"] > _DOUBTFUL_Z
+    ]
