@@ -22,6 +22,7 @@ from aitom_disca.particles import ParticleSet
 
 COMMANDS = (
     "demo", "run", "info", "pick", "extract", "mine", "predict", "export", "report", "average",
+    "embed",
 )  # fmt: skip
 SHAPE = (30, 44, 48)
 VOXEL_SIZE = 10.0

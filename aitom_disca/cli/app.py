@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 import aitom_disca
-from aitom_disca.cli import average, bench, decode, demo, stages
+from aitom_disca.cli import average, bench, decode, demo, embed, stages
 from aitom_disca.errors import InputError
 from aitom_disca.progress import shown
 
@@ -34,6 +34,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     stages.report,
     decode.decode,
     average.average,
+    embed.embed,
     bench.bench,
 )
 _INTERRUPTED = 130  # what Typer makes of Ctrl-C

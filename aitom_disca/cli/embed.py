@@ -1,0 +1,52 @@
+"""The command that puts averages back into their tomograms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aitom_disca.cli import options as o
+from aitom_disca.errors import InputError
+from aitom_disca.progress import say
+
+
+def embed(
+    store: o.Store,
+    averages: Annotated[Path, typer.Option(help="Folder that the average command wrote.")],
+    out: o.Out,
+    cluster: Annotated[
+        list[int] | None, typer.Option(help="Number of a cluster (repeatable); by default all.")
+    ] = None,
+    smooth_angstrom: Annotated[
+        float, typer.Option(help="Sigma of a Gaussian that smooths what is drawn.")
+    ] = 0.0,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Surface of a particle, as a share of its average's maximum."),
+    ] = None,
+    per_cluster: Annotated[
+        bool, typer.Option("--per-cluster", help="Also write the density of each cluster alone.")
+    ] = False,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Put the averages of clusters back where their members lie in the tomograms.
+
+    Example: aitom-disca embed subtomograms.h5 --averages averages --out embedded
+    """
+    from aitom_disca.reembedding import embed_averages
+
+    if any(out.glob("*_density.mrc")) and not overwrite:
+        raise InputError(f"{out} holds maps; choose another --out, or add --overwrite.")
+    embedded = embed_averages(
+        store,
+        averages,
+        out,
+        clusters=cluster or (),
+        smooth_angstrom=smooth_angstrom,
+        threshold=threshold,
+        per_cluster=per_cluster,
+    )
+    n_particles = sum(one.n_particles for one in embedded)
+    say(f"{n_particles} particles put into {len(embedded)} tomograms; maps are in {out}")

@@ -1,0 +1,13 @@
+"""Averages put back into the tomogram: densities, labels, a script for ChimeraX."""
+
+from aitom_disca.reembedding.chimerax import chimerax_script
+from aitom_disca.reembedding.embed import PlacedAverage, embed_tomogram
+from aitom_disca.reembedding.from_averages import EmbeddedTomogram, embed_averages
+
+__all__ = [
+    "EmbeddedTomogram",
+    "PlacedAverage",
+    "chimerax_script",
+    "embed_averages",
+    "embed_tomogram",
+]

@@ -1,0 +1,101 @@
+"""A command script that shows a tomogram and what was put back into it in ChimeraX."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from aitom_disca.particles import TomogramInfo
+from aitom_disca.reembedding.embed import SURFACE
+
+
+def chimerax_script(
+    folder: str | Path,
+    tomogram: TomogramInfo,
+    numbers: Sequence[int],
+    labels: str | Path,
+    densities: Mapping[int, str | Path],
+) -> str:
+    """Text of a command script (.cxc) to be kept in ``folder``; its paths start there.
+
+    The tomogram is opened as its middle section, if its file is there. A cluster is shown in the
+    colour that it has in the report: as the surface of its own density, where it has one, else as
+    the surface of its label.
+
+    Parameters
+    ----------
+    folder : path
+    tomogram : TomogramInfo
+    numbers : sequence of int
+        Clusters to show, from 1.
+    labels : path
+        Volume of the numbers of clusters.
+    densities : mapping of int to path
+        Density volume of a cluster.
+    """
+    script = _Script(Path(folder))
+    script.add(
+        f"# {tomogram.name}: averages where their members lie.",
+        "# Open it with File > Open, or: chimerax thisfile.cxc. Models are counted from #1, so",
+        "# begin with an empty session.",
+        "set bgColor white",
+    )
+    _show_tomogram(script, tomogram)
+    for number in numbers:
+        if number in densities:
+            model = script.open(densities[number], f"cluster {number}")
+            script.add(
+                f"volume #{model} style surface step 1 level {SURFACE:g} color {_colour(number)}"
+            )
+    _show_labels(script, labels, [number for number in numbers if number not in densities])
+    script.add("lighting soft", "view")
+    return "\n".join(script.lines) + "\n"
+
+
+class _Script:
+    """Lines of a script, and the number of models that it opens."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        self._models = 0
+        self.lines: list[str] = []
+
+    def add(self, *lines: str) -> None:
+        self.lines += lines
+
+    def open(self, path: str | Path, name: str) -> int:
+        """Open a file; the number of its model."""
+        relative = os.path.relpath(Path(path).resolve(), self._folder)
+        self.add(f'open "{Path(relative).as_posix()}" name "{name}"')
+        self._models += 1
+        return self._models
+
+
+def _show_tomogram(script: _Script, tomogram: TomogramInfo) -> None:
+    if tomogram.path is None or not tomogram.path.is_file() or tomogram.shape_zyx is None:
+        script.add("# The tomogram's own file was not found; open it here to see both.")
+        return
+    nz, ny, nx = tomogram.shape_zyx
+    model = script.open(tomogram.path, "tomogram")
+    script.add(
+        "# Its middle section; to move through it, use the slider of the Volume Viewer.",
+        f"volume #{model} style image step 1 region 0,0,{nz // 2},{nx - 1},{ny - 1},{nz // 2}",
+    )
+
+
+def _show_labels(script: _Script, labels: str | Path, numbers: Sequence[int]) -> None:
+    if not numbers:
+        return
+    model = script.open(labels, "labels")
+    script.add(f"volume #{model} hide", "# One surface for each cluster, by its number.")
+    for number in numbers:
+        script.add(
+            f"segmentation surfaces #{model} where {number} color {_colour(number)} smooth true"
+        )
+
+
+def _colour(number: int) -> str:
+    from aitom_disca.report.figures import cluster_colour
+
+    return cluster_colour(number - 1)
