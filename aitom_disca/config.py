@@ -220,6 +220,16 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+class AverageSettings(Settings):
+    """How clusters are averaged, and how the averages are judged."""
+
+    mask: str = Field("sphere", min_length=1)  # sphere, density, or the path of a map
+    symmetry: str = "C1"  # a point group of RELION
+    null_test: Literal["none", "noise", "others"] = "none"
+    b_factor_angstrom2: float | Literal["auto"] | None = None
+    seed: int = Field(0, ge=0)
+
+
 class RunSettings(Settings):
     """Everything that decides the result of a run."""
 

@@ -25,7 +25,7 @@ from aitom_disca.io.star_reading import read_particles_star
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.io.tables import write_labels_csv
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.pipeline.averages import posed
+from aitom_disca.pipeline.average_files import posed
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.simulation.simulate import SimulatedSubtomograms
 
@@ -163,6 +163,7 @@ def test_the_command_writes_a_folder_for_every_cluster(tmp_path: Path, store: Pa
     rows = read_rows_csv(out / "averages.csv")
     assert [(row["cluster"], row["members"]) for row in rows] == [("1", "18"), ("2", "18")]
     names = {"average.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "fsc.csv", "fsc.png"}
+    names |= {"filtered.mrc"}
     names |= {"slices.png", "particles.star"}
     for k in (1, 2):
         folder = out / f"cluster_{k:02d}"

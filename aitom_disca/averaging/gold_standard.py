@@ -17,7 +17,8 @@ from aitom_disca.alignment.rounds import Classes, Search, cross, cube
 from aitom_disca.averaging.compare import compare_with_map
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
-from aitom_disca.progress import muted, say, track
+from aitom_disca.parallel import on_all_cores
+from aitom_disca.progress import muted, say
 
 FEWEST_MEMBERS = 4
 _BOX_PX = 20  # of the search over all rotations: the volumes are Fourier-cropped to it
@@ -92,11 +93,11 @@ def average_cluster(
     _check(volumes, tilt_range_deg)
     rng = np.random.default_rng(seed)
     half = rng.permutation(len(volumes)) % 2
-    halves = []
-    for h in (0, 1):
-        say(f"averaging half {h + 1}: {int((half == h).sum())} subtomograms")
-        halves.append(_Half(volumes[half == h], tilt_range_deg, rng).refined(largest_frequency))
-    first, second = halves
+    say(f"averaging two halves of {int((half == 0).sum())} and {int((half == 1).sum())}")
+    parts = zip((0, 1), rng.spawn(2), strict=True)
+    halves = [_Half(volumes[half == h], tilt_range_deg, own) for h, own in parts]
+    with muted():
+        first, second = on_all_cores(lambda part: part.refined(largest_frequency), halves)
     second.lay_on(first)
     quaternions = np.empty((len(volumes), 4))
     shifts, score = np.empty((len(volumes), 3)), np.empty(len(volumes))
@@ -160,7 +161,7 @@ class _Half:
     def refined(self, largest_frequency: float | None) -> _Half:
         """Find poses over all rotations, then finer ones round them."""
         self._search()
-        for steps in track(_ROUNDS, "refining poses"):
+        for steps in _ROUNDS:
             made = self.average()
             largest = largest_frequency or _shared_frequencies(made.correlation)
             self._climb(made.volume, largest, steps)

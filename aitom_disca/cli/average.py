@@ -9,15 +9,17 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
+from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
 
-class Mask(str, Enum):
-    """In what the Fourier shell correlation is measured."""
+class Null(str, Enum):
+    """What the null test averages."""
 
-    sphere = "sphere"
-    density = "density"
+    none = "none"
+    noise = "noise"
+    others = "others"
 
 
 def average(
@@ -30,8 +32,24 @@ def average(
         list[int] | None, typer.Option(help="Number of a cluster (repeatable); by default all.")
     ] = None,
     mask: Annotated[
-        Mask, typer.Option(help="Measure the resolution in a sphere or round the density.")
-    ] = Mask.sphere,
+        str,
+        typer.Option(help="Measure the resolution in a sphere, round the density, or in a map."),
+    ] = "sphere",
+    null_test: Annotated[
+        Null,
+        typer.Option(help="Do the same with noise, or with members of other clusters."),
+    ] = Null.none,
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(help="Density map to compare every average with (repeatable)."),
+    ] = None,
+    rescale: Annotated[
+        bool, typer.Option("--rescale", help="Resample maps of another voxel size.")
+    ] = False,
+    b_factor: Annotated[
+        str | None,
+        typer.Option(help="Sharpen filtered.mrc: auto, or a number in A^2 (negative sharpens)."),
+    ] = None,
     seed: o.Seed = 0,
     relion: o.RelionVersion = o.Relion.v31,
     overwrite: o.Overwrite = False,
@@ -44,13 +62,29 @@ def average(
 
     if (out / "averages.csv").exists() and not overwrite:
         raise InputError(f"{out} holds averages; choose another --out, or add --overwrite.")
+    settings = AverageSettings.checked(
+        mask=mask, null_test=null_test.value, b_factor_angstrom2=_b_factor(b_factor), seed=seed
+    )
     averaged = average_store(
         store,
         out,
+        settings,
         labels=labels,
         clusters=cluster or (),
-        mask=mask.value,
+        compare=compare or (),
+        rescale=rescale,
         relion=relion.value,
-        seed=seed,
     )
+    for one in averaged:
+        if one.judged.verdict:
+            say(f"cluster {one.cluster + 1}: margin {one.judged.margin:.2f}, {one.judged.verdict}")
     say(f"{len(averaged)} averages written to {out}")
+
+
+def _b_factor(text: str | None) -> float | str | None:
+    if text is None or text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InputError(f"expected auto or a number as --b-factor, but got {text}.") from error

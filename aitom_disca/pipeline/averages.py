@@ -3,87 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from aitom_disca.averaging.fsc import CorrectedFsc, corrected_fsc
-from aitom_disca.averaging.gold_standard import FEWEST_MEMBERS, ClusterAverage, average_cluster
-from aitom_disca.averaging.masks import density_mask, soft_sphere_mask
-from aitom_disca.config import RelionVersion
+from aitom_disca.averaging.gold_standard import FEWEST_MEMBERS
+from aitom_disca.averaging.judged import JudgedAverage, KnownMap, judged_average
+from aitom_disca.config import AverageSettings, RelionVersion
 from aitom_disca.errors import InputError
-from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
-from aitom_disca.io import (
-    open_store,
-    replacing,
-    write_particles_star,
-    write_rows_csv,
-)
-from aitom_disca.io.mrc import write_volume
+from aitom_disca.io import open_store, open_tomogram, write_rows_csv
 from aitom_disca.io.store import SubtomogramStore
-from aitom_disca.particles import ParticleSet
+from aitom_disca.pipeline.average_files import write_average
 from aitom_disca.pipeline.stages import labels_of_store
 from aitom_disca.progress import say
 
-_MASK_EDGE_PX = 3.0
-_TABLE = "averages.csv"
+TABLE = "averages.csv"
+_OWN_MASKS = ("sphere", "density")
+_SAME_VOXEL = 1e-3
 
 
 @dataclass(frozen=True)
 class Averaged:
-    """An averaged cluster: its number from 0, what was found, and how far it can be trusted."""
+    """An averaged cluster: its number from 0, its rows of the store, and what came of it."""
 
     cluster: int
     rows: np.ndarray
-    found: ClusterAverage
-    mask: np.ndarray
-    fsc: CorrectedFsc
+    judged: JudgedAverage
 
-    @property
-    def resolution_angstrom(self) -> float:
-        """Where the corrected Fourier shell correlation of the halves falls below 0.143."""
-        return self.fsc.corrected.resolution_angstrom(0.143)
+    def row(self) -> dict[str, Any]:
+        """As in ``averages.csv``."""
+        judged = self.judged
+        row: dict[str, Any] = {
+            "cluster": self.cluster + 1,
+            "members": len(self.rows),
+            "resolution_0.143_angstrom": round(judged.resolution_angstrom, 2),
+            "resolution_0.5_angstrom": round(judged.fsc.corrected.resolution_angstrom(0.5), 2),
+            "mean_score": round(float(judged.found.score.mean()), 4),
+        }
+        if judged.null is not None:
+            row["null_test_of"] = judged.null.made_from
+            null = judged.null.fsc.corrected.resolution_angstrom(0.143)
+            row["null_resolution_0.143_angstrom"] = round(null, 2)
+            row["margin"] = round(judged.margin or 0.0, 3)
+        for name, one in judged.compared.items():
+            row[f"correlation_{name}"] = round(one.correlation, 4)
+            row[f"fsc_0.5_{name}_angstrom"] = round(one.curve.resolution_angstrom(0.5), 2)
+        return row
 
 
 def average_store(
     store: str | Path,
     out: str | Path,
+    settings: AverageSettings | None = None,
     *,
     labels: str | Path | None = None,
     clusters: Sequence[int] = (),
-    mask: str = "sphere",
+    compare: Sequence[str | Path] = (),
+    rescale: bool = False,
     relion: RelionVersion = "3.1",
-    seed: int = 0,
 ) -> list[Averaged]:
     """Average every cluster of a store, and write ``out/cluster_01`` and so on.
 
-    Each folder holds ``average.mrc``, ``half1.mrc``, ``half2.mrc``, ``mask.mrc``, ``fsc.csv``,
-    ``fsc.png``, ``slices.png`` and, where positions are known, ``particles.star``: angles from the
-    alignment, and coordinates moved to where the particle lies in its box. ``out/averages.csv``
-    lists the clusters.
+    Each folder holds ``average.mrc``, ``filtered.mrc``, ``half1.mrc``, ``half2.mrc``,
+    ``mask.mrc``, ``fsc.csv``, pictures of slices, surface and FSC, and, where positions are known,
+    ``particles.star``: angles from the alignment, and coordinates moved to where the particle lies
+    in its box. ``out/averages.csv`` lists the clusters.
 
     Parameters
     ----------
     store, out : path
+    settings : AverageSettings, optional
     labels : path, optional
         labels.csv of this store; without it all subtomograms are one cluster.
     clusters : sequence of int
         Numbers from 1; all of them, unless given.
-    mask : {"sphere", "density"}
-        In which the Fourier shell correlation is measured.
+    compare : sequence of path
+        Density maps that every average is compared with.
+    rescale : bool
+        Whether maps of another voxel size may be resampled.
     relion : {"3.1", "5"}
-    seed : int
 
     Raises
     ------
     InputError
-        If the labels are not of this store, a cluster does not exist, or none can be averaged.
+        If the labels are not of this store, a cluster does not exist, a map or mask does not fit,
+        or no cluster can be averaged.
     """
-    out = Path(out)
+    out, settings = Path(out), settings or AverageSettings()
     with open_store(store) as source:
-        cluster = _clusters(source, store, labels)
+        cluster = np.zeros(len(source), int)
+        if labels is not None:
+            cluster, _ = labels_of_store(source, store, labels)
         wanted = _wanted(cluster, clusters)
+        known = {_name(path): _known(path, source, rescale) for path in compare}
+        mask = _mask_of(settings.mask, source)
         averaged = []
         for k in wanted:
             rows = np.flatnonzero(cluster == k)
@@ -91,21 +106,39 @@ def average_store(
             if len(rows) < FEWEST_MEMBERS and not clusters and len(wanted) > 1:
                 say(f"left out: an average needs at least {FEWEST_MEMBERS}")
                 continue
-            averaged.append(_average(source, k, rows, mask, seed))
-            _write(out / f"cluster_{k + 1:02d}", source, averaged[-1], relion)
+            judged = judged_average(
+                source.read(rows),
+                source.tilt_range_deg,
+                source.voxel_size_angstrom,
+                settings,
+                mask=mask,
+                others=_Others(source, cluster, k, settings.seed),
+                known=known,
+                rescale=rescale,
+            )
+            say(f"resolution at FSC 0.143: {judged.resolution_angstrom:.1f} A")
+            averaged.append(Averaged(k, rows, judged))
+            write_average(out / f"cluster_{k + 1:02d}", source, k, rows, judged, relion)
     if not averaged:
         raise InputError(
             f"no cluster has the {FEWEST_MEMBERS} members that an average needs; look at the "
             "labels."
         )
-    write_rows_csv(out / _TABLE, [_row(one) for one in averaged])
+    write_rows_csv(out / TABLE, [one.row() for one in averaged])
     return averaged
 
 
-def _clusters(source: SubtomogramStore, store: str | Path, labels: str | Path | None) -> np.ndarray:
-    if labels is None:
-        return np.zeros(len(source), int)
-    return labels_of_store(source, store, labels)[0]
+class _Others:
+    """Members of other clusters, drawn at random."""
+
+    def __init__(self, source: SubtomogramStore, cluster: np.ndarray, k: int, seed: int) -> None:
+        self._source = source
+        self._rows = np.flatnonzero((cluster != k) & (cluster >= 0))
+        self._rng = np.random.default_rng(seed)
+
+    def __call__(self, n: int) -> np.ndarray:
+        rows = self._rng.choice(self._rows, min(n, len(self._rows)), replace=False)
+        return self._source.read(np.sort(rows))
 
 
 def _wanted(cluster: np.ndarray, numbers: Sequence[int]) -> list[int]:
@@ -119,94 +152,28 @@ def _wanted(cluster: np.ndarray, numbers: Sequence[int]) -> list[int]:
     return [number - 1 for number in numbers] or known
 
 
-def _average(
-    source: SubtomogramStore, cluster: int, rows: np.ndarray, mask: str, seed: int
-) -> Averaged:
-    found = average_cluster(source.read(rows), source.tilt_range_deg, seed=seed)
-    box_px, voxel = source.box_shape_zyx[0], source.voxel_size_angstrom
-    if mask == "density":
-        inside = density_mask(found.average, voxel)
-    else:
-        inside = soft_sphere_mask(box_px, box_px / 2 - _MASK_EDGE_PX, _MASK_EDGE_PX)
-    rng = np.random.default_rng(seed)
-    fsc = corrected_fsc(found.half1, found.half2, inside, voxel, rng)
-    one = Averaged(cluster, rows, found, inside, fsc)
-    say(f"resolution at FSC 0.143: {one.resolution_angstrom:.1f} A")
-    return one
+def _name(path: str | Path) -> str:
+    return Path(path).name.split(".")[0]
 
 
-def _write(folder: Path, source: SubtomogramStore, one: Averaged, relion: RelionVersion) -> None:
-    from aitom_disca.report.figures import draw_orthoslices
-    from aitom_disca.report.fsc_figure import draw_fsc
-
-    voxel = source.voxel_size_angstrom
-    volumes = {
-        "average": one.found.average,
-        "half1": one.found.half1,
-        "half2": one.found.half2,
-        "mask": one.mask,
-    }
-    for name, volume in volumes.items():
-        write_volume(folder / f"{name}.mrc", volume, voxel)
-    write_rows_csv(folder / "fsc.csv", _fsc_rows(one.fsc))
-    pictures = {
-        "fsc": draw_fsc(one.fsc),
-        "slices": draw_orthoslices(one.found.average, voxel),
-    }
-    for name, png in pictures.items():
-        with replacing(folder / f"{name}.png") as temporary:
-            temporary.write_bytes(png)
-    particles = posed(source.particles().select(one.rows), one.found, voxel)
-    particles = particles.with_clusters(np.full(len(particles), one.cluster), particles.posterior)
-    if not particles.has_positions and particles.centered_xyz_angstrom is None:
-        say("the store holds no positions: no star file written")
-        return
-    version: RelionVersion = relion if particles.has_positions else "5"
-    write_particles_star(folder / "particles.star", particles, relion=version)
+def _known(path: str | Path, source: SubtomogramStore, rescale: bool) -> KnownMap:
+    """A map to compare with; refused now rather than after the averaging."""
+    opened = open_tomogram(path)
+    size = opened.voxel_size_angstrom
+    if not rescale and abs(size / source.voxel_size_angstrom - 1) > _SAME_VOXEL:
+        raise InputError(
+            f"{path} has voxels of {size:g} A and the store of {source.voxel_size_angstrom:g} A; "
+            "add --rescale to have it resampled."
+        )
+    return KnownMap(opened.read(), size)
 
 
-def posed(particles: ParticleSet, found: ClusterAverage, voxel_size_angstrom: float) -> ParticleSet:
-    """Particles with the angles that alignment found, at the places that it found.
+def _mask_of(name: str, source: SubtomogramStore) -> np.ndarray | None:
+    """The mask of a file; None where it is made from each average."""
+    from aitom_disca.averaging.checks import as_mask
 
-    Parameters
-    ----------
-    particles : ParticleSet
-        The members, in order.
-    found : ClusterAverage
-    voxel_size_angstrom : float
-        Of the subtomograms.
-    """
-    moved_angstrom = found.shifts_zyx_px * voxel_size_angstrom
-    sizes = [
-        particles.tomograms[name].voxel_size_angstrom if name in particles.tomograms else np.nan
-        for name in particles.tomogram_name
-    ]
-    centred = particles.centered_xyz_angstrom
-    return replace(
-        particles,
-        center_zyx_px=particles.center_zyx_px + moved_angstrom / np.array(sizes)[:, None],
-        centered_xyz_angstrom=None if centred is None else centred + moved_angstrom[:, ::-1],
-        euler_zyz_deg=euler_zyz_deg_from_rotation(found.rotations),
-    )
-
-
-def _fsc_rows(fsc: CorrectedFsc) -> list[dict[str, float]]:
-    curves = {
-        name: getattr(fsc, name).correlation
-        for name in ("unmasked", "masked", "randomised", "corrected")
-    }
-    frequency = fsc.unmasked.frequency_per_angstrom
-    return [
-        {"frequency_per_angstrom": float(f)} | {n: float(c[i]) for n, c in curves.items()}
-        for i, f in enumerate(frequency)
-    ]
-
-
-def _row(one: Averaged) -> dict[str, object]:
-    return {
-        "cluster": one.cluster + 1,
-        "members": len(one.rows),
-        "resolution_0.143_angstrom": round(one.resolution_angstrom, 2),
-        "resolution_0.5_angstrom": round(one.fsc.corrected.resolution_angstrom(0.5), 2),
-        "mean_score": round(float(one.found.score.mean()), 4),
-    }
+    if name in _OWN_MASKS:
+        return None
+    if not Path(name).exists():
+        raise InputError(f"expected sphere, density or a map as the mask, but there is no {name}.")
+    return as_mask(open_tomogram(name, voxel_size_angstrom=1.0).read(), source.box_shape_zyx)

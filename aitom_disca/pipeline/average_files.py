@@ -1,0 +1,118 @@
+"""The files of an averaged cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aitom_disca.averaging.gold_standard import ClusterAverage
+from aitom_disca.averaging.judged import JudgedAverage
+from aitom_disca.config import RelionVersion
+from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
+from aitom_disca.io import replacing, write_particles_star, write_rows_csv
+from aitom_disca.io.mrc import write_volume
+from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.particles import ParticleSet
+from aitom_disca.progress import say
+
+
+def write_average(
+    folder: Path,
+    source: SubtomogramStore,
+    cluster: int,
+    rows: np.ndarray,
+    judged: JudgedAverage,
+    relion: RelionVersion,
+) -> None:
+    """Write maps, curves, pictures and the star file of a cluster."""
+    voxel = source.voxel_size_angstrom
+    found = judged.found
+    volumes = {
+        "average": found.average,
+        "filtered": judged.filtered,
+        "half1": found.half1,
+        "half2": found.half2,
+        "mask": judged.mask,
+    }
+    if judged.null is not None:
+        volumes["null"] = judged.null.found.average
+    for name, one in judged.compared.items():
+        volumes[f"compared_{name}"] = one.aligned
+    for name, volume in volumes.items():
+        write_volume(folder / f"{name}.mrc", volume, voxel)
+    write_rows_csv(folder / "fsc.csv", _fsc_rows(judged))
+    for name, png in _pictures(judged, voxel).items():
+        with replacing(folder / f"{name}.png") as temporary:
+            temporary.write_bytes(png)
+    _write_star(folder / "particles.star", source, cluster, rows, found, relion)
+
+
+def _pictures(judged: JudgedAverage, voxel_size_angstrom: float) -> dict[str, bytes]:
+    from aitom_disca.report.figures import draw_orthoslices
+    from aitom_disca.report.fsc_figure import draw_fsc
+
+    null = None if judged.null is None else judged.null.fsc.corrected
+    return {
+        "fsc": draw_fsc(judged.fsc, null),
+        "slices": draw_orthoslices(judged.filtered, voxel_size_angstrom),
+    }
+
+
+def _write_star(
+    path: Path,
+    source: SubtomogramStore,
+    cluster: int,
+    rows: np.ndarray,
+    found: ClusterAverage,
+    relion: RelionVersion,
+) -> None:
+    particles = posed(source.particles().select(rows), found, source.voxel_size_angstrom)
+    particles = particles.with_clusters(np.full(len(particles), cluster), particles.posterior)
+    if not particles.has_positions and particles.centered_xyz_angstrom is None:
+        say("the store holds no positions: no star file written")
+        return
+    version: RelionVersion = relion if particles.has_positions else "5"
+    write_particles_star(path, particles, relion=version)
+
+
+def posed(particles: ParticleSet, found: ClusterAverage, voxel_size_angstrom: float) -> ParticleSet:
+    """Particles with the angles that alignment found, at the places that it found.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+        The members, in order.
+    found : ClusterAverage
+    voxel_size_angstrom : float
+        Of the subtomograms.
+    """
+    moved_angstrom = found.shifts_zyx_px * voxel_size_angstrom
+    sizes = [
+        particles.tomograms[name].voxel_size_angstrom if name in particles.tomograms else np.nan
+        for name in particles.tomogram_name
+    ]
+    centred = particles.centered_xyz_angstrom
+    return replace(
+        particles,
+        center_zyx_px=particles.center_zyx_px + moved_angstrom / np.array(sizes)[:, None],
+        centered_xyz_angstrom=None if centred is None else centred + moved_angstrom[:, ::-1],
+        euler_zyz_deg=euler_zyz_deg_from_rotation(found.rotations),
+    )
+
+
+def _fsc_rows(judged: JudgedAverage) -> list[dict[str, Any]]:
+    fsc = judged.fsc
+    names = ("unmasked", "masked", "randomised", "corrected")
+    curves = {name: getattr(fsc, name).correlation for name in names}
+    if judged.null is not None:
+        curves["null_test"] = judged.null.fsc.corrected.correlation
+    for name, one in judged.compared.items():
+        curves[f"with_{name}"] = one.curve.correlation
+    frequency = fsc.unmasked.frequency_per_angstrom
+    return [
+        {"frequency_per_angstrom": float(f)} | {n: float(c[i]) for n, c in curves.items()}
+        for i, f in enumerate(frequency)
+    ]
