@@ -312,8 +312,12 @@ def test_the_script_opens_files_that_exist_in_colours_of_the_report(folder, per_
         assert sum(f"color {cluster_colour(k)}" in line for line in lines) == 1
 
 
-def test_a_tomogram_that_is_gone_is_not_opened(folder: Path) -> None:
-    (folder / "simulated.mrc").unlink()
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_tomogram_that_is_gone_or_packed_is_not_opened(folder, planted, packed) -> None:
+    gone = (folder / "simulated.mrc").rename(folder / "simulated.mrc.gz")
+    if packed:
+        info = replace(info_of(planted), path=gone)
+        write_store(folder / "s.h5", replace(planted.truth, tomograms={"simulated": info}))
     one = embed_averages(folder / "s.h5", folder / "averages", folder / "out")[0]
     opened = [line for line in one.script.read_text().splitlines() if line.startswith("open ")]
     assert opened == ['open "simulated_labels.mrc" name "labels"']

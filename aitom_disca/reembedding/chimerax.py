@@ -9,6 +9,8 @@ from pathlib import Path
 from aitom_disca.particles import TomogramInfo
 from aitom_disca.reembedding.embed import SURFACE
 
+_PACKED = (".gz", ".bz2")
+
 
 def chimerax_script(
     folder: str | Path,
@@ -75,6 +77,9 @@ class _Script:
 def _show_tomogram(script: _Script, tomogram: TomogramInfo) -> None:
     if tomogram.path is None or not tomogram.path.is_file() or tomogram.shape_zyx is None:
         script.add("# The tomogram's own file was not found; open it here to see both.")
+        return
+    if tomogram.path.suffix in _PACKED:  # an error would end the script
+        script.add(f"# ChimeraX opens no packed maps; unpack {tomogram.path.name} to see both.")
         return
     nz, ny, nx = tomogram.shape_zyx
     model = script.open(tomogram.path, "tomogram")
