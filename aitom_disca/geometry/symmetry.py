@@ -9,11 +9,13 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.errors import InputError
 
+_Axes = tuple[tuple[int, tuple[float, float, float]], ...]
+
 _MOST_FOLD = 99
 _GOLDEN = (1 + np.sqrt(5)) / 2
 _Z = (0.0, 0.0, 1.0)
 # Fold and axis (x, y, z) of rotations that make up the whole group.
-_AXES = {
+_AXES: dict[str, _Axes] = {
     "T": ((3, _Z), (2, (0.0, np.sqrt(2), 1.0))),
     "O": ((4, _Z), (3, (1.0, 1.0, 1.0))),
     "I1": ((5, (_GOLDEN, 0.0, -1.0)), (3, (_GOLDEN**2, 1.0, 0.0))),
@@ -70,11 +72,11 @@ def _generators(name: str) -> Rotation:
             f"a symmetry is C or D with a fold from 1 to {_MOST_FOLD}, T, O, I, I1, I2, I3 or I4, "
             f"but {str(name)!r} came; C1 stands for none."
         )
-    axes = _AXES.get("I2" if found[0] == "I" else found[0], ())
     if found[1]:
-        axes = ((int(found[2]), _Z),)
-        if found[1] == "D":
-            axes += ((2, (1.0, 0.0, 0.0)),)
+        axes: _Axes = ((int(found[2]), _Z), (2, (1.0, 0.0, 0.0)))
+        axes = axes if found[1] == "D" else axes[:1]
+    else:
+        axes = _AXES["I2" if found[0] == "I" else found[0]]
     turns = [2 * np.pi / fold * np.array(axis) / np.linalg.norm(axis) for fold, axis in axes]
     return Rotation.from_rotvec(np.array(turns))
 
