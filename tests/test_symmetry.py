@@ -6,8 +6,24 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from aitom_disca.alignment.averages import Averager
+from aitom_disca.alignment.coefficients import Coefficients
+from aitom_disca.alignment.pairing import turned
+from aitom_disca.alignment.reference import Slicer, rotation_grid
+from aitom_disca.averaging.compare import masked_correlation
+from aitom_disca.averaging.masks import soft_sphere_mask
+from aitom_disca.averaging.symmetrise import (
+    SymmetryAxes,
+    _Operations,
+    expanded,
+    find_axes,
+    lay_on_axes,
+    symmetrised,
+)
 from aitom_disca.errors import InputError
+from aitom_disca.geometry import apply_wedge, random_rotations
 from aitom_disca.geometry.symmetry import point_group
+from aitom_disca.simulation.phantoms import Phantom
 
 SIZES = {
     "C1": 1, "C2": 2, "C7": 7, "C12": 12, "D1": 2, "D2": 4, "D7": 14, "T": 12, "O": 24,
@@ -70,3 +86,120 @@ def test_i_is_i2_and_not_i1():
 def test_other_names_are_refused_in_one_sentence(name):
     with pytest.raises(InputError, match="symmetry is C or D"):
         point_group(name)
+
+
+# -- averages ----------------------------------------------------------------------------------
+
+BOX, VOXEL = 24, 8.0
+
+
+def balls(name: str, n: int, seed: int) -> Phantom:
+    """Balls at random places, repeated by a symmetry."""
+    rng = np.random.default_rng(seed)
+    places = rng.normal(size=(n, 3))
+    places *= rng.uniform(30, 60, (n, 1)) / np.linalg.norm(places, axis=1, keepdims=True)
+    group = point_group(name)
+    starts = np.concatenate([g.apply(places) for g in group])
+    return Phantom(name, "", starts, starts, np.tile(rng.uniform(12, 20, n), len(group)))
+
+
+@pytest.mark.parametrize(("name", "n"), [("C4", 3), ("D3", 2), ("O", 1)])
+def test_axes_of_a_turned_noisy_phantom_are_found(name, n, rng):
+    turn, shift = random_rotations(1, rng)[0], rng.uniform(-1.5, 1.5, 3)
+    clean = balls(name, n, seed=1).density(BOX, VOXEL, turn, shift)
+    found = find_axes(clean + rng.normal(size=clean.shape) * 0.7 * clean.std(), name)
+    group = point_group(name)
+    truth = turn * group * turn.inv()
+    operations = found.rotation.inv() * group * found.rotation
+    assert max(distance_deg(truth, operation) for operation in operations) < 2
+    off = -found.rotation.inv().apply(found.shift_zyx_px[::-1]) - shift[::-1]
+    axis = turn.apply([0, 0, 1]) * (name == "C4")  # along it any place would do
+    assert np.linalg.norm(off - axis * (off @ axis)) < 0.3
+    assert found.score > found.by_chance + 0.3
+    least = (group * found.rotation).magnitude().min()
+    assert found.rotation.magnitude() <= least + 1e-6
+
+    laid = turned(clean, found.rotation, found.shift_zyx_px)
+    assert np.corrcoef(laid.ravel(), symmetrised(laid, group).ravel())[0, 1] > 0.97
+
+
+def test_what_has_no_symmetry_gets_a_lower_score():
+    without = balls("C1", 9, seed=1).density(BOX, VOXEL)
+    assert find_axes(without, "D3").score < 0.5  # that of D3 is 0.8 with noise, see above
+
+
+def test_a_ball_has_no_axes():
+    ball = Phantom("ball", "", np.zeros((1, 3)), np.zeros((1, 3)), np.array([60.0]))
+    assert find_axes(ball.density(BOX, VOXEL), "C2").score == 0
+
+
+def test_shared_power_is_that_of_the_symmetrised_volume(rng):
+    volume = balls("C1", 6, seed=2).density(BOX, VOXEL)
+    rotation, shift, group = random_rotations(1, rng)[0], np.array([0.5, -1.0, 0.7]), "D3"
+    laid = turned(volume, rotation, shift)
+    power = [
+        (np.abs(Coefficients(BOX, 6, (-90, 90)).of(v[None])) ** 2).sum()
+        for v in (symmetrised(laid, point_group(group)), laid)
+    ]
+    fast = _Operations(volume, point_group(group), 6).shared_by(rotation, shift)
+    assert fast == pytest.approx(power[0] / power[1], rel=0.03)
+
+
+def test_members_follow_their_average(rng):
+    """Turn and move the average: the same subtomograms come from the new poses."""
+    phantom = balls("C1", 5, seed=3)
+    average = phantom.density(BOX, VOXEL)
+    rotations, offsets = random_rotations(4, rng), rng.uniform(-1, 1, (4, 3))
+    found = SymmetryAxes(random_rotations(1, rng)[0], rng.uniform(-1, 1, 3), 1.0, 0.0)
+    laid = turned(average, found.rotation, found.shift_zyx_px)
+    again, moved = lay_on_axes(rotations, offsets, found)
+    for i in range(4):
+        before = phantom.density(BOX, VOXEL, rotations[i], offsets[i])
+        after = turned(laid, again[i], moved[i])
+        assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.98
+
+
+def test_expanded_members_fill_the_wedge(rng):
+    """One member, seen from seven sides: closer to the truth than symmetrised afterwards."""
+    phantom, group = balls("C7", 2, seed=4), point_group("C7")
+    truth = phantom.density(BOX, VOXEL)
+    pose = Rotation.from_euler("y", [[90]], degrees=True)  # its axis lies in the slice plane
+    offset = np.array([[0.8, -0.5, 0.3]])
+    seen = apply_wedge(phantom.density(BOX, VOXEL, pose[0], offset[0]), (-50, 50))
+    coefficients = Coefficients(BOX, BOX / 2 - 1, (-50, 50))
+
+    def average(rotations, offsets):
+        values = coefficients.of(seen[None]) * coefficients.shift_phases(offsets)
+        totals = Slicer(coefficients, rotations).insert(values, np.ones(len(values)))
+        return Averager(Slicer(coefficients, rotation_grid(1)), BOX // 2).unfiltered(totals)
+
+    rotations, offsets, member = expanded(pose, offset, group)
+    assert len(rotations) == len(offsets) == 7 and not member.any()
+    mask = soft_sphere_mask(BOX, 9)
+    from_all = masked_correlation(average(rotations, offsets), truth, mask)
+    afterwards = masked_correlation(symmetrised(average(pose, offset), group), truth, mask)
+    assert from_all > max(0.9, afterwards + 0.01)
+
+
+def test_expanded_poses_are_by_member(rng):
+    rotations, offsets = random_rotations(3, rng), rng.normal(size=(3, 3))
+    group = point_group("D2")
+    turns, places, member = expanded(rotations, offsets, group)
+    assert member.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    np.testing.assert_allclose(places, offsets[member])
+    for i, (turn, m) in enumerate(zip(turns, member, strict=True)):
+        assert (turn.inv() * rotations[m] * group[i % 4]).magnitude() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("volume", "name", "message"),
+    [
+        (np.ones((12, 12, 12)), "C2", "one value only"),
+        (np.ones((12, 12, 10)), "C2", "cube"),
+        (np.ones((6, 6, 6)), "C2", "at least 8"),
+        (np.ones((12, 12, 12)), "C1", "no axes"),
+    ],
+)
+def test_unusable_averages_are_refused(volume, name, message):
+    with pytest.raises(InputError, match=message):
+        find_axes(volume, name)
