@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,10 +12,10 @@ from aitom_disca.alignment.coefficients import Coefficients, centred_fft
 from aitom_disca.alignment.reference import padded_for_slices, turned_frequencies
 from aitom_disca.parallel import on_all_cores
 
-# Steps of rotation (degrees) and shift (voxels), first to last; each is taken twice.
+# Steps of rotation (degrees) and shift (voxels), first to last.
 STEPS = ((8.0, 0.8), (4.0, 0.5), (2.0, 0.3), (1.0, 0.15))
 _VALUES_AT_ONCE = 2**22
-_SMALL = np.array(list(itertools.product((-1.0, 0.0, 1.0), repeat=3)))
+_PASSES = 3  # each step is taken so often
 _CROSS = np.concatenate([np.zeros((1, 3)), np.eye(3), -np.eye(3)])
 
 
@@ -47,7 +46,8 @@ def refine_poses(
 ) -> tuple[Rotation, np.ndarray, np.ndarray]:
     """Climb to the pose of highest constrained correlation with a reference.
 
-    In each step 27 rotations and 7 shifts round every subtomogram's own are tried.
+    Each step is taken three times; 7 rotations and 7 shifts round every subtomogram's own are
+    tried.
 
     Parameters
     ----------
@@ -67,14 +67,14 @@ def refine_poses(
         Correlation over the coefficients that were measured, -1 to 1.
     """
     spectrum = _spectrum(reference)
-    block = max(1, _VALUES_AT_ONCE // (len(_SMALL) * len(coefficients)))
+    block = max(1, _VALUES_AT_ONCE // (len(_CROSS) * len(coefficients)))
     pieces = [slice(start, start + block) for start in range(0, len(values), block)]
     steps = list(steps)
 
     def refined(rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         turn, offset = rotations[rows], offsets_zyx_px[rows]
         for step_deg, step_px in steps:
-            for _ in range(2):
+            for _ in range(_PASSES):
                 turn, offset, score = _step(
                     values[rows], coefficients, spectrum, turn, offset, step_deg, step_px
                 )
@@ -95,8 +95,8 @@ def _step(
     step_deg: float,
     step_px: float,
 ) -> tuple[Rotation, np.ndarray, np.ndarray]:
-    n, n_near = len(values), len(_SMALL)
-    small = Rotation.from_rotvec(np.deg2rad(step_deg) * _SMALL)
+    n, n_near = len(values), len(_CROSS)
+    small = Rotation.from_rotvec(np.deg2rad(step_deg) * _CROSS)
     near = Rotation.concatenate([r * small for r in rotations])
     slices = _slices(spectrum, coefficients, near).reshape(n, n_near, -1)
     slices /= np.maximum(np.linalg.norm(slices, axis=2, keepdims=True), 1e-12)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aitom_disca.bench import BenchOptions
 
 _TABLE_WIDTH = 150
+_COPIES = 200  # of one structure, for alignment and averages
 
 
 class What(str, Enum):
@@ -24,6 +25,9 @@ class What(str, Enum):
     speed = "speed"
     size = "size"
     selection = "selection"
+    alignment = "alignment"
+    averages = "averages"
+    refinement = "refinement"
 
 
 _Cases = Annotated[
@@ -87,7 +91,8 @@ def bench(
 
     accuracy: ARI, K and time of every case, method and seed; speed: preset fast beside preset
     paper; size: memory and time as the number of subtomograms grows; selection: choice of K at
-    size. Stopped, accuracy and size go on where they were when started again.
+    size; alignment, averages, refinement: poses, averages and clusters beside the truth. Stopped,
+    accuracy and size go on where they were when started again.
 
     Example: aitom-disca bench --templates maps --cases snr-0.1 --methods ours --seeds 0
     """
@@ -104,6 +109,8 @@ def bench(
         _size(out, parse_sizes(sizes), options, again)
     elif what is What.selection:
         _selection(out, samples, parse_seeds(seeds)[0])
+    elif what in (What.alignment, What.averages, What.refinement):
+        _structures(what, out, templates, parse_seeds(seeds), fraction)
     else:
         if not show:
             chosen = b.choose_cases(_split(cases)), b.choose_methods(_split(methods))
@@ -163,6 +170,26 @@ def _selection(out: Path, samples: int, seed: int) -> None:
     from aitom_disca.cli.tables import print_table
 
     print_table("choice of K", selection_rows(measure_selection(out, n=samples, seed=seed)))
+
+
+def _structures(
+    what: What, out: Path, templates: Path | None, seeds: list[int], fraction: float
+) -> None:
+    from rich.console import Console
+
+    from aitom_disca.bench import load_templates, structures
+    from aitom_disca.bench.table import rows_table
+
+    maps, n = load_templates(templates), max(8, round(_COPIES * fraction))
+    if what is What.refinement:
+        rows = structures.measure_refinement(out, maps, seeds=seeds)
+    elif what is What.averages:
+        rows = structures.measure_averages(out, maps, n=n, seed=seeds[0])
+    else:
+        rows = structures.measure_alignment(out, maps, n=n, seed=seeds[0])
+    console = Console()
+    console.width = max(console.width, _TABLE_WIDTH)
+    console.print(rows_table(what.value, structures.structure_rows(rows)))
 
 
 def _split(names: list[str] | None) -> list[str]:

@@ -1,0 +1,151 @@
+"""Align subtomograms to a reference: everywhere first, then round the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from aitom_disca.alignment.coefficients import Coefficients
+from aitom_disca.alignment.local import refine_poses, slices_at
+from aitom_disca.alignment.reference import rotation_grid
+from aitom_disca.alignment.rounds import ball
+from aitom_disca.alignment.search import as_real
+from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.parallel import on_all_cores
+
+_BOX_PX = 20  # of the search everywhere: the volumes are Fourier-cropped to it
+_RADIUS = 5.0  # its largest frequency, in steps of 1 / box
+_SHIFT_PX = 1.67
+_TURNED = 0.4
+_ROTATIONS_AT_ONCE = 4096
+_SCORES_AT_ONCE = 2**24  # bounds the memory: 64 MB of scores a thread
+
+
+@dataclass(frozen=True)
+class AlignedPoses:
+    """How n subtomograms lie.
+
+    Parameters
+    ----------
+    rotations : Rotation of n rotations
+        Of (x, y, z) vectors, from the reference to the subtomogram.
+    shifts_zyx_px : ndarray of shape (n, 3)
+        Where each particle lies, from the box centre.
+    score : ndarray of shape (n,)
+        Constrained correlation with the reference, -1 to 1.
+    """
+
+    rotations: Rotation
+    shifts_zyx_px: np.ndarray
+    score: np.ndarray
+
+
+def align_to_reference(
+    volumes: np.ndarray,
+    reference: np.ndarray,
+    tilt_range_deg: tuple[float, float],
+    *,
+    first_step_deg: float = 7.5,
+    largest_frequency: float | None = None,
+    largest_shift_px: float | None = None,
+    finest_deg: float = 1.0,
+) -> AlignedPoses:
+    """Find the rotation and shift of highest constrained correlation with a reference.
+
+    Only Fourier coefficients that the subtomogram measured count. At low frequencies every
+    rotation of a grid over SO(3) and every shift within a ball is tried, as matrix products; from
+    the best the pose climbs in ever smaller steps at all frequencies.
+
+    Parameters
+    ----------
+    volumes : ndarray of shape (N, n, n, n)
+        Protein bright.
+    reference : ndarray of shape (n, n, n)
+    tilt_range_deg : tuple of 2 floats
+    first_step_deg : float
+        Between neighbours of the grid of rotations, 36,864 of them for 7.5 degrees.
+    largest_frequency : float, optional
+        In steps of 1 / box; by default all but the last.
+    largest_shift_px : float, optional
+        Of the first search; by default an eighth of the box.
+    finest_deg : float
+        Last step of rotation.
+    """
+    box_px = volumes.shape[-1]
+    small = min(box_px, _BOX_PX)
+    scale = box_px / small
+    largest_shift = (box_px / 8 if largest_shift_px is None else largest_shift_px) / scale
+    rotations, shifts = _everywhere(
+        fourier_crop(volumes, small),
+        fourier_crop(reference[None], small)[0],
+        tilt_range_deg,
+        rotation_grid(n_rotations(first_step_deg)),
+        ball(_SHIFT_PX, largest_shift),
+    )
+    largest = min(largest_frequency or box_px, box_px / 2 - 1)
+    shifts = shifts * scale
+    for step in _steps(first_step_deg / 2, finest_deg, _SHIFT_PX / 2 * scale):
+        # A step moves the shell of this radius by about a quarter of its own width.
+        radius = min(largest, np.rad2deg(_TURNED / step[0]))
+        seen = Coefficients(box_px, radius, tilt_range_deg)
+        rotations, shifts, score = refine_poses(
+            seen.of(volumes), seen, reference, rotations, shifts, [step]
+        )
+    return AlignedPoses(rotations, shifts, score)
+
+
+def n_rotations(step_deg: float) -> int:
+    """Rotations of an even grid over SO(3) whose neighbours are about so far apart."""
+    return round(36864 * (7.5 / step_deg) ** 3)
+
+
+def _steps(first_deg: float, last_deg: float, first_px: float) -> list[tuple[float, float]]:
+    steps, factor = [], 1.0
+    while True:
+        steps.append((first_deg * factor, first_px * factor))
+        if first_deg * factor <= last_deg * 1.01:
+            return steps
+        factor = max(factor / 2, last_deg / first_deg)
+
+
+def _everywhere(
+    volumes: np.ndarray,
+    reference: np.ndarray,
+    tilt_range_deg: tuple[float, float],
+    rotations: Rotation,
+    shifts_zyx_px: np.ndarray,
+) -> tuple[Rotation, np.ndarray]:
+    """The best rotation and shift of each volume."""
+    radius = min(_RADIUS, reference.shape[0] / 2 - 1)
+    coefficients = Coefficients(reference.shape[0], radius, tilt_range_deg)
+    values = coefficients.of(volumes)
+    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+    columns = _columns(reference, coefficients, rotations)
+    phases = coefficients.shift_phases(shifts_zyx_px)
+    block = max(1, _SCORES_AT_ONCE // (columns.shape[1] * len(shifts_zyx_px)))
+    pieces = [slice(start, start + block) for start in range(0, len(values), block)]
+
+    def best(rows: slice) -> np.ndarray:
+        shifted = (values[rows, None] * phases).reshape(-1, len(coefficients))
+        score = (as_real(shifted) @ columns).reshape(-1, len(phases) * columns.shape[1])
+        return score.argmax(axis=1)
+
+    winner = np.concatenate(on_all_cores(best, pieces))
+    shift, rotation = np.divmod(winner, columns.shape[1])
+    return rotations[rotation], shifts_zyx_px[shift]
+
+
+def _columns(reference: np.ndarray, coefficients: Coefficients, rotations: Rotation) -> np.ndarray:
+    """Slices of the reference as real columns of norm one, shape (2 n_coefficients, m)."""
+    pieces = [
+        slice(start, start + _ROTATIONS_AT_ONCE)
+        for start in range(0, len(rotations), _ROTATIONS_AT_ONCE)
+    ]
+
+    def some(rows: slice) -> np.ndarray:
+        slices = as_real(slices_at(reference, coefficients, rotations[rows]))
+        return slices / np.maximum(np.linalg.norm(slices, axis=1, keepdims=True), 1e-12)
+
+    return np.ascontiguousarray(np.concatenate(on_all_cores(some, pieces)).T)

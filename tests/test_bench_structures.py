@@ -1,0 +1,51 @@
+"""What the benchmark says of alignment, averages and refinement, on a few small volumes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from aitom_disca.bench import load_templates, structures
+from aitom_disca.bench.cases import TEN
+from aitom_disca.bench.plain_alignment import turned_plainly
+from aitom_disca.cli.app import main
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(structures, "_BOX_PX", 16)
+    monkeypatch.setattr(structures, "_VOXEL_ANGSTROM", 20.0)
+    monkeypatch.setattr(structures, "_PLAIN_STEP_DEG", 40.0)
+    monkeypatch.setattr(structures, "_PLAIN_VOLUMES", 3)
+    monkeypatch.setattr(structures, "_FIRST_STEP_DEG", 20.0)
+    monkeypatch.setattr(structures, "SNRS", (0.5,))
+    monkeypatch.setattr(structures, "STRUCTURES", (TEN[7],))  # whose stand-in has no symmetry
+
+
+def test_alignment_is_measured_beside_the_plain_search(tmp_path) -> None:
+    (row,) = structures.measure_alignment(tmp_path, load_templates(None), n=12)
+    assert row["same_median_error_deg"] < row["plain_median_error_deg"]
+    assert row["per_minute"] > 0 and row["plain_per_minute"] > 0
+    assert row["ratio"] == pytest.approx(row["per_minute"] / row["plain_per_minute"])
+    kept = json.loads((tmp_path / "alignment.json").read_text())
+    assert kept["rows"] == [row] and kept["machine"]["cores"] >= 1
+
+
+def test_averages_are_measured(tmp_path, capsys) -> None:
+    command = ["bench", "--what", "averages", "--fraction", "0.08", "--out", str(tmp_path)]
+    assert main([*command, "--seeds", "0"]) == 0
+    row = json.loads((tmp_path / "averages.json").read_text())["rows"][0]
+    assert row["n"] == 16 and row["correlation"] > 0.8 and row["seconds"] > 0
+    assert "correlation" in capsys.readouterr().out
+
+
+def test_the_plain_turn_is_a_turn(tmp_path) -> None:
+    from scipy.spatial.transform import Rotation
+
+    volume = np.zeros((9, 9, 9))
+    volume[4, 4, 7] = 1  # on x
+    about_z = Rotation.from_rotvec([0, 0, np.pi / 2])
+    turned = turned_plainly(volume, about_z)
+    assert np.unravel_index(turned.argmax(), turned.shape) == (4, 7, 4)  # on y
