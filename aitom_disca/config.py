@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -220,6 +220,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+# Where a run ends. With the preset fast, whose sorting is by alignment already, nothing is refined.
+Until = Literal["mine", "refine", "average", "embed"]
+UNTIL: tuple[Until, ...] = get_args(Until)
+
+
 class AverageSettings(Settings):
     """How clusters are averaged, and how the averages are judged."""
 
@@ -239,5 +244,7 @@ class RunSettings(Settings):
     pick: PickSettings = PickSettings()
     extract: ExtractSettings = ExtractSettings()
     mine: MineSettings = MineSettings()
+    average: AverageSettings = AverageSettings(null_test="noise")
+    until: Until = "embed"
     runs: int = Field(1, ge=1)  # of mining, with other seeds
     relion: RelionVersion = "3.1"

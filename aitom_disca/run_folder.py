@@ -46,6 +46,9 @@ class RunFolder:
         self.star = self.path / "particles.star"
         self.star_folder = self.path / "clusters"
         self.decoded = self.path / "decoded"
+        self.mined_labels = self.path / "labels_mined.csv"  # where they were refined
+        self.averages = self.path / "averages"
+        self.embedded = self.path / "embedded"
         self.report = self.path / "report.html"
         self.checkpoint = self.path / "checkpoint.h5"  # there while mining
         self.record: dict[str, Any] = {}
@@ -55,7 +58,13 @@ class RunFolder:
         paths = [path for path in vars(self).values() if isinstance(path, Path)]
         files = [path for path in paths if path.is_file()]
         files += sorted(self.star_folder.glob("cluster_*.star"))
-        return files + sorted(self.decoded.glob("cluster_*.mrc"))
+        files += sorted(self.decoded.glob("cluster_*.mrc"))
+        below = [path for folder in self._deep() for path in sorted(folder.rglob("*"))]
+        return files + [path for path in below if path.is_file()]
+
+    def _deep(self) -> tuple[Path, Path]:
+        """Folders whose whole content belongs to the run."""
+        return self.averages, self.embedded
 
     def start(
         self,
@@ -248,6 +257,9 @@ class RunFolder:
         wild = [self.star_folder / "cluster_*.star", self.decoded / "cluster_*.mrc"]
         for path in [*paths, *wild]:
             remove_unfinished(path)
+        for folder in self._deep():
+            for unfinished in folder.rglob(".*.part*"):
+                unfinished.unlink(missing_ok=True)
 
     @property
     def _replaced(self) -> Path:

@@ -21,7 +21,8 @@ from aitom_disca.io import StoreWriter, open_store, read_picks, write_picks_csv,
 from aitom_disca.particles import ParticleSet
 
 COMMANDS = (
-    "demo", "run", "info", "pick", "extract", "mine", "predict", "export", "report", "average",
+    "demo", "run", "info", "pick", "extract", "mine", "predict", "export", "report", "refine",
+    "average",
     "embed",
 )  # fmt: skip
 SHAPE = (30, 44, 48)

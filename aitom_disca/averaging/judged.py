@@ -73,9 +73,14 @@ class JudgedAverage:
         """In words; empty where there was no null test."""
         if self.margin is None:
             return ""
-        if not self.margin > _DOUBTFUL_MARGIN:
+        if self.doubtful:
             return "not told from what the same procedure makes of nothing"
         return "more than the same procedure makes of nothing"
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a null test gave about as much."""
+        return self.margin is not None and not self.margin > _DOUBTFUL_MARGIN
 
 
 def judged_average(

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 import aitom_disca
-from aitom_disca.cli import average, bench, decode, demo, embed, stages
+from aitom_disca.cli import average, bench, decode, demo, embed, refine, stages
 from aitom_disca.errors import InputError
 from aitom_disca.progress import shown
 
@@ -33,6 +33,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     stages.export,
     stages.report,
     decode.decode,
+    refine.refine,
     average.average,
     embed.embed,
     bench.bench,

@@ -56,6 +56,15 @@ class ThresholdRule(str, Enum):
     aitom = "aitom"
 
 
+class LastStage(str, Enum):
+    """Where a run ends."""
+
+    mine = "mine"
+    refine = "refine"
+    average = "average"
+    embed = "embed"
+
+
 class Relion(str, Enum):
     """Versions of RELION that star files are written for."""
 
@@ -186,6 +195,15 @@ Runs = Annotated[
         min=1,
         text="Sort so many times, with the seeds seed, seed + 1, ..., keep what the runs agree on, "
         "and say how often each cluster was found.",
+    ),
+]
+Until = Annotated[
+    LastStage,
+    _option(
+        MINE,
+        "--until",
+        text="Last stage: mine (clusters), refine (only with --preset paper), average, or embed "
+        "(averages put back into the tomograms). A run can be resumed to go further.",
     ),
 ]
 OutlierQuantile = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
-from aitom_disca.config import ExtractSettings, PickSettings, RunSettings
+from aitom_disca.config import AverageSettings, ExtractSettings, PickSettings, RunSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
@@ -37,11 +37,12 @@ def run(
     devices: o.Devices = 1,
     seed: o.Seed = 0,
     runs: o.Runs = 1,
+    until: o.Until = o.LastStage.embed,
     relion: o.RelionVersion = o.Relion.v31,
     overwrite: o.Overwrite = False,
     resume: o.Resume = False,
 ) -> None:
-    """From tomograms to clusters, RELION star files and a report.
+    """From tomograms to clusters, averages, RELION star files and a report.
 
     Example: aitom-disca run tomogram.mrc --out results --particle-diameter-angstrom 250
     """
@@ -78,6 +79,8 @@ def run(
             preset, candidate_k, max_iterations, width, seed, k_criterion, precision, devices
         ),
         runs=runs,
+        average=AverageSettings(null_test="noise", seed=seed),
+        until=until.value,
         relion=relion.value,
     )
     print_run(run_stages(opened, out, settings, overwrite=overwrite, resume=resume))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -27,7 +28,7 @@ def run_rows(folder: RunFolder) -> list[tuple[str, str]]:
         dropped = stages["extract"]["n_dropped_border"]
         note = f" ({dropped} too near to the border)" if dropped else ""
         rows.append(("subtomograms", f"{stages['extract']['n_extracted']}{note}"))
-    mined = stages["mine"]
+    mined = stages.get("refine", stages["mine"])
     sizes = ", ".join(map(str, mined["sizes"]))
     rows.append(("clusters", f"{mined['n_clusters']} (sizes {sizes})"))
     if mined.get("in_no_cluster"):
@@ -37,7 +38,14 @@ def run_rows(folder: RunFolder) -> list[tuple[str, str]]:
 
         stability = mined["stability"]
         rows.append(("stability", found_in_words(stability["found"], stability["runs"])))
+    for average in stages.get("average", {}).get("rows", ()):
+        rows.append((f"average {average['cluster']}", _average_in_words(average)))
     return rows
+
+
+def _average_in_words(row: dict[str, Any]) -> str:
+    text = f"{row['resolution_0.143_angstrom']:.0f} A from {row['members']} subtomograms"
+    return text + (f", margin over noise {row['margin']:.2f}" if "margin" in row else "")
 
 
 def timing_rows(folder: RunFolder) -> list[tuple[str, str]]:
@@ -49,7 +57,13 @@ def timing_rows(folder: RunFolder) -> list[tuple[str, str]]:
 
 def file_rows(folder: RunFolder) -> list[tuple[str, str]]:
     """Where the star file, labels and report lie."""
-    files = {"star file": folder.star, "labels": folder.labels, "report": folder.report}
+    files = {
+        "star file": folder.star,
+        "labels": folder.labels,
+        "averages": folder.averages,
+        "embedded": folder.embedded,
+        "report": folder.report,
+    }
     return [(name, str(path)) for name, path in files.items() if path.exists()]
 
 

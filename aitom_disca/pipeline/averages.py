@@ -13,11 +13,12 @@ from aitom_disca.averaging.gold_standard import FEWEST_MEMBERS
 from aitom_disca.averaging.judged import JudgedAverage, KnownMap, judged_average
 from aitom_disca.config import AverageSettings, RelionVersion
 from aitom_disca.errors import InputError
-from aitom_disca.io import open_store, open_tomogram, write_rows_csv
+from aitom_disca.io import open_store, open_tomogram, read_labels_csv, write_rows_csv
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.pipeline.average_files import write_average
 from aitom_disca.pipeline.stages import labels_of_store
 from aitom_disca.progress import say
+from aitom_disca.run_folder import RunFolder
 
 TABLE = "averages.csv"
 _OWN_MASKS = ("sphere", "density")
@@ -126,6 +127,28 @@ def average_store(
         )
     write_rows_csv(out / TABLE, [one.row() for one in averaged])
     return averaged
+
+
+def average_clusters(
+    folder: RunFolder, store: str | Path, settings: AverageSettings, relion: RelionVersion
+) -> dict[str, Any]:
+    """Average the clusters of a run, as far as they can be."""
+    cluster, _ = read_labels_csv(folder.labels)
+    if np.bincount(cluster[cluster >= 0], minlength=1).max() < FEWEST_MEMBERS:
+        say(f"no cluster has the {FEWEST_MEMBERS} members that an average needs")
+        return {"averages": 0, "rows": [], "warnings": []}
+    averaged = average_store(store, folder.averages, settings, labels=folder.labels, relion=relion)
+    warnings = [
+        f"The average of cluster {one.cluster + 1} is {one.judged.verdict} "
+        f"(margin {one.judged.margin:.2f})."
+        for one in averaged
+        if one.judged.doubtful
+    ]
+    return {
+        "averages": len(averaged),
+        "rows": [one.row() for one in averaged],
+        "warnings": warnings,
+    }
 
 
 class _Others:

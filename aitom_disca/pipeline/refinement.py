@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.config import MineSettings, RelionVersion
-from aitom_disca.io import open_store, write_labels_csv, write_rows_csv
+from aitom_disca.io import open_store, replacing, write_labels_csv, write_rows_csv
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.pipeline.stages import labels_of_store, sizes_of, write_stars
 from aitom_disca.progress import say
@@ -60,6 +60,16 @@ def refine(
         folder.stage("refine", lambda: refine_clusters(folder, source, before, settings, teach))
     folder.stage("write", lambda: write_stars(store, folder.labels, out, relion=relion))
     return folder
+
+
+def refine_mined(folder: RunFolder, store: str | Path, settings: MineSettings) -> dict[str, Any]:
+    """Refine the clusters of a run; those that mining gave stay in ``labels_mined.csv``."""
+    if not folder.mined_labels.exists():
+        with replacing(folder.mined_labels) as temporary:
+            temporary.write_bytes(folder.labels.read_bytes())
+    with open_store(store) as source:
+        before, _ = labels_of_store(source, store, folder.mined_labels)
+        return refine_clusters(folder, source, before, settings)
 
 
 def refine_clusters(

@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aitom_disca.config import MineSettings, RelionVersion, RunSettings
+from aitom_disca.config import UNTIL, MineSettings, RelionVersion, RunSettings
 from aitom_disca.io import Tomogram, open_store, read_picks_csv, write_picks_csv
 from aitom_disca.pipeline import stages
+from aitom_disca.pipeline.averages import average_clusters
+from aitom_disca.pipeline.embedding import embed_clusters
+from aitom_disca.pipeline.refinement import refine_mined
 from aitom_disca.pipeline.reports import make_report
 from aitom_disca.run_folder import RunFolder
+
+_STAGES = (
+    "pick", "extract", "mine", "refine", "audit", "write", "average", "embed", "report",
+)  # fmt: skip
 
 
 def run(
@@ -21,7 +28,9 @@ def run(
     overwrite: bool = False,
     resume: bool = False,
 ) -> RunFolder:
-    """Pick, extract, mine, write star files and a report.
+    """Pick, extract, mine, average, put the averages back, and write star files and a report.
+
+    ``settings.until`` ends it earlier.
 
     Parameters
     ----------
@@ -45,36 +54,57 @@ def run(
     InputError
         If the folder holds another run, or a stage cannot use its input.
     """
+    settings = settings or RunSettings()
+    folder, store = RunFolder(out), RunFolder(out).store
+    inputs = [str(Path(t.path).resolve()) for t in tomograms]
+    recorded = settings.model_dump(exclude={"until"})  # a run may be resumed to go further
+    folder.start("run", recorded, inputs, overwrite=overwrite, resume=resume)
+    wanted = _wanted(settings)
+    if not {*wanted} <= {*folder.record["stages"]}:
+        folder.record["stages"].pop("report", None)
+    work = {
+        "pick": lambda: _pick(folder, tomograms, settings),
+        "extract": lambda: _extract(folder, tomograms, settings),
+        "mine": lambda: stages.mine_clusters(folder, store, settings.mine, settings.runs),
+        "refine": lambda: refine_mined(folder, store, settings.mine),
+        "audit": lambda: stages.audit_clusters(folder, store),
+        "write": lambda: stages.write_stars(
+            store, folder.labels, folder.path, relion=settings.relion
+        ),
+        "average": lambda: average_clusters(folder, store, settings.average, settings.relion),
+        "embed": lambda: embed_clusters(folder, store),
+        "report": lambda: make_report(folder, store, tomograms),
+    }
+    for name in wanted:
+        folder.stage(name, work[name])
+    return folder
+
+
+def _wanted(settings: RunSettings) -> list[str]:
+    """The stages of a run, in order."""
+    last = UNTIL.index(settings.until)
+    left_out = {*UNTIL[last + 1 :]}
+    if settings.mine.alignment:
+        left_out.add("refine")  # the sorting was by alignment already
+    return [name for name in _STAGES if name not in left_out]
+
+
+def _pick(
+    folder: RunFolder, tomograms: Sequence[Tomogram], settings: RunSettings
+) -> dict[str, Any]:
+    picks = stages.pick_tomograms(tomograms, settings.pick)
+    write_picks_csv(folder.picks, picks)
+    return {"n_picks": len(picks)}
+
+
+def _extract(
+    folder: RunFolder, tomograms: Sequence[Tomogram], settings: RunSettings
+) -> dict[str, Any]:
     from aitom_disca.subtomograms import extract_subtomograms
 
-    settings = settings or RunSettings()
-    folder = RunFolder(out)
-    inputs = [str(Path(t.path).resolve()) for t in tomograms]
-    folder.start("run", settings.model_dump(), inputs, overwrite=overwrite, resume=resume)
-
-    def pick() -> dict[str, Any]:
-        picks = stages.pick_tomograms(tomograms, settings.pick)
-        write_picks_csv(folder.picks, picks)
-        return {"n_picks": len(picks)}
-
-    def extract() -> dict[str, Any]:
-        picks = read_picks_csv(folder.picks, tomograms={t.name: t.info for t in tomograms})
-        summary = extract_subtomograms(
-            tomograms, picks, folder.store, settings.extract, overwrite=True
-        )
-        return {k: v for k, v in vars(summary).items() if k != "path"}
-
-    folder.stage("pick", pick)
-    folder.stage("extract", extract)
-    mine_stages(
-        folder,
-        folder.store,
-        settings.mine,
-        relion=settings.relion,
-        tomograms=tomograms,
-        runs=settings.runs,
-    )
-    return folder
+    picks = read_picks_csv(folder.picks, tomograms={t.name: t.info for t in tomograms})
+    summary = extract_subtomograms(tomograms, picks, folder.store, settings.extract, overwrite=True)
+    return {k: v for k, v in vars(summary).items() if k != "path"}
 
 
 def mine(
@@ -98,23 +128,8 @@ def mine(
         pass
     recorded = {"mine": settings.model_dump(), "relion": relion, "runs": runs}
     folder.start("mine", recorded, [str(Path(store).resolve())], overwrite=overwrite, resume=resume)
-    mine_stages(folder, store, settings, relion=relion, runs=runs)
-    return folder
-
-
-def mine_stages(
-    folder: RunFolder,
-    store: str | Path,
-    settings: MineSettings,
-    *,
-    relion: RelionVersion,
-    tomograms: Sequence[Tomogram] = (),
-    runs: int = 1,
-) -> None:
-    """The stages from a store on: mine, audit, write, report."""
     folder.stage("mine", lambda: stages.mine_clusters(folder, store, settings, runs))
     folder.stage("audit", lambda: stages.audit_clusters(folder, store))
-    folder.stage(
-        "write", lambda: stages.write_stars(store, folder.labels, folder.path, relion=relion)
-    )
-    folder.stage("report", lambda: make_report(folder, store, tomograms))
+    folder.stage("write", lambda: stages.write_stars(store, folder.labels, out, relion=relion))
+    folder.stage("report", lambda: make_report(folder, store))
+    return folder

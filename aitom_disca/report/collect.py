@@ -17,12 +17,19 @@ from aitom_disca.io import (
     read_rows_csv,
 )
 from aitom_disca.particles import ParticleSet
-from aitom_disca.report.html import DecodedCluster, PickOverlay, ReportData
+from aitom_disca.report.html import AveragedCluster, DecodedCluster, PickOverlay, ReportData
 from aitom_disca.report.trust import NuisanceTable, table_of_rows
 from aitom_disca.run_folder import RunFolder
 
 _MOST_TOMOGRAMS = 3  # pictures of picks
 _BATCH = 256
+# Pictures of an averaged cluster, and what they show.
+_AVERAGE_PICTURES = (
+    ("slices", "three central slices"),
+    ("surface", "surface, from two sides"),
+    ("fsc", "Fourier shell correlation of the halves"),
+    ("directions", "view directions"),
+)
 _FEWEST_MEMBERS = 20  # of a cluster that can be judged
 
 
@@ -65,6 +72,7 @@ def collect(
         voxel_size_angstrom=voxel_size,
         means_are_aligned=aligned,
         decoded=decoded,
+        averaged=_averaged(folder),
         embedding=saved["embedding"][:, :2] if saved["embedding"].shape[1] > 1 else None,
         labels=labels,
         bic_by_k={int(k): value for k, value in kept["bic"].items()},
@@ -110,6 +118,24 @@ def _decoded(folder: RunFolder, store: SubtomogramStore) -> list[DecodedCluster]
     return found
 
 
+def _averaged(folder: RunFolder) -> list[AveragedCluster]:
+    """What averaging wrote, if it was done."""
+    found = []
+    for row in folder.record["stages"].get("average", {}).get("rows", ()):
+        cluster = row["cluster"]
+        pictures = []
+        for name, text in _AVERAGE_PICTURES:
+            path = folder.averages / f"cluster_{cluster:02d}" / f"{name}.png"
+            if path.exists():
+                pictures.append((text, path.read_bytes()))
+        facts = [("resolution", f"{row['resolution_0.143_angstrom']:.0f} Å")]
+        facts.append(("at FSC 0.5", f"{row['resolution_0.5_angstrom']:.0f} Å"))
+        if "margin" in row:
+            facts.append((f"margin over {row['null_test_of']}", f"{row['margin']:.2f}"))
+        found.append(AveragedCluster(cluster - 1, facts, pictures))
+    return found
+
+
 def _cluster_rows(
     labels: np.ndarray, posterior: np.ndarray | None
 ) -> list[tuple[int, int, float | None]]:
@@ -133,7 +159,7 @@ def _summary(folder: RunFolder, labels: np.ndarray) -> list[tuple[str, str]]:
         rows.append(("tomograms", str(len(folder.record["inputs"]))))
         rows.append(("picks", f"{stages['pick']['n_picks']:,}"))
     rows.append(("subtomograms", f"{len(labels):,}"))
-    rows.append(("clusters found", str(stages["mine"]["n_clusters"])))
+    rows.append(("clusters found", str(_sorting(stages)["n_clusters"])))
     if (labels < 0).any():
         rows.append(("in no cluster", f"{int((labels < 0).sum()):,}"))
     if "stability" in stages["mine"]:
@@ -143,10 +169,15 @@ def _summary(folder: RunFolder, labels: np.ndarray) -> list[tuple[str, str]]:
     return rows
 
 
+def _sorting(stages: dict) -> dict:
+    """The stage that had the last word on the clusters."""
+    return stages.get("refine", stages["mine"])
+
+
 def _found(stages: dict) -> list[str]:
     """In how many runs each cluster was found, where there were several."""
     stability = stages["mine"].get("stability")
-    if stability is None:
+    if stability is None or "refine" in stages:
         return []
     return [f"{n} of {stability['runs']} runs" for n in stability["found"]]
 
@@ -162,6 +193,8 @@ def _files(folder: RunFolder) -> list[tuple[str, str]]:
     described = (
         (folder.star, "all particles with cluster and posterior, for RELION"),
         (folder.star_folder, "one star file per cluster"),
+        (folder.averages, "average, halves, mask, FSC and a star file with angles, by cluster"),
+        (folder.embedded, "the averages put back into the tomograms; open the .cxc in ChimeraX"),
         (folder.decoded, "decoded centre of every cluster and its nearest member, MRC"),
         (folder.labels, "cluster and posterior of every subtomogram of the store"),
         (folder.nuisance, "what else than structure goes with each cluster, with its significance"),
@@ -191,10 +224,14 @@ def _warnings(stages: dict, history: list[dict]) -> list[str]:
         )
     found += stages.get("audit", {}).get("warnings", [])
     stability = stages["mine"].get("stability", {"found": [], "runs": 1})
+    if "refine" in stages:  # the runs knew other clusters
+        stability = {"found": [], "runs": 1}
     for k, n in enumerate(stability["found"]):
         if 2 * n < stability["runs"]:
             found.append(f"Cluster {k + 1} was found in {n} of {stability['runs']} runs only.")
-    smallest = min(stages["mine"]["sizes"], default=_FEWEST_MEMBERS)
+    found += stages.get("refine", {}).get("warnings", [])
+    found += stages.get("average", {}).get("warnings", [])
+    smallest = min(_sorting(stages)["sizes"], default=_FEWEST_MEMBERS)
     if smallest < _FEWEST_MEMBERS:
         found.append(f"The smallest cluster has {smallest} members: too few to judge it.")
     return found

@@ -67,6 +67,15 @@ class DecodedCluster:
 
 
 @dataclass(frozen=True)
+class AveragedCluster:
+    """An averaged cluster (from 0): numbers, and pictures as PNG, each with what it is."""
+
+    cluster: int
+    facts: Sequence[tuple[str, str]]
+    pictures: Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True)
 class ReportData:
     """All that a report shows. Every field is optional; without it, its section is left out.
 
@@ -91,6 +100,7 @@ class ReportData:
     means_are_aligned : bool
         Whether members were aligned before the mean was taken; the caption says so.
     decoded : sequence of DecodedCluster
+    averaged : sequence of AveragedCluster
     embedding : ndarray of shape (N, 2), optional
     embedding_names : tuple of 2 str
         What the axes of the embedding are.
@@ -128,6 +138,7 @@ class ReportData:
     voxel_size_angstrom: float | None = None
     means_are_aligned: bool = False
     decoded: Sequence[DecodedCluster] = ()
+    averaged: Sequence[AveragedCluster] = ()
     embedding: np.ndarray | None = None
     embedding_names: tuple[str, str] = ("component 1", "component 2")
     labels: np.ndarray | None = None
@@ -182,6 +193,7 @@ def render_report(data: ReportData) -> str:
         nuisance_rows=drawn_rows(data.nuisance) if data.nuisance else [],
         percent_in_none=100 * data.n_in_none / _total(data),
         decoded=[_decoded(cluster) for cluster in data.decoded],
+        averaged=[_averaged(cluster) for cluster in data.averaged],
         feature_map=_feature_map(data),
         bic=_uri(figures.draw_bic(data.bic_by_k, data.chosen_k)) if data.bic_by_k else None,
         criteria=criteria_table(data.criteria),
@@ -262,6 +274,15 @@ def _decoded(decoded: DecodedCluster) -> dict[str, Any]:
         "number": decoded.cluster + 1,
         "colour": figures.cluster_colour(decoded.cluster),
         "pictures": [(text, _uri(png)) for text, png in zip(texts, drawn, strict=True)],
+    }
+
+
+def _averaged(averaged: AveragedCluster) -> dict[str, Any]:
+    return {
+        "number": averaged.cluster + 1,
+        "colour": figures.cluster_colour(averaged.cluster),
+        "facts": averaged.facts,
+        "pictures": [(text, _uri(png)) for text, png in averaged.pictures],
     }
 
 

@@ -1,0 +1,20 @@
+"""The averages of a run, put back into its tomograms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aitom_disca.reembedding import embed_averages
+from aitom_disca.run_folder import RunFolder
+
+
+def embed_clusters(folder: RunFolder, store: str | Path) -> dict[str, Any]:
+    """Put every average back where its members lie."""
+    if not folder.averages.is_dir():
+        return {"tomograms": 0, "particles": 0}
+    embedded = embed_averages(store, folder.averages, folder.embedded)
+    return {
+        "tomograms": len(embedded),
+        "particles": sum(one.n_particles for one in embedded),
+    }
