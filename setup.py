@@ -42,6 +42,7 @@ setup(
         "numpy>=1.26",
         "scipy>=1.12",
         "scikit-learn>=1.4",
+        "scikit-image>=0.22",
         "threadpoolctl>=3.1",
         "h5py>=3.10",
         "mrcfile>=1.5",

@@ -163,7 +163,7 @@ def test_the_command_writes_a_folder_for_every_cluster(tmp_path: Path, store: Pa
     rows = read_rows_csv(out / "averages.csv")
     assert [(row["cluster"], row["members"]) for row in rows] == [("1", "18"), ("2", "18")]
     names = {"average.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "fsc.csv", "fsc.png"}
-    names |= {"filtered.mrc"}
+    names |= {"filtered.mrc", "surface.png"}
     names |= {"slices.png", "particles.star"}
     for k in (1, 2):
         folder = out / f"cluster_{k:02d}"

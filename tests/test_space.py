@@ -7,17 +7,17 @@ import csv
 import numpy as np
 import pytest
 
-from aitom_disca.analysis import space
-from aitom_disca.analysis.space import (
+from aitom_disca.errors import InputError
+from aitom_disca.geometry import euler_zyz_deg_from_rotation, random_rotations
+from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
+from aitom_disca.pipeline import space
+from aitom_disca.pipeline.space import (
     count_rows,
     neighbour_rows,
     orientation_rows,
     space_pictures,
     write_space,
 )
-from aitom_disca.errors import InputError
-from aitom_disca.geometry import euler_zyz_deg_from_rotation, random_rotations
-from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 from aitom_disca.report import figures
 
 SHAPE = (60, 200, 200)

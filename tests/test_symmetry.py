@@ -10,11 +10,12 @@ from aitom_disca.alignment.averages import Averager
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.pairing import turned
 from aitom_disca.alignment.reference import Slicer, rotation_grid
-from aitom_disca.averaging.compare import masked_correlation
+from aitom_disca.averaging.axes_search import _Operations
+from aitom_disca.averaging.compare import compare_with_map, masked_correlation
+from aitom_disca.averaging.gold_standard import average_cluster
 from aitom_disca.averaging.masks import soft_sphere_mask
 from aitom_disca.averaging.symmetrise import (
     SymmetryAxes,
-    _Operations,
     expanded,
     find_axes,
     lay_on_axes,
@@ -23,6 +24,7 @@ from aitom_disca.averaging.symmetrise import (
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import apply_wedge, random_rotations
 from aitom_disca.geometry.symmetry import point_group
+from aitom_disca.simulation import simulate_subtomograms
 from aitom_disca.simulation.phantoms import Phantom
 
 SIZES = {
@@ -203,3 +205,25 @@ def test_expanded_poses_are_by_member(rng):
 def test_unusable_averages_are_refused(volume, name, message):
     with pytest.raises(InputError, match=message):
         find_axes(volume, name)
+
+
+def test_a_symmetric_average_lies_on_its_axes_and_is_nearer_to_the_truth():
+    phantom = balls("C4", 3, seed=1)
+    tilts = (-50.0, 50.0)
+    made = simulate_subtomograms([phantom], 16, 20, 10.0, 0.08, tilts, 1.0, seed=4)
+    known = phantom.density(20, 10.0)
+    sizes = {"voxel_size_angstrom": 10.0, "known_voxel_size_angstrom": 10.0}
+    plain = average_cluster(made.volumes, tilts)
+    symmetric = average_cluster(made.volumes, tilts, symmetry="C4")
+    quarter = turned(symmetric.average, Rotation.from_euler("z", 90, degrees=True), np.zeros(3))
+    mask = soft_sphere_mask(20, 7, 2)
+    assert masked_correlation(quarter, symmetric.average, mask) > 0.95
+    found = compare_with_map(symmetric.average, known, **sizes).correlation
+    assert found > compare_with_map(plain.average, known, **sizes).correlation
+    assert found > 0.85
+    assert len(symmetric.rotations) == 16
+
+
+def test_an_unknown_symmetry_is_refused_before_the_work(rng):
+    with pytest.raises(InputError, match="a symmetry is C or D"):
+        average_cluster(rng.normal(size=(5, 8, 8, 8)), (-60.0, 60.0), symmetry="Q7")

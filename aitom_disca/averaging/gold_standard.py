@@ -15,8 +15,10 @@ from aitom_disca.alignment.local import refine_poses
 from aitom_disca.alignment.reference import Slicer, rotation_grid
 from aitom_disca.alignment.rounds import Classes, Search, cross, cube
 from aitom_disca.averaging.compare import compare_with_map
+from aitom_disca.averaging.symmetrise import SymmetryAxes, expanded, find_axes, lay_on_axes
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import muted, say
 
@@ -32,6 +34,7 @@ _TRIES = 3
 _SINGLE = 0.4  # share of a single subtomogram that is taken for signal
 # Steps of rotation (degrees) and shift (voxels) of each round that climbs to finer poses.
 _ROUNDS = (((8.0, 0.8), (4.0, 0.5)), ((4.0, 0.5), (2.0, 0.3)), ((2.0, 0.3), (1.0, 0.15)))
+_LAST_ROUNDS = _ROUNDS[1:]  # taken again with a symmetry
 _SLICES_AT_ONCE = 2**21
 
 
@@ -67,13 +70,16 @@ def average_cluster(
     tilt_range_deg: tuple[float, float],
     *,
     largest_frequency: float | None = None,
+    symmetry: str = "C1",
     seed: int = 0,
 ) -> ClusterAverage:
     """Align the members of a cluster to one another and average them, each half by itself.
 
     In each half single members are the first references; the likeliest of several tries is gone
     on with, over all rotations, then from the poses found to ever finer ones. The second half is
-    then laid on the first, and takes nothing else from it.
+    then laid on the first, and takes nothing else from it. With a symmetry, its axes are found in
+    the first half, every member enters the averages in all poses that the symmetry makes equal,
+    and the last steps are taken again.
 
     Parameters
     ----------
@@ -83,14 +89,18 @@ def average_cluster(
     largest_frequency : float, optional
         Up to which members are aligned, in steps of 1 / box; by default what the halves of each
         half still share.
+    symmetry : str
+        A point group on the axes of RELION, such as C4 or D7.
     seed : int
 
     Raises
     ------
     InputError
-        If there are fewer than 4 members, all are the same, or the wedge has no width.
+        If there are fewer than 4 members, all are the same, the wedge has no width, or there is
+        no such symmetry.
     """
     _check(volumes, tilt_range_deg)
+    group = point_group(symmetry)
     rng = np.random.default_rng(seed)
     half = rng.permutation(len(volumes)) % 2
     say(f"averaging two halves of {int((half == 0).sum())} and {int((half == 1).sum())}")
@@ -99,10 +109,17 @@ def average_cluster(
     with muted():
         first, second = on_all_cores(lambda part: part.refined(largest_frequency), halves)
     second.lay_on(first)
+    if len(group) > 1:
+        axes = find_axes(first.average().volume, symmetry, seed=seed)
+        say(f"{symmetry}: score {axes.score:.2f}, by chance {axes.by_chance:.2f}")
+        for part in (first, second):
+            part.impose(group, axes)
+        with muted():
+            on_all_cores(lambda part: part.climb_on(largest_frequency), [first, second])
     quaternions = np.empty((len(volumes), 4))
     shifts, score = np.empty((len(volumes), 3)), np.empty(len(volumes))
     totals = []
-    for h, part in enumerate(halves):
+    for h, part in enumerate((first, second)):
         rows = half == h
         quaternions[rows] = part.rotations.as_quat()
         shifts[rows], score[rows] = part.offset_zyx_px, part.score
@@ -157,25 +174,42 @@ class _Half:
         self.rotations = Rotation.identity(len(volumes))
         self.offset_zyx_px = np.zeros((len(volumes), 3))
         self.score = np.zeros(len(volumes))
+        self._group = Rotation.identity(1)
 
     def refined(self, largest_frequency: float | None) -> _Half:
         """Find poses over all rotations, then finer ones round them."""
         self._search()
-        for steps in _ROUNDS:
+        return self.climb_on(largest_frequency, _ROUNDS)
+
+    def climb_on(
+        self,
+        largest_frequency: float | None,
+        rounds: Sequence[Sequence[tuple[float, float]]] = _LAST_ROUNDS,
+    ) -> _Half:
+        """Average and refine in turn."""
+        for steps in rounds:
             made = self.average()
             largest = largest_frequency or _shared_frequencies(made.correlation)
             self._climb(made.volume, largest, steps)
         return self
 
+    def impose(self, group: Rotation, axes: SymmetryAxes) -> None:
+        """Lay all poses on the axes of a symmetry, and average with it from now on."""
+        self.rotations, self.offset_zyx_px = lay_on_axes(self.rotations, self.offset_zyx_px, axes)
+        self._group = group
+
     def totals(self, rows: np.ndarray) -> Totals:
         """Coefficients of some members, turned back and added, and their weights."""
-        values = self._values[rows] * self._coefficients.shift_phases(self.offset_zyx_px[rows])
+        rotations, offset_zyx_px, member = expanded(
+            self.rotations[rows], self.offset_zyx_px[rows], self._group
+        )
+        values = self._values[rows[member]] * self._coefficients.shift_phases(offset_zyx_px)
         block = max(1, _SLICES_AT_ONCE // len(self._coefficients))
         size = (2 * self._coefficients.box_px,) * 3  # of the padded transform
         total, weight = np.zeros(size, complex), np.zeros(size)
-        for start in range(0, len(rows), block):
+        for start in range(0, len(values), block):
             piece = slice(start, start + block)
-            slicer = Slicer(self._coefficients, self.rotations[rows[piece]])
+            slicer = Slicer(self._coefficients, rotations[piece])
             more, heavier = slicer.insert(values[piece], np.ones(len(values[piece])))
             total += more
             weight += heavier

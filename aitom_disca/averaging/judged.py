@@ -117,7 +117,7 @@ def judged_average(
         As `average_cluster`, `compare_with_map` and the masks do.
     """
     settings = settings or AverageSettings()
-    found = average_cluster(volumes, tilt_range_deg, seed=settings.seed)
+    found = average_cluster(volumes, tilt_range_deg, symmetry=settings.symmetry, seed=settings.seed)
     if mask is None:
         mask = _mask(settings.mask, found.average, voxel_size_angstrom)
     rng = np.random.default_rng(settings.seed)
@@ -136,7 +136,13 @@ def judged_average(
         say("null test: the same with members of no cluster")
         made_from, instead = _of_nothing(volumes, settings, others)
         null = null_test(
-            instead, made_from, mask, tilt_range_deg, voxel_size_angstrom, seed=settings.seed
+            instead,
+            made_from,
+            mask,
+            tilt_range_deg,
+            voxel_size_angstrom,
+            symmetry=settings.symmetry,
+            seed=settings.seed,
         )
     compared = {
         name: compare_with_map(

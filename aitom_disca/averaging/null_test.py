@@ -51,6 +51,7 @@ def null_test(
     tilt_range_deg: tuple[float, float],
     voxel_size_angstrom: float,
     *,
+    symmetry: str = "C1",
     seed: int = 0,
 ) -> NullTest:
     """Average subtomograms that are no cluster, exactly as the members of a cluster are.
@@ -64,9 +65,10 @@ def null_test(
         That of the cluster.
     tilt_range_deg : tuple of 2 floats
     voxel_size_angstrom : float
+    symmetry : str
     seed : int
     """
-    found = average_cluster(volumes, tilt_range_deg, seed=seed)
+    found = average_cluster(volumes, tilt_range_deg, symmetry=symmetry, seed=seed)
     rng = np.random.default_rng(seed)
     fsc = corrected_fsc(found.half1, found.half2, mask, voxel_size_angstrom, rng)
     return NullTest(made_from, len(volumes), found, fsc)

@@ -35,6 +35,9 @@ def average(
         str,
         typer.Option(help="Measure the resolution in a sphere, round the density, or in a map."),
     ] = "sphere",
+    symmetry: Annotated[
+        str, typer.Option(help="Point group on RELION's axes, such as C4 or D7.")
+    ] = "C1",
     null_test: Annotated[
         Null,
         typer.Option(help="Do the same with noise, or with members of other clusters."),
@@ -63,7 +66,11 @@ def average(
     if (out / "averages.csv").exists() and not overwrite:
         raise InputError(f"{out} holds averages; choose another --out, or add --overwrite.")
     settings = AverageSettings.checked(
-        mask=mask, null_test=null_test.value, b_factor_angstrom2=_b_factor(b_factor), seed=seed
+        mask=mask,
+        symmetry=symmetry,
+        null_test=null_test.value,
+        b_factor_angstrom2=_b_factor(b_factor),
+        seed=seed,
     )
     averaged = average_store(
         store,

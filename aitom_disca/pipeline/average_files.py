@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from aitom_disca.averaging.gold_standard import ClusterAverage
 from aitom_disca.averaging.judged import JudgedAverage
 from aitom_disca.config import RelionVersion
+from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
 from aitom_disca.io import replacing, write_particles_star, write_rows_csv
 from aitom_disca.io.mrc import write_volume
@@ -44,21 +46,26 @@ def write_average(
     for name, volume in volumes.items():
         write_volume(folder / f"{name}.mrc", volume, voxel)
     write_rows_csv(folder / "fsc.csv", _fsc_rows(judged))
-    for name, png in _pictures(judged, voxel).items():
+    for name, png in _pictures(cluster, judged, voxel).items():
         with replacing(folder / f"{name}.png") as temporary:
             temporary.write_bytes(png)
     _write_star(folder / "particles.star", source, cluster, rows, found, relion)
 
 
-def _pictures(judged: JudgedAverage, voxel_size_angstrom: float) -> dict[str, bytes]:
-    from aitom_disca.report.figures import draw_orthoslices
+def _pictures(cluster: int, judged: JudgedAverage, voxel_size_angstrom: float) -> dict[str, bytes]:
+    from aitom_disca.report.figures import cluster_colour, draw_orthoslices
     from aitom_disca.report.fsc_figure import draw_fsc
+    from aitom_disca.report.isosurface import draw_isosurface
 
     null = None if judged.null is None else judged.null.fsc.corrected
-    return {
+    colour = cluster_colour(cluster)
+    pictures = {
         "fsc": draw_fsc(judged.fsc, null),
         "slices": draw_orthoslices(judged.filtered, voxel_size_angstrom),
     }
+    with suppress(InputError):  # halves that share nothing leave a map without a surface
+        pictures["surface"] = draw_isosurface(judged.filtered, voxel_size_angstrom, colour=colour)
+    return pictures
 
 
 def _write_star(
