@@ -98,6 +98,12 @@ def test_the_structure_comes_out_without_a_reference(
     assert (curve.correlation[:4] > 0.85).all()
 
 
+def test_the_average_lies_in_the_middle_of_its_box(found: ClusterAverage) -> None:
+    mass = np.clip(found.average - found.average.max() / 3, 0, None)
+    place = (np.indices(mass.shape) * mass).sum(axis=(1, 2, 3)) / mass.sum() - BOX // 2
+    assert np.abs(place).max() < 0.6
+
+
 def test_the_average_is_made_of_its_halves(found: ClusterAverage) -> None:
     middle = (found.half1 + found.half2) / 2
     assert np.corrcoef(middle.ravel(), found.average.ravel())[0, 1] > 0.97

@@ -213,6 +213,46 @@ def test_several_tomograms_and_one_without_particles(tomogram, tmp_path, caplog)
         pipeline.pick_tomograms([open_tomogram(noise)], settings)
 
 
+# -- structures ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gone_further(finished, tomogram, tmp_path_factory) -> RunFolder:
+    """The finished run, resumed to go to the end."""
+    out = tmp_path_factory.mktemp("further") / "results"
+    shutil.copytree(finished.path, out)
+    further = SETTINGS.model_copy(update={"until": "embed"})
+    return pipeline.run([open_tomogram(tomogram[0])], out, further, resume=True)
+
+
+def test_a_run_can_be_resumed_to_go_further(gone_further, finished):
+    stages = list(gone_further.record["stages"])
+    assert stages[:5] == list(finished.record["stages"])[:5]
+    assert stages[5:] == ["refine", "average", "embed", "report"]
+    assert (gone_further.path / "labels_mined.csv").read_bytes() == finished.labels.read_bytes()
+
+
+def test_averages_and_their_places_are_written_and_shown(gone_further, tomogram):
+    averages = gone_further.record["stages"]["average"]["rows"]
+    assert averages and all("margin" in row for row in averages)
+    html = gone_further.report.read_text(encoding="utf-8")
+    assert '<section id="averages">' in html and '<section id="neighbours">' in html
+    assert html.count("Fourier shell correlation of the halves") == len(averages)
+    density = open_tomogram(gone_further.embedded / "TS_7_density.mrc", tilt_range_deg=(-90, 90))
+    assert density.shape_zyx == open_tomogram(tomogram[0]).shape_zyx
+    posed = starfile.read(gone_further.averages / "particles.star", always_dict=True)["particles"]
+    assert len(posed) == sum(row["members"] for row in averages)
+    assert posed["rlnAngleTilt"].abs().max() > 20
+    assert (gone_further.averages / "space" / "neighbours.csv").exists()
+
+
+def test_a_run_that_is_replaced_leaves_no_averages_behind(gone_further, tomogram, tmp_path):
+    out = tmp_path / "results"
+    shutil.copytree(gone_further.path, out)
+    pipeline.run([open_tomogram(tomogram[0])], out, SETTINGS, overwrite=True)
+    assert {path.name for path in RunFolder(out).results()} & {"average.mrc", "TS_7.cxc"} == set()
+
+
 # -- resuming and replacing ----------------------------------------------------------------
 
 

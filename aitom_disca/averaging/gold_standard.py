@@ -15,8 +15,10 @@ from aitom_disca.alignment.local import refine_poses
 from aitom_disca.alignment.reference import Slicer, rotation_grid
 from aitom_disca.alignment.rounds import Classes, Search, cross, cube
 from aitom_disca.averaging.compare import compare_with_map
+from aitom_disca.averaging.masks import density_mask
 from aitom_disca.averaging.symmetrise import SymmetryAxes, expanded, find_axes, lay_on_axes
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.parallel import on_all_cores
@@ -109,6 +111,9 @@ def average_cluster(
     with muted():
         first, second = on_all_cores(lambda part: part.refined(largest_frequency), halves)
     second.lay_on(first)
+    middle = _middle(first.average().volume)
+    for part in (first, second):
+        part.centre_on(middle)
     if len(group) > 1:
         axes = find_axes(first.average().volume, symmetry, seed=seed)
         say(f"{symmetry}: score {axes.score:.2f}, by chance {axes.by_chance:.2f}")
@@ -193,6 +198,11 @@ class _Half:
             self._climb(made.volume, largest, steps)
         return self
 
+    def centre_on(self, place_zyx_px: np.ndarray) -> None:
+        """Move all poses so that a place of the average becomes the centre of its box."""
+        moved = self.rotations.apply(place_zyx_px[::-1])[:, ::-1]
+        self.offset_zyx_px = self.offset_zyx_px + moved
+
     def impose(self, group: Rotation, axes: SymmetryAxes) -> None:
         """Lay all poses on the axes of a symmetry, and average with it from now on."""
         self.rotations, self.offset_zyx_px = lay_on_axes(self.rotations, self.offset_zyx_px, axes)
@@ -269,6 +279,20 @@ class _Half:
         self.rotations, self.offset_zyx_px, self.score = refine_poses(
             inside.of(self.volumes), inside, reference, self.rotations, self.offset_zyx_px, steps
         )
+
+
+def _middle(average: np.ndarray) -> np.ndarray:
+    """Centre of mass of the largest piece that stands out, from the box centre; 0 for none.
+
+    A first reference is as far off its box's centre as the one subtomogram that it was.
+    """
+    try:
+        inside = density_mask(average, 1.0, extend_px=0, edge_px=0)
+    except InputError:
+        return np.zeros(3)
+    mass = np.clip(average, 0, None) * inside
+    grid = np.indices(average.shape) - centre_index(average.shape[0])
+    return np.asarray((grid * mass).sum(axis=(1, 2, 3)) / mass.sum())
 
 
 def _shared_frequencies(correlation: np.ndarray, least: float = 0.143) -> float:

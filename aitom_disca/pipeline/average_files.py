@@ -17,7 +17,7 @@ from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
 from aitom_disca.io import replacing, write_particles_star, write_rows_csv
 from aitom_disca.io.mrc import write_volume
 from aitom_disca.io.store import SubtomogramStore
-from aitom_disca.particles import ParticleSet
+from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.progress import say
 
 
@@ -28,8 +28,8 @@ def write_average(
     rows: np.ndarray,
     judged: JudgedAverage,
     relion: RelionVersion,
-) -> None:
-    """Write maps, curves, pictures and the star file of a cluster."""
+) -> ParticleSet | None:
+    """Write maps, curves, pictures and the star file of a cluster; return its members."""
     voxel = source.voxel_size_angstrom
     found = judged.found
     volumes = {
@@ -49,7 +49,12 @@ def write_average(
     for name, png in _pictures(cluster, judged, voxel).items():
         with replacing(folder / f"{name}.png") as temporary:
             temporary.write_bytes(png)
-    _write_star(folder / "particles.star", source, cluster, rows, found, relion)
+    members = members_of(source, cluster, rows, found)
+    if members is None:
+        say("the store holds no positions: no star file written")
+        return None
+    write_star(folder / "particles.star", members, relion)
+    return members
 
 
 def _pictures(cluster: int, judged: JudgedAverage, voxel_size_angstrom: float) -> dict[str, bytes]:
@@ -68,21 +73,36 @@ def _pictures(cluster: int, judged: JudgedAverage, voxel_size_angstrom: float) -
     return pictures
 
 
-def _write_star(
-    path: Path,
-    source: SubtomogramStore,
-    cluster: int,
-    rows: np.ndarray,
-    found: ClusterAverage,
-    relion: RelionVersion,
-) -> None:
+def members_of(
+    source: SubtomogramStore, cluster: int, rows: np.ndarray, found: ClusterAverage
+) -> ParticleSet | None:
+    """The members of a cluster with their poses; None where nothing is known of positions."""
     particles = posed(source.particles().select(rows), found, source.voxel_size_angstrom)
-    particles = particles.with_clusters(np.full(len(particles), cluster), particles.posterior)
     if not particles.has_positions and particles.centered_xyz_angstrom is None:
-        say("the store holds no positions: no star file written")
-        return
+        return None
+    return particles.with_clusters(np.full(len(particles), cluster), particles.posterior)
+
+
+def write_star(path: Path, particles: ParticleSet, relion: RelionVersion) -> None:
+    """Write particles; those that are only known from the tomogram's centre for RELION 5."""
     version: RelionVersion = relion if particles.has_positions else "5"
     write_particles_star(path, particles, relion=version)
+
+
+def write_all(folder: Path, members: list[ParticleSet], relion: RelionVersion) -> None:
+    """Write what the members of all clusters say together: a star file, and how they lie.
+
+    ``folder/space`` holds the directions from which every cluster is seen, and the distances
+    between clusters.
+    """
+    from aitom_disca.pipeline.space import write_space
+
+    if not members:
+        return
+    together = concatenate(members)
+    write_star(folder / "particles.star", together, relion)
+    if together.has_positions:
+        write_space(together, folder / "space")
 
 
 def posed(particles: ParticleSet, found: ClusterAverage, voxel_size_angstrom: float) -> ParticleSet:

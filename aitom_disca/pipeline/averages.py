@@ -15,7 +15,7 @@ from aitom_disca.config import AverageSettings, RelionVersion
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, open_tomogram, read_labels_csv, write_rows_csv
 from aitom_disca.io.store import SubtomogramStore
-from aitom_disca.pipeline.average_files import write_average
+from aitom_disca.pipeline.average_files import write_all, write_average
 from aitom_disca.pipeline.stages import labels_of_store
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
@@ -23,6 +23,7 @@ from aitom_disca.run_folder import RunFolder
 TABLE = "averages.csv"
 _OWN_MASKS = ("sphere", "density")
 _SAME_VOXEL = 1e-3
+_ANY_TILT_RANGE_DEG = (-90.0, 90.0)  # of maps, which hold none
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def average_store(
     Each folder holds ``average.mrc``, ``filtered.mrc``, ``half1.mrc``, ``half2.mrc``,
     ``mask.mrc``, ``fsc.csv``, pictures of slices, surface and FSC, and, where positions are known,
     ``particles.star``: angles from the alignment, and coordinates moved to where the particle lies
-    in its box. ``out/averages.csv`` lists the clusters.
+    in its box. ``out/averages.csv`` lists the clusters, ``out/particles.star`` holds the members of
+    all, and ``out/space`` says how they lie: view directions, and distances between clusters.
 
     Parameters
     ----------
@@ -100,7 +102,8 @@ def average_store(
         wanted = _wanted(cluster, clusters)
         known = {_name(path): _known(path, source, rescale) for path in compare}
         mask = _mask_of(settings.mask, source)
-        averaged = []
+        averaged: list[Averaged] = []
+        members = []
         for k in wanted:
             rows = np.flatnonzero(cluster == k)
             say(f"cluster {k + 1}: {len(rows)} subtomograms")
@@ -119,12 +122,14 @@ def average_store(
             )
             say(f"resolution at FSC 0.143: {judged.resolution_angstrom:.1f} A")
             averaged.append(Averaged(k, rows, judged))
-            write_average(out / f"cluster_{k + 1:02d}", source, k, rows, judged, relion)
+            folder = out / f"cluster_{k + 1:02d}"
+            members.append(write_average(folder, source, k, rows, judged, relion))
     if not averaged:
         raise InputError(
             f"no cluster has the {FEWEST_MEMBERS} members that an average needs; look at the "
             "labels."
         )
+    write_all(out, [one for one in members if one is not None], relion)
     write_rows_csv(out / TABLE, [one.row() for one in averaged])
     return averaged
 
@@ -181,7 +186,7 @@ def _name(path: str | Path) -> str:
 
 def _known(path: str | Path, source: SubtomogramStore, rescale: bool) -> KnownMap:
     """A map to compare with; refused now rather than after the averaging."""
-    opened = open_tomogram(path)
+    opened = open_tomogram(path, tilt_range_deg=_ANY_TILT_RANGE_DEG)
     size = opened.voxel_size_angstrom
     if not rescale and abs(size / source.voxel_size_angstrom - 1) > _SAME_VOXEL:
         raise InputError(
@@ -199,4 +204,5 @@ def _mask_of(name: str, source: SubtomogramStore) -> np.ndarray | None:
         return None
     if not Path(name).exists():
         raise InputError(f"expected sphere, density or a map as the mask, but there is no {name}.")
-    return as_mask(open_tomogram(name, voxel_size_angstrom=1.0).read(), source.box_shape_zyx)
+    opened = open_tomogram(name, voxel_size_angstrom=1.0, tilt_range_deg=_ANY_TILT_RANGE_DEG)
+    return as_mask(opened.read(), source.box_shape_zyx)

@@ -28,7 +28,6 @@ _AVERAGE_PICTURES = (
     ("slices", "three central slices"),
     ("surface", "surface, from two sides"),
     ("fsc", "Fourier shell correlation of the halves"),
-    ("directions", "view directions"),
 )
 _FEWEST_MEMBERS = 20  # of a cluster that can be judged
 
@@ -73,6 +72,7 @@ def collect(
         means_are_aligned=aligned,
         decoded=decoded,
         averaged=_averaged(folder),
+        neighbours=_neighbours(folder) if "average" in stages else (),
         embedding=saved["embedding"][:, :2] if saved["embedding"].shape[1] > 1 else None,
         labels=labels,
         bic_by_k={int(k): value for k, value in kept["bic"].items()},
@@ -128,11 +128,24 @@ def _averaged(folder: RunFolder) -> list[AveragedCluster]:
             path = folder.averages / f"cluster_{cluster:02d}" / f"{name}.png"
             if path.exists():
                 pictures.append((text, path.read_bytes()))
+        directions = folder.averages / "space" / f"orientations_{cluster:02d}.png"
+        if directions.exists():
+            pictures.append(("from which sides members are seen", directions.read_bytes()))
         facts = [("resolution", f"{row['resolution_0.143_angstrom']:.0f} Å")]
         facts.append(("at FSC 0.5", f"{row['resolution_0.5_angstrom']:.0f} Å"))
         if "margin" in row:
             facts.append((f"margin over {row['null_test_of']}", f"{row['margin']:.2f}"))
         found.append(AveragedCluster(cluster - 1, facts, pictures))
+    return found
+
+
+def _neighbours(folder: RunFolder) -> list[tuple[str, bytes]]:
+    """Distances within and between clusters."""
+    found = []
+    for path in sorted((folder.averages / "space").glob("neighbours_*.png")):
+        first, second = path.stem.split("_")[1:3]
+        text = f"from each member of cluster {int(first)} to the nearest of cluster {int(second)}"
+        found.append((text, path.read_bytes()))
     return found
 
 

@@ -101,6 +101,8 @@ class ReportData:
         Whether members were aligned before the mean was taken; the caption says so.
     decoded : sequence of DecodedCluster
     averaged : sequence of AveragedCluster
+    neighbours : sequence of (text, PNG)
+        Distances between clusters.
     embedding : ndarray of shape (N, 2), optional
     embedding_names : tuple of 2 str
         What the axes of the embedding are.
@@ -139,6 +141,7 @@ class ReportData:
     means_are_aligned: bool = False
     decoded: Sequence[DecodedCluster] = ()
     averaged: Sequence[AveragedCluster] = ()
+    neighbours: Sequence[tuple[str, bytes]] = ()
     embedding: np.ndarray | None = None
     embedding_names: tuple[str, str] = ("component 1", "component 2")
     labels: np.ndarray | None = None
@@ -194,6 +197,7 @@ def render_report(data: ReportData) -> str:
         percent_in_none=100 * data.n_in_none / _total(data),
         decoded=[_decoded(cluster) for cluster in data.decoded],
         averaged=[_averaged(cluster) for cluster in data.averaged],
+        neighbours=[(text, _uri(png)) for text, png in data.neighbours],
         feature_map=_feature_map(data),
         bic=_uri(figures.draw_bic(data.bic_by_k, data.chosen_k)) if data.bic_by_k else None,
         criteria=criteria_table(data.criteria),
