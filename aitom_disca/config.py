@@ -232,6 +232,8 @@ class AverageSettings(Settings):
     symmetry: str = "C1"  # a point group of RELION
     null_test: Literal["none", "noise", "others"] = "none"
     b_factor_angstrom2: float | Literal["auto"] | None = None
+    # Members of a cluster that are averaged, drawn at random; the others are laid on the outcome.
+    most: int = Field(1000, ge=4)
     seed: int = Field(0, ge=0)
 
 

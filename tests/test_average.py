@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment import Coefficients, Slicer
 from aitom_disca.alignment.local import refine_poses, slices_at
+from aitom_disca.alignment.to_reference import AlignedPoses
 from aitom_disca.averaging import (
     ClusterAverage,
     average_cluster,
@@ -18,13 +19,16 @@ from aitom_disca.averaging import (
     fourier_shell_correlation,
 )
 from aitom_disca.cli.app import main
+from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import rotation_from_euler_zyz_deg
 from aitom_disca.io import read_rows_csv
 from aitom_disca.io.star_reading import read_particles_star
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.io.tables import write_labels_csv
+from aitom_disca.mining.by_alignment import drawn_rows
 from aitom_disca.particles import ParticleSet, TomogramInfo
+from aitom_disca.pipeline import averages
 from aitom_disca.pipeline.average_files import posed
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.simulation.simulate import SimulatedSubtomograms
@@ -154,7 +158,8 @@ def test_particles_are_moved_to_where_they_lie_in_their_boxes(found: ClusterAver
     info = TomogramInfo("t", 8.0, (300, 310, 320), TILT)
     centres = np.full((N, 3), 100.0)
     particles = ParticleSet(np.array(["t"] * N), centres, tomograms={"t": info})
-    moved = posed(particles, found, VOXEL)
+    poses = AlignedPoses(found.rotations, found.shifts_zyx_px, found.score)
+    moved = posed(particles, poses, VOXEL)
     np.testing.assert_allclose(moved.center_zyx_px - 100, 2 * found.shifts_zyx_px)
     angles = rotation_from_euler_zyz_deg(moved.euler_zyz_deg)
     assert errors_deg(angles, found.rotations).max() < 1e-3
@@ -184,6 +189,22 @@ def test_the_command_writes_a_folder_for_every_cluster(tmp_path: Path, store: Pa
         assert float(fsc[0]["unmasked"]) == 1 and len(fsc) == BOX // 2 + 1
     assert not (out / "cluster_03").exists()
     assert main(command) == 2  # what is there is kept
+
+
+def test_members_beyond_the_most_are_laid_on_the_average(
+    tmp_path: Path, store: Path, made: SimulatedSubtomograms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(averages, "_LAID_AT_ONCE", 7)
+    (one,) = averages.average_store(store, tmp_path / "out", AverageSettings(most=24))
+    assert len(one.judged.found.rotations) == 24 and len(one.rows) == N
+    posed_ = read_particles_star(tmp_path / "out" / "particles.star")
+    assert len(posed_) == N and posed_.euler_zyz_deg is not None
+    rotations = rotation_from_euler_zyz_deg(posed_.euler_zyz_deg)
+    drawn = drawn_rows(N, 24, np.random.default_rng(0))
+    rest = np.setdiff1d(np.arange(N), drawn)
+    # The turn of the average as a whole, as the averaged members tell it.
+    whole = (made.rotations[drawn].inv() * rotations[drawn]).mean()
+    assert np.median(errors_deg(rotations[rest] * whole.inv(), made.rotations[rest])) < 8
 
 
 @pytest.mark.parametrize(

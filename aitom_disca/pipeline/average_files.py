@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.averaging.gold_standard import ClusterAverage
+from aitom_disca.alignment.to_reference import AlignedPoses
 from aitom_disca.averaging.judged import JudgedAverage
 from aitom_disca.config import RelionVersion
 from aitom_disca.errors import InputError
@@ -27,6 +27,7 @@ def write_average(
     cluster: int,
     rows: np.ndarray,
     judged: JudgedAverage,
+    poses: AlignedPoses,
     relion: RelionVersion,
 ) -> ParticleSet | None:
     """Write maps, curves, pictures and the star file of a cluster; return its members."""
@@ -49,7 +50,7 @@ def write_average(
     for name, png in _pictures(cluster, judged, voxel).items():
         with replacing(folder / f"{name}.png") as temporary:
             temporary.write_bytes(png)
-    members = members_of(source, cluster, rows, found)
+    members = members_of(source, cluster, rows, poses)
     if members is None:
         say("the store holds no positions: no star file written")
         return None
@@ -74,10 +75,10 @@ def _pictures(cluster: int, judged: JudgedAverage, voxel_size_angstrom: float) -
 
 
 def members_of(
-    source: SubtomogramStore, cluster: int, rows: np.ndarray, found: ClusterAverage
+    source: SubtomogramStore, cluster: int, rows: np.ndarray, poses: AlignedPoses
 ) -> ParticleSet | None:
     """The members of a cluster with their poses; None where nothing is known of positions."""
-    particles = posed(source.particles().select(rows), found, source.voxel_size_angstrom)
+    particles = posed(source.particles().select(rows), poses, source.voxel_size_angstrom)
     if not particles.has_positions and particles.centered_xyz_angstrom is None:
         return None
     return particles.with_clusters(np.full(len(particles), cluster), particles.posterior)
@@ -105,18 +106,18 @@ def write_all(folder: Path, members: list[ParticleSet], relion: RelionVersion) -
         write_space(together, folder / "space")
 
 
-def posed(particles: ParticleSet, found: ClusterAverage, voxel_size_angstrom: float) -> ParticleSet:
+def posed(particles: ParticleSet, poses: AlignedPoses, voxel_size_angstrom: float) -> ParticleSet:
     """Particles with the angles that alignment found, at the places that it found.
 
     Parameters
     ----------
     particles : ParticleSet
         The members, in order.
-    found : ClusterAverage
+    poses : AlignedPoses
     voxel_size_angstrom : float
         Of the subtomograms.
     """
-    moved_angstrom = found.shifts_zyx_px * voxel_size_angstrom
+    moved_angstrom = poses.shifts_zyx_px * voxel_size_angstrom
     sizes = [
         particles.tomograms[name].voxel_size_angstrom if name in particles.tomograms else np.nan
         for name in particles.tomogram_name
@@ -126,7 +127,7 @@ def posed(particles: ParticleSet, found: ClusterAverage, voxel_size_angstrom: fl
         particles,
         center_zyx_px=particles.center_zyx_px + moved_angstrom / np.array(sizes)[:, None],
         centered_xyz_angstrom=None if centred is None else centred + moved_angstrom[:, ::-1],
-        euler_zyz_deg=euler_zyz_deg_from_rotation(found.rotations),
+        euler_zyz_deg=euler_zyz_deg_from_rotation(poses.rotations),
     )
 
 

@@ -8,21 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
+from aitom_disca.alignment.to_reference import AlignedPoses, align_to_reference
 from aitom_disca.averaging.gold_standard import FEWEST_MEMBERS
 from aitom_disca.averaging.judged import JudgedAverage, KnownMap, judged_average
 from aitom_disca.config import AverageSettings, RelionVersion
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, open_tomogram, read_labels_csv, write_rows_csv
 from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.mining.by_alignment import drawn_rows
 from aitom_disca.pipeline.average_files import write_all, write_average
 from aitom_disca.pipeline.stages import labels_of_store
-from aitom_disca.progress import say
+from aitom_disca.progress import say, track
 from aitom_disca.run_folder import RunFolder
 
 TABLE = "averages.csv"
 _OWN_MASKS = ("sphere", "density")
 _SAME_VOXEL = 1e-3
+_LAID_AT_ONCE = 500
+_LEAST_FREQUENCY = 5.0  # in steps of 1 / box
 _ANY_TILT_RANGE_DEG = (-90.0, 90.0)  # of maps, which hold none
 
 
@@ -110,8 +115,10 @@ def average_store(
             if len(rows) < FEWEST_MEMBERS and not clusters and len(wanted) > 1:
                 say(f"left out: an average needs at least {FEWEST_MEMBERS}")
                 continue
+            rng = np.random.default_rng(settings.seed)
+            drawn = drawn_rows(len(rows), settings.most, rng)
             judged = judged_average(
-                source.read(rows),
+                source.read(rows[drawn]),
                 source.tilt_range_deg,
                 source.voxel_size_angstrom,
                 settings,
@@ -123,7 +130,8 @@ def average_store(
             say(f"resolution at FSC 0.143: {judged.resolution_angstrom:.1f} A")
             averaged.append(Averaged(k, rows, judged))
             folder = out / f"cluster_{k + 1:02d}"
-            members.append(write_average(folder, source, k, rows, judged, relion))
+            poses = _poses_of_all(source, rows, drawn, judged)
+            members.append(write_average(folder, source, k, rows, judged, poses, relion))
     if not averaged:
         raise InputError(
             f"no cluster has the {FEWEST_MEMBERS} members that an average needs; look at the "
@@ -154,6 +162,29 @@ def average_clusters(
         "rows": [one.row() for one in averaged],
         "warnings": warnings,
     }
+
+
+def _poses_of_all(
+    source: SubtomogramStore, rows: np.ndarray, drawn: np.ndarray, judged: JudgedAverage
+) -> AlignedPoses:
+    """Poses of all members: those that were averaged, and the others laid on the average."""
+    found = judged.found
+    rest = np.setdiff1d(np.arange(len(rows)), drawn)
+    quaternions, score = np.empty((len(rows), 4)), np.empty(len(rows))
+    shifts_zyx_px = np.empty((len(rows), 3))
+    quaternions[drawn] = found.rotations.as_quat()
+    shifts_zyx_px[drawn], score[drawn] = found.shifts_zyx_px, found.score
+    edge_angstrom = source.box_shape_zyx[0] * source.voxel_size_angstrom
+    largest = max(edge_angstrom / judged.resolution_angstrom, _LEAST_FREQUENCY)
+    pieces = np.split(rest, range(_LAID_AT_ONCE, len(rest), _LAID_AT_ONCE)) if len(rest) else []
+    for piece in track(pieces, "laying other members on the average") if pieces else ():
+        volumes = source.read(rows[piece])
+        laid = align_to_reference(
+            volumes, judged.filtered, source.tilt_range_deg, largest_frequency=largest
+        )
+        quaternions[piece] = laid.rotations.as_quat()
+        shifts_zyx_px[piece], score[piece] = laid.shifts_zyx_px, laid.score
+    return AlignedPoses(Rotation.from_quat(quaternions), shifts_zyx_px, score)
 
 
 class _Others:
