@@ -1,0 +1,202 @@
+"""Gum-Net: every layer against SciPy, poses against planted ones, training that learns."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import fft, ndimage
+from scipy.spatial.transform import Rotation
+
+pytest.importorskip("keras")
+
+from keras import ops
+
+from aitom_disca.alignment.reference import soft_sphere
+from aitom_disca.errors import InputError
+from aitom_disca.network.gumnet import (
+    build_gumnet,
+    load_gumnet,
+    predict_poses,
+    save_gumnet,
+    train_gumnet,
+)
+from aitom_disca.network.gumnet.layers import FeatureCorrelation, FeatureL2Norm, SpectralPooling
+from aitom_disca.network.gumnet.model import pooling_sizes
+from aitom_disca.network.gumnet.poses import pose_of_parameters
+from aitom_disca.network.gumnet.training import pairwise_loss, published_loss
+from aitom_disca.network.gumnet.transform import (
+    imputed,
+    moved,
+    rotation_matrices,
+    shift_in_voxels,
+)
+from aitom_disca.simulation import load_phantoms, simulate_subtomograms
+
+TILT = (-60.0, 60.0)
+
+
+def tensor(array: np.ndarray):
+    return ops.convert_to_tensor(np.asarray(array, np.float32))
+
+
+# -- layers ----------------------------------------------------------------------------------
+
+
+def test_spectral_pooling_is_a_cosine_transform_cut_and_padded(rng) -> None:
+    volumes = rng.normal(size=(2, 9, 9, 9, 3)).astype(np.float32)
+    found = np.asarray(SpectralPooling(7, 5)(tensor(volumes)))
+    spectrum = fft.dctn(volumes, axes=(1, 2, 3), norm="ortho")[:, :5, :5, :5]
+    padded = np.zeros((2, 7, 7, 7, 3))
+    padded[:, :5, :5, :5] = spectrum
+    expected = fft.idctn(padded, axes=(1, 2, 3), norm="ortho")
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    gained = np.asarray(SpectralPooling(26, 22)(tensor(np.ones((1, 30, 30, 30, 1)))))
+    np.testing.assert_allclose(gained, (30 / 26) ** 1.5, rtol=1e-4)
+
+
+def test_features_are_normalised_and_correlated_voxel_by_voxel(rng) -> None:
+    a, b = (rng.normal(size=(1, 3, 3, 3, 4)).astype(np.float32) for _ in range(2))
+    length = np.sqrt((a**2).sum(-1, keepdims=True) + 1e-6)
+    np.testing.assert_allclose(np.asarray(FeatureL2Norm()(tensor(a))), a / length, rtol=1e-5)
+    found = np.asarray(FeatureCorrelation()([tensor(a), tensor(b)]))
+    assert found.shape == (1, 3, 3, 3, 27)
+    flat = b.reshape(27, 4)
+    for i, j, k, n in ((0, 1, 2, 5), (2, 2, 0, 26), (1, 0, 0, 9)):
+        assert found[0, i, j, k, n] == pytest.approx(a[0, k, j, i] @ flat[n], rel=1e-4)
+
+
+# -- motion ----------------------------------------------------------------------------------
+
+
+def test_the_rotation_is_the_transposed_zyz_product(rng) -> None:
+    angles = rng.uniform(-np.pi, np.pi, (5, 3))
+    z1, y, z2 = (
+        Rotation.from_euler(axis, angles[:, [i]]).as_matrix() for i, axis in enumerate("zyz")
+    )
+    expected = (z1 @ y @ z2).swapaxes(1, 2)
+    np.testing.assert_allclose(np.asarray(rotation_matrices(tensor(angles))), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [8, 9])
+def test_volumes_are_moved_as_scipy_does(rng, n: int) -> None:
+    volume = ndimage.gaussian_filter(rng.normal(size=(n, n, n)), 1)
+    angles, shift = rng.uniform(-3, 3, (1, 3)), np.array([[0.7, -1.2, 0.4]])
+    matrices = rotation_matrices(tensor(angles))
+    matrix = np.asarray(matrices)[0]
+    middle = np.full(3, (n - 1) / 2)
+    padded = np.pad(volume, 1)  # SciPy's own border falls off otherwise
+    offset = matrix @ (-middle - shift[0]) + middle + 1
+    for outside, source, at in (("zero", padded, offset), ("nearest", volume, offset - 1)):
+        found = np.asarray(moved(tensor(volume[None]), matrices, tensor(shift), outside=outside))[0]
+        mode = "constant" if outside == "zero" else "nearest"
+        expected = ndimage.affine_transform(
+            source, matrix, at, output_shape=(n, n, n), order=1, mode=mode
+        )
+        np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("n", [6, 7])
+def test_missing_coefficients_come_from_the_target(rng, n: int) -> None:
+    x, y, mask = rng.normal(size=(3, 1, n, n, n))
+    observed = (mask > 0).astype(float)
+    found = np.asarray(imputed(*(tensor(v) for v in (x, y, observed, 1 - observed))))[0]
+    centred = [np.fft.fftshift(np.fft.fftn(v[0])) for v in (x, y)]
+    mixed = centred[0] * observed[0] + centred[1] * (1 - observed[0])
+    expected = np.fft.ifftn(np.fft.ifftshift(mixed)).real
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [16, 17])
+def test_parameters_become_poses_of_this_project(rng, n: int) -> None:
+    """A particle in a known pose is moved onto its reference by the parameters of that pose."""
+    phantom = load_phantoms()["letter_l"]
+    parameters = rng.uniform(0.3, 0.7, (1, 6))
+    parameters[:, 3:] = 0.5 + rng.uniform(-0.06, 0.06, (1, 3))
+    rotations, offsets = pose_of_parameters(parameters, n)
+    reference = phantom.density(n, 20.0)
+    particle = phantom.density(n, 20.0, rotations[0], offsets[0]).transpose(2, 1, 0)
+    angles = 2 * np.pi * parameters[:, :3] - np.pi
+    shifts = shift_in_voxels(tensor(2 * parameters[:, 3:] - 1), n)
+    laid = moved(tensor(particle[None]), rotation_matrices(tensor(angles)), shifts)
+    laid = np.asarray(laid)[0].transpose(2, 1, 0)
+    inside = soft_sphere(n) > 0.5
+    assert np.corrcoef(laid[inside], reference[inside])[0, 1] > 0.97
+    assert np.corrcoef(particle[inside], reference[inside])[0, 1] < 0.9
+
+
+# -- the network -----------------------------------------------------------------------------
+
+
+def test_published_sizes_and_parameters() -> None:
+    assert pooling_sizes(32) == [(26, 22), (18, 15), (12, 10), (8, 7)]
+    counted = _parameters(width=1.0)
+    assert counted == 110_069_318
+    small = build_gumnet(32, width=0.05)
+    trainable = sum(int(np.prod(weight.shape)) for weight in small.trainable_weights)
+    assert trainable == _parameters(width=0.05)
+
+
+def _parameters(width: float) -> int:
+    """Of the published table, layer by layer."""
+
+    def scaled(channels: int) -> int:
+        return max(1, round(channels * width))
+
+    channels = [1, *(scaled(c) for c in (32, 64, 128, 256, 512))]
+    total = sum(27 * a * b + b for a, b in pairwise(channels))
+    total += 2 * sum(2 * c for c in channels[1:])
+    matching, dense = scaled(1024), scaled(2000)
+    total += 2 * (27 * 216 * matching + matching + 27 * matching**2 + matching + 4 * matching)
+    return total + 16 * matching * dense + dense + dense**2 + dense + 6 * dense + 6
+
+
+@pytest.mark.parametrize("box_px", [16, 20, 25, 40])
+def test_other_boxes_end_at_the_same_features(box_px: int) -> None:
+    assert pooling_sizes(box_px)[-1][0] == 8
+    if box_px < 30:
+        assert build_gumnet(box_px, width=0.01).output_shape[0][1:4] == (box_px,) * 3
+
+
+def test_a_box_too_small_is_refused() -> None:
+    with pytest.raises(InputError, match="at least 16 voxels; this one has 15"):
+        build_gumnet(15)
+
+
+def test_losses_are_correlations(rng) -> None:
+    a, b = rng.normal(size=(2, 3, 4, 4, 4, 1))
+    by_pair = [1 - np.corrcoef(x.ravel(), y.ravel())[0, 1] for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(np.asarray(pairwise_loss(tensor(a), tensor(b))), by_pair, atol=1e-5)
+    r = np.corrcoef(a.ravel(), b.ravel())[0, 1]
+    assert float(published_loss(tensor(a), tensor(b))) == pytest.approx(1 - r**2, abs=1e-5)
+    assert float(published_loss(tensor(a), tensor(-a))) == pytest.approx(0, abs=1e-5)
+    assert float(pairwise_loss(tensor(a), tensor(-a))[0]) == pytest.approx(2, abs=1e-5)
+
+
+def test_training_lowers_the_loss_and_is_kept(tmp_path, monkeypatch) -> None:
+    phantom = load_phantoms()["letter_l"]
+    made = simulate_subtomograms([phantom], 6, 16, 20.0, 5.0, TILT, 1.0, seed=1)
+    losses: list[float] = []
+    monkeypatch.setattr(
+        "aitom_disca.network.gumnet.training.say",
+        lambda text: losses.append(float(text.rpartition(" ")[2])),
+    )
+    options = {"width": 0.02, "batch_size": 3, "learning_rate": 1e-3, "seed": 0}
+    model = train_gumnet(made.volumes, TILT, epochs=10, **options)
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.02
+    save_gumnet(model, tmp_path / "gum.keras")
+    again = load_gumnet(tmp_path / "gum.keras")
+    target = phantom.density(16, 20.0)
+    first, second = (predict_poses(m, made.volumes, target, TILT) for m in (model, again))
+    np.testing.assert_allclose(first[0].as_quat(), second[0].as_quat(), atol=1e-5)
+    np.testing.assert_allclose(first[1], second[1], atol=1e-5)
+    assert first[1].shape == (6, 3) and np.isfinite(first[1]).all()
+
+
+def test_one_volume_is_no_pair_and_text_is_no_model(tmp_path) -> None:
+    with pytest.raises(InputError, match="learns from pairs"):
+        train_gumnet(np.zeros((1, 16, 16, 16)), TILT)
+    (tmp_path / "no.keras").write_text("nothing")
+    with pytest.raises(InputError, match="expected a Gum-Net model"):
+        load_gumnet(tmp_path / "no.keras")
