@@ -230,6 +230,9 @@ class AverageSettings(Settings):
 
     mask: str = Field("sphere", min_length=1)  # sphere, density, or the path of a map
     symmetry: str = "C1"  # a point group of RELION
+    # fft: all rotations are searched; gumnet: a network decides; gumnet+fft: the better of both.
+    aligner: Literal["fft", "gumnet", "gumnet+fft"] = "fft"
+    gumnet: str | None = None  # the network's file
     null_test: Literal["none", "noise", "others"] = "none"
     b_factor_angstrom2: float | Literal["auto"] | None = None
     # Members of a cluster that are averaged, drawn at random; the others are laid on the outcome.

@@ -224,3 +224,50 @@ def test_wrong_input_is_one_sentence(
     assert main(["average", str(store), "--out", str(tmp_path / "out"), *options]) == 2
     assert match in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+# -- with a network ----------------------------------------------------------------------------
+
+
+def a_network(truth: SimulatedSubtomograms, wrong: int):
+    """Says the truth, but for every so many of them."""
+
+    def finds(volumes: np.ndarray, target: np.ndarray) -> tuple[Rotation, np.ndarray]:
+        same = [int(np.abs(truth.volumes - v).sum(axis=(1, 2, 3)).argmin()) for v in volumes]
+        quaternions = truth.rotations[same].as_quat()
+        quaternions[::wrong] = Rotation.random(len(quaternions[::wrong]), random_state=0).as_quat()
+        return Rotation.from_quat(quaternions), truth.shifts_zyx_px[same]
+
+    return finds
+
+
+def test_a_network_alone_decides_if_it_is_asked_to(phantom, made: SimulatedSubtomograms) -> None:
+    found = average_cluster(made.volumes, TILT, network=a_network(made, 100), everywhere=False)
+    sizes = {"voxel_size_angstrom": VOXEL, "known_voxel_size_angstrom": VOXEL}
+    compared = compare_with_map(found.average, phantom.density(BOX, VOXEL), **sizes)
+    assert compared.correlation > 0.93
+    assert np.median(errors_deg(found.rotations * compared.rotation, made.rotations)) < 8
+
+
+def test_of_the_network_and_the_search_the_better_pose_is_taken(
+    phantom, made: SimulatedSubtomograms, found: ClusterAverage
+) -> None:
+    both = average_cluster(made.volumes, TILT, network=a_network(made, 2))
+    assert both.score.mean() > found.score.mean() - 0.005
+    known = phantom.density(BOX, VOXEL)
+    sizes = {"voxel_size_angstrom": VOXEL, "known_voxel_size_angstrom": VOXEL}
+    ours, alone = (compare_with_map(f.average, known, **sizes).correlation for f in (both, found))
+    assert ours > alone - 0.01
+
+
+def test_a_network_is_trained_and_used_from_the_command_line(tmp_path, store, capsys) -> None:
+    pytest.importorskip("keras")
+    network, out = tmp_path / "gum.keras", tmp_path / "out"
+    options = ["--epochs", "1", "--width", "0.01", "--out", str(network)]
+    assert main(["train-gumnet", str(store), *options]) == 0
+    command = ["average", str(store), "--out", str(out), "--aligner", "gumnet+fft"]
+    assert main(command) == 2
+    assert "needs a network" in capsys.readouterr().err
+    assert main([*command, "--gumnet", str(network)]) == 0
+    assert float(read_rows_csv(out / "averages.csv")[0]["mean_score"]) > 0.3
+    assert main(["train-gumnet", str(store), "--out", str(tmp_path / "gum.h5")]) == 2

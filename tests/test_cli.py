@@ -24,6 +24,7 @@ COMMANDS = (
     "demo", "run", "info", "pick", "extract", "mine", "predict", "export", "report", "refine",
     "average",
     "embed",
+    "train-gumnet",
 )  # fmt: skip
 SHAPE = (30, 44, 48)
 VOXEL_SIZE = 10.0

@@ -86,6 +86,23 @@ def refine_poses(
     return Rotation.from_quat(quaternions), offset, score
 
 
+def correlations(
+    values: np.ndarray,
+    coefficients: Coefficients,
+    reference: np.ndarray,
+    rotations: Rotation,
+    offsets_zyx_px: np.ndarray,
+) -> np.ndarray:
+    """Constrained correlation (n,) of subtomograms with a reference in given poses, -1 to 1.
+
+    Parameters as in `refine_poses`.
+    """
+    slices = slices_at(reference, coefficients, rotations)
+    seen = values * coefficients.shift_phases(offsets_zyx_px)
+    norm = np.linalg.norm(slices, axis=1) * np.linalg.norm(seen, axis=1)
+    return np.asarray((slices.conj() * seen).real.sum(axis=1) / np.maximum(norm, 1e-12))
+
+
 def _step(
     values: np.ndarray,
     coefficients: Coefficients,

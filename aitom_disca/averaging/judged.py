@@ -10,6 +10,7 @@ import numpy as np
 from aitom_disca.averaging.compare import Comparison, compare_with_map
 from aitom_disca.averaging.fsc import CorrectedFsc, corrected_fsc
 from aitom_disca.averaging.gold_standard import ClusterAverage, average_cluster
+from aitom_disca.averaging.half import FindsPoses
 from aitom_disca.averaging.masks import density_mask, soft_sphere_mask
 from aitom_disca.averaging.null_test import NullTest, noise_like, null_test
 from aitom_disca.averaging.sharpening import guinier_fit, sharpen
@@ -91,6 +92,7 @@ def judged_average(
     *,
     mask: np.ndarray | None = None,
     others: Callable[[int], np.ndarray] | None = None,
+    network: FindsPoses | None = None,
     known: Mapping[str, KnownMap] | None = None,
     rescale: bool = False,
 ) -> JudgedAverage:
@@ -107,6 +109,8 @@ def judged_average(
         In place of the one that the settings name.
     others : callable, optional
         Gives so many members of other clusters, or fewer, for the null test.
+    network : callable, optional
+        Finds poses, as in `average_cluster`; the null test goes without.
     known : mapping of str to KnownMap, optional
     rescale : bool
         Whether known maps of another voxel size may be resampled.
@@ -117,7 +121,14 @@ def judged_average(
         As `average_cluster`, `compare_with_map` and the masks do.
     """
     settings = settings or AverageSettings()
-    found = average_cluster(volumes, tilt_range_deg, symmetry=settings.symmetry, seed=settings.seed)
+    found = average_cluster(
+        volumes,
+        tilt_range_deg,
+        symmetry=settings.symmetry,
+        network=network,
+        everywhere=settings.aligner != "gumnet",
+        seed=settings.seed,
+    )
     if mask is None:
         mask = _mask(settings.mask, found.average, voxel_size_angstrom)
     rng = np.random.default_rng(settings.seed)

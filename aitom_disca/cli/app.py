@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 import aitom_disca
-from aitom_disca.cli import average, bench, decode, demo, embed, refine, stages
+from aitom_disca.cli import average, bench, decode, demo, embed, gumnet, refine, stages
 from aitom_disca.errors import InputError
 from aitom_disca.progress import shown
 
@@ -36,6 +36,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     refine.refine,
     average.average,
     embed.embed,
+    gumnet.train_gumnet,
     bench.bench,
 )
 _INTERRUPTED = 130  # what Typer makes of Ctrl-C

@@ -14,6 +14,14 @@ from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
 
+class Aligner(str, Enum):
+    """What finds the first poses."""
+
+    fft = "fft"
+    gumnet = "gumnet"
+    both = "gumnet+fft"
+
+
 class Null(str, Enum):
     """What the null test averages."""
 
@@ -38,6 +46,12 @@ def average(
     symmetry: Annotated[
         str, typer.Option(help="Point group on RELION's axes, such as C4 or D7.")
     ] = "C1",
+    aligner: Annotated[
+        Aligner, typer.Option(help="Search all rotations, ask a network, or take the better.")
+    ] = Aligner.fft,
+    gumnet: Annotated[
+        Path | None, typer.Option(help="The network, as train-gumnet writes it (.keras).")
+    ] = None,
     null_test: Annotated[
         Null,
         typer.Option(help="Do the same with noise, or with members of other clusters."),
@@ -68,6 +82,8 @@ def average(
     settings = AverageSettings.checked(
         mask=mask,
         symmetry=symmetry,
+        aligner=aligner.value,
+        gumnet=None if gumnet is None else str(gumnet),
         null_test=null_test.value,
         b_factor_angstrom2=_b_factor(b_factor),
         seed=seed,

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.to_reference import AlignedPoses, align_to_reference
 from aitom_disca.averaging.gold_standard import FEWEST_MEMBERS
+from aitom_disca.averaging.half import FindsPoses
 from aitom_disca.averaging.judged import JudgedAverage, KnownMap, judged_average
 from aitom_disca.config import AverageSettings, RelionVersion
 from aitom_disca.errors import InputError
@@ -107,6 +108,7 @@ def average_store(
         wanted = _wanted(cluster, clusters)
         known = {_name(path): _known(path, source, rescale) for path in compare}
         mask = _mask_of(settings.mask, source)
+        network = _network(settings, source)
         averaged: list[Averaged] = []
         members = []
         for k in wanted:
@@ -124,6 +126,7 @@ def average_store(
                 settings,
                 mask=mask,
                 others=_Others(source, cluster, k, settings.seed),
+                network=network,
                 known=known,
                 rescale=rescale,
             )
@@ -225,6 +228,26 @@ def _known(path: str | Path, source: SubtomogramStore, rescale: bool) -> KnownMa
             "add --rescale to have it resampled."
         )
     return KnownMap(opened.read(), size)
+
+
+def _network(settings: AverageSettings, source: SubtomogramStore) -> FindsPoses | None:
+    """The network that finds poses, where one is wanted."""
+    if settings.aligner == "fft":
+        return None
+    if settings.gumnet is None:
+        raise InputError(
+            f"the aligner {settings.aligner} needs a network: give --gumnet, a file that "
+            "train-gumnet wrote."
+        )
+    from aitom_disca.network.gumnet import load_gumnet, predict_poses
+
+    model, box_px = load_gumnet(settings.gumnet), source.box_shape_zyx[0]
+    if model.input_shape[0][1] != box_px:
+        raise InputError(
+            f"{settings.gumnet} was trained on boxes of {model.input_shape[0][1]} voxels, but the "
+            f"store has {box_px}; train another."
+        )
+    return lambda volumes, target: predict_poses(model, volumes, target, source.tilt_range_deg)
 
 
 def _mask_of(name: str, source: SubtomogramStore) -> np.ndarray | None:
