@@ -19,7 +19,7 @@ from aitom_disca.particles import ParticleSet
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
 TILT = (-60.0, 60.0)
-BOX, VOXEL, N = 18, 17.0, 24
+BOX, VOXEL, N = 16, 19.0, 20
 
 
 @pytest.fixture(scope="module")
