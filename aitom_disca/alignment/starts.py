@@ -13,6 +13,7 @@ from aitom_disca.progress import muted
 
 _SINGLE = 0.4  # share of a single subtomogram that is taken for signal
 _TRIES = 3
+_FEWEST_REFERENCES = 15  # of all clusters together, if these are few
 
 
 def singles(particles: Particles, rows: np.ndarray) -> Classes:
@@ -30,7 +31,9 @@ def averages_of(
     members: Sequence[np.ndarray],
     rng: np.random.Generator,
 ) -> Classes:
-    """One average of each cluster, from its members alone: the likeliest of several tries.
+    """One or several averages of each cluster, from its members alone: the likeliest of some tries.
+
+    Large clusters begin as several single members, as there may be several structures in them.
 
     Parameters
     ----------
@@ -42,25 +45,27 @@ def averages_of(
     rng : numpy.random.Generator
         Draws the members that are the first references.
     """
-    starts = [rng.choice(rows, min(_TRIES, len(rows)), replace=False) for rows in members]
+    n_known = sum(len(rows) for rows in members)
+    jobs = []
+    for rows in members:
+        n = max(1, min(round(_FEWEST_REFERENCES * len(rows) / n_known), len(rows)))
+        jobs.append((rows, [rng.choice(len(rows), n, replace=False) for _ in range(_TRIES)]))
 
-    def average(job: tuple[np.ndarray, np.ndarray]) -> Classes:
-        rows, first = job
+    def averages(job: tuple[np.ndarray, list[np.ndarray]]) -> Classes:
+        rows, tries = job
         mine = particles.select(rows)
-        tried = [
-            searches[0].iterate(mine, singles(mine, place))
-            for place in np.searchsorted(rows, first)[:, None]
-        ]
+        tried = [searches[0].iterate(mine, singles(mine, first)) for first in tries]
         best = max(tried, key=lambda one: one.log_likelihood.sum())
         for search in searches[1:]:
             best = search.iterate(mine, best)
         return best
 
     with muted():
-        found = on_all_cores(average, list(zip(members, starts, strict=True)))
+        found = on_all_cores(averages, jobs)
     offset_zyx_px = np.zeros_like(particles.offset_zyx_px)
+    groups = []
     for rows, one in zip(members, found, strict=True):
         offset_zyx_px[rows] = one.offset_zyx_px
-    averages = [one.averages[0] for one in found]
-    classes = Classes.start(averages, offset_zyx_px)
-    return classes.regrouped(list(zip(members, averages, strict=True)))
+        groups += [(rows[own], a) for own, a in zip(one.members(), one.averages, strict=True)]
+    classes = Classes.start([average for _, average in groups], offset_zyx_px)
+    return classes.regrouped(groups)
