@@ -238,6 +238,7 @@ def test_averages_and_their_places_are_written_and_shown(gone_further, tomogram)
     html = gone_further.report.read_text(encoding="utf-8")
     assert '<section id="averages">' in html and '<section id="neighbours">' in html
     assert html.count("Fourier shell correlation of the halves") == len(averages)
+    assert html.count("preferred view") == len(averages)
     density = open_tomogram(gone_further.embedded / "TS_7_density.mrc", tilt_range_deg=(-90, 90))
     assert density.shape_zyx == open_tomogram(tomogram[0]).shape_zyx
     posed = starfile.read(gone_further.averages / "particles.star", always_dict=True)["particles"]

@@ -13,7 +13,7 @@ from aitom_disca.cli.app import app
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = typer.main.get_command(app).commands
-LINES = re.findall(r"aitom-disca ([a-z]+)([^`\n]*)", TEXT)
+LINES = re.findall(r"aitom-disca ([a-z]+(?:-[a-z]+)*)([^`\n]*)", TEXT)
 
 
 def test_every_command_is_shown():

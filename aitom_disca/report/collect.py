@@ -121,6 +121,7 @@ def _decoded(folder: RunFolder, store: SubtomogramStore) -> list[DecodedCluster]
 def _averaged(folder: RunFolder) -> list[AveragedCluster]:
     """What averaging wrote, if it was done."""
     found = []
+    preference = _preferences(folder)
     for row in folder.record["stages"].get("average", {}).get("rows", ()):
         cluster = row["cluster"]
         pictures = []
@@ -135,8 +136,18 @@ def _averaged(folder: RunFolder) -> list[AveragedCluster]:
         facts.append(("at FSC 0.5", f"{row['resolution_0.5_angstrom']:.0f} Å"))
         if "margin" in row:
             facts.append((f"margin over {row['null_test_of']}", f"{row['margin']:.2f}"))
+        if str(cluster) in preference:
+            facts.append(("preferred view", preference[str(cluster)]))
         found.append(AveragedCluster(cluster - 1, facts, pictures))
     return found
+
+
+def _preferences(folder: RunFolder) -> dict[str, str]:
+    """Whether each cluster is seen from some sides more than from others."""
+    path = folder.averages / "space" / "orientations.csv"
+    if not path.exists():
+        return {}
+    return {row["cluster"]: row["preference"] for row in read_rows_csv(path)}
 
 
 def _neighbours(folder: RunFolder) -> list[tuple[str, bytes]]:
