@@ -58,13 +58,13 @@ def test_the_search_everywhere_finds_what_the_plain_one_finds(reference, made) -
     rotations, shifts = to_reference._everywhere(
         whole, reference, TILT, Rotation.concatenate([Rotation.identity(1), turned]),
         np.array([[0.0, 0, 0], [1, -2, 0], [2, 2, 2]]),
-    )  # fmt: skip
+    )[0]  # fmt: skip
     assert rotations[0].magnitude() < 1e-6
     np.testing.assert_array_equal(shifts[0], (1, -2, 0))
     plain = align_plainly(made.volumes[:4], reference, TILT, grid, largest_shift_px=3, radius=5.0)
     rotations, _ = to_reference._everywhere(
         made.volumes[:4], reference, TILT, grid, np.array(plain.shifts_zyx_px)
-    )
+    )[0]
     near = errors_deg(rotations, plain.rotations)
     assert (near < 1e-3).sum() >= 3  # the transform of the plain one is interpolated otherwise
 
@@ -75,7 +75,8 @@ def test_blocks_change_nothing(reference, made, monkeypatch) -> None:
     monkeypatch.setattr(to_reference, "_SCORES_AT_ONCE", 700)
     monkeypatch.setattr(to_reference, "_ROTATIONS_AT_ONCE", 64)
     pieces = to_reference._everywhere(made.volumes, reference, TILT, grid, shifts)
-    np.testing.assert_allclose(whole[0].as_quat(), pieces[0].as_quat())
+    for a, b in zip(whole, pieces, strict=True):
+        np.testing.assert_allclose(a[0].as_quat(), b[0].as_quat())
 
 
 def test_the_missing_wedge_counts_for_nothing(reference, made) -> None:
@@ -99,3 +100,12 @@ def test_grid_sizes() -> None:
     steps = to_reference._steps(3.75, 1.0, 0.8)
     assert [round(deg, 2) for deg, _ in steps] == [3.75, 1.88, 1.0]
     assert steps[0][1] == 0.8 and steps[-1][1] == pytest.approx(0.8 / 3.75)
+
+
+def test_leads_are_far_from_one_another(reference, made) -> None:
+    leads = to_reference._everywhere(
+        made.volumes, reference, TILT, rotation_grid(1000), np.zeros((1, 3))
+    )
+    assert len(leads) == 3
+    apart = errors_deg(leads[0][0], leads[1][0]), errors_deg(leads[1][0], leads[2][0])
+    assert min(apart[0].min(), apart[1].min()) > 29

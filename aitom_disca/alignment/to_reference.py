@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.local import refine_poses, slices_at
+from aitom_disca.alignment.local import correlations, refine_poses, slices_at
 from aitom_disca.alignment.reference import rotation_grid
 from aitom_disca.alignment.rounds import ball
 from aitom_disca.alignment.search import as_real
@@ -19,6 +19,9 @@ _BOX_PX = 20  # of the search everywhere: the volumes are Fourier-cropped to it
 _RADIUS = 5.0  # its largest frequency, in steps of 1 / box
 _SHIFT_PX = 1.67
 _TURNED = 0.4
+_LARGEST = 0.8  # frequency, of Nyquist
+_LEADS = 3
+_NEAR = np.cos(np.deg2rad(30.0) / 2)  # of quaternions, for rotations 30 degrees apart
 _ROTATIONS_AT_ONCE = 4096
 _SCORES_AT_ONCE = 2**24  # bounds the memory: 64 MB of scores a thread
 
@@ -56,7 +59,8 @@ def align_to_reference(
 
     Only Fourier coefficients that the subtomogram measured count. At low frequencies every
     rotation of a grid over SO(3) and every shift within a ball is tried, as matrix products; from
-    the best the pose climbs in ever smaller steps at all frequencies.
+    the best, and from two others far from it, the pose climbs in ever smaller steps at ever higher
+    frequencies; which of the three is right, these decide early.
 
     Parameters
     ----------
@@ -67,7 +71,7 @@ def align_to_reference(
     first_step_deg : float
         Between neighbours of the grid of rotations, 36,864 of them for 7.5 degrees.
     largest_frequency : float, optional
-        In steps of 1 / box; by default all but the last.
+        In steps of 1 / box; by default four fifths of Nyquist.
     largest_shift_px : float, optional
         Of the first search; by default an eighth of the box.
     finest_deg : float
@@ -77,23 +81,29 @@ def align_to_reference(
     small = min(box_px, _BOX_PX)
     scale = box_px / small
     largest_shift = (box_px / 8 if largest_shift_px is None else largest_shift_px) / scale
-    rotations, shifts = _everywhere(
+    leads = _everywhere(
         fourier_crop(volumes, small),
         fourier_crop(reference[None], small)[0],
         tilt_range_deg,
         rotation_grid(n_rotations(first_step_deg)),
         ball(_SHIFT_PX, largest_shift),
     )
-    largest = min(largest_frequency or box_px, box_px / 2 - 1)
-    shifts = shifts * scale
-    for step in _steps(first_step_deg / 2, finest_deg, _SHIFT_PX / 2 * scale):
-        # A step moves the shell of this radius by about a quarter of its own width.
-        radius = min(largest, np.rad2deg(_TURNED / step[0]))
-        seen = Coefficients(box_px, radius, tilt_range_deg)
-        rotations, shifts, score = refine_poses(
-            seen.of(volumes), seen, reference, rotations, shifts, [step]
-        )
-    return AlignedPoses(rotations, shifts, score)
+    steps = _steps(first_step_deg / 2, finest_deg, _SHIFT_PX / 2 * scale)
+    largest = min(largest_frequency or _LARGEST * box_px / 2, box_px / 2 - 1)
+    # A step moves the shell of such a radius by about a quarter of its own width.
+    radii = [min(largest, np.rad2deg(_TURNED / step[0])) for step in steps]
+    seen = [Coefficients(box_px, radius, tilt_range_deg) for radius in radii]
+    values = [coefficients.of(volumes) for coefficients in seen]
+    tried = [
+        refine_poses(values[0], seen[0], reference, turn, shift * scale, steps[:1])
+        for turn, shift in leads
+    ]
+    judge = min(1, len(seen) - 1)  # finer than the step itself
+    fits = [correlations(values[judge], seen[judge], reference, *pose[:2]) for pose in tried]
+    found = _best_of(tried, np.argmax(fits, axis=0))
+    for i, step in list(enumerate(steps))[1:]:
+        found = refine_poses(values[i], seen[i], reference, found[0], found[1], [step])
+    return AlignedPoses(*found)
 
 
 def n_rotations(step_deg: float) -> int:
@@ -116,8 +126,8 @@ def _everywhere(
     tilt_range_deg: tuple[float, float],
     rotations: Rotation,
     shifts_zyx_px: np.ndarray,
-) -> tuple[Rotation, np.ndarray]:
-    """The best rotation and shift of each volume."""
+) -> list[tuple[Rotation, np.ndarray]]:
+    """The best rotation and shift of each volume, and the best far from those before."""
     radius = min(_RADIUS, reference.shape[0] / 2 - 1)
     coefficients = Coefficients(reference.shape[0], radius, tilt_range_deg)
     values = coefficients.of(volumes)
@@ -127,14 +137,34 @@ def _everywhere(
     block = max(1, _SCORES_AT_ONCE // (columns.shape[1] * len(shifts_zyx_px)))
     pieces = [slice(start, start + block) for start in range(0, len(values), block)]
 
+    quaternions = rotations.as_quat().astype(np.float32)
+
     def best(rows: slice) -> np.ndarray:
         shifted = (values[rows, None] * phases).reshape(-1, len(coefficients))
-        score = (as_real(shifted) @ columns).reshape(-1, len(phases) * columns.shape[1])
-        return score.argmax(axis=1)
+        score = (as_real(shifted) @ columns).reshape(-1, len(phases), columns.shape[1])
+        by_rotation = score.max(axis=1)
+        number, found = np.arange(len(score)), []
+        for lead in range(_LEADS):
+            if lead:
+                last = quaternions[found[-1][0]]
+                by_rotation[np.abs(last @ quaternions.T) > _NEAR] = -2
+            rotation = by_rotation.argmax(axis=1)
+            found.append((rotation, score[number, :, rotation].argmax(axis=1)))
+        return np.array(found)  # leads, rotation or shift, volumes
 
-    winner = np.concatenate(on_all_cores(best, pieces))
-    shift, rotation = np.divmod(winner, columns.shape[1])
-    return rotations[rotation], shifts_zyx_px[shift]
+    found = np.concatenate(on_all_cores(best, pieces), axis=2)
+    return [(rotations[rotation], shifts_zyx_px[shift]) for rotation, shift in found]
+
+
+def _best_of(
+    tried: list[tuple[Rotation, np.ndarray, np.ndarray]], which: np.ndarray
+) -> tuple[Rotation, np.ndarray, np.ndarray]:
+    rows = np.arange(len(which))
+    quaternions, shifts, scores = (
+        np.stack(parts)[which, rows]
+        for parts in zip(*((r.as_quat(), s, c) for r, s, c in tried), strict=True)
+    )
+    return Rotation.from_quat(quaternions), shifts, scores
 
 
 def _columns(reference: np.ndarray, coefficients: Coefficients, rotations: Rotation) -> np.ndarray:
