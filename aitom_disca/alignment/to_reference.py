@@ -143,7 +143,8 @@ def _everywhere(
         shifted = (values[rows, None] * phases).reshape(-1, len(coefficients))
         score = (as_real(shifted) @ columns).reshape(-1, len(phases), columns.shape[1])
         by_rotation = score.max(axis=1)
-        number, found = np.arange(len(score)), []
+        number = np.arange(len(score))
+        found: list[tuple[np.ndarray, np.ndarray]] = []
         for lead in range(_LEADS):
             if lead:
                 last = quaternions[found[-1][0]]
