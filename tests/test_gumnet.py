@@ -22,8 +22,16 @@ from aitom_disca.network.gumnet import (
     save_gumnet,
     train_gumnet,
 )
+from aitom_disca.network.gumnet.copies import (
+    FARTHEST_DEG,
+    Copies,
+    TurnedTwice,
+    begin_in_the_middle,
+    middle_matrix,
+    motion_loss,
+)
 from aitom_disca.network.gumnet.layers import FeatureCorrelation, FeatureL2Norm, SpectralPooling
-from aitom_disca.network.gumnet.model import pooling_sizes
+from aitom_disca.network.gumnet.model import as_motion, pooling_sizes
 from aitom_disca.network.gumnet.poses import pose_of_parameters
 from aitom_disca.network.gumnet.training import pairwise_loss, published_loss
 from aitom_disca.network.gumnet.transform import (
@@ -174,24 +182,114 @@ def test_losses_are_correlations(rng) -> None:
     assert float(pairwise_loss(tensor(a), tensor(-a))[0]) == pytest.approx(2, abs=1e-5)
 
 
-def test_training_lowers_the_loss_and_is_kept(tmp_path, monkeypatch) -> None:
-    phantom = load_phantoms()["letter_l"]
-    made = simulate_subtomograms([phantom], 6, 16, 20.0, 5.0, TILT, 1.0, seed=1)
-    losses: list[float] = []
+@pytest.fixture
+def losses(monkeypatch) -> list[float]:
+    """What training says after every epoch."""
+    said: list[float] = []
     monkeypatch.setattr(
         "aitom_disca.network.gumnet.training.say",
-        lambda text: losses.append(float(text.rpartition(" ")[2])),
+        lambda text: said.append(float(text.rpartition(" ")[2])),
     )
-    options = {"width": 0.02, "batch_size": 3, "learning_rate": 1e-3, "seed": 0}
-    model = train_gumnet(made.volumes, TILT, epochs=10, **options)
-    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.02
+    return said
+
+
+def test_copies_teach_motions_and_the_network_is_kept(tmp_path, losses) -> None:
+    phantom = load_phantoms()["letter_l"]
+    made = simulate_subtomograms([phantom], 8, 16, 20.0, np.inf, TILT, 1.0, seed=1)
+    model = train_gumnet(made.volumes, TILT, width=0.02, epochs=25, batch_size=8, seed=0)
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.1
     save_gumnet(model, tmp_path / "gum.keras")
     again = load_gumnet(tmp_path / "gum.keras")
     target = phantom.density(16, 20.0)
-    first, second = (predict_poses(m, made.volumes, target, TILT) for m in (model, again))
+    first, second = (predict_poses(m, made.volumes, target, TILT, starts=2) for m in (model, again))
     np.testing.assert_allclose(first[0].as_quat(), second[0].as_quat(), atol=1e-5)
     np.testing.assert_allclose(first[1], second[1], atol=1e-5)
-    assert first[1].shape == (6, 3) and np.isfinite(first[1]).all()
+    assert first[1].shape == (8, 3) and np.isfinite(first[1]).all()
+
+
+def test_pairs_teach_as_published(losses) -> None:
+    made = simulate_subtomograms([load_phantoms()["letter_l"]], 6, 16, 20.0, 5.0, TILT, 1.0, seed=1)
+    options = {"width": 0.02, "batch_size": 3, "learning_rate": 1e-3, "seed": 0}
+    train_gumnet(made.volumes, TILT, epochs=10, loss="pairwise", **options)
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.02
+
+
+def test_a_seed_gives_one_network_and_leaves_others_alone() -> None:
+    state = np.random.get_state()[1].copy()
+    first, same, other = (build_gumnet(16, width=0.01, seed=seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(np.random.get_state()[1], state)
+    kernels = [m.get_layer("matching_ab_1").kernel for m in (first, same, other)]
+    kernels = [ops.convert_to_numpy(kernel) for kernel in kernels]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert np.abs(kernels[0] - kernels[2]).max() > 0.01
+
+
+# -- copies with a known motion --------------------------------------------------------------
+
+
+def test_the_known_motion_lays_one_copy_on_the_other() -> None:
+    phantom = load_phantoms()["letter_l"]
+    volumes = np.stack([phantom.density(20, 16.0).transpose(2, 1, 0)] * 4)
+    (given, matrices, shifts), motion = Copies(volumes, 4, seed=5)[0]
+    copies = TurnedTwice((-90.0, 90.0))([tensor(a) for a in (given, matrices, shifts)])
+    first, second = (np.asarray(copy)[..., 0] for copy in copies)
+    laid = np.asarray(moved(tensor(first), tensor(motion[:, :3]), tensor(motion[:, 3])))
+    inside = soft_sphere(20) > 0.5
+    for a, b, c in zip(laid, second, first, strict=True):
+        assert np.corrcoef(a[inside], b[inside])[0, 1] > 0.97
+        assert np.corrcoef(c[inside], b[inside])[0, 1] < 0.9
+
+
+def test_motions_to_learn_lie_round_one_of_the_cube(rng) -> None:
+    middle = middle_matrix()
+    assert set(np.abs(middle).ravel()) == {0.0, 1.0}
+    (_, _, _), motion = Copies(np.zeros((50, 4, 4, 4)), 50, seed=0)[0]
+    away = Rotation.from_matrix(motion[:, :3] @ middle.T).magnitude()
+    assert 50 < np.rad2deg(away).max() <= FARTHEST_DEG
+    cube = Rotation.create_group("O")
+    nearest = [(cube * r).magnitude().min() for r in Rotation.random(2000, random_state=0)]
+    assert 58 < np.rad2deg(max(nearest)) <= FARTHEST_DEG
+
+
+def test_the_loss_of_a_motion_is_nothing_for_its_own_parameters(rng) -> None:
+    parameters = tensor(rng.uniform(0.2, 0.8, (3, 6)))
+    angles, shift = as_motion(parameters)
+    shift_px = np.asarray(shift_in_voxels(shift, 16))
+    motion = np.concatenate([np.asarray(rotation_matrices(angles)), shift_px[:, None]], axis=1)
+    loss = motion_loss(16)
+    np.testing.assert_allclose(np.asarray(loss(tensor(motion), parameters)), 0, atol=1e-5)
+    motion[:, 3, 0] += 2.0
+    np.testing.assert_allclose(np.asarray(loss(tensor(motion), parameters)), 0.4, atol=1e-4)
+
+
+# -- many starts -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [16, 17])
+def test_a_network_that_stays_still_finds_the_turns_of_the_cube(n: int) -> None:
+    """Every volume has its own target; the turned volume is exactly a turned target."""
+    phantom = load_phantoms()["letter_l"]
+    model = build_gumnet(n, width=0.01)
+    begin_in_the_middle(model)
+    turns = Rotation.create_group("O")[[5, 11, 20]]
+    known = Rotation.from_euler("zyx", [[10, 20, 30], [50, 60, 70], [-80, 40, 10]], degrees=True)
+    targets = np.stack([phantom.density(n, 20.0, r, np.zeros(3)) for r in known])
+    volumes = np.stack([phantom.density(n, 20.0, r, np.zeros(3)) for r in turns * known])
+    found, offsets = predict_poses(model, volumes, targets, (-90.0, 90.0))
+    assert np.rad2deg((found * turns.inv()).magnitude()).max() < 0.1
+    assert np.abs(offsets).max() < (0.01 if n % 2 else 1.01)  # an even box has no middle voxel
+
+
+def test_what_does_not_fit_the_network_is_refused() -> None:
+    model, volumes = build_gumnet(16, width=0.01), np.zeros((3, 16, 16, 16), np.float32)
+    with pytest.raises(InputError, match="boxes of 16 voxels"):
+        predict_poses(model, np.zeros((3, 17, 17, 17)), volumes[0], TILT)
+    with pytest.raises(InputError, match="one for each of 3 volumes; got 2"):
+        predict_poses(model, volumes, volumes[:2], TILT)
+    with pytest.raises(InputError, match="1 to 24 starts; got 0"):
+        predict_poses(model, volumes, volumes[0], TILT, starts=0)
+    with pytest.raises(InputError, match="published, but got 'best'"):
+        train_gumnet(volumes, TILT, loss="best")
 
 
 def test_one_volume_is_no_pair_and_text_is_no_model(tmp_path) -> None:

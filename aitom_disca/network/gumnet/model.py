@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ _KEPT = ((22, 26), (15, 18), (10, 12), (7, 8))  # frequencies of voxels, of each
 _MATCHED_PX = 6  # edge at which features are compared
 _FEWEST_PX = _MATCHED_PX + 2 * len(_CHANNELS)
 _MATCHING, _DENSE = 1024, 2000
+_MOMENTUM = 0.9  # with Keras' 0.99 a short training would end with the statistics of its start
 
 
 @keras.saving.register_keras_serializable("aitom_disca")
@@ -107,12 +110,17 @@ def build_gumnet(
     .. [1] Zeng and Xu (2020), CVPR: Gum-Net.
     """
     sizes = pooling_sizes(box_px)
-    keras.utils.set_random_seed(seed)
+    kernels = (keras.initializers.GlorotUniform(seed=1000 * seed + i) for i in itertools.count())
     shape = (box_px, box_px, box_px, 1)
     names = ("moving", "target", "observed", "missing")
     inputs = [keras.Input(shape, name=name) for name in names]
     convolutions = [
-        layers.Conv3D(_scaled(channels, width), 3, name=f"feature_convolution_{i}")
+        layers.Conv3D(
+            _scaled(channels, width),
+            3,
+            kernel_initializer=next(kernels),
+            name=f"feature_convolution_{i}",
+        )
         for i, channels in enumerate(_CHANNELS, 1)
     ]
     first, second = (
@@ -120,10 +128,12 @@ def build_gumnet(
     )
     forth = FeatureL2Norm()(FeatureCorrelation()([first, second]))
     back = FeatureL2Norm()(FeatureL2Norm()(FeatureCorrelation()([second, first])))
-    matched = [_matched(forth, "ab", width), _matched(back, "ba", width)]
+    matched = [_matched(forth, "ab", width, kernels), _matched(back, "ba", width, kernels)]
     x = layers.Concatenate()(matched)
     for i in (1, 2):
-        x = layers.Dense(_scaled(_DENSE, width), name=f"dense_{i}")(x)
+        x = layers.Dense(
+            _scaled(_DENSE, width), kernel_initializer=next(kernels), name=f"dense_{i}"
+        )(x)
     x = layers.Dense(
         6,
         kernel_initializer="zeros",
@@ -167,17 +177,23 @@ def _features(volume: Any, convolutions: list[Any], sizes: list[tuple[int, int]]
     x = volume
     for i, (convolution, size) in enumerate(zip(convolutions[:-1], sizes, strict=True), 1):
         x = layers.ReLU()(convolution(x))
-        x = layers.BatchNormalization(name=f"normalisation_{name}_{i}")(x)
+        x = _normalised(x, f"{name}_{i}")
         x = SpectralPooling(*size)(x)
-    x = layers.BatchNormalization(name=f"normalisation_{name}_{len(convolutions)}")(
-        convolutions[-1](x)
-    )
-    return FeatureL2Norm()(x)
+    return FeatureL2Norm()(_normalised(convolutions[-1](x), f"{name}_{len(convolutions)}"))
 
 
-def _matched(correlations: Any, name: str, width: float) -> Any:
+def _matched(correlations: Any, name: str, width: float, kernels: Iterator[Any]) -> Any:
     x = correlations
     for i in (1, 2):
-        x = layers.Conv3D(_scaled(_MATCHING, width), 3, name=f"matching_{name}_{i}")(x)
-        x = layers.ReLU()(layers.BatchNormalization(name=f"normalisation_{name}_{i}")(x))
+        x = layers.Conv3D(
+            _scaled(_MATCHING, width),
+            3,
+            kernel_initializer=next(kernels),
+            name=f"matching_{name}_{i}",
+        )(x)
+        x = layers.ReLU()(_normalised(x, f"{name}_{i}"))
     return layers.Flatten()(x)
+
+
+def _normalised(x: Any, name: str) -> Any:
+    return layers.BatchNormalization(momentum=_MOMENTUM, name=f"normalisation_{name}")(x)
