@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 UNASSIGNED = -1
+_NOT_COLUMNS = ("tomograms", "more", "more_blocks")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,14 @@ class ParticleSet:
         Probability of the cluster, 0 to 1.
     centered_xyz_angstrom : ndarray of shape (N, 3), optional
         Position from the tomogram's centre, where only that is known.
+    box_center_zyx_px : ndarray of shape (N, 3), optional
+        Where the particle's subtomogram was cut, if not at its centre. Image files that belong to
+        the particles are centred here.
     tomograms : mapping of str to TomogramInfo
+    more : mapping of str to ndarray of shape (N,)
+        Further columns of the file that the particles came from, by their names there.
+    more_blocks : mapping of str to Any
+        What else that file held, such as RELION's optics table.
     """
 
     tomogram_name: np.ndarray
@@ -81,11 +90,14 @@ class ParticleSet:
     cluster: np.ndarray | None = None
     posterior: np.ndarray | None = None
     centered_xyz_angstrom: np.ndarray | None = None
+    box_center_zyx_px: np.ndarray | None = None
     tomograms: Mapping[str, TomogramInfo] = field(default_factory=dict)
+    more: Mapping[str, np.ndarray] = field(default_factory=dict)
+    more_blocks: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in self._columns():
-            column = getattr(self, name)
+        columns = {name: getattr(self, name) for name in self._columns()} | dict(self.more)
+        for name, column in columns.items():
             if len(column) != len(self):
                 raise ValueError(f"{name} has {len(column)} rows, expected {len(self)}")
 
@@ -93,12 +105,14 @@ class ParticleSet:
         return len(self.tomogram_name)
 
     def _columns(self) -> list[str]:
-        names = [f.name for f in fields(self) if f.name != "tomograms"]
+        names = [f.name for f in fields(self) if f.name not in _NOT_COLUMNS]
         return [name for name in names if getattr(self, name) is not None]
 
     def select(self, rows: np.ndarray) -> ParticleSet:
         """Rows by index array or boolean mask, in that order."""
-        return replace(self, **{name: getattr(self, name)[rows] for name in self._columns()})
+        columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in self._columns()}
+        more = {name: column[rows] for name, column in self.more.items()}
+        return replace(self, **columns, more=more)
 
     def with_clusters(self, cluster: np.ndarray, posterior: np.ndarray | None) -> ParticleSet:
         """The same particles with new clusters."""
@@ -111,12 +125,16 @@ class ParticleSet:
 
 
 def concatenate(sets: list[ParticleSet]) -> ParticleSet:
-    """Join particle sets that hold the same columns."""
+    """Join particle sets that hold the same columns; of further ones those that all hold."""
     first = sets[0]
     columns = first._columns()
     for other in sets[1:]:
         if other._columns() != columns:
             raise ValueError(f"columns differ: {columns} and {other._columns()}")
     tomograms = {name: info for s in sets for name, info in s.tomograms.items()}
-    joined = {name: np.concatenate([getattr(s, name) for s in sets]) for name in columns}
-    return replace(first, **joined, tomograms=tomograms)
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(s, name) for s in sets]) for name in columns
+    }
+    shared = [name for name in first.more if all(name in s.more for s in sets)]
+    more = {name: np.concatenate([s.more[name] for s in sets]) for name in shared}
+    return replace(first, **joined, tomograms=tomograms, more=more)

@@ -1,0 +1,48 @@
+"""Particle sets in the files of many programs, read and written."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from aitom_disca.errors import InputError
+from aitom_disca.io.formats.format import Format, Known
+
+# Each is a module here that holds FORMAT. Asked in this order whose a file is.
+NAMES: tuple[str, ...] = ()
+
+__all__ = ["NAMES", "Format", "Known", "get_format", "recognise"]
+
+
+def get_format(name: str) -> Format:
+    """The format of a name.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if name not in NAMES:
+        raise InputError(f"{name!r} is no particle format; choose from {', '.join(NAMES)}.")
+    return import_module(f"{__name__}.{name}").FORMAT  # type: ignore[no-any-return]
+
+
+def recognise(path: str | Path) -> Format:
+    """The format of a file, from its name and its content.
+
+    Raises
+    ------
+    InputError
+        If it does not exist, or is of no format that can be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; check the path.")
+    for name in NAMES:
+        found = get_format(name)
+        if found.read is not None and found.recognises(path):
+            return found
+    raise InputError(
+        f"{path.name} is of no particle format that is known here; name it with --from, one of "
+        f"{', '.join(n for n in NAMES if get_format(n).read)}."
+    )
