@@ -237,6 +237,8 @@ class AverageSettings(Settings):
     b_factor_angstrom2: float | Literal["auto"] | None = None
     # Members of a cluster that are averaged, drawn at random; the others are laid on the outcome.
     most: int = Field(1000, ge=4)
+    # Of two members that come to lie nearer to one another one goes; None: a quarter of the box.
+    min_distance_angstrom: float | None = Field(None, ge=0)
     seed: int = Field(0, ge=0)
 
 

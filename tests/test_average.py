@@ -191,6 +191,21 @@ def test_the_command_writes_a_folder_for_every_cluster(tmp_path: Path, store: Pa
     assert main(command) == 2  # what is there is kept
 
 
+def test_a_particle_picked_twice_counts_once(tmp_path, made, capsys) -> None:
+    info = TomogramInfo("t", 8.0, (300, 310, 320), TILT)
+    centres = np.random.default_rng(3).uniform(50, 250, (N, 3))
+    twice = np.append(np.arange(N), 2)
+    particles = ParticleSet(np.array(["t"] * (N + 1)), centres[twice], tomograms={"t": info})
+    with StoreWriter.create(tmp_path / "s.h5", (BOX,) * 3, VOXEL, TILT, {"t": info}) as writer:
+        writer.append(made.volumes[twice], particles)
+    for extra, members in ((["--min-distance-angstrom", "0"], N + 1), ([], N)):
+        out = tmp_path / f"of_{members}"
+        assert main(["average", str(tmp_path / "s.h5"), "--out", str(out), *extra]) == 0
+        assert int(read_rows_csv(out / "averages.csv")[0]["members"]) == members
+        assert len(read_particles_star(out / "particles.star")) == members
+    assert f"1 of {N + 1} are particles picked twice" in capsys.readouterr().out
+
+
 def test_members_beyond_the_most_are_laid_on_the_average(
     tmp_path: Path, store: Path, made: SimulatedSubtomograms, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,14 @@ def average(
         str | None,
         typer.Option(help="Sharpen filtered.mrc: auto, or a number in A^2 (negative sharpens)."),
     ] = None,
+    min_distance_angstrom: Annotated[
+        float | None,
+        typer.Option(
+            help="Members that come to lie nearer to one another are one particle, picked twice; "
+            "by default a quarter of the box; 0 keeps all.",
+            min=0,
+        ),
+    ] = None,
     seed: o.Seed = 0,
     relion: o.RelionVersion = o.Relion.v31,
     overwrite: o.Overwrite = False,
@@ -86,6 +94,7 @@ def average(
         gumnet=None if gumnet is None else str(gumnet),
         null_test=null_test.value,
         b_factor_angstrom2=_b_factor(b_factor),
+        min_distance_angstrom=min_distance_angstrom,
         seed=seed,
     )
     averaged = average_store(

@@ -1,6 +1,7 @@
 """Picking: particles of unknown shape, by Difference of Gaussians."""
 
 from aitom_disca.picking.dog import difference_of_gaussians, sigma_from_diameter
+from aitom_disca.picking.duplicates import without_duplicates
 from aitom_disca.picking.pick import pick_particles
 from aitom_disca.picking.thresholds import choose_threshold
 
@@ -9,4 +10,5 @@ __all__ = [
     "difference_of_gaussians",
     "pick_particles",
     "sigma_from_diameter",
+    "without_duplicates",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, open_tomogram, read_labels_csv, write_rows_csv
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.mining.by_alignment import drawn_rows
-from aitom_disca.pipeline.average_files import write_all, write_average
+from aitom_disca.picking import without_duplicates
+from aitom_disca.pipeline.average_files import posed, write_all, write_average
 from aitom_disca.pipeline.stages import labels_of_store
 from aitom_disca.progress import say, track
 from aitom_disca.run_folder import RunFolder
@@ -28,6 +30,7 @@ TABLE = "averages.csv"
 _OWN_MASKS = ("sphere", "density")
 _SAME_VOXEL = 1e-3
 _LAID_AT_ONCE = 500
+_NEAREST_IN_BOX = 0.25  # of the box edge, which is 1.6 diameters of the particle
 _LEAST_FREQUENCY = 5.0  # in steps of 1 / box
 _ANY_TILT_RANGE_DEG = (-90.0, 90.0)  # of maps, which hold none
 
@@ -117,24 +120,22 @@ def average_store(
             if len(rows) < FEWEST_MEMBERS and not clusters and len(wanted) > 1:
                 say(f"left out: an average needs at least {FEWEST_MEMBERS}")
                 continue
-            rng = np.random.default_rng(settings.seed)
-            drawn = drawn_rows(len(rows), settings.most, rng)
-            judged = judged_average(
-                source.read(rows[drawn]),
-                source.tilt_range_deg,
-                source.voxel_size_angstrom,
-                settings,
+            judge = partial(
+                judged_average,
+                tilt_range_deg=source.tilt_range_deg,
+                voxel_size_angstrom=source.voxel_size_angstrom,
+                settings=settings,
                 mask=mask,
                 others=_Others(source, cluster, k, settings.seed),
                 network=network,
                 known=known,
                 rescale=rescale,
             )
-            say(f"resolution at FSC 0.143: {judged.resolution_angstrom:.1f} A")
-            averaged.append(Averaged(k, rows, judged))
+            one, poses = _averaged(source, k, rows, settings, judge)
+            say(f"resolution at FSC 0.143: {one.judged.resolution_angstrom:.1f} A")
+            averaged.append(one)
             folder = out / f"cluster_{k + 1:02d}"
-            poses = _poses_of_all(source, rows, drawn, judged)
-            members.append(write_average(folder, source, k, rows, judged, poses, relion))
+            members.append(write_average(folder, source, k, one.rows, one.judged, poses, relion))
     if not averaged:
         raise InputError(
             f"no cluster has the {FEWEST_MEMBERS} members that an average needs; look at the "
@@ -165,6 +166,34 @@ def average_clusters(
         "rows": [one.row() for one in averaged],
         "warnings": warnings,
     }
+
+
+def _averaged(
+    source: SubtomogramStore,
+    k: int,
+    rows: np.ndarray,
+    settings: AverageSettings,
+    judge: Callable[[np.ndarray], JudgedAverage],
+) -> tuple[Averaged, AlignedPoses]:
+    """Average the members of a cluster, again without those that are one particle, picked twice.
+
+    The two picks of a hollow or long particle are drawn to one place by alignment. In different
+    halves they would share their noise, and the halves would agree for it.
+    """
+    distance = settings.min_distance_angstrom
+    if distance is None:
+        distance = source.box_shape_zyx[0] * source.voxel_size_angstrom * _NEAREST_IN_BOX
+    while True:
+        drawn = drawn_rows(len(rows), settings.most, np.random.default_rng(settings.seed))
+        judged = judge(source.read(rows[drawn]))
+        poses = _poses_of_all(source, rows, drawn, judged)
+        members = posed(source.particles().select(rows), poses, source.voxel_size_angstrom)
+        stays = without_duplicates(replace(members, score=poses.score), distance)
+        if stays.all() or stays.sum() < FEWEST_MEMBERS:
+            return Averaged(k, rows, judged), poses
+        n_gone = int((~stays).sum())
+        say(f"{n_gone} of {len(rows)} are particles picked twice; averaged again without them")
+        rows = rows[stays]
 
 
 def _poses_of_all(
