@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,14 @@ import typer
 from aitom_disca.cli import options as o
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
+
+
+class GumnetLoss(str, Enum):
+    """What Gum-Net learns from."""
+
+    motion = "motion"
+    pairwise = "pairwise"
+    published = "published"
 
 
 def train_gumnet(
@@ -24,14 +33,23 @@ def train_gumnet(
     weights: Annotated[
         Path | None, typer.Option(help="Network to begin with: .keras, or .h5 of AITom's Gum-Net.")
     ] = None,
-    width: Annotated[float, typer.Option(help="Factor on all channels; 1 as published.")] = 0.1,
-    epochs: Annotated[int, typer.Option(help="Passes over the members.", min=0)] = 20,
-    batch_size: Annotated[int, typer.Option(help="Pairs at once.", min=1)] = 8,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-4,
+    width: Annotated[float, typer.Option(help="Factor on all channels; 1 as published.")] = 0.05,
+    epochs: Annotated[int, typer.Option(help="Passes over the members.", min=0)] = 60,
+    batch_size: Annotated[int, typer.Option(help="Pairs at once.", min=1)] = 16,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of Adam; by default what suits the loss.")
+    ] = None,
+    loss: Annotated[
+        GumnetLoss,
+        typer.Option(
+            help="motion: copies of a member, turned by known motions; pairwise: how well two "
+            "members correlate once one is moved; published: the same over a batch, squared."
+        ),
+    ] = GumnetLoss.motion,
     seed: o.Seed = 0,
     overwrite: o.Overwrite = False,
 ) -> None:
-    """Train Gum-Net, which finds the motion between two subtomograms, on pairs of a cluster.
+    """Train Gum-Net, which finds the motion between two subtomograms, on a cluster.
 
     Example: aitom-disca train-gumnet subtomograms.h5 --labels results/labels.csv --out gum.keras
     """
@@ -51,6 +69,7 @@ def train_gumnet(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        loss=loss.value,
         seed=seed,
     )
     say(f"trained on {n} subtomograms; written to {out}")

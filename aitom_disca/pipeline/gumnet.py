@@ -18,13 +18,14 @@ def train_gumnet_on_store(
     labels: str | Path | None = None,
     cluster: int | None = None,
     weights: str | Path | None = None,
-    width: float = 0.1,
-    epochs: int = 20,
-    batch_size: int = 8,
-    learning_rate: float = 1e-4,
+    width: float = 0.05,
+    epochs: int = 60,
+    batch_size: int = 16,
+    learning_rate: float | None = None,
+    loss: str = "motion",
     seed: int = 0,
 ) -> int:
-    """Train Gum-Net on pairs of a cluster's members, and write it.
+    """Train Gum-Net on a cluster's members, and write it.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def train_gumnet_on_store(
         Number from 1; the largest, unless given.
     weights : path, optional
         A model file of AITom's Gum-Net, or of ours (.keras), to begin with.
-    width, epochs, batch_size, learning_rate, seed
+    width, epochs, batch_size, learning_rate, loss, seed
         As in `train_gumnet`; the width is that of AITom's, 1, where its weights are given.
 
     Returns
@@ -72,6 +73,7 @@ def train_gumnet_on_store(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        loss=loss,
         model=model,
         seed=seed,
     )

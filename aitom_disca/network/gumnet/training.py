@@ -83,6 +83,10 @@ class Pairs(keras.utils.PyDataset):
         self._target = (self._moving + self._rng.integers(1, n, n)) % n
 
 
+# Adam's learning rate: correlations of pairs say little, and want small steps.
+_RATES, _SLOW_RATE = {"motion": 2e-3}, 1e-4
+
+
 def train_gumnet(
     volumes: np.ndarray,
     tilt_range_deg: tuple[float, float],
@@ -90,7 +94,7 @@ def train_gumnet(
     width: float = 0.05,
     epochs: int = 60,
     batch_size: int = 16,
-    learning_rate: float = 2e-3,
+    learning_rate: float | None = None,
     loss: str = "motion",
     model: keras.Model | None = None,
     seed: int = 0,
@@ -112,8 +116,8 @@ def train_gumnet(
     width : float
         Factor on all channels; a twentieth is bearable on a CPU.
     epochs, batch_size : int
-    learning_rate : float
-        Of Adam; with copies it falls to 0 as a cosine.
+    learning_rate : float, optional
+        Of Adam; 0.002 with copies, where it falls to 0 as a cosine, else 0.0001.
     loss : {"motion", "pairwise", "published"}
         Copies with a known motion; 1 - r of every pair; or 1 - r^2 over the batch.
     model : keras.Model, optional
@@ -137,7 +141,7 @@ def train_gumnet(
     box_px, is_new = volumes.shape[-1], model is None
     model = build_gumnet(box_px, width=width, seed=seed) if model is None else model
     ready = standardised(volumes)
-    rate: Any = learning_rate
+    rate: Any = learning_rate or _RATES.get(loss, _SLOW_RATE)
     data: Copies | Pairs
     if loss == "motion":
         if is_new:
