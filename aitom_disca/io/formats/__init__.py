@@ -9,7 +9,10 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.formats.format import Format, Known
 
 # Each is a module here that holds FORMAT. Asked in this order whose a file is.
-NAMES: tuple[str, ...] = ("dynamo",)
+NAMES: tuple[str, ...] = (
+    "stopgap",
+    "dynamo",
+)
 
 __all__ = ["NAMES", "Format", "Known", "get_format", "recognise"]
 
