@@ -12,6 +12,7 @@ from aitom_disca.io.formats.format import Format, Known
 NAMES: tuple[str, ...] = (
     "stopgap",
     "dynamo",
+    "pytom",
 )
 
 __all__ = ["NAMES", "Format", "Known", "get_format", "recognise"]
