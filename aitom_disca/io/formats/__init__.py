@@ -10,8 +10,15 @@ from aitom_disca.io.formats.format import Format, Known
 
 # Each is a module here that holds FORMAT. Asked in this order whose a file is.
 NAMES: tuple[str, ...] = (
+    "relion5",
+    "relion4",
+    "warp",
+    "relion31",
+    "relion30",
+    "csv",
     "stopgap",
     "dynamo",
+    "imod",
     "pytom",
 )
 
