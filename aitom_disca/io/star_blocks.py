@@ -1,15 +1,20 @@
-"""The text of star files: blocks read and written, paths found."""
+"""The text of star files: blocks read and written, paths found, names of columns."""
 
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
+import numpy as np
 import pandas as pd
 import starfile
 
 from aitom_disca.errors import InputError
+
+Block: TypeAlias = "pd.DataFrame | dict"
 
 PLAIN_COLUMNS = [f"rlnCoordinate{axis}" for axis in "XYZ"]
 CENTERED_COLUMNS = [f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]
@@ -20,15 +25,16 @@ ORIGIN_PX_COLUMNS = [f"rlnOrigin{axis}" for axis in "XYZ"]
 CLASS_COLUMN = "rlnClassNumber"
 POSTERIOR_COLUMN = "rlnMaxValueProbDistribution"
 SCORE_COLUMN = "rlnAutopickFigureOfMerit"
-_TEXT_COLUMNS = [
-    "rlnTomoName",
-    "rlnMicrographName",
-    "rlnImageName",
-    "rlnTomoReconstructedTomogram",
-    "rlnTomoDenoisedTomogram",
-    "rlnTomoReconstructedTomogramDenoised",
-    "rlnTomoTiltSeriesStarFile",
-]
+NAME_COLUMNS = ("rlnTomoName", "rlnMicrographName")
+GROUP_COLUMN = "rlnOpticsGroup"
+TILT_SERIES_PIXEL_COLUMN = "rlnTomoTiltSeriesPixelSize"
+IMAGE_PIXEL_COLUMN = "rlnImagePixelSize"
+IMAGE_COLUMNS = ["rlnImageName", "rlnCtfImage", "rlnTomoVisibleFrames"]
+# Labels whose values stay text, also where all of them look like numbers ("007").
+_TEXT_LABEL = re.compile(
+    r"^\s*_(\w*(?:Name|File|Image|Tomogram|TomogramDenoised|Metadata|Frames|Half[12]))\b",
+    re.MULTILINE,
+)
 
 
 def read_blocks(path: str | Path) -> dict[str, pd.DataFrame | dict]:
@@ -44,7 +50,8 @@ def read_blocks(path: str | Path) -> dict[str, pd.DataFrame | dict]:
         raise InputError(f"the star file {path} does not exist; check the path.")
     linecache.clearcache()  # starfile reads through it and would see a file's earlier content
     try:
-        blocks = starfile.read(path, always_dict=True, parse_as_string=_TEXT_COLUMNS)
+        text_labels = _TEXT_LABEL.findall(path.read_text(encoding="utf-8"))
+        blocks = starfile.read(path, always_dict=True, parse_as_string=text_labels)
     except (ValueError, TypeError, IndexError) as error:
         raise InputError(
             f"{path.name} cannot be read as a star file ({error}); check that every row has as "
@@ -82,14 +89,46 @@ def find_table(
     return table
 
 
-def write_blocks_text(blocks: dict[str, pd.DataFrame], version: int) -> str:
-    """Text of a star file with RELION's version comment before every block; 6 decimals."""
-    parts = []
-    for name, table in blocks.items():
-        text = starfile.to_string({name: table}, float_format="%.6f")
+def write_blocks_text(
+    blocks: Mapping[str, Block], version: int | None, comments: Sequence[str] = ()
+) -> str:
+    """Text of a star file.
+
+    Parameters
+    ----------
+    blocks : mapping of str to DataFrame or dict
+        A table, or values by name. Numbers get 6 decimals, or 12 digits where those say more.
+    version : int, optional
+        RELION's version, in a comment before every block; RELION 3.0 has none.
+    comments : sequence of str
+        Lines for the reader, before everything.
+    """
+    parts = ["".join(f"# {line}\n" for line in comments)] if comments else []
+    for name, block in blocks.items():
+        said = block
+        if isinstance(block, pd.DataFrame):
+            said = pd.DataFrame({column: texts(block[column]) for column in block})
+        text = starfile.to_string({name: said})
         body = text.split("\n", 1)[1].strip("\n")  # without starfile's line with the date
-        parts.append(f"\n# version {version}\n\n{body}\n")
+        mark = "" if version is None else f"# version {version}\n\n"
+        parts.append(f"\n{mark}{body}\n")
     return "\n".join(parts) + "\n"
+
+
+def texts(column: np.ndarray | pd.Series) -> list[str]:
+    """Values as a star file holds them: whole numbers whole, no NaN (0 in its place)."""
+    values = np.asarray(column)
+    if values.dtype.kind == "b":
+        values = values.astype(int)
+    if values.dtype.kind != "f":
+        return ["None" if value != value else str(value) for value in values.tolist()]
+    values = np.nan_to_num(values, posinf=0, neginf=0).astype(float)
+    digits = [f"{value:.12g}" for value in values.tolist()]
+    enough = np.round(values, 6) == np.array(digits, float)
+    return [
+        f"{value:.6f}" if six else text
+        for value, text, six in zip(values.tolist(), digits, enough.tolist(), strict=True)
+    ]
 
 
 def resolve(path_in_star: str, star: str | Path) -> Path | None:

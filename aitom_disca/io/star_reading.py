@@ -3,31 +3,53 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import euler_zyz_deg_from_rotation, rotation_from_euler_zyz_deg
+from aitom_disca.io.formats.format import Known
 from aitom_disca.io.mrc import tomogram_name
 from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
     CENTERED_COLUMNS,
     CLASS_COLUMN,
+    IMAGE_PIXEL_COLUMN,
+    NAME_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
     ORIGIN_PX_COLUMNS,
     PLAIN_COLUMNS,
     POSTERIOR_COLUMN,
     SCORE_COLUMN,
     SUBTOMOGRAM_ANGLE_COLUMNS,
+    TILT_SERIES_PIXEL_COLUMN,
+    Block,
     find_table,
     read_blocks,
 )
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 
 logger = logging.getLogger(__name__)
+
+TABLE_KEY = "relion:"  # in more_blocks: name of the block that held the particles
+PIXEL_KEY = "relion:pixel size given"  # in more_blocks: overrules what the columns say
+_SAME_SIZE = 0.01  # pixel sizes that differ by less mean the same voxels
+_PLACED = {
+    *PLAIN_COLUMNS,
+    *CENTERED_COLUMNS,
+    *ORIGIN_ANGST_COLUMNS,
+    *ORIGIN_PX_COLUMNS,
+    *ANGLE_COLUMNS,
+    CLASS_COLUMN,
+    POSTERIOR_COLUMN,
+    SCORE_COLUMN,
+}
 
 
 def read_particles_star(
@@ -40,7 +62,9 @@ def read_particles_star(
 
     Origins are subtracted from the coordinates and the two stages of subtomogram orientations
     multiplied, so that positions and angles are those of the particle in its tomogram:
-    ``position = coordinate - A_subtomogram @ origin``, ``A = A_subtomogram @ A_particle``.
+    ``position = coordinate - A_subtomogram @ origin``, ``A = A_subtomogram @ A_particle``. The
+    coordinate itself is kept as ``box_center_zyx_px``, the outer stage and all further columns in
+    ``more``, other tables in ``more_blocks`` ("relion:optics").
 
     Parameters
     ----------
@@ -57,32 +81,64 @@ def read_particles_star(
     InputError
         If columns that are needed are missing, no tomogram fits, or the pixel size is unknown.
     """
-    path = Path(path)
+    known = Known(tomograms=tomograms or {}, file_pixel_angstrom=voxel_size_angstrom)
+    return _read(Path(path), known, tomograms is not None, "--voxel-size-angstrom")
+
+
+def read_star(path: str | Path, known: Known) -> ParticleSet:
+    """Read particles as `read_particles_star` does, with all that is known beside the file.
+
+    Particles of tomograms that are not known are kept. Centred coordinates become voxels where
+    the tomogram's size is known.
+
+    Raises
+    ------
+    InputError
+        If columns that are needed are missing, or the pixel size is unknown.
+    """
+    return _read(Path(path), known, False, "--file-pixel-angstrom")
+
+
+def _read(path: Path, known: Known, only_known: bool, pixel_option: str) -> ParticleSet:
     blocks = read_blocks(path)
-    table = find_table(path, blocks, "particles", [PLAIN_COLUMNS[0], CENTERED_COLUMNS[0]])
-    table = _with_optics(table, blocks.get("optics"))
-    layout = CENTERED_COLUMNS if CENTERED_COLUMNS[0] in table else PLAIN_COLUMNS
-    _need(path, table, layout)
-    names = _tomogram_names(path, table)
-    if tomograms is not None:
-        known, names = find_known(path, names, tomograms)
-        table, names = table[known].reset_index(drop=True), names[known]
-    if layout is CENTERED_COLUMNS:
-        centered = _numbers(path, table, layout) - _offset_angstrom(path, table, None)
-        center, tomograms = _from_centre(centered, names, tomograms)
+    rows = find_table(path, blocks, "particles", [PLAIN_COLUMNS[0], CENTERED_COLUMNS[0]])
+    block = next(name for name, table in blocks.items() if table is rows)
+    layout = CENTERED_COLUMNS if CENTERED_COLUMNS[0] in rows else PLAIN_COLUMNS
+    _need(path, rows, layout)
+    names = _tomogram_names(path, rows)
+    if only_known:
+        inside, names = find_known(path, names, known.tomograms)
+        rows, names = rows[inside].reset_index(drop=True), names[inside]
     else:
-        centered = None
-        center, tomograms = _in_voxels(path, table, names, voxel_size_angstrom, tomograms)
+        names = _known_names(names, known)
+    table = _with_optics(rows, blocks.get("optics"))
+    if layout is CENTERED_COLUMNS:
+        places = _from_centre(path, table, names, known)
+    else:
+        places = _in_voxels(path, table, names, known, pixel_option)
+    further = _further_columns(rows, keep_origins=not np.isfinite(places.center_zyx_px).all())
     return ParticleSet(
         names,
-        center,
+        places.center_zyx_px,
         score=_optional(path, table, SCORE_COLUMN),
         euler_zyz_deg=_euler_zyz_deg(path, table),
         cluster=_clusters(path, table),
         posterior=_optional(path, table, POSTERIOR_COLUMN),
-        centered_xyz_angstrom=centered,
-        tomograms=tomograms,
+        centered_xyz_angstrom=places.centered_xyz_angstrom,
+        box_center_zyx_px=places.box_center_zyx_px,
+        tomograms=(dict(known.tomograms) if only_known else {}) | places.tomograms,
+        more=further,
+        more_blocks={**_further_blocks(blocks, block), **places.more_blocks},
     )
+
+
+@dataclass(frozen=True)
+class _Places:
+    center_zyx_px: np.ndarray
+    box_center_zyx_px: np.ndarray | None
+    tomograms: dict[str, TomogramInfo]
+    centered_xyz_angstrom: np.ndarray | None = None
+    more_blocks: Mapping[str, Any] = field(default_factory=dict)
 
 
 def find_known(
@@ -118,6 +174,14 @@ def find_known(
             len(known),
         )
     return known, own
+
+
+def _known_names(names: np.ndarray, known: Known) -> np.ndarray:
+    """Names as in the file, or those of the tomograms given where one fits."""
+    unique, which = np.unique(names, return_inverse=True)
+    own = [tomogram_name(n) if tomogram_name(n) in known.tomograms else n for n in unique.tolist()]
+    own = [n if n in known.tomograms else o for n, o in zip(unique.tolist(), own, strict=True)]
+    return np.array(own, dtype=str)[which]
 
 
 def _with_optics(table: pd.DataFrame, optics: pd.DataFrame | dict | None) -> pd.DataFrame:
@@ -156,7 +220,7 @@ def _optional(path: Path, table: pd.DataFrame, column: str) -> np.ndarray | None
 
 
 def _tomogram_names(path: Path, table: pd.DataFrame) -> np.ndarray:
-    for column in ("rlnTomoName", "rlnMicrographName"):
+    for column in NAME_COLUMNS:
         if column in table:
             return table[column].to_numpy(str)
     raise InputError(
@@ -165,19 +229,62 @@ def _tomogram_names(path: Path, table: pd.DataFrame) -> np.ndarray:
     )
 
 
-def _pixel_size(path: Path, table: pd.DataFrame) -> np.ndarray | None:
-    """Pixel size (N,) in which the plain coordinates of the file are counted."""
-    written_by_warp = all(name.endswith(".tomostar") for name in table.get("rlnTomoName", [""]))
-    if "rlnTomoTiltSeriesPixelSize" in table and not written_by_warp:  # RELION 4: unbinned pixels
-        return _optional(path, table, "rlnTomoTiltSeriesPixelSize")
-    if "rlnImagePixelSize" in table:
-        return _optional(path, table, "rlnImagePixelSize")
+def _pixel_size(path: Path, table: pd.DataFrame) -> tuple[np.ndarray | None, bool]:
+    """Pixel size (N,) in which plain coordinates are counted; whether that is the unbinned one."""
+    if TILT_SERIES_PIXEL_COLUMN in table and not counts_in_particle_pixels(table):
+        return _optional(path, table, TILT_SERIES_PIXEL_COLUMN), True
+    sizes = [size for size in _said_pixel_sizes(path, table) if size is not None]
+    for other in sizes[1:]:
+        if np.any(np.abs(other / sizes[0] - 1) > _SAME_SIZE):
+            i = int(np.argmax(np.abs(other / sizes[0] - 1)))
+            logger.warning(
+                "%s says two pixel sizes, %.5g and %.5g Angstrom; the first is taken "
+                "(--file-pixel-angstrom if that is wrong).",
+                path.name,
+                sizes[0][i],
+                other[i],
+            )
+            break
+    hint = _pixel_size_in_names(table)
+    named_only = hint is not None and len(sizes) == 1
+    if named_only and np.any(np.abs(hint / sizes[0] - 1) > _SAME_SIZE):
+        logger.warning(
+            "%s says a pixel size of %.5g Angstrom, the names of its images %.5g; the first is "
+            "taken (--file-pixel-angstrom if that is wrong).",
+            path.name,
+            sizes[0][0],
+            hint,
+        )
+    return (sizes[0] if sizes else None), False
+
+
+def counts_in_particle_pixels(table: pd.DataFrame) -> bool:
+    """Whether plain coordinates count in pixels of the images, as in particle series of Warp."""
+    names = table.get("rlnTomoName")
+    by_warp = names is not None and all(str(name).endswith(".tomostar") for name in names)
+    return by_warp and {"rlnTomoVisibleFrames", IMAGE_PIXEL_COLUMN} <= set(table.columns)
+
+
+def _said_pixel_sizes(path: Path, table: pd.DataFrame) -> list[np.ndarray | None]:
+    """Pixel sizes (N,) of the file, the most trusted first."""
+    magnified = None
     if {"rlnDetectorPixelSize", "rlnMagnification"} <= set(table.columns):
         detector, magnification = _numbers(
             path, table, ["rlnDetectorPixelSize", "rlnMagnification"]
         ).T
-        return 10000 * detector / magnification
-    return _optional(path, table, "rlnPixelSize")
+        magnified = 10000 * detector / magnification
+    return [
+        _optional(path, table, IMAGE_PIXEL_COLUMN),
+        magnified,
+        _optional(path, table, "rlnPixelSize"),
+    ]
+
+
+def _pixel_size_in_names(table: pd.DataFrame) -> float | None:
+    """Warp writes the pixel size into the names of its images."""
+    first = str(table["rlnImageName"].iloc[0]) if "rlnImageName" in table else ""
+    found = re.search(r"_(\d+\.\d+)A[_.]", first)
+    return float(found[1]) if found else None
 
 
 def _offset_angstrom(path: Path, table: pd.DataFrame, pixel: np.ndarray | None) -> np.ndarray:
@@ -193,54 +300,103 @@ def _offset_angstrom(path: Path, table: pd.DataFrame, pixel: np.ndarray | None) 
     return offset
 
 
-def _from_centre(
-    centered_xyz_angstrom: np.ndarray,
+def _infos(
     names: np.ndarray,
-    tomograms: Mapping[str, TomogramInfo] | None,
-) -> tuple[np.ndarray, Mapping[str, TomogramInfo]]:
-    """Voxel positions (z, y, x) where the tomograms are known, else NaN."""
-    center = np.full((len(names), 3), np.nan)
-    for name in np.unique(names).tolist() if tomograms else []:
-        info = tomograms[name]  # type: ignore[index]
+    known: Known,
+    pixel: np.ndarray | None,
+    tilt_series_pixel: np.ndarray | None,
+) -> dict[str, TomogramInfo]:
+    """The tomograms of which at least the voxel size is known, from options, files and rows."""
+    infos = {}
+    for name, row in zip(*np.unique(names, return_index=True), strict=True):
+        unbinned = None if tilt_series_pixel is None else float(tilt_series_pixel[row])
+        voxel = None if pixel is None else float(pixel[row])
+        if unbinned is not None and known.binning:
+            voxel = unbinned * known.binning
+        info = known.tomograms.get(str(name))
+        if info is None and (voxel or known.voxel_size_angstrom):
+            info = TomogramInfo(str(name), float(voxel or known.voxel_size_angstrom or 0))
+        if info is None:
+            continue
+        info = replace(known, tomograms={str(name): info}).info(str(name))
+        if info.tilt_series_pixel_size_angstrom is None:
+            info = replace(info, tilt_series_pixel_size_angstrom=unbinned)
+        infos[str(name)] = info
+    return infos
+
+
+def _from_centre(path: Path, table: pd.DataFrame, names: np.ndarray, known: Known) -> _Places:
+    """Centred coordinates, and voxels (z, y, x) where the size of the tomogram is known."""
+    coordinate = _numbers(path, table, CENTERED_COLUMNS)
+    centered = coordinate - _offset_angstrom(path, table, None)
+    unbinned = _optional(path, table, TILT_SERIES_PIXEL_COLUMN)
+    if known.file_pixel_angstrom is not None:
+        unbinned = np.full(len(table), known.file_pixel_angstrom)
+    counted = unbinned if known.unbinned_shape_zyx is not None else None
+    infos = _infos(names, known, counted, unbinned)
+    center, box = np.full((2, len(names), 3), np.nan)
+    for name, info in infos.items():
+        if info.shape_zyx is None and info.unbinned_shape_zyx is None:
+            continue
         rows = names == name
-        xyz = (centered_xyz_angstrom[rows] + info.centre_xyz_angstrom) / info.voxel_size_angstrom
-        center[rows] = xyz[:, ::-1]
-    return center, tomograms or {}
+        middle = middle_xyz_angstrom(info, known)
+        center[rows] = ((centered[rows] + middle) / info.voxel_size_angstrom)[:, ::-1]
+        box[rows] = ((coordinate[rows] + middle) / info.voxel_size_angstrom)[:, ::-1]
+    moved = np.isfinite(box).all() and not np.array_equal(coordinate, centered)
+    return _Places(center, box if moved else None, infos, centered)
+
+
+def middle_xyz_angstrom(info: TomogramInfo, known: Known) -> np.ndarray:
+    """Point (x, y, z) from which centred coordinates count, from voxel 0."""
+    unbinned = info.tilt_series_pixel_size_angstrom or info.voxel_size_angstrom
+    return info.centre_xyz_angstrom - known.centre_offset_px * unbinned
 
 
 def _in_voxels(
-    path: Path,
-    table: pd.DataFrame,
-    names: np.ndarray,
-    given: float | None,
-    tomograms: Mapping[str, TomogramInfo] | None,
-) -> tuple[np.ndarray, Mapping[str, TomogramInfo]]:
+    path: Path, table: pd.DataFrame, names: np.ndarray, known: Known, pixel_option: str
+) -> _Places:
     """Positions (z, y, x) in voxels of the tomograms, or else in pixels of the file."""
-    pixel = _pixel_size(path, table) if given is None else np.full(len(table), given)
-    voxel = None
-    if tomograms is not None:
-        voxel = np.array([tomograms[name].voxel_size_angstrom for name in names.tolist()])
+    if known.file_pixel_angstrom is None:
+        pixel, unbinned = _pixel_size(path, table)
+    else:
+        pixel = np.full(len(table), known.file_pixel_angstrom)
+        unbinned = TILT_SERIES_PIXEL_COLUMN in table and not counts_in_particle_pixels(table)
+    tilt_series_pixel = pixel if unbinned else _optional(path, table, TILT_SERIES_PIXEL_COLUMN)
+    infos = _infos(names, known, pixel, tilt_series_pixel)
+    if len(infos) < len(np.unique(names)):
+        raise InputError(f"{path.name} does not say its pixel size; give it with {pixel_option}.")
+    voxel = np.array([infos[name].voxel_size_angstrom for name in names.tolist()])
     pixel = voxel if pixel is None else pixel
-    if pixel is None:
-        raise InputError(
-            f"{path.name} does not say its pixel size; give it with --voxel-size-angstrom."
-        )
-    xyz = (
-        _numbers(path, table, PLAIN_COLUMNS) - _offset_angstrom(path, table, pixel) / pixel[:, None]
-    )
-    if voxel is None or tomograms is None:
-        sizes = dict(zip(names.tolist(), pixel.tolist(), strict=True))
-        return xyz[:, ::-1], {name: TomogramInfo(name, size) for name, size in sizes.items()}
-    scale = np.where(np.abs(pixel / voxel - 1) > 0.01, pixel / voxel, 1.0)
-    if np.any(scale != 1):
+    coordinate = _numbers(path, table, PLAIN_COLUMNS)
+    xyz = coordinate - _offset_angstrom(path, table, pixel) / pixel[:, None]
+    scale = np.where(np.abs(pixel / voxel - 1) > _SAME_SIZE, pixel / voxel, 1.0)
+    if np.any(scale != 1) and not unbinned and known.voxel_size_angstrom is None:
         logger.warning(
             "%s counts in pixels of %.5g Angstrom, the tomogram has %.5g; coordinates are scaled "
-            "(--voxel-size-angstrom if that is wrong).",
+            "(%s if that is wrong).",
             path.name,
             pixel[scale != 1][0],
             voxel[scale != 1][0],
+            pixel_option,
         )
-    return (xyz * scale[:, None])[:, ::-1], tomograms
+    center, box = ((values * scale[:, None])[:, ::-1] for values in (xyz, coordinate))
+    moved = not np.array_equal(xyz, coordinate)
+    overruled = known.file_pixel_angstrom is not None and not unbinned
+    blocks = {PIXEL_KEY: known.file_pixel_angstrom} if overruled else {}
+    return _Places(center, box if moved else None, infos, more_blocks=blocks)
+
+
+def _further_columns(rows: pd.DataFrame, *, keep_origins: bool) -> dict[str, np.ndarray]:
+    """Columns that have no place of their own, text as text."""
+    names = next(column for column in NAME_COLUMNS if column in rows)
+    placed = {*_PLACED, names} - (set(ORIGIN_ANGST_COLUMNS) if keep_origins else set())
+    columns = {str(c): rows[c].to_numpy() for c in rows.columns if c not in placed}
+    return {c: v.astype(str) if v.dtype == object else v for c, v in columns.items()}
+
+
+def _further_blocks(blocks: Mapping[str, Block], particles: str) -> dict[str, Any]:
+    further: dict[str, Any] = {f"relion:{k}": v for k, v in blocks.items() if k != particles}
+    return further | {TABLE_KEY: particles}
 
 
 def _euler_zyz_deg(path: Path, table: pd.DataFrame) -> np.ndarray | None:

@@ -110,6 +110,9 @@ class Format:
     one_tomogram : bool
         Whether a file holds the particles of one tomogram; several are written as several files,
         ``OUT_name.suffix``.
+    loses : callable, optional
+        ``loses(particles, known)`` says, in words, what else of these particles is not written;
+        for formats that keep further columns, but not all.
     """
 
     name: str
@@ -121,6 +124,7 @@ class Format:
     keeps: frozenset[str] = frozenset()
     library: str = ""
     one_tomogram: bool = False
+    loses: Callable[[ParticleSet, Known], list[str]] | None = None
 
 
 def tomogram_numbers(particles: ParticleSet) -> dict[str, int]:

@@ -1,0 +1,103 @@
+"""RELION 3.0: one table, origins in pixels, the pixel size as that of a detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from aitom_disca.io.atomic import write_text
+from aitom_disca.io.formats import relion_columns as rc
+from aitom_disca.io.formats.format import (
+    BOX_CENTER,
+    CLUSTER,
+    FURTHER,
+    NAME,
+    POSE,
+    POSTERIOR,
+    SCORE,
+    Format,
+    Known,
+    need_positions,
+    voxel_sizes,
+)
+from aitom_disca.io.formats.relion_family import read, reads
+from aitom_disca.io.formats.relion_optics import MICROSCOPE, counting, optics_value
+from aitom_disca.io.star_blocks import (
+    GROUP_COLUMN,
+    ORIGIN_PX_COLUMNS,
+    SUBTOMOGRAM_ANGLE_COLUMNS,
+    write_blocks_text,
+)
+from aitom_disca.particles import ParticleSet
+
+KEEPS = frozenset({POSE, SCORE, CLUSTER, POSTERIOR, BOX_CENTER, FURTHER, NAME})
+CONVENTION = (
+    "Coordinates count from 0, voxel centres at integers; particle = coordinate - origin.",
+    "rot, tilt, psi: ZYZ, degrees; A = (Rz(rot) Ry(tilt) Rz(psi))^T takes reference to tomogram.",
+)
+
+
+def loses(particles: ParticleSet, known: Known) -> list[str]:
+    """What 3.0, 3.1 and Warp cannot keep of particles of RELION, in words."""
+    found = [
+        f"{', '.join(columns)} ({reason})"
+        for reason, columns in rc.unfit_columns(particles, counting(particles, known)).items()
+        if columns
+    ]
+    foreign = rc.not_written(particles)
+    return found + ([f"further columns {', '.join(foreign)}"] if foreign else [])
+
+
+def rows_of(
+    particles: ParticleSet, known: Known, *, origins: bool = True, pixel_size: bool = True
+) -> pd.DataFrame:
+    """The table of 3.0 and of Warp; with zero origins only if wanted."""
+    counted = counting(particles, known)
+    pixel = counted.pixel_angstrom
+    voxel = voxel_sizes(particles, known)
+    unfit = rc.unfit_columns(particles, counted).values()
+    origin = rc.turn_outwards(particles, rc.origins_angstrom(particles, voxel)) / pixel[:, None]
+    microscope = {c: optics_value(particles, c) for c in MICROSCOPE}
+    named = rc.names(particles, "rlnMicrographName")
+    sizes = rc.pixel_columns(particles, pixel)
+    if pixel_size:
+        sizes |= {c: v for c, v in rc.detector_columns(pixel).items() if c not in sizes}
+    placed = rc.table(
+        named,
+        rc.plain_coordinates(particles, voxel / pixel),
+        rc.angles(particles, two_stages=False),
+        dict(zip(ORIGIN_PX_COLUMNS, origin.T, strict=True)) if origins or origin.any() else {},
+        rc.judged(particles),
+        sizes,
+        {c: v for c, v in microscope.items() if v is not None},
+    )
+    left_out = [*SUBTOMOGRAM_ANGLE_COLUMNS, GROUP_COLUMN, *(c for some in unfit for c in some)]
+    return rc.table(placed, rc.further(particles, placed, left_out))
+
+
+def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
+    """Write one table without a name.
+
+    Raises
+    ------
+    InputError
+        If positions or voxel sizes are unknown.
+    """
+    need_positions(particles, FORMAT.title)
+    text = write_blocks_text({"": rows_of(particles, known)}, None, CONVENTION)
+    write_text(path, text)
+    return [Path(path)]
+
+
+FORMAT = Format(
+    name="relion30",
+    title="RELION 3.0 star",
+    suffixes=(".star",),
+    recognises=reads("relion30"),
+    read=read,
+    write=write,
+    keeps=KEEPS,
+    library="starfile",
+    loses=loses,
+)

@@ -1,0 +1,73 @@
+"""RELION 3.1: optics groups and particles, origins in Angstrom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aitom_disca.io.atomic import write_text
+from aitom_disca.io.formats import relion_columns as rc
+from aitom_disca.io.formats.format import Format, Known, need_positions, voxel_sizes
+from aitom_disca.io.formats.relion30 import CONVENTION, KEEPS, loses
+from aitom_disca.io.formats.relion_family import read, reads
+from aitom_disca.io.formats.relion_optics import build_optics, counting, has_images
+from aitom_disca.io.star_blocks import (
+    GROUP_COLUMN,
+    ORIGIN_ANGST_COLUMNS,
+    SUBTOMOGRAM_ANGLE_COLUMNS,
+    write_blocks_text,
+)
+from aitom_disca.particles import ParticleSet
+
+VERSION = 30001
+
+
+def text_of(particles: ParticleSet, known: Known, comments: Sequence[str] = ()) -> str:
+    """Both tables as text."""
+    counted = counting(particles, known)
+    pixel = counted.pixel_angstrom
+    voxel = voxel_sizes(particles, known)
+    origin = rc.turn_outwards(particles, rc.origins_angstrom(particles, voxel))
+    keeps_images = counted.images and has_images(particles)
+    box = None if keeps_images else known.box_px
+    optics, group = build_optics(particles, pixel, images=counted.images, box_px=box)
+    placed = rc.table(
+        {"rlnTomoName": particles.tomogram_name.astype(str)},
+        rc.names(particles, "rlnMicrographName"),
+        rc.plain_coordinates(particles, voxel / pixel),
+        {GROUP_COLUMN: group},
+        rc.angles(particles, two_stages=False),
+        dict(zip(ORIGIN_ANGST_COLUMNS, origin.T, strict=True)),
+        rc.judged(particles),
+        rc.pixel_columns(particles, pixel),
+    )
+    unfit = rc.unfit_columns(particles, counted).values()
+    left_out = [*SUBTOMOGRAM_ANGLE_COLUMNS, *(c for some in unfit for c in some)]
+    rows = rc.table(placed, rc.further(particles, placed, left_out))
+    return write_blocks_text({"optics": optics, "particles": rows}, VERSION, comments)
+
+
+def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
+    """Write optics groups and particles.
+
+    Raises
+    ------
+    InputError
+        If positions or voxel sizes are unknown.
+    """
+    need_positions(particles, FORMAT.title)
+    write_text(path, text_of(particles, known, CONVENTION))
+    return [Path(path)]
+
+
+FORMAT = Format(
+    name="relion31",
+    title="RELION 3.1 star",
+    suffixes=(".star",),
+    recognises=reads("relion31"),
+    read=read,
+    write=write,
+    keeps=KEEPS,
+    library="starfile",
+    loses=loses,
+)

@@ -1,0 +1,138 @@
+"""Which generation of RELION a star file is of, told by its columns; optimisation sets."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from aitom_disca.errors import InputError
+from aitom_disca.io.formats.format import Known
+from aitom_disca.io.star_blocks import (
+    CENTERED_COLUMNS,
+    GROUP_COLUMN,
+    PLAIN_COLUMNS,
+    TILT_SERIES_PIXEL_COLUMN,
+    read_blocks,
+    resolve,
+)
+from aitom_disca.io.star_reading import read_star
+from aitom_disca.particles import ParticleSet
+
+PARTICLES_KEY, TOMOGRAMS_KEY = "rlnTomoParticlesFile", "rlnTomoTomogramsFile"
+
+
+@dataclass
+class _Table:
+    """Labels of a block, and its first row or its values."""
+
+    labels: list[str] = field(default_factory=list)
+    first: list[str] = field(default_factory=list)
+
+    def value(self, label: str) -> str | None:
+        if label not in self.labels or len(self.first) < len(self.labels):
+            return None
+        return self.first[self.labels.index(label)]
+
+
+def layout_of(path: Path) -> str | None:
+    """Name of the format of a star file with particles, None if it is none; never raises.
+
+    An optimisation set is of the format of its particles.
+    """
+    try:
+        status = path.stat()
+        if not path.is_file() or path.suffix.lower() != ".star":
+            return None
+        tables = _scan(path, status.st_mtime_ns, status.st_size)
+        own = next((v for t in tables.values() if (v := t.value(PARTICLES_KEY))), None)
+        if own is None:
+            return _layout(tables)
+        found = resolve(own, path)
+        return layout_of(found) if found is not None and found != path else None
+    except (OSError, UnicodeDecodeError, ValueError):
+        return None
+
+
+def reads(name: str) -> Callable[[Path], bool]:
+    """A recogniser of the layout ``name``."""
+    return lambda path: layout_of(path) == name
+
+
+def read(path: Path, known: Known) -> ParticleSet:
+    """Read any generation, or the particles of an optimisation set.
+
+    Raises
+    ------
+    InputError
+    """
+    return read_star(optimisation_set(path).get(PARTICLES_KEY, path), known)
+
+
+def optimisation_set(path: str | Path) -> dict[str, Path]:
+    """Files that an optimisation set names, by its labels; empty for any other file.
+
+    Both of its layouts are read: values by name, and a table of one row.
+
+    Raises
+    ------
+    InputError
+        If its particles are nowhere to be found.
+    """
+    path = Path(path)
+    if not path.is_file() or b"_" + PARTICLES_KEY.encode() not in path.read_bytes()[:4096]:
+        return {}
+    for block in read_blocks(path).values():
+        if PARTICLES_KEY not in block:
+            continue
+        values = block if isinstance(block, dict) else block.iloc[0].to_dict()
+        named = {str(k): str(v) for k, v in values.items() if str(k).endswith("File") and v}
+        found = {label: resolve(file, path) for label, file in named.items()}
+        if found.get(PARTICLES_KEY) is None:
+            raise InputError(
+                f"the particles {named.get(PARTICLES_KEY)!r} of {path.name} are neither in the "
+                "working folder nor in one above it; run from RELION's project folder."
+            )
+        return {label: file for label, file in found.items() if file is not None}
+    return {}
+
+
+def _layout(tables: dict[str, _Table]) -> str | None:
+    for name, table in tables.items():
+        if CENTERED_COLUMNS[0] in table.labels:
+            return "relion5"
+        if PLAIN_COLUMNS[0] not in table.labels:
+            continue
+        optics = tables.get("optics", _Table()).labels
+        if TILT_SERIES_PIXEL_COLUMN in optics + table.labels:
+            return "relion4"
+        if name == "particles" or GROUP_COLUMN in table.labels:
+            return "relion31"
+        micrograph = table.value("rlnMicrographName") or ""
+        return "warp" if micrograph.endswith(".tomostar") else "relion30"
+    return None
+
+
+@lru_cache(maxsize=16)
+def _scan(path: Path, _changed_ns: int, _size: int) -> dict[str, _Table]:
+    """Labels and first rows of all blocks, without reading the numbers."""
+    tables: dict[str, _Table] = {}
+    table = _Table()
+    looped = False
+    with path.open(encoding="utf-8") as file:
+        for line in map(str.strip, file):
+            if line.startswith("data_"):
+                table = tables.setdefault(line[5:].split()[0] if line[5:] else "", _Table())
+                looped = False
+            elif line.startswith("loop_"):
+                looped = True
+            elif line.startswith("_"):
+                words = shlex.split(line, comments=True)
+                table.labels.append(words[0][1:])
+                if not looped:
+                    table.first.append(words[1] if len(words) > 1 else "")
+            elif line and not line.startswith("#") and not table.first:
+                table.first = shlex.split(line)
+    return tables

@@ -1,0 +1,218 @@
+"""Optics groups and images of particles: what a RELION layout can keep of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from aitom_disca.io.formats.format import Known, voxel_sizes
+from aitom_disca.io.star_blocks import (
+    GROUP_COLUMN,
+    IMAGE_COLUMNS,
+    IMAGE_PIXEL_COLUMN,
+    SUBTOMOGRAM_ANGLE_COLUMNS,
+    TILT_SERIES_PIXEL_COLUMN,
+)
+from aitom_disca.io.star_reading import PIXEL_KEY
+from aitom_disca.particles import ParticleSet
+
+OPTICS_KEY = "relion:optics"
+MICROSCOPE = {"rlnVoltage": 300.0, "rlnSphericalAberration": 2.7, "rlnAmplitudeContrast": 0.1}
+_ONLY_UNBINNED = [TILT_SERIES_PIXEL_COLUMN, "rlnTomoSubtomogramBinning"]
+_OF_IMAGES = ["rlnImageSize", "rlnCtfDataAreCtfPremultiplied"]
+_SAME = 1e-6  # pixel sizes that differ by less are written as they were
+_SAME_SIZE = 0.01  # by less: one was rounded
+
+
+@dataclass(frozen=True)
+class Counting:
+    """What a layout with one pixel size for coordinates and images counts in.
+
+    Parameters
+    ----------
+    pixel_angstrom : ndarray of shape (N,)
+    images : bool
+        Whether the image files still fit.
+    reason : str
+        Why not.
+    """
+
+    pixel_angstrom: np.ndarray
+    images: bool = True
+    reason: str = ""
+
+
+def optics_table(particles: ParticleSet) -> pd.DataFrame | None:
+    """The optics groups that the particles came with, if all of theirs are there."""
+    block = particles.more_blocks.get(OPTICS_KEY)
+    if block is None or GROUP_COLUMN not in particles.more:
+        return None
+    table = block if isinstance(block, pd.DataFrame) else pd.DataFrame([block])
+    if GROUP_COLUMN not in table:
+        return None
+    return table if np.isin(particles.more[GROUP_COLUMN], table[GROUP_COLUMN]).all() else None
+
+
+def optics_value(particles: ParticleSet, column: str) -> np.ndarray | None:
+    """A number (N,) of the optics groups, or of the rows."""
+    table = optics_table(particles)
+    if table is not None and column in table:
+        by_group = table.drop_duplicates(GROUP_COLUMN).set_index(GROUP_COLUMN)[column]
+        return by_group.loc[particles.more[GROUP_COLUMN]].to_numpy(float)
+    if column in particles.more and np.asarray(particles.more[column]).dtype.kind in "fi":
+        return np.asarray(particles.more[column], float)
+    return None
+
+
+def image_pixel(particles: ParticleSet) -> np.ndarray | None:
+    """Pixel size (N,) of the images, as far as the columns say it."""
+    given = particles.more_blocks.get(PIXEL_KEY)
+    if given is not None:
+        return np.full(len(particles), float(given))
+    own = optics_value(particles, IMAGE_PIXEL_COLUMN)
+    if own is None and {"rlnDetectorPixelSize", "rlnMagnification"} <= set(particles.more):
+        detector, magnification = (
+            np.asarray(particles.more[c], float)
+            for c in ("rlnDetectorPixelSize", "rlnMagnification")
+        )
+        own = 10000 * detector / magnification
+    return optics_value(particles, "rlnPixelSize") if own is None else own
+
+
+def tilt_series_pixel(particles: ParticleSet, known: Known) -> np.ndarray | None:
+    """Unbinned pixel size (N,), None if it is unknown for some."""
+    said = optics_value(particles, TILT_SERIES_PIXEL_COLUMN)
+    sizes = np.full(len(particles), np.nan) if said is None else said.copy()
+    for name in np.unique(particles.tomogram_name).tolist():
+        if name in known.tomograms or name in particles.tomograms:
+            unbinned = known.info(name, particles).tilt_series_pixel_size_angstrom
+            if unbinned is not None:
+                sizes[particles.tomogram_name == name] = unbinned
+    return sizes if np.isfinite(sizes).all() else None
+
+
+def has_images(particles: ParticleSet) -> bool:
+    """Whether the particles name image files."""
+    return any(column in particles.more for column in IMAGE_COLUMNS)
+
+
+def is_two_stage(particles: ParticleSet) -> bool:
+    """Whether the images were cut in orientations of their own."""
+    return any(
+        column in particles.more and np.any(np.asarray(particles.more[column], float) != 0)
+        for column in SUBTOMOGRAM_ANGLE_COLUMNS
+    )
+
+
+def counting(particles: ParticleSet, known: Known) -> Counting:
+    """What 3.0, 3.1 and Warp count in: the pixels of the images, or voxels of the tomograms."""
+    voxel = voxel_sizes(particles, known)
+    if not has_images(particles):
+        return Counting(voxel)
+    dimensions = optics_value(particles, "rlnImageDimensionality")
+    if dimensions is not None and np.any(dimensions == 2):
+        return Counting(voxel, False, "tilt series, which this layout does not have")
+    if is_two_stage(particles):
+        return Counting(voxel, False, "cut in orientations, which this layout does not have")
+    pixel = image_pixel(particles)
+    if pixel is None:
+        return Counting(voxel)
+    if known.voxel_size_angstrom is not None and np.any(np.abs(pixel / voxel - 1) > _SAME_SIZE):
+        reason = f"of pixels of {pixel[0]:.5g} A, while coordinates count in {voxel[0]:.5g} A"
+        return Counting(voxel, False, reason)
+    return Counting(np.where(np.abs(pixel / voxel - 1) > _SAME_SIZE, pixel, voxel))
+
+
+def build_optics(
+    particles: ParticleSet,
+    pixel_angstrom: np.ndarray,
+    tilt_series_pixel_angstrom: np.ndarray | None = None,
+    *,
+    images: bool = True,
+    box_px: int | None = None,
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Optics groups and the group of every particle.
+
+    The table that the particles came with is kept where its groups have one pixel size each;
+    columns that the layout has no use for are left out. Otherwise there is a group for every
+    pixel size and microscope, with 300 kV, 2.7 mm and 0.1 where nothing is known.
+
+    Parameters
+    ----------
+    particles : ParticleSet
+    pixel_angstrom : ndarray of shape (N,)
+        Of the images.
+    tilt_series_pixel_angstrom : ndarray of shape (N,), optional
+        Unbinned, for the layouts that tell it apart.
+    images : bool
+        Whether the particles keep their images.
+    box_px : int, optional
+        Edge of an image, where nothing else says it.
+    """
+    values = {IMAGE_PIXEL_COLUMN: pixel_angstrom}
+    if tilt_series_pixel_angstrom is not None:
+        values[TILT_SERIES_PIXEL_COLUMN] = tilt_series_pixel_angstrom
+        values["rlnTomoSubtomogramBinning"] = pixel_angstrom / tilt_series_pixel_angstrom
+    own = optics_table(particles)
+    if own is not None:
+        kept = _with_values(own, np.asarray(particles.more[GROUP_COLUMN]), values)
+        if kept is not None:
+            unbinned = tilt_series_pixel_angstrom is not None
+            unused = ([] if unbinned else _ONLY_UNBINNED) + ([] if images else _OF_IMAGES)
+            kept = kept.drop(columns=[c for c in unused if c in kept])
+            if not images:
+                kept["rlnImageDimensionality"] = 3
+            return kept, np.asarray(particles.more[GROUP_COLUMN])
+    return _new_optics(particles, values, box_px)
+
+
+def _with_values(
+    table: pd.DataFrame, groups: np.ndarray, values: dict[str, np.ndarray]
+) -> pd.DataFrame | None:
+    """The table with these values, None if a group would need two."""
+    table = table.copy()
+    for column, value in values.items():
+        old = table[column].to_numpy(float) if column in table else np.full(len(table), np.nan)
+        new = old.copy()
+        for i, group in enumerate(table[GROUP_COLUMN]):
+            of_group = value[groups == group]
+            if not len(of_group):
+                continue
+            if np.ptp(of_group) > _SAME * of_group[0]:
+                return None
+            if not abs(old[i] / of_group[0] - 1) < _SAME:
+                new[i] = of_group[0]
+        if not np.array_equal(old, new, equal_nan=True):
+            table[column] = new
+    return table
+
+
+def _new_optics(
+    particles: ParticleSet, values: dict[str, np.ndarray], box_px: int | None
+) -> tuple[pd.DataFrame, np.ndarray]:
+    rows = pd.DataFrame(index=range(len(particles)))
+    old = particles.more.get(GROUP_COLUMN)
+    if old is not None:
+        rows["old"] = old
+    for column, usual in MICROSCOPE.items():
+        value = optics_value(particles, column)
+        rows[column] = usual if value is None else value
+    for column, value in values.items():
+        rows[column] = [float(f"{v:.10g}") for v in value]
+    table = rows.drop_duplicates().reset_index(drop=True)
+    key = list(table.columns)
+    numbers = np.arange(1, len(table) + 1)
+    if old is not None and table["old"].is_unique and table["old"].dtype.kind == "i":
+        numbers = table["old"].to_numpy()
+    table.insert(0, GROUP_COLUMN, numbers)
+    group = rows.merge(table, on=key, how="left")[GROUP_COLUMN].to_numpy()
+    table.insert(1, "rlnOpticsGroupName", [f"opticsGroup{n}" for n in numbers])
+    size = optics_value(particles, "rlnImageSize")
+    if size is not None and np.ptp(size) == 0:
+        table["rlnImageSize"] = int(size[0])
+    elif box_px is not None:
+        table["rlnImageSize"] = box_px
+    table["rlnImageDimensionality"] = 3
+    return table.drop(columns=["old"], errors="ignore"), group

@@ -1,0 +1,47 @@
+"""Warp and M: RELION 3.0's table with the pixel size said twice, micrographs as .tomostar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from aitom_disca.io.atomic import write_text
+from aitom_disca.io.formats.format import Format, Known, need_positions
+from aitom_disca.io.formats.relion30 import CONVENTION, KEEPS, loses, rows_of
+from aitom_disca.io.formats.relion_family import read, reads
+from aitom_disca.io.star_blocks import write_blocks_text
+from aitom_disca.particles import ParticleSet
+
+_SUFFIX = ".tomostar"
+
+
+def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
+    """Write one table; tomograms are called NAME.tomostar, as Warp calls tilt series.
+
+    Raises
+    ------
+    InputError
+        If positions or voxel sizes are unknown.
+    """
+    need_positions(particles, FORMAT.title)
+    rows = rows_of(particles, known, origins=False)
+    names = rows["rlnMicrographName"].astype(str)
+    rows["rlnMicrographName"] = np.where(names.str.endswith(_SUFFIX), names, names + _SUFFIX)
+    if "rlnPixelSize" not in rows:
+        rows["rlnPixelSize"] = 10000 * rows["rlnDetectorPixelSize"] / rows["rlnMagnification"]
+    write_text(path, write_blocks_text({"": rows}, None, CONVENTION))
+    return [Path(path)]
+
+
+FORMAT = Format(
+    name="warp",
+    title="Warp and M star",
+    suffixes=(".star",),
+    recognises=reads("warp"),
+    read=read,
+    write=write,
+    keeps=KEEPS,
+    library="starfile",
+    loses=loses,
+)
