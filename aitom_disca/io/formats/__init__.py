@@ -19,7 +19,10 @@ NAMES: tuple[str, ...] = (
     "stopgap",
     "dynamo",
     "imod",
+    "eman2",
     "pytom",
+    "copick",
+    "portal",
 )
 
 __all__ = ["NAMES", "Format", "Known", "get_format", "recognise"]

@@ -1,0 +1,218 @@
+"""Picks of copick (JSON): a file, or a project folder with ``ExperimentRuns/RUN/Picks``.
+
+Positions are in Angstrom, voxel ``i`` being at ``i * voxel_spacing``. The transformation takes the
+object to the tomogram: its rotation is the pose, and its translation leads from the location, where
+a box may have been cut, to the particle. A file holds one kind of object in one tomogram (a run);
+particles of cluster 2 are written as the object ``NAME-2`` and read as such again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aitom_disca.errors import InputError
+from aitom_disca.io.atomic import write_text
+from aitom_disca.io.formats.files import (
+    box_centers,
+    box_centers_if_moved,
+    euler_zyz_deg,
+    file_part,
+    find_places,
+    head,
+    name_of_only_tomogram,
+    read_json,
+    rotations,
+    rotations_from_matrices,
+    to_numbers,
+)
+from aitom_disca.io.formats.format import (
+    BOX_CENTER,
+    CLUSTER,
+    FURTHER,
+    NAME,
+    POSE,
+    SCORE,
+    Format,
+    Known,
+    need_positions,
+)
+from aitom_disca.particles import UNASSIGNED, ParticleSet
+
+_PICKS = "ExperimentRuns/*/Picks/*.json"
+_OBJECT, _USER, _SESSION = "pickable_object_name", "user_id", "session_id"
+_SPACING, _TRUST, _INSTANCE = "voxel_spacing", "trust_orientation", "instance_id"
+_WHOLE_FILE = (_OBJECT, _USER, _SESSION, _SPACING, _TRUST)
+_EYE = np.eye(4).tolist()
+
+
+def read(path: Path, known: Known) -> ParticleSet:
+    """Read a file of picks, or all of a project.
+
+    Raises
+    ------
+    InputError
+        If there are none, they are not in Angstrom, or nothing says the voxel size.
+    """
+    path = Path(path)
+    files = sorted(path.glob(_PICKS)) if path.is_dir() else [path]
+    rows = [row for file in files for row in _rows(file, known)]
+    if not rows:
+        raise InputError(f"{path.name} holds no picks of copick.")
+    names = [row["run"] for row in rows]
+    in_angstrom = replace(known, file_pixel_angstrom=None)
+    spacing = {row["run"]: row[_SPACING] for row in rows if row[_SPACING]}
+    if known.voxel_size_angstrom is not None:
+        spacing = {}
+    spacing = {n: s for n, s in spacing.items() if n not in known.tomograms}
+    places = find_places(path, names, in_angstrom, pixel_angstrom=spacing)
+    infos = {name: places.tomograms.get(name) or known.info(name) for name in set(places.names)}
+    voxel = {name: info.voxel_size_angstrom for name, info in infos.items()}
+    size = np.array([voxel[name] for name in places.names.tolist()])[:, None]
+    box = to_numbers([row["xyz"] for row in rows], path, "a location")
+    matrices = to_numbers([row["matrix"] for row in rows], path, "a transformation")
+    if matrices.shape[1:] != (4, 4):
+        raise InputError(f"{path.name} holds a transformation that is not 4 x 4.")
+    center = ((box + matrices[:, :3, 3]) / size)[:, ::-1]
+    poses = rotations_from_matrices(matrices[:, :3, :3], path)
+    trusted = all(row[_TRUST] for row in rows)
+    cluster, objects = _clusters([row[_OBJECT] for row in rows])
+    more = {key: np.array([row[key] for row in rows], object) for key in (_USER, _SESSION, _TRUST)}
+    more |= {_OBJECT: np.array(objects, object)}
+    more[_INSTANCE] = to_numbers([row[_INSTANCE] for row in rows], path, _INSTANCE).astype(int)
+    return ParticleSet(
+        places.names,
+        center,
+        score=to_numbers([row["score"] for row in rows], path, "a score"),
+        euler_zyz_deg=euler_zyz_deg(poses) if trusted else None,
+        cluster=cluster,
+        box_center_zyx_px=box_centers_if_moved((box / size)[:, ::-1], center),
+        tomograms=places.tomograms,
+        more=more,
+    )
+
+
+def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
+    """Write a file for every tomogram and object.
+
+    ``OUT.json`` is one file, or several called ``OUT_run_object.json``; any other name is that of
+    the folder of a project.
+
+    Raises
+    ------
+    InputError
+        If positions in voxels or a voxel size are not known.
+    """
+    need_positions(particles, "a file of copick picks")
+    path = Path(path)
+    labels = np.array([_labels(particles, known, i) for i in range(len(particles))], str)
+    kinds = np.column_stack([particles.tomogram_name.astype(str), labels]).reshape(-1, 4)
+    written = []
+    unique = list(dict.fromkeys(map(tuple, kinds.tolist())))
+    for run, user, session, name in unique:
+        members = particles.select((kinds == (run, user, session, name)).all(axis=1))
+        own = path / "ExperimentRuns" / file_part(run) / "Picks" / f"{user}_{session}_{name}.json"
+        if path.suffix.lower() == ".json":
+            own = path
+            if len(unique) > 1:
+                own = path.with_name(f"{path.stem}_{file_part(run)}_{name}.json")
+        content: dict[str, Any] = {_OBJECT: name, _USER: user, _SESSION: session, "run_name": run}
+        content |= _content(members, known.info(run, members).voxel_size_angstrom)
+        write_text(own, json.dumps(content, indent=4) + "\n")
+        written.append(own)
+    return written
+
+
+def _rows(path: Path, known: Known) -> Iterator[dict[str, Any]]:
+    content = read_json(path)
+    if not isinstance(content, dict) or _OBJECT not in content or "points" not in content:
+        raise InputError(
+            f"{path.name} is no file of copick picks: it needs pickable_object_name and points."
+        )
+    if content.get("unit", "angstrom") != "angstrom":
+        raise InputError(
+            f"{path.name} counts in {content['unit']}; only picks in angstrom are read."
+        )
+    run = content.get("run_name")
+    if not run and path.parent.name == "Picks":
+        run = path.parent.parent.name
+    run = known.tomogram_name or run or name_of_only_tomogram(path, known)
+    whole = {key: content.get(key) for key in _WHOLE_FILE}
+    whole |= {"run": str(run), _TRUST: content.get(_TRUST) is not False}
+    for point in content["points"] or []:
+        try:
+            xyz = [point["location"][axis] for axis in "xyz"]
+            matrix = point.get("transformation_") or _EYE
+            score, instance = point.get("score", 1.0), point.get(_INSTANCE, 0)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path.name} holds a point without location x, y, z.") from error
+        score, instance = 1.0 if score is None else score, instance or 0
+        yield whole | {"xyz": xyz, "matrix": matrix, "score": score, _INSTANCE: instance}
+
+
+def _clusters(objects: list[str]) -> tuple[np.ndarray | None, list[str]]:
+    """Clusters of the objects ``NAME-1`` and so on, and the names of objects without them."""
+    found = [re.fullmatch(r"(.+)-([1-9]\d*)", str(name)) for name in objects]
+    if not any(found):
+        return None, objects
+    cluster = [int(m[2]) - 1 if m else UNASSIGNED for m in found]
+    return np.array(cluster), [m[1] if m else n for m, n in zip(found, objects, strict=True)]
+
+
+def _labels(particles: ParticleSet, known: Known, i: int) -> tuple[str, str, str]:
+    """User, session and object of a particle, without what copick forbids in them."""
+    otherwise = {_USER: "aitom-disca", _SESSION: "0", _OBJECT: known.object_name}
+    found = {key: column[i] for key, column in particles.more.items() if key in otherwise}
+    user, session, name = (_part(found.get(key) or value) for key, value in otherwise.items())
+    if particles.cluster is not None and particles.cluster[i] >= 0:
+        name = f"{name}-{particles.cluster[i] + 1}"
+    return user, session, name
+
+
+def _part(name: Any) -> str:
+    return file_part(str(name)).replace("_", "-").strip("-") or "0"
+
+
+def _content(members: ParticleSet, voxel: float) -> dict[str, Any]:
+    box = box_centers(members)
+    matrices = np.tile(np.eye(4), (len(members), 1, 1))
+    matrices[:, :3, :3] = rotations(members).as_matrix()
+    matrices[:, :3, 3] = (members.center_zyx_px - box)[:, ::-1] * voxel
+    xyz = box[:, ::-1] * voxel
+    scores = np.ones(len(members)) if members.score is None else np.nan_to_num(members.score)
+    instances = members.more.get(_INSTANCE, np.zeros(len(members), int))
+    points = [
+        {
+            "location": dict(zip("xyz", map(float, xyz[i]), strict=True)),
+            "transformation_": matrices[i].tolist(),
+            _INSTANCE: int(instances[i]),
+            "score": float(scores[i]),
+        }
+        for i in range(len(members))
+    ]
+    trust = members.euler_zyz_deg is not None
+    return {_SPACING: voxel, "unit": "angstrom", "points": points, _TRUST: trust}
+
+
+def recognises(path: Path) -> bool:
+    """A folder with picks, or JSON with the name of a pickable object."""
+    if path.is_dir():
+        return next(path.glob(_PICKS), None) is not None
+    return path.suffix.lower() == ".json" and f'"{_OBJECT}"' in head(path)
+
+
+FORMAT = Format(
+    name="copick",
+    title="copick picks",
+    suffixes=(".json",),
+    recognises=recognises,
+    read=read,
+    write=write,
+    keeps=frozenset({POSE, SCORE, CLUSTER, BOX_CENTER, FURTHER, NAME}),
+)

@@ -1,0 +1,151 @@
+"""Points of the CryoET Data Portal (.ndjson): one JSON object a line, of one tomogram.
+
+Locations are voxels of the tomogram, from 0. The matrix of an orientedPoint takes the object to the
+tomogram, as copick reads it; ArtiaX takes it the other way (``--transposed``). An instance_id is
+taken as a cluster, counted from 1, 0 for none. Scores have no place in this format.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aitom_disca.errors import InputError
+from aitom_disca.io.atomic import write_text
+from aitom_disca.io.formats.files import (
+    clusters_from_1,
+    euler_zyz_deg,
+    find_places,
+    head,
+    name_of_only_tomogram,
+    numbers_from_1,
+    one_file_per_tomogram,
+    parse_json,
+    read_text,
+    rotations,
+    rotations_from_matrices,
+    to_numbers,
+)
+from aitom_disca.io.formats.format import CLUSTER, FURTHER, POSE, Format, Known, need_positions
+from aitom_disca.particles import ParticleSet
+
+_KEYS = "portal:keys"  # further keys of the points read
+_TYPES = ("point", "orientedPoint", "instancePoint")
+_MATRIX, _INSTANCE = "xyz_rotation_matrix", "instance_id"
+_OWN = ("type", "location", _MATRIX, _INSTANCE)
+
+
+def read(path: Path, known: Known) -> ParticleSet:
+    """Read points; poses and clusters where all points have them.
+
+    Raises
+    ------
+    InputError
+        If a line is not a point, or nothing says the tomogram's name.
+    """
+    path = Path(path)
+    points = _points(path)
+    xyz = to_numbers([p["location"] for p in points], path, "a location")
+    name = name_of_only_tomogram(path, known)
+    places = find_places(path, [name] * len(points), known)
+    euler = None
+    if all(p.get(_MATRIX) is not None for p in points):
+        poses = rotations_from_matrices([p[_MATRIX] for p in points], path)
+        euler = euler_zyz_deg(poses.inv() if known.transposed else poses)
+    cluster = None
+    if all(p.get(_INSTANCE) is not None for p in points):
+        cluster = clusters_from_1(to_numbers([p[_INSTANCE] for p in points], path, _INSTANCE))
+    further = [key for key in dict.fromkeys(key for p in points for key in p) if key not in _OWN]
+    return ParticleSet(
+        places.names,
+        (xyz * places.scale)[:, ::-1],
+        euler_zyz_deg=euler,
+        cluster=cluster,
+        tomograms=places.tomograms,
+        more={key: _column([p.get(key) for p in points]) for key in further},
+        more_blocks={_KEYS: further},
+    )
+
+
+def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
+    """Write a file for every tomogram.
+
+    Points are of the type orientedPoint where poses are known, else instancePoint where clusters
+    are, else point; an orientedPoint carries its cluster as well.
+
+    Raises
+    ------
+    InputError
+        If positions in voxels are not known.
+    """
+    need_positions(particles, "a portal file")
+    written = []
+    for own, _, members in one_file_per_tomogram(path, particles):
+        lines = [json.dumps(point) + "\n" for point in _written(members, known)]
+        write_text(own, "".join(lines))
+        written.append(own)
+    return written
+
+
+def _points(path: Path) -> list[dict[str, Any]]:
+    points = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"line {number} of {path.name}"
+        point = parse_json(line, where)
+        if not isinstance(point, dict) or point.get("type") not in _TYPES:
+            raise InputError(f"{where} is no portal point; its type must be {', '.join(_TYPES)}.")
+        try:
+            location = [point["location"][axis] for axis in "xyz"]
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{where} has no location x, y, z.") from error
+        points.append(point | {"location": location})
+    if not points:
+        raise InputError(f"{path.name} holds no points.")
+    return points
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    """A column of anything, also of lists."""
+    column = np.empty(len(values), object)
+    column[:] = values
+    return column
+
+
+def _written(members: ParticleSet, known: Known) -> list[dict[str, Any]]:
+    poses = rotations(members)
+    matrices = (poses.inv() if known.transposed else poses).as_matrix()
+    numbers = numbers_from_1(members)
+    oriented, clustered = members.euler_zyz_deg is not None, members.cluster is not None
+    kind = _TYPES[1] if oriented else _TYPES[2] if clustered else _TYPES[0]
+    further = [key for key in members.more_blocks.get(_KEYS, []) if key in members.more]
+    points = []
+    for i, xyz in enumerate(members.center_zyx_px[:, ::-1].tolist()):
+        point: dict[str, Any] = {"type": kind, "location": dict(zip("xyz", xyz, strict=True))}
+        point |= {_MATRIX: matrices[i].tolist()} if oriented else {}
+        point |= {_INSTANCE: int(numbers[i])} if clustered else {}
+        values = {key: members.more[key][i] for key in further}
+        points.append(point | {key: value for key, value in values.items() if value is not None})
+    return points
+
+
+def recognises(path: Path) -> bool:
+    """Lines of JSON that begin with a point."""
+    first = head(path).lstrip().split("\n", 1)[0]
+    return '"location"' in first and any(f'"{kind}"' in first for kind in _TYPES)
+
+
+FORMAT = Format(
+    name="portal",
+    title="CryoET Data Portal points",
+    suffixes=(".ndjson",),
+    recognises=recognises,
+    read=read,
+    write=write,
+    keeps=frozenset({POSE, CLUSTER, FURTHER}),
+    one_tomogram=True,
+)
