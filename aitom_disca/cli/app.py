@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 import aitom_disca
-from aitom_disca.cli import average, bench, decode, demo, embed, gumnet, refine, stages
+from aitom_disca.cli import average, bench, convert, decode, demo, embed, gumnet, refine, stages
 from aitom_disca.errors import InputError
 from aitom_disca.progress import shown
 
@@ -31,6 +31,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     stages.mine,
     stages.predict,
     stages.export,
+    convert.convert,
     stages.report,
     decode.decode,
     refine.refine,

@@ -22,7 +22,12 @@ from aitom_disca.io.formats.format import (
     voxel_sizes,
 )
 from aitom_disca.io.formats.relion_family import read, reads
-from aitom_disca.io.formats.relion_optics import MICROSCOPE, counting, optics_value
+from aitom_disca.io.formats.relion_optics import (
+    MICROSCOPE,
+    counting,
+    lost_optics_columns,
+    optics_value,
+)
 from aitom_disca.io.star_blocks import (
     GROUP_COLUMN,
     ORIGIN_PX_COLUMNS,
@@ -39,14 +44,16 @@ CONVENTION = (
 
 
 def loses(particles: ParticleSet, known: Known) -> list[str]:
-    """What 3.0, 3.1 and Warp cannot keep of particles of RELION, in words."""
-    found = [
-        f"{', '.join(columns)} ({reason})"
-        for reason, columns in rc.unfit_columns(particles, counting(particles, known)).items()
-        if columns
-    ]
-    foreign = rc.not_written(particles)
-    return found + ([f"further columns {', '.join(foreign)}"] if foreign else [])
+    """What one table cannot keep of particles of RELION, in words."""
+    optics = lost_optics_columns(particles, ())
+    return unfit(particles, known) + ([f"optics columns {', '.join(optics)}"] if optics else [])
+
+
+def unfit(particles: ParticleSet, known: Known) -> list[str]:
+    """What 3.0, 3.1 and Warp cannot keep of the rows, in words."""
+    reasons = rc.unfit_columns(particles, counting(particles, known))
+    found = [f"{', '.join(columns)} ({reason})" for reason, columns in reasons.items() if columns]
+    return found + rc.foreign(particles)
 
 
 def rows_of(
@@ -56,7 +63,7 @@ def rows_of(
     counted = counting(particles, known)
     pixel = counted.pixel_angstrom
     voxel = voxel_sizes(particles, known)
-    unfit = rc.unfit_columns(particles, counted).values()
+    dropped = rc.unfit_columns(particles, counted).values()
     origin = rc.turn_outwards(particles, rc.origins_angstrom(particles, voxel)) / pixel[:, None]
     microscope = {c: optics_value(particles, c) for c in MICROSCOPE}
     named = rc.names(particles, "rlnMicrographName")
@@ -72,7 +79,7 @@ def rows_of(
         sizes,
         {c: v for c, v in microscope.items() if v is not None},
     )
-    left_out = [*SUBTOMOGRAM_ANGLE_COLUMNS, GROUP_COLUMN, *(c for some in unfit for c in some)]
+    left_out = [*SUBTOMOGRAM_ANGLE_COLUMNS, GROUP_COLUMN, *(c for some in dropped for c in some)]
     return rc.table(placed, rc.further(particles, placed, left_out))
 
 

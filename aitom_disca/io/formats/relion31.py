@@ -8,9 +8,14 @@ from pathlib import Path
 from aitom_disca.io.atomic import write_text
 from aitom_disca.io.formats import relion_columns as rc
 from aitom_disca.io.formats.format import Format, Known, need_positions, voxel_sizes
-from aitom_disca.io.formats.relion30 import CONVENTION, KEEPS, loses
+from aitom_disca.io.formats.relion30 import CONVENTION, KEEPS, unfit
 from aitom_disca.io.formats.relion_family import read, reads
-from aitom_disca.io.formats.relion_optics import build_optics, counting, has_images
+from aitom_disca.io.formats.relion_optics import (
+    build_optics,
+    counting,
+    has_images,
+    lost_optics_columns,
+)
 from aitom_disca.io.star_blocks import (
     GROUP_COLUMN,
     ORIGIN_ANGST_COLUMNS,
@@ -20,6 +25,12 @@ from aitom_disca.io.star_blocks import (
 from aitom_disca.particles import ParticleSet
 
 VERSION = 30001
+
+
+def loses(particles: ParticleSet, known: Known) -> list[str]:
+    """What this layout cannot keep of particles of RELION, in words."""
+    optics = lost_optics_columns(particles)
+    return unfit(particles, known) + ([f"optics columns {', '.join(optics)}"] if optics else [])
 
 
 def text_of(particles: ParticleSet, known: Known, comments: Sequence[str] = ()) -> str:
@@ -41,8 +52,8 @@ def text_of(particles: ParticleSet, known: Known, comments: Sequence[str] = ()) 
         rc.judged(particles),
         rc.pixel_columns(particles, pixel),
     )
-    unfit = rc.unfit_columns(particles, counted).values()
-    left_out = [*SUBTOMOGRAM_ANGLE_COLUMNS, *(c for some in unfit for c in some)]
+    dropped = rc.unfit_columns(particles, counted).values()
+    left_out = [*SUBTOMOGRAM_ANGLE_COLUMNS, *(c for some in dropped for c in some)]
     rows = rc.table(placed, rc.further(particles, placed, left_out))
     return write_blocks_text({"optics": optics, "particles": rows}, VERSION, comments)
 

@@ -33,8 +33,7 @@ VERSION = 30001  # as RELION 4 writes it
 
 def loses(particles: ParticleSet, known: Known) -> list[str]:
     """Columns of other families, in words."""
-    foreign = rc.not_written(particles)
-    return [f"further columns {', '.join(foreign)}"] if foreign else []
+    return rc.foreign(particles)
 
 
 def general_block(particles: ParticleSet) -> dict[str, Block]:

@@ -49,8 +49,7 @@ def loses(particles: ParticleSet, known: Known) -> list[str]:
     if has_images(particles) and not _keeps_images(particles, known):
         images = [c for c in IMAGE_COLUMNS if c in particles.more]
         found.append(f"{', '.join(images)} (the binning is unknown; --binning)")
-    foreign = rc.not_written(particles)
-    return found + ([f"further columns {', '.join(foreign)}"] if foreign else [])
+    return found + rc.foreign(particles)
 
 
 def text_of(

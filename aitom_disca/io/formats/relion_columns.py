@@ -188,9 +188,10 @@ def unfit_columns(particles: ParticleSet, counted: Counting) -> dict[str, list[s
     return reasons
 
 
-def not_written(particles: ParticleSet) -> list[str]:
-    """Columns of other families."""
-    return [c for c in particles.more if not _is_ours(particles, c)]
+def foreign(particles: ParticleSet) -> list[str]:
+    """The columns of other families, which are not written, in words."""
+    columns = [c for c in particles.more if not _is_ours(particles, c)]
+    return [f"further columns {', '.join(columns)}"] if columns else []
 
 
 def _is_ours(particles: ParticleSet, column: str) -> bool:

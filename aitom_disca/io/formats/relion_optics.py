@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -64,6 +65,15 @@ def optics_value(particles: ParticleSet, column: str) -> np.ndarray | None:
     if column in particles.more and np.asarray(particles.more[column]).dtype.kind in "fi":
         return np.asarray(particles.more[column], float)
     return None
+
+
+def lost_optics_columns(particles: ParticleSet, kept: Iterable[str] | None = None) -> list[str]:
+    """Columns of the optics groups that a layout drops: all but ``kept``, or the unbinned ones."""
+    table = optics_table(particles)
+    columns = [] if table is None else [str(c) for c in table.columns if c != GROUP_COLUMN]
+    if kept is None:
+        return [c for c in columns if c in _ONLY_UNBINNED]
+    return [c for c in columns if c not in {*kept, IMAGE_PIXEL_COLUMN, *MICROSCOPE}]
 
 
 def image_pixel(particles: ParticleSet) -> np.ndarray | None:
@@ -216,3 +226,34 @@ def _new_optics(
         table["rlnImageSize"] = box_px
     table["rlnImageDimensionality"] = 3
     return table.drop(columns=["old"], errors="ignore"), group
+
+
+def join_optics(sets: list[ParticleSet]) -> list[ParticleSet]:
+    """Sets whose optics groups have numbers of their own, each with the table of all.
+
+    Without a table in every set none is kept, and groups lose their numbers.
+    """
+    tables = [optics_table(one) for one in sets]
+    if all(table is None for table in tables):
+        return sets
+    if any(table is None for table in tables):
+        return [
+            replace(
+                one,
+                more={k: v for k, v in one.more.items() if k != GROUP_COLUMN},
+                more_blocks={k: v for k, v in one.more_blocks.items() if k != OPTICS_KEY},
+            )
+            for one in sets
+        ]
+    moved, renumbered, highest = [], [], 0
+    for one, table in zip(sets, tables, strict=True):
+        if table is None:
+            continue
+        lowest = int(table[GROUP_COLUMN].min())
+        shift = highest + 1 - lowest
+        moved.append(table.assign(**{GROUP_COLUMN: table[GROUP_COLUMN] + shift}))
+        more = {**one.more, GROUP_COLUMN: np.asarray(one.more[GROUP_COLUMN]) + shift}
+        renumbered.append(replace(one, more=more))
+        highest = int(moved[-1][GROUP_COLUMN].max())
+    joined = pd.concat(moved, ignore_index=True)
+    return [replace(one, more_blocks={**one.more_blocks, OPTICS_KEY: joined}) for one in renumbered]

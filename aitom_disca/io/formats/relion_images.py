@@ -1,0 +1,172 @@
+"""Subtomograms of a store as image files for RELION's refinement and classification."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from aitom_disca.errors import InputError
+from aitom_disca.io.formats import get_format
+from aitom_disca.io.formats.files import file_part
+from aitom_disca.io.formats.format import Known
+from aitom_disca.io.formats.relion_optics import MICROSCOPE, OPTICS_KEY
+from aitom_disca.io.mrc import write_volume
+from aitom_disca.io.star_blocks import GROUP_COLUMN, IMAGE_PIXEL_COLUMN
+from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.io.wedge_volume import wedge_volume
+from aitom_disca.particles import ParticleSet
+from aitom_disca.progress import track
+
+LAYOUTS = ("relion31", "relion4", "relion5")
+_BACKGROUND = 0.75  # radius of the sphere left out, in half edges: RELION's own default
+_BATCH = 64
+
+
+def export_subtomograms(
+    store: SubtomogramStore,
+    folder: str | Path,
+    particles: ParticleSet,
+    star: str | Path,
+    *,
+    to: str = "relion31",
+    known: Known | None = None,
+) -> list[Path]:
+    """Write every subtomogram, the wedges, and a star file for ``relion_refine``.
+
+    Parameters
+    ----------
+    store : SubtomogramStore
+        Cubic boxes of an even edge.
+    folder : path
+        For the images: ``TOMOGRAM/000001.mrc`` by the row in the store from 1, and
+        ``wedge_-60_60.mrc`` for every tilt range.
+    particles : ParticleSet
+        One for every row of the store, in order.
+    star : path
+    to : {"relion31", "relion4", "relion5"}
+        Layout of the star file.
+    known : Known, optional
+
+    Returns
+    -------
+    list of Path
+        The star file, then the wedges. The images are named in the star file.
+
+    Raises
+    ------
+    InputError
+        If boxes are not cubic and even, or the layout needs what is unknown.
+    """
+    if to not in LAYOUTS:
+        raise InputError(f"images go with {', '.join(LAYOUTS)} only; got {to}.")
+    # The star file must agree with the images about their pixel size.
+    known = replace(known or Known(), voxel_size_angstrom=None)
+    target = get_format(to)
+    if target.write is None:
+        raise InputError(f"{target.title} cannot be written.")
+    folder = Path(folder)
+    planned = with_images(store, folder, particles)
+    paths = target.write(Path(star), planned, known)  # complains before images are written
+    return [*paths, *_write_images(store, folder, planned)]
+
+
+def with_images(store: SubtomogramStore, folder: Path, particles: ParticleSet) -> ParticleSet:
+    """Particles with the names of their image files and with optics groups.
+
+    Where boxes were cut is known: at the voxel nearest to the centre in the store.
+
+    Raises
+    ------
+    InputError
+        If boxes are not cubic and even, or the particles are not those of the store.
+    """
+    box = store.box_shape_zyx
+    if len(set(box)) > 1 or box[0] % 2:
+        raise InputError(
+            f"RELION reads cubic images of an even edge only, the store holds {box}; extract "
+            "again with an even --box-px."
+        )
+    if len(particles) != len(store):
+        raise InputError(f"{len(particles)} particles do not fit {len(store)} subtomograms.")
+    images = [
+        folder / file_part(name) / f"{row:06d}.mrc"
+        for row, name in enumerate(particles.tomogram_name.tolist(), 1)
+    ]
+    wedges = [folder / _wedge_name(_tilt_range(store, particles, row)) for row in range(len(store))]
+    optics = {
+        GROUP_COLUMN: 1,
+        "rlnOpticsGroupName": "opticsGroup1",
+        **MICROSCOPE,
+        IMAGE_PIXEL_COLUMN: store.voxel_size_angstrom,
+        "rlnImageSize": box[0],
+        "rlnImageDimensionality": 3,
+    }
+    more = {
+        "rlnImageName": np.array([_from_project(path) for path in images]),
+        "rlnCtfImage": np.array([_from_project(path) for path in wedges]),
+        GROUP_COLUMN: np.ones(len(store), int),
+    }
+    boxes = particles.box_center_zyx_px
+    cut_at = store.particles().center_zyx_px
+    if boxes is None and np.isfinite(cut_at).all():
+        boxes = np.floor(cut_at + 0.5)
+    return replace(
+        particles,
+        box_center_zyx_px=boxes,
+        more={**particles.more, **more},
+        more_blocks={**particles.more_blocks, OPTICS_KEY: pd.DataFrame([optics])},
+    )
+
+
+def normalise_background(volumes: np.ndarray) -> np.ndarray:
+    """Volumes (n, z, y, x) whose corners, outside of a sphere, have mean 0 and s.d. 1.
+
+    Raises
+    ------
+    InputError
+        If a background is constant.
+    """
+    n = volumes.shape[-1]
+    axis = (np.arange(n) - n // 2) ** 2
+    squared = axis[:, None, None] + axis[:, None] + axis
+    background = volumes[:, squared > (_BACKGROUND * n / 2) ** 2].astype(float)
+    mean, spread = background.mean(axis=1), background.std(axis=1)
+    if (spread == 0).any():
+        raise InputError("a subtomogram has a constant background; leave it out of the store.")
+    scaled = (volumes - mean[:, None, None, None]) / spread[:, None, None, None]
+    return scaled.astype(np.float32)
+
+
+def _write_images(store: SubtomogramStore, folder: Path, planned: ParticleSet) -> list[Path]:
+    names = planned.tomogram_name.tolist()
+    starts = range(0, len(store), _BATCH)
+    for start in track(starts, "writing subtomograms"):
+        volumes = normalise_background(store.read(slice(start, start + _BATCH)))
+        for row, volume in enumerate(volumes, start):
+            path = folder / file_part(names[row]) / f"{row + 1:06d}.mrc"
+            write_volume(path, volume, store.voxel_size_angstrom)
+    ranges = {_tilt_range(store, planned, row) for row in range(len(store))}
+    paths = []
+    for tilts in sorted(ranges):
+        paths.append(folder / _wedge_name(tilts))
+        wedge = wedge_volume(store.box_shape_zyx[0], tilts)
+        write_volume(paths[-1], wedge, store.voxel_size_angstrom)
+    return paths
+
+
+def _tilt_range(store: SubtomogramStore, particles: ParticleSet, row: int) -> tuple[float, float]:
+    info = particles.tomograms.get(str(particles.tomogram_name[row]))
+    return store.tilt_range_deg if info is None else info.tilt_range_deg
+
+
+def _wedge_name(tilt_range_deg: tuple[float, float]) -> str:
+    return "wedge_{:g}_{:g}.mrc".format(*tilt_range_deg)
+
+
+def _from_project(path: Path) -> str:
+    """As RELION finds it: from the working folder, or else from the root."""
+    whole = path.resolve()
+    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)

@@ -1,0 +1,115 @@
+"""Names, sizes and tilts of tomograms, for formats whose files do not say them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from aitom_disca.errors import InputError
+from aitom_disca.io import tomogram_lists
+from aitom_disca.io.mrc import open_tomogram
+from aitom_disca.io.star_blocks import find_table, read_blocks, resolve
+from aitom_disca.io.tomogram_lists import open_tomograms
+from aitom_disca.particles import TomogramInfo
+
+
+def tomogram_infos(
+    paths: Iterable[str | Path],
+    *,
+    voxel_size_angstrom: float | None = None,
+    tilt_range_deg: tuple[float, float] | None = None,
+    binning: float | None = None,
+) -> dict[str, TomogramInfo]:
+    """What MRC files and RELION's tomograms.star say of tomograms, by name.
+
+    The volumes that a tomograms.star names need not be there: it says their size itself.
+
+    Parameters
+    ----------
+    paths : iterable of path
+    voxel_size_angstrom : float, optional
+        Overrides what the files say.
+    tilt_range_deg : tuple of 2 floats, optional
+        Overrides what the files say.
+    binning : float, optional
+        For a tomograms.star that does not say it.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, does not say the voxel size, or a tomogram is given twice.
+    """
+    infos: dict[str, TomogramInfo] = {}
+    for path in map(Path, paths):
+        if path.suffix.lower() == ".star":
+            found = _listed(path, voxel_size_angstrom, tilt_range_deg, binning)
+        else:
+            opened = open_tomograms(
+                [path], voxel_size_angstrom=voxel_size_angstrom, tilt_range_deg=tilt_range_deg
+            )
+            found = [tomogram.info for tomogram in opened]
+        for info in found:
+            if info.name in infos:
+                raise InputError(f"the tomogram {info.name} was given twice; give it once.")
+            infos[info.name] = info
+    return infos
+
+
+def _listed(
+    path: Path,
+    voxel_size_angstrom: float | None,
+    tilt_range_deg: tuple[float, float] | None,
+    binning: float | None,
+) -> list[TomogramInfo]:
+    blocks = read_blocks(path)
+    table = find_table(path, blocks, "global", ["rlnTomoName"])
+    infos = []
+    for _, row in table.iterrows():
+        unbinned = tomogram_lists._number(row, "rlnTomoTiltSeriesPixelSize")
+        factor = tomogram_lists._number(row, "rlnTomoTomogramBinning") or binning
+        voxel = voxel_size_angstrom or (unbinned * factor if unbinned and factor else None)
+        if voxel is None:
+            raise InputError(
+                f"{path.name} does not say the voxel size of {row['rlnTomoName']}; give it with "
+                "--binning or --voxel-size-angstrom."
+            )
+        size = tomogram_lists._unbinned_shape(row)
+        tilts = tilt_range_deg or tomogram_lists._star_tilt_range(path, blocks, row)
+        options = {} if tilts is None else {"tilt_range_deg": tilts}
+        volume = _volume(path, row)
+        infos.append(
+            TomogramInfo(
+                str(row["rlnTomoName"]),
+                voxel,
+                _shape(size, voxel, unbinned) if volume is None else _shape_of(volume, voxel),
+                path=volume,
+                tilt_series_pixel_size_angstrom=unbinned,
+                unbinned_shape_zyx=size,
+                **options,
+            )
+        )
+    return infos
+
+
+def _shape(
+    unbinned_zyx: tuple[float, float, float] | None, voxel: float, unbinned: float | None
+) -> tuple[int, int, int] | None:
+    if unbinned_zyx is None or unbinned is None:
+        return None
+    z, y, x = (round(n * unbinned / voxel) for n in unbinned_zyx)
+    return z, y, x
+
+
+def _shape_of(volume: Path, voxel: float) -> tuple[int, int, int]:
+    return open_tomogram(volume, voxel_size_angstrom=voxel, tilt_range_deg=(-90, 90)).shape_zyx
+
+
+def _volume(star: Path, row: pd.Series) -> Path | None:
+    for column in tomogram_lists._VOLUME_COLUMNS:
+        named = row.get(column)
+        found = resolve(named, star) if isinstance(named, str) and named != "None" else None
+        if found is not None:
+            return found
+    return None

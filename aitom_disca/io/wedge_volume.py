@@ -1,0 +1,47 @@
+"""The missing wedge as a volume, for programs that ask for a 3D CTF of every subtomogram."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import fft
+
+from aitom_disca.errors import InputError
+from aitom_disca.geometry import missing_wedge_mask
+
+
+def wedge_volume(box_px: int, tilt_range_deg: tuple[float, float]) -> np.ndarray:
+    """RELION's CtfImage of a single-axis tilt series: which Fourier coefficients it measured.
+
+    A full cube with the zero frequency at index ``box_px // 2``. It is point-symmetric, since
+    RELION reads one half of it and takes the other for its mirror image.
+
+    Parameters
+    ----------
+    box_px : int
+        Edge of the subtomogram, an even number.
+    tilt_range_deg : tuple of 2 floats
+        Smallest and largest measured tilt; tilt axis y, beam z.
+
+    Returns
+    -------
+    ndarray of float32, shape (box_px, box_px, box_px), axes z, y, x
+        1 where measured, 0 where missing.
+
+    Raises
+    ------
+    InputError
+        If the edge is odd or the range cannot be.
+    """
+    if box_px < 2 or box_px % 2:
+        raise InputError(
+            f"RELION reads 3D CTFs of an even edge only, got {box_px}; cut the subtomograms again "
+            "with an even --box-px."
+        )
+    try:
+        measured = missing_wedge_mask((box_px,) * 3, tilt_range_deg)
+    except ValueError as error:
+        raise InputError(f"{error}; give the measured tilts with --tilt-range.") from error
+    # Frequency -1/2 is its own partner along an axis, so a plane may disagree with its mirror.
+    mirrored = np.roll(measured[::-1, :, ::-1], 1, axis=(0, 2))
+    cube = np.broadcast_to(measured | mirrored, (box_px,) * 3)
+    return fft.fftshift(cube).astype(np.float32)
