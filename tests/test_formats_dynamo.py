@@ -92,7 +92,7 @@ def test_angles_against_products_of_axis_rotations(tmp_path_factory, angles):
 
     expected = (about(2, narot) @ about(0, tilt) @ about(2, tdrot)).T
     read = rotation_from_euler_zyz_deg(dynamo.read(path, Known()).euler_zyz_deg[0]).as_matrix()
-    np.testing.assert_allclose(read, expected, atol=1e-9)
+    np.testing.assert_allclose(read, expected, atol=1e-6)  # 1e-4 degrees
 
 
 def test_voxel_centres_are_at_half_integers(tmp_path):
@@ -206,3 +206,22 @@ def test_tables_that_cannot_be_read(tmp_path):
     lost = ParticleSet(np.array(["a"]), np.full((1, 3), np.nan))
     with pytest.raises(InputError, match="a Dynamo table needs positions in voxels"):
         dynamo.write(path, lost, Known())
+
+
+def test_scores_that_are_not_known(tmp_path, rng):
+    given = replace(particles(rng), score=np.array([np.nan] * 8 + [0.5]))
+    dynamo.write(tmp_path / "a.tbl", given, Known())
+    assert dynamo.read(tmp_path / "a.tbl", Known()).score.tolist() == [0] * 8 + [0.5]
+    text = (tmp_path / "a.tbl").read_text()
+    (tmp_path / "a.tbl").write_text(text.replace(" 0.5 ", " NaN "))
+    assert dynamo.read(tmp_path / "a.tbl", Known()).score is None
+
+
+def test_what_is_lost_is_said(tmp_path):
+    path = tmp_path / "a.tbl"
+    path.write_text(row(43, tomo=1))
+    read = dynamo.read(path, Known())
+    assert dynamo.loses(read, Known()) == []
+    foreign = replace(read, more={**read.more, "rlnImageName": np.array(["a.mrc"])})
+    assert dynamo.loses(foreign, Known()) == ["further columns rlnImageName"]
+    assert "further columns tag, " in get_format("stopgap").loses(read, Known())[0]

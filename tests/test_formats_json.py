@@ -247,6 +247,16 @@ def test_copick_a_file_comes_back(tmp_path):
     assert json.loads(two[0].read_text())["pickable_object_name"] == "ribosome-2"
 
 
+def test_copick_orientations_of_some_files(tmp_path):
+    folder = tmp_path / "ExperimentRuns" / "TS_01" / "Picks"
+    write_json(folder / "a_1_x.json", picks(session_id="1", trust_orientation=False))
+    write_json(folder / "a_2_x.json", picks(session_id="2"))
+    read = copick.read(tmp_path, Known())
+    files = copick.write(tmp_path / "b", read, Known())
+    trust = [json.loads(file.read_text())["trust_orientation"] for file in files]
+    assert trust == [False, True]
+
+
 def test_copick_files_that_cannot_be_read(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("points")

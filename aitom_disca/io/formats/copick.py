@@ -26,6 +26,7 @@ from aitom_disca.io.formats.files import (
     file_part,
     find_places,
     head,
+    lost_columns,
     name_of_only_tomogram,
     read_json,
     rotations,
@@ -81,7 +82,7 @@ def read(path: Path, known: Known) -> ParticleSet:
         raise InputError(f"{path.name} holds a transformation that is not 4 x 4.")
     center = ((box + matrices[:, :3, 3]) / size)[:, ::-1]
     poses = rotations_from_matrices(matrices[:, :3, :3], path)
-    trusted = all(row[_TRUST] for row in rows)
+    trusted = any(row[_TRUST] for row in rows)
     cluster, objects = _clusters([row[_OBJECT] for row in rows])
     more = {key: np.array([row[key] for row in rows], object) for key in (_USER, _SESSION, _TRUST)}
     more |= {_OBJECT: np.array(objects, object)}
@@ -113,6 +114,7 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
     path = Path(path)
     labels = np.array([_labels(particles, known, i) for i in range(len(particles))], str)
     kinds = np.column_stack([particles.tomogram_name.astype(str), labels]).reshape(-1, 4)
+    trusted = particles.more.get(_TRUST, False)
     written = []
     unique = list(dict.fromkeys(map(tuple, kinds.tolist())))
     for run, user, session, name in unique:
@@ -124,6 +126,9 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
                 own = path.with_name(f"{path.stem}_{file_part(run)}_{name}.json")
         content: dict[str, Any] = {_OBJECT: name, _USER: user, _SESSION: session, "run_name": run}
         content |= _content(members, known.info(run, members).voxel_size_angstrom)
+        content[_TRUST] = members.euler_zyz_deg is not None
+        if np.any(trusted):  # else no pose is from the files read
+            content[_TRUST] = content[_TRUST] and bool(np.all(members.more[_TRUST]))
         write_text(own, json.dumps(content, indent=4) + "\n")
         written.append(own)
     return written
@@ -196,8 +201,12 @@ def _content(members: ParticleSet, voxel: float) -> dict[str, Any]:
         }
         for i in range(len(members))
     ]
-    trust = members.euler_zyz_deg is not None
-    return {_SPACING: voxel, "unit": "angstrom", "points": points, _TRUST: trust}
+    return {_SPACING: voxel, "unit": "angstrom", "points": points}
+
+
+def loses(particles: ParticleSet, known: Known) -> list[str]:
+    """Further columns that are none of picks."""
+    return lost_columns(particles, (_OBJECT, _USER, _SESSION, _TRUST, _INSTANCE))
 
 
 def recognises(path: Path) -> bool:
@@ -215,4 +224,5 @@ FORMAT = Format(
     read=read,
     write=write,
     keeps=frozenset({POSE, SCORE, CLUSTER, BOX_CENTER, FURTHER, NAME}),
+    loses=loses,
 )

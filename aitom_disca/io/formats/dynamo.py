@@ -29,12 +29,14 @@ from aitom_disca.io.formats.files import (
     find_places,
     head,
     library,
+    lost_columns,
     names_of_numbers,
     number_map_text,
     numbers_from_1,
     numbers_of_tomograms,
     read_number_map,
     rotations,
+    scores_or_none,
     to_numbers,
     voxel_size_or_none,
     zxz_deg,
@@ -56,7 +58,8 @@ _TITLE = "a Dynamo table"
 _COLUMNS = "dynamo:columns"  # of a table read: their names, in order
 _N_NEEDED = 26  # up to z
 _VOXEL_CENTRE = 0.5
-_OWN = ["dx", "dy", "dz", "tdrot", "tilt", "narot", "cc", "class", "x", "y", "z"]
+_NUMBERS = ["dx", "dy", "dz", "tdrot", "tilt", "narot", "class", "x", "y", "z", "tomo"]
+_OWN = [*(name for name in _NUMBERS if name != "tomo"), "cc"]  # held by the particles themselves
 
 
 def read(path: Path, known: Known) -> ParticleSet:
@@ -71,7 +74,7 @@ def read(path: Path, known: Known) -> ParticleSet:
         If it is not a table of numbers.
     """
     table = _read_table(Path(path))
-    values = {name: to_numbers(table[name], path, f"column {name}") for name in (*_OWN, "tomo")}
+    values = {name: to_numbers(table[name], path, f"column {name}") for name in _NUMBERS}
     names = names_of_numbers(values["tomo"], read_number_map(Path(path).with_suffix(".doc")), known)
     places = find_places(
         path,
@@ -87,7 +90,7 @@ def read(path: Path, known: Known) -> ParticleSet:
     return ParticleSet(
         places.names,
         center,
-        score=values["cc"] if values["cc"].any() else None,
+        score=scores_or_none(table["cc"], path),
         euler_zyz_deg=euler_zyz_deg(Rotation.from_euler("zxz", angles, degrees=True).inv()),
         cluster=clusters_from_1(values["class"]),
         box_center_zyx_px=box_centers_if_moved((xyz * places.scale)[:, ::-1], center),
@@ -147,7 +150,7 @@ def _filled(particles: ParticleSet, known: Known, numbers: dict[str, int]) -> di
     angles = zxz_deg(rotations(particles).inv())
     columns |= zip(("tdrot", "tilt", "narot"), angles.T, strict=True)
     if particles.score is not None:
-        columns["cc"] = particles.score
+        columns["cc"] = np.nan_to_num(particles.score)
     columns["class"] = numbers_from_1(particles)
     columns["tomo"] = [numbers[name] for name in names]
     voxel = {name: voxel_size_or_none(name, particles, known) for name in numbers}
@@ -182,6 +185,12 @@ def _tilts(table: pd.DataFrame, names: list[str]) -> dict[str, tuple[float, floa
     }
 
 
+def loses(particles: ParticleSet, known: Known) -> list[str]:
+    """Further columns that are none of a Dynamo table."""
+    named = library("dynamotable.utils", _TITLE).COLUMN_NAMES
+    return lost_columns(particles, [*named, *particles.more_blocks.get(_COLUMNS, [])])
+
+
 def recognises(path: Path) -> bool:
     """A ``.tbl`` file of numbers."""
     first = head(path).split("\n", 1)[0].split()
@@ -197,4 +206,5 @@ FORMAT = Format(
     write=write,
     keeps=frozenset({POSE, SCORE, CLUSTER, BOX_CENTER, FURTHER, NAME}),
     library="dynamotable",
+    loses=loses,
 )

@@ -21,6 +21,7 @@ from aitom_disca.io.formats.files import (
     file_part,
     find_places,
     head,
+    lost_columns,
     name_of_only_tomogram,
     one_file_per_tomogram,
     read_json,
@@ -30,7 +31,6 @@ from aitom_disca.io.formats.files import (
 from aitom_disca.io.formats.format import (
     CLUSTER,
     FURTHER,
-    NAME,
     SCORE,
     Format,
     Known,
@@ -66,7 +66,7 @@ def read(path: Path, known: Known) -> ParticleSet:
     rows = [box[: len(_MISSING)] + _MISSING[len(box) :] for box in boxes]
     xyz = to_numbers([row[:3] for row in rows], path, "a coordinate")
     name = path.name.removesuffix(_SUFFIX)
-    if name == path.name or known.tomogram_name is not None:
+    if name == path.name or known.tomogram_name not in (None, path.stem):
         name = name_of_only_tomogram(path, known)
     score = to_numbers([row[4] for row in rows], path, "a score")
     classes = to_numbers([row[5] for row in rows], path, "a class").astype(int)
@@ -217,6 +217,11 @@ def _rows(members: ParticleSet, xyz: np.ndarray, classes: np.ndarray) -> list[li
     ]
 
 
+def loses(particles: ParticleSet, known: Known) -> list[str]:
+    """Further columns that are none of boxes."""
+    return lost_columns(particles, ("method", "class"))
+
+
 def recognises(path: Path) -> bool:
     """An info file by its name, or JSON with boxes."""
     return path.suffix.lower() == ".json" and (
@@ -231,6 +236,7 @@ FORMAT = Format(
     recognises=recognises,
     read=read,
     write=write,
-    keeps=frozenset({SCORE, CLUSTER, FURTHER, NAME}),
+    keeps=frozenset({SCORE, CLUSTER, FURTHER}),
     one_tomogram=True,
+    loses=loses,
 )

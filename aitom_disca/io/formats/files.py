@@ -317,6 +317,30 @@ def numbers_from_1(particles: ParticleSet) -> np.ndarray:
     return np.where(particles.cluster < 0, 0, particles.cluster + 1).astype(int)
 
 
+def scores_or_none(values: Any, path: str | Path) -> np.ndarray | None:
+    """Scores, NaN where none is known; None where a file only fills its column with 0.
+
+    Raises
+    ------
+    InputError
+        If one is no number.
+    """
+    try:
+        numbers = np.asarray(values).astype(float)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{Path(path).name} holds something that is no number as a score ({error})."
+        ) from error
+    return numbers if np.nan_to_num(numbers).any() else None
+
+
+def lost_columns(particles: ParticleSet, written: Iterable[str]) -> list[str]:
+    """What a format that writes these further columns does not keep, in words."""
+    kept = set(written)
+    lost = [name for name in particles.more if name not in kept]
+    return [f"further columns {', '.join(lost)}"] if lost else []
+
+
 def rotations(particles: ParticleSet) -> Rotation:
     """Pose of every particle, reference to tomogram; none turned where nothing is known."""
     if particles.euler_zyz_deg is None:

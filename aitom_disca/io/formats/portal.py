@@ -20,6 +20,7 @@ from aitom_disca.io.formats.files import (
     euler_zyz_deg,
     find_places,
     head,
+    lost_columns,
     name_of_only_tomogram,
     numbers_from_1,
     one_file_per_tomogram,
@@ -133,6 +134,11 @@ def _written(members: ParticleSet, known: Known) -> list[dict[str, Any]]:
     return points
 
 
+def loses(particles: ParticleSet, known: Known) -> list[str]:
+    """Further columns that came from no portal file."""
+    return lost_columns(particles, particles.more_blocks.get(_KEYS, []))
+
+
 def recognises(path: Path) -> bool:
     """Lines of JSON that begin with a point."""
     first = head(path).lstrip().split("\n", 1)[0]
@@ -148,4 +154,5 @@ FORMAT = Format(
     write=write,
     keeps=frozenset({POSE, CLUSTER, FURTHER}),
     one_tomogram=True,
+    loses=loses,
 )

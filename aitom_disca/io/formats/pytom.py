@@ -27,6 +27,7 @@ from aitom_disca.io.formats.files import (
     euler_zyz_deg,
     find_places,
     head,
+    lost_columns,
     name_of_only_tomogram,
     numbers_from_1,
     read_text,
@@ -205,7 +206,7 @@ def _filled(particles: ParticleSet, known: Known) -> dict[str, list[Any]]:
     columns |= {"PickPosition@Binning": ["1"] * n} | _wedges(particles, known)
     columns |= {"Score@Type": ["FLCFScore"] * n, _SCORE: ["0.0"] * n} | old
     if particles.score is not None:
-        columns |= zip([_SCORE], _text(np.asarray(particles.score)[:, None]), strict=True)
+        columns |= zip([_SCORE], _text(np.nan_to_num(particles.score)[:, None]), strict=True)
     if particles.cluster is not None or _CLASS not in old:
         columns[_CLASS] = [str(number) for number in numbers_from_1(particles)]
     if known.tilt_range_deg is not None:
@@ -240,6 +241,11 @@ def _wedges(particles: ParticleSet, known: Known) -> dict[str, list[str]]:
     return wedge | {_WEDGE[0]: first, _WEDGE[1]: second}
 
 
+def loses(particles: ParticleSet, known: Known) -> list[str]:
+    """Further columns that are none of a particle list."""
+    return lost_columns(particles, particles.more_blocks.get(_COLUMNS, []))
+
+
 def recognises(path: Path) -> bool:
     """XML of a particle list."""
     return "<ParticleList" in head(path)
@@ -253,4 +259,5 @@ FORMAT = Format(
     read=read,
     write=write,
     keeps=frozenset({POSE, SCORE, CLUSTER, BOX_CENTER, FURTHER, NAME}),
+    loses=loses,
 )

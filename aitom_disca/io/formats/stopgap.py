@@ -24,12 +24,14 @@ from aitom_disca.io.formats.files import (
     euler_zyz_deg,
     find_places,
     head,
+    lost_columns,
     names_of_numbers,
     number_map_text,
     numbers_from_1,
     numbers_of_tomograms,
     read_number_map,
     rotations,
+    scores_or_none,
     to_numbers,
     zxz_deg,
 )
@@ -75,7 +77,9 @@ def read(path: Path, known: Known) -> ParticleSet:
         raise InputError(
             f"{path.name} lacks the columns {', '.join(missing)} of a STOPGAP motive list."
         )
-    values = {name: to_numbers(table[name], path, f"column {name}") for name in _OWN}
+    values = {
+        name: to_numbers(table[name], path, f"column {name}") for name in _OWN if name != "score"
+    }
     numbers = to_numbers(table["tomo_num"], path, "column tomo_num")
     names = names_of_numbers(numbers, read_number_map(_tomolist(path)), known)
     places = find_places(path, names, known)
@@ -86,7 +90,7 @@ def read(path: Path, known: Known) -> ParticleSet:
     return ParticleSet(
         places.names,
         center,
-        score=values["score"] if values["score"].any() else None,
+        score=scores_or_none(table["score"], path),
         euler_zyz_deg=euler_zyz_deg(Rotation.from_euler("zxz", angles, degrees=True)),
         cluster=clusters_from_1(values["class"]),
         box_center_zyx_px=box_centers_if_moved(box, center),
@@ -128,7 +132,7 @@ def _filled(particles: ParticleSet, numbers: dict[str, int]) -> dict[str, Any]:
     columns |= zip(_SHIFT, (particles.center_zyx_px - box).T[::-1], strict=True)
     columns |= zip(_ANGLES, zxz_deg(rotations(particles)).T, strict=True)
     if particles.score is not None:
-        columns["score"] = particles.score
+        columns["score"] = np.nan_to_num(particles.score)
     columns["class"] = numbers_from_1(particles)
     columns["tomo_num"] = [numbers[name] for name in particles.tomogram_name.tolist()]
     return columns
@@ -145,6 +149,11 @@ def _tomolist(path: Path) -> Path:
     return path.with_name(f"{path.stem}_tomolist.txt")
 
 
+def loses(particles: ParticleSet, known: Known) -> list[str]:
+    """Further columns that are none of a motive list."""
+    return lost_columns(particles, [*_ALL, *particles.more_blocks.get(_COLUMNS, [])])
+
+
 def recognises(path: Path) -> bool:
     """A star file with a motive list."""
     return path.suffix.lower() == ".star" and f"data_{_BLOCK}" in head(path)
@@ -159,4 +168,5 @@ FORMAT = Format(
     write=write,
     keeps=frozenset({POSE, SCORE, CLUSTER, BOX_CENTER, FURTHER, NAME}),
     library="starfile",
+    loses=loses,
 )
