@@ -23,6 +23,9 @@ NAMES: tuple[str, ...] = (
     "pytom",
     "copick",
     "portal",
+    "chimerax",
+    "artiax",
+    "napari",
 )
 
 __all__ = ["NAMES", "Format", "Known", "get_format", "recognise"]
