@@ -168,6 +168,10 @@ def test_every_column_comes_back(tmp_path):
     )
     read = stopgap.read(path, Known())
     stopgap.write(tmp_path / "b.star", read.select(np.array([1, 0])), Known())
+    (tmp_path / "a_tomolist.txt").write_text("7 /data/TS_07.rec\n9 TS_09\n")
+    read = stopgap.read(path, Known())
+    stopgap.write(tmp_path / "b.star", read.select(np.array([1, 0])), Known())
+    assert (tmp_path / "b_tomolist.txt").read_text() == "9 TS_09\n7 /data/TS_07.rec\n"
     before, after = starfile.read(path), starfile.read(tmp_path / "b.star")
     assert list(before) == list(after)
     for name in before:

@@ -26,6 +26,7 @@ from aitom_disca.io.formats.files import (
     box_centers_if_moved,
     clusters_from_1,
     euler_zyz_deg,
+    files_of_numbers,
     find_places,
     head,
     library,
@@ -55,6 +56,7 @@ from aitom_disca.io.formats.format import (
 from aitom_disca.particles import ParticleSet
 
 _TITLE = "a Dynamo table"
+_FILES = "dynamo:files"  # of tomograms, by name
 _COLUMNS = "dynamo:columns"  # of a table read: their names, in order
 _N_NEEDED = 26  # up to z
 _VOXEL_CENTRE = 0.5
@@ -75,7 +77,8 @@ def read(path: Path, known: Known) -> ParticleSet:
     """
     table = _read_table(Path(path))
     values = {name: to_numbers(table[name], path, f"column {name}") for name in _NUMBERS}
-    names = names_of_numbers(values["tomo"], read_number_map(Path(path).with_suffix(".doc")), known)
+    numbers = read_number_map(Path(path).with_suffix(".doc"))
+    names = names_of_numbers(values["tomo"], numbers, known)
     places = find_places(
         path,
         names,
@@ -96,7 +99,7 @@ def read(path: Path, known: Known) -> ParticleSet:
         box_center_zyx_px=box_centers_if_moved((xyz * places.scale)[:, ::-1], center),
         tomograms=places.tomograms,
         more={name: table[name].to_numpy() for name in table if name not in _OWN},
-        more_blocks={_COLUMNS: list(table)},
+        more_blocks={_COLUMNS: list(table), _FILES: files_of_numbers(numbers)},
     )
 
 
@@ -116,9 +119,11 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
     order += [name for name in particles.more_blocks.get(_COLUMNS, []) if name not in order]
     zeros = np.zeros(len(particles), int)
     table = pd.DataFrame({name: columns.get(name, zeros) for name in order})
-    write_text(path, table.to_csv(sep=" ", header=False, index=False, na_rep="NaN"))
+    write_text(
+        path, table.to_csv(sep=" ", header=False, index=False, na_rep="NaN", float_format="%.12g")
+    )
     map_path = path.with_suffix(".doc")
-    write_text(map_path, number_map_text(numbers, particles, known))
+    write_text(map_path, number_map_text(numbers, particles, known, _FILES))
     return [path, map_path]
 
 

@@ -283,16 +283,27 @@ def read_number_map(path: Path) -> dict[int, str]:
     return found
 
 
-def number_map_text(numbers: Mapping[str, int], particles: ParticleSet, known: Known) -> str:
-    """Lines of a number and a tomogram: its file, where that is known, else its name."""
+def number_map_text(
+    numbers: Mapping[str, int], particles: ParticleSet, known: Known, block: str
+) -> str:
+    """Lines of a number and a tomogram: its file, where that is known, else its name.
+
+    ``block`` is the one of `files_of_numbers`.
+    """
+    before = dict(particles.more_blocks.get(block, ()))
     lines = []
     for name, number in numbers.items():
         info = known.tomograms.get(name) or particles.tomograms.get(name)
-        path = info.path if info is not None else None
+        choices = [str(info.path) if info and info.path else None, before.get(name)]
         # a file of another name would be read as another tomogram
-        same = path is not None and tomogram_name(path) == name
-        lines.append(f"{number} {path if same else name}\n")
+        fitting = [path for path in choices if path and tomogram_name(path) == name]
+        lines.append(f"{number} {fitting[0] if fitting else name}\n")
     return "".join(lines)
+
+
+def files_of_numbers(numbers: Mapping[int, str]) -> list[tuple[str, str]]:
+    """Names and files of tomograms from a map of numbers, to be kept as a further block."""
+    return [(tomogram_name(path), path) for path in numbers.values()]
 
 
 def names_of_numbers(numbers: np.ndarray, names: Mapping[int, str], known: Known) -> list[str]:

@@ -58,6 +58,7 @@ _PICK = ("PickPosition@X", "PickPosition@Y", "PickPosition@Z")
 _SHIFT = ("Shift@X", "Shift@Y", "Shift@Z")
 _ORIGIN, _CLASS, _SCORE = "PickPosition@Origin", "Class@Name", "Score@Value"
 _OWN = (*_ROTATION, *_PICK, *_SHIFT, _CLASS, _SCORE)
+_TAGS = ("", "Rotation", "Shift", "PickPosition", "Wedge", "InfoGUI", "Score", "Class")
 _WEDGE = ("Wedge/SingleTiltWedge@Angle1", "Wedge/SingleTiltWedge@Angle2")
 
 
@@ -211,12 +212,18 @@ def _filled(particles: ParticleSet, known: Known) -> dict[str, list[Any]]:
         columns[_CLASS] = [str(number) for number in numbers_from_1(particles)]
     if known.tilt_range_deg is not None:
         columns |= _wedges(particles, known)
-    return columns
+    return {name: columns[name] for name in sorted(columns, key=_rank)}
+
+
+def _rank(column: str) -> int:
+    """Place of an attribute's element in PyTom's own order."""
+    tag = column.partition("@")[0].partition("/")[0]
+    return _TAGS.index(tag) if tag in _TAGS else len(_TAGS)
 
 
 def _text(numbers: np.ndarray) -> list[list[str]]:
-    """Columns of numbers as text, all digits."""
-    return [[repr(float(value)) for value in column] for column in np.asarray(numbers).T]
+    """Columns of numbers as text, 12 digits."""
+    return [[f"{float(value):.12g}" for value in column] for column in np.asarray(numbers).T]
 
 
 def _origins(particles: ParticleSet, known: Known, before: list[Any] | None) -> list[str]:

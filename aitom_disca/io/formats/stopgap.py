@@ -22,6 +22,7 @@ from aitom_disca.io.formats.files import (
     box_centers_if_moved,
     clusters_from_1,
     euler_zyz_deg,
+    files_of_numbers,
     find_places,
     head,
     lost_columns,
@@ -50,6 +51,7 @@ from aitom_disca.io.star_blocks import find_table, read_blocks
 from aitom_disca.particles import ParticleSet
 
 _BLOCK = "stopgap_motivelist"
+_FILES = "stopgap:files"  # of tomograms, by name
 _COLUMNS = "stopgap:columns"  # of a list read: their names, in order
 _FIRST_VOXEL = 1
 _ORIG = ["orig_x", "orig_y", "orig_z"]
@@ -80,8 +82,8 @@ def read(path: Path, known: Known) -> ParticleSet:
     values = {
         name: to_numbers(table[name], path, f"column {name}") for name in _OWN if name != "score"
     }
-    numbers = to_numbers(table["tomo_num"], path, "column tomo_num")
-    names = names_of_numbers(numbers, read_number_map(_tomolist(path)), known)
+    numbers = read_number_map(_tomolist(path))
+    names = names_of_numbers(to_numbers(table["tomo_num"], path, "tomo_num"), numbers, known)
     places = find_places(path, names, known)
     box = np.stack([values[name] for name in _ORIG], axis=1) - _FIRST_VOXEL
     center = box + np.stack([values[name] for name in _SHIFT], axis=1)
@@ -96,7 +98,7 @@ def read(path: Path, known: Known) -> ParticleSet:
         box_center_zyx_px=box_centers_if_moved(box, center),
         tomograms=places.tomograms,
         more={name: table[name].to_numpy() for name in table if name not in _OWN},
-        more_blocks={_COLUMNS: list(table)},
+        more_blocks={_COLUMNS: list(table), _FILES: files_of_numbers(numbers)},
     )
 
 
@@ -117,7 +119,7 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
     order = _ALL + [name for name in particles.more_blocks.get(_COLUMNS, []) if name not in _ALL]
     table = pd.DataFrame({name: columns[name] for name in order if name in columns})
     write_text(path, _star_text(table))
-    write_text(_tomolist(path), number_map_text(numbers, particles, known))
+    write_text(_tomolist(path), number_map_text(numbers, particles, known, _FILES))
     return [path, _tomolist(path)]
 
 
