@@ -27,7 +27,7 @@ def particles(tmp_path, rng):
         mrc.set_data(np.zeros((8, 10, 12), np.float32))
     info = TomogramInfo("TS_01", 12.5, (8, 10, 12), path=tmp_path / "TS_01.mrc")
     euler = euler_zyz_deg_from_rotation(random_rotations(6, rng))
-    euler[0] = 0, 90, 180  # RELION: the reference's z axis along the tomogram's +x
+    euler[0] = 90, 90, 0
     return ParticleSet(
         np.array(["TS_01", "other"] * 3),
         rng.uniform(0, 7, (6, 3)).round(3),
@@ -81,8 +81,8 @@ def test_chimerax_markers(tmp_path, particles):
     link = root.find("link")
     assert (link.get("id1"), link.get("id2")) == ("1", "3")
     rod = np.subtract(markers["3"], markers["1"])
-    # (Ry(90) Rz(180)) transposed: about y by -90 degrees z goes to -x, about z by -180 that to +x
-    np.testing.assert_allclose(rod, np.array([100, 0, 0]), atol=2e-3)
+    # (Rz(90) Ry(90)) transposed: about z by -90 degrees z stays, about y by -90 it goes to -x
+    np.testing.assert_allclose(rod, [-100, 0, 0], atol=2e-3)
 
 
 def test_chimerax_without_clusters_and_poses(tmp_path):
@@ -138,7 +138,7 @@ def test_napari(tmp_path, particles):
     np.testing.assert_array_equal(read, members.center_zyx_px)
     assert [row["cluster"] for row in rows] == ["2", "0", "2"]
     assert [row["score"] for row in rows] == ["0.5", "1.5", "2.5"]
-    assert [float(rows[0][name]) for name in ("rot", "tilt", "psi")] == [0, 90, 180]
+    assert [float(rows[0][name]) for name in ("rot", "tilt", "psi")] == [90, 90, 0]
 
 
 def test_positions_that_are_not_known(tmp_path):

@@ -19,20 +19,16 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.files import (
+from aitom_disca.io.formats.columns import (
     box_centers,
     box_centers_if_moved,
     euler_zyz_deg,
-    file_part,
-    find_places,
-    head,
     lost_columns,
-    name_of_only_tomogram,
-    read_json,
     rotations,
     rotations_from_matrices,
     to_numbers,
 )
+from aitom_disca.io.formats.files import file_part, head, read_json
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -44,6 +40,7 @@ from aitom_disca.io.formats.format import (
     Known,
     need_positions,
 )
+from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 _PICKS = "ExperimentRuns/*/Picks/*.json"

@@ -21,27 +21,19 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.files import (
+from aitom_disca.io.formats.columns import (
     box_centers,
     box_centers_if_moved,
     clusters_from_1,
     euler_zyz_deg,
-    files_of_numbers,
-    find_places,
-    head,
-    library,
     lost_columns,
-    names_of_numbers,
-    number_map_text,
     numbers_from_1,
-    numbers_of_tomograms,
-    read_number_map,
     rotations,
     scores_or_none,
     to_numbers,
-    voxel_size_or_none,
     zxz_deg,
 )
+from aitom_disca.io.formats.files import head, library
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -53,6 +45,14 @@ from aitom_disca.io.formats.format import (
     Known,
     need_positions,
 )
+from aitom_disca.io.formats.numbered import (
+    files_of_numbers,
+    names_of_numbers,
+    number_map_text,
+    numbers_of_tomograms,
+    read_number_map,
+)
+from aitom_disca.io.formats.places import find_places, voxel_size_or_none
 from aitom_disca.particles import ParticleSet
 
 _TITLE = "a Dynamo table"

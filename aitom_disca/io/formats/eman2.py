@@ -17,17 +17,8 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.files import (
-    file_part,
-    find_places,
-    head,
-    lost_columns,
-    name_of_only_tomogram,
-    one_file_per_tomogram,
-    read_json,
-    to_numbers,
-    voxel_size_or_none,
-)
+from aitom_disca.io.formats.columns import lost_columns, to_numbers
+from aitom_disca.io.formats.files import file_part, head, one_file_per_tomogram, read_json
 from aitom_disca.io.formats.format import (
     CLUSTER,
     FURTHER,
@@ -36,6 +27,7 @@ from aitom_disca.io.formats.format import (
     Known,
     need_positions,
 )
+from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 _TITLE = "an EMAN2 info file"

@@ -21,15 +21,10 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
-from aitom_disca.io.formats.files import (
-    find_places,
-    library,
-    name_of_only_tomogram,
-    one_file_per_tomogram,
-    to_numbers,
-    voxel_size_or_none,
-)
+from aitom_disca.io.formats.columns import to_numbers
+from aitom_disca.io.formats.files import library, one_file_per_tomogram
 from aitom_disca.io.formats.format import CLUSTER, Format, Known, need_positions
+from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 _TITLE = "an IMOD model"

@@ -15,22 +15,18 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.files import (
+from aitom_disca.io.formats.columns import (
     clusters_from_1,
     euler_zyz_deg,
-    find_places,
-    head,
     lost_columns,
-    name_of_only_tomogram,
     numbers_from_1,
-    one_file_per_tomogram,
-    parse_json,
-    read_text,
     rotations,
     rotations_from_matrices,
     to_numbers,
 )
+from aitom_disca.io.formats.files import head, one_file_per_tomogram, parse_json, read_text
 from aitom_disca.io.formats.format import CLUSTER, FURTHER, POSE, Format, Known, need_positions
+from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
 from aitom_disca.particles import ParticleSet
 
 _KEYS = "portal:keys"  # further keys of the points read

@@ -20,22 +20,18 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.files import (
+from aitom_disca.io.formats.columns import (
     box_centers,
     box_centers_if_moved,
     clusters_from_1,
     euler_zyz_deg,
-    find_places,
-    head,
     lost_columns,
-    name_of_only_tomogram,
     numbers_from_1,
-    read_text,
     rotations,
     to_numbers,
-    voxel_size_or_none,
     zxz_deg,
 )
+from aitom_disca.io.formats.files import head, read_text
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -47,6 +43,7 @@ from aitom_disca.io.formats.format import (
     Known,
     need_positions,
 )
+from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
 from aitom_disca.io.mrc import tomogram_name
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 

@@ -1,0 +1,129 @@
+"""In which tomograms, and in which of their voxels, the particles of a file are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from aitom_disca.errors import InputError
+from aitom_disca.io.formats.format import Known
+from aitom_disca.io.mrc import tomogram_name
+from aitom_disca.particles import ParticleSet, TomogramInfo
+
+logger = logging.getLogger(__name__)
+
+_SAME_SIZE = 0.01  # pixel sizes that differ by less mean the same voxels
+
+
+def name_of_only_tomogram(path: str | Path, known: Known) -> str:
+    """Name of the tomogram of a file that does not say it.
+
+    Raises
+    ------
+    InputError
+        If it was not given.
+    """
+    if known.tomogram_name is not None:
+        return known.tomogram_name
+    if len(known.tomograms) == 1:
+        return next(iter(known.tomograms))
+    raise InputError(
+        f"{Path(path).name} does not say which tomogram its particles are in; give its name with "
+        "--tomogram-name."
+    )
+
+
+@dataclass(frozen=True)
+class Places:
+    """Which tomograms the particles of a file are in, and in which voxels.
+
+    Parameters
+    ----------
+    names : ndarray of str, shape (N,)
+    scale : ndarray of shape (N, 1)
+        Voxels of the tomogram in a pixel of the file.
+    tomograms : mapping of str to TomogramInfo
+        Those of which at least the voxel size is known.
+    """
+
+    names: np.ndarray
+    scale: np.ndarray
+    tomograms: Mapping[str, TomogramInfo]
+
+
+def find_places(
+    path: str | Path,
+    names: Iterable[str],
+    known: Known,
+    *,
+    pixel_angstrom: Mapping[str, float] | None = None,
+    tilt_range_deg: Mapping[str, tuple[float, float]] | None = None,
+) -> Places:
+    """Tomograms by the names under which they are known, and the scale of the file.
+
+    Parameters
+    ----------
+    path : path
+    names : iterable of str
+        What the file calls the tomogram of every particle; it may be a path.
+    known : Known
+    pixel_angstrom, tilt_range_deg : mapping of str to values, optional
+        What the file says of a tomogram, by its name there.
+    """
+    given = [str(name) for name in names]
+    infos: dict[str, TomogramInfo] = {}
+    own: dict[str, str] = {}
+    scale: dict[str, float] = {}
+    for name in dict.fromkeys(given):
+        own[name] = name if name in known.tomograms else tomogram_name(name)
+        pixel = known.file_pixel_angstrom or (pixel_angstrom or {}).get(name)
+        info = _info(own[name], name, known, pixel, (tilt_range_deg or {}).get(name))
+        scale[name] = 1.0
+        if info is not None:
+            infos[own[name]] = info
+            if pixel and abs(pixel / info.voxel_size_angstrom - 1) > _SAME_SIZE:
+                scale[name] = pixel / info.voxel_size_angstrom
+                logger.warning(
+                    "%s counts in pixels of %.5g Angstrom, tomogram %s has %.5g; coordinates are "
+                    "scaled (--file-pixel-angstrom if that is wrong).",
+                    Path(path).name,
+                    pixel,
+                    own[name],
+                    info.voxel_size_angstrom,
+                )
+    return Places(
+        np.array([own[name] for name in given], dtype=str),
+        np.array([scale[name] for name in given])[:, None],
+        infos,
+    )
+
+
+def _info(
+    name: str,
+    name_in_file: str,
+    known: Known,
+    pixel: float | None,
+    tilt_range_deg: tuple[float, float] | None,
+) -> TomogramInfo | None:
+    if name in known.tomograms or known.voxel_size_angstrom or pixel:
+        if not (name in known.tomograms or known.voxel_size_angstrom):
+            known = replace(known, voxel_size_angstrom=pixel)
+        info = known.info(name)
+        if name in known.tomograms:
+            return info
+        if tilt_range_deg is not None and known.tilt_range_deg is None:
+            info = replace(info, tilt_range_deg=tilt_range_deg)
+        is_path = "/" in name_in_file or name_in_file != name
+        return replace(info, path=Path(name_in_file)) if is_path else info
+    return None
+
+
+def voxel_size_or_none(name: str, particles: ParticleSet, known: Known) -> float | None:
+    """Voxel size of a tomogram, for formats that can do without."""
+    if known.voxel_size_angstrom or name in known.tomograms or name in particles.tomograms:
+        return known.info(name, particles).voxel_size_angstrom
+    return None
