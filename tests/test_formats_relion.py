@@ -111,6 +111,9 @@ def test_box_centres_and_further_columns(shared_data):
     assert read.more["rlnRandomSubset"].dtype.kind == "i"
     assert read.more["rlnImageName"].tolist() == table["rlnImageName"].tolist()
     assert not {*XYZ, *ANGLES, "rlnClassNumber", "rlnMicrographName"} & set(read.more)
+    plain = get_format("relion30").read(path, Known(file_pixel_angstrom=5))
+    assert set(plain.tomogram_name) == {"tomo13_z190_ves_1"}  # without folder and type
+    assert plain.more["rlnMicrographName"].tolist() == read.tomogram_name.tolist()
 
 
 def test_optics_are_kept(shared_data):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 TABLE_KEY = "relion:"  # in more_blocks: name of the block that held the particles
 PIXEL_KEY = "relion:pixel size given"  # in more_blocks: overrules what the columns say
+_Called = Literal["as in the file", "known", "plain"]  # what particles call their tomograms
 _SAME_SIZE = 0.01  # pixel sizes that differ by less mean the same voxels
 _PLACED = {
     *PLAIN_COLUMNS,
@@ -82,41 +83,46 @@ def read_particles_star(
         If columns that are needed are missing, no tomogram fits, or the pixel size is unknown.
     """
     known = Known(tomograms=tomograms or {}, file_pixel_angstrom=voxel_size_angstrom)
-    return _read(Path(path), known, tomograms is not None, "--voxel-size-angstrom")
+    called: _Called = "as in the file" if tomograms is None else "known"
+    return _read(Path(path), known, called, "--voxel-size-angstrom")
 
 
 def read_star(path: str | Path, known: Known) -> ParticleSet:
     """Read particles as `read_particles_star` does, with all that is known beside the file.
 
     Particles of tomograms that are not known are kept. Centred coordinates become voxels where
-    the tomogram's size is known.
+    the tomogram's size is known. Tomograms are called by their file's name without folder and
+    type; the column as it stands is kept in ``more``.
 
     Raises
     ------
     InputError
         If columns that are needed are missing, or the pixel size is unknown.
     """
-    return _read(Path(path), known, False, "--file-pixel-angstrom")
+    return _read(Path(path), known, "plain", "--file-pixel-angstrom")
 
 
-def _read(path: Path, known: Known, only_known: bool, pixel_option: str) -> ParticleSet:
+def _read(path: Path, known: Known, called: _Called, pixel_option: str) -> ParticleSet:
     blocks = read_blocks(path)
     rows = find_table(path, blocks, "particles", [PLAIN_COLUMNS[0], CENTERED_COLUMNS[0]])
     block = next(name for name, table in blocks.items() if table is rows)
     layout = CENTERED_COLUMNS if CENTERED_COLUMNS[0] in rows else PLAIN_COLUMNS
     _need(path, rows, layout)
-    names = _tomogram_names(path, rows)
-    if only_known:
+    said = names = _tomogram_names(path, rows)
+    if called == "known":
         inside, names = find_known(path, names, known.tomograms)
         rows, names = rows[inside].reset_index(drop=True), names[inside]
-    else:
-        names = _known_names(names, known)
+        said = said[inside]
+    elif called == "plain":
+        names = _plain_names(names, known)
     table = _with_optics(rows, blocks.get("optics"))
     if layout is CENTERED_COLUMNS:
         places = _from_centre(path, table, names, known)
     else:
         places = _in_voxels(path, table, names, known, pixel_option)
-    further = _further_columns(rows, keep_origins=not np.isfinite(places.center_zyx_px).all())
+    keep = [] if np.array_equal(said, names) else [_name_column(rows)]
+    if not np.isfinite(places.center_zyx_px).all():
+        keep += ORIGIN_ANGST_COLUMNS
     return ParticleSet(
         names,
         places.center_zyx_px,
@@ -126,8 +132,9 @@ def _read(path: Path, known: Known, only_known: bool, pixel_option: str) -> Part
         posterior=_optional(path, table, POSTERIOR_COLUMN),
         centered_xyz_angstrom=places.centered_xyz_angstrom,
         box_center_zyx_px=places.box_center_zyx_px,
-        tomograms=(dict(known.tomograms) if only_known else {}) | places.tomograms,
-        more=further,
+        tomograms=(dict(known.tomograms) if called == "known" else {})
+        | _with_paths(places.tomograms, said, names),
+        more=_further_columns(rows, keep),
         more_blocks={**_further_blocks(blocks, block), **places.more_blocks},
     )
 
@@ -176,12 +183,11 @@ def find_known(
     return known, own
 
 
-def _known_names(names: np.ndarray, known: Known) -> np.ndarray:
-    """Names as in the file, or those of the tomograms given where one fits."""
+def _plain_names(names: np.ndarray, known: Known) -> np.ndarray:
+    """Names without folder and file type, but where that makes two of them one."""
     unique, which = np.unique(names, return_inverse=True)
-    own = [tomogram_name(n) if tomogram_name(n) in known.tomograms else n for n in unique.tolist()]
-    own = [n if n in known.tomograms else o for n, o in zip(unique.tolist(), own, strict=True)]
-    return np.array(own, dtype=str)[which]
+    own = [n if n in known.tomograms else tomogram_name(n) for n in unique.tolist()]
+    return names if len(set(own)) < len(own) else np.array(own, dtype=str)[which]
 
 
 def _with_optics(table: pd.DataFrame, optics: pd.DataFrame | dict | None) -> pd.DataFrame:
@@ -220,13 +226,16 @@ def _optional(path: Path, table: pd.DataFrame, column: str) -> np.ndarray | None
 
 
 def _tomogram_names(path: Path, table: pd.DataFrame) -> np.ndarray:
-    for column in NAME_COLUMNS:
-        if column in table:
-            return table[column].to_numpy(str)
-    raise InputError(
-        f"{path.name} needs the column rlnTomoName or rlnMicrographName; found: "
-        f"{', '.join(table.columns)}."
-    )
+    if not any(column in table for column in NAME_COLUMNS):
+        raise InputError(
+            f"{path.name} needs the column rlnTomoName or rlnMicrographName; found: "
+            f"{', '.join(table.columns)}."
+        )
+    return table[_name_column(table)].to_numpy(str)
+
+
+def _name_column(table: pd.DataFrame) -> str:
+    return next(column for column in NAME_COLUMNS if column in table)
 
 
 def _pixel_size(path: Path, table: pd.DataFrame) -> tuple[np.ndarray | None, bool]:
@@ -386,10 +395,20 @@ def _in_voxels(
     return _Places(center, box if moved else None, infos, more_blocks=blocks)
 
 
-def _further_columns(rows: pd.DataFrame, *, keep_origins: bool) -> dict[str, np.ndarray]:
-    """Columns that have no place of their own, text as text."""
-    names = next(column for column in NAME_COLUMNS if column in rows)
-    placed = {*_PLACED, names} - (set(ORIGIN_ANGST_COLUMNS) if keep_origins else set())
+def _with_paths(
+    infos: Mapping[str, TomogramInfo], said: np.ndarray, names: np.ndarray
+) -> dict[str, TomogramInfo]:
+    """Tomograms with the paths by which the file calls them."""
+    paths = {name: Path(path) for name, path in zip(names, said, strict=True) if "/" in path}
+    return {
+        name: replace(info, path=paths[name]) if info.path is None and name in paths else info
+        for name, info in infos.items()
+    }
+
+
+def _further_columns(rows: pd.DataFrame, keep: list[str]) -> dict[str, np.ndarray]:
+    """Columns that have no place of their own and those to keep, text as text."""
+    placed = {*_PLACED, _name_column(rows)} - set(keep)
     columns = {str(c): rows[c].to_numpy() for c in rows.columns if c not in placed}
     return {c: v.astype(str) if v.dtype == object else v for c, v in columns.items()}
 

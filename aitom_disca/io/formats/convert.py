@@ -100,11 +100,11 @@ def convert(
     target = get_format(to)
     if target.write is None:
         raise InputError(f"{target.title} is only read, not written; choose another --to.")
-    sources = [Path(p) for p in ([source] if isinstance(source, str | Path) else source)]
-    particles, family, left_behind = _read_sources(sources, from_, known)
+    sources = _listed(source)
+    particles, left_behind = _read_sources(sources, from_, known)
     if labels is not None:
         particles = _with_labels(particles, labels)
-    lost = left_behind + losses(particles, target, known, family)
+    lost = left_behind + losses(particles, target, known)
     if strict and lost:
         raise InputError(
             f"{target.title} cannot keep {'; '.join(lost)}; leave out --strict, or choose another "
@@ -119,14 +119,29 @@ def convert(
     return Converted([Path(p) for p in paths], len(particles), lost)
 
 
-def losses(
-    particles: ParticleSet, target: Format, known: Known, source: str | None = None
-) -> list[str]:
-    """What a format cannot keep of these particles, in plain words.
+def read_particles(
+    source: str | Path | Sequence[str | Path],
+    *,
+    from_: str | None = None,
+    known: Known | None = None,
+) -> ParticleSet:
+    """Read particles of any format: of a file, a folder, several files, or a store.
 
-    Formats of programs keep further columns of their own kind only: ``source`` is the name of the
-    format that the particles came from.
+    Parameters
+    ----------
+    source, from_, known
+        As for `convert`.
+
+    Raises
+    ------
+    InputError
+        If the source cannot be read.
     """
+    return _read_sources(_listed(source), from_, known or Known())[0]
+
+
+def losses(particles: ParticleSet, target: Format, known: Known) -> list[str]:
+    """What a format cannot keep of these particles, in plain words."""
     kept = target.keeps
     lost = []
     if POSE not in kept and _count(particles.euler_zyz_deg):
@@ -146,7 +161,7 @@ def losses(
         lost.append("names of tomograms")
     if target.loses is not None:
         lost += target.loses(particles, known)
-    elif FURTHER not in kept or (target.name != "csv" and source != target.name):
+    elif FURTHER not in kept:
         stages = SUBTOMOGRAM_ANGLE_COLUMNS if POSE in kept else []
         columns = [name for name in particles.more if name not in stages]
         lost += [f"further columns {', '.join(columns)}"] if columns else []
@@ -174,13 +189,17 @@ def _lost_blocks(particles: ParticleSet, target: Format) -> list[str]:
     return lost
 
 
+def _listed(source: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(p) for p in ([source] if isinstance(source, str | Path) else source)]
+
+
 def _read_sources(
     sources: list[Path], from_: str | None, known: Known
-) -> tuple[ParticleSet, str, list[str]]:
-    """All particles, the format they came in, and what joining several files lost."""
+) -> tuple[ParticleSet, list[str]]:
+    """All particles, and what joining several files lost."""
     if len(sources) == 1 and sources[0].suffix.lower() in _STORES and from_ is None:
         with open_store(sources[0]) as store:
-            return store.particles(), "store", []
+            return store.particles(), []
     found = [pair for path in sources for pair in _readable(path, from_)]
     if len({own.name for _, own in found}) > 1:
         titles = ", ".join(dict.fromkeys(own.title for _, own in found))
@@ -194,8 +213,7 @@ def _read_sources(
         several = own.one_tomogram and len(found) > 1
         named = replace(known, tomogram_name=_name_of(path, known)) if several else known
         sets.append(own.read(path, named))
-    joined, lost = _join(sets) if len(sets) > 1 else (sets[0], [])
-    return joined, found[0][1].name, lost
+    return (sets[0], []) if len(sets) == 1 else _join(sets)
 
 
 def _readable(path: Path, from_: str | None) -> list[tuple[Path, Format]]:

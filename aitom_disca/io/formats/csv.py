@@ -12,7 +12,7 @@ import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.files import find_places, name_of_only_tomogram, voxel_size_or_none
+from aitom_disca.io.formats.files import read_text
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -25,6 +25,7 @@ from aitom_disca.io.formats.format import (
     Known,
     need_positions,
 )
+from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 _XYZ, _ANGLES, _BOX = ("x", "y", "z"), ("rot", "tilt", "psi"), ("box_x", "box_y", "box_z")
@@ -115,9 +116,17 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
 
 def _read_table(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+        rows = [row for row in csv.reader(read_text(path).splitlines()) if row]
+    except csv.Error as error:
         raise InputError(f"{path.name} cannot be read as a table ({error}).") from error
+    header = rows[0] if rows else []
+    uneven = next((i for i, row in enumerate(rows, 1) if len(row) != len(header)), None)
+    if uneven is not None:
+        raise InputError(
+            f"{path.name} cannot be read as a table: row {uneven} has {len(rows[uneven - 1])} "
+            f"values, but there are {len(header)} columns."
+        )
+    table = pd.DataFrame(rows[1:], columns=header, dtype=str)
     missing = [axis for axis in _XYZ if axis not in table]
     if missing:
         raise InputError(
@@ -186,5 +195,5 @@ FORMAT = Format(
     read=read,
     write=write,
     keeps=frozenset({POSE, SCORE, CLUSTER, POSTERIOR, BOX_CENTER, FURTHER, NAME}),
-    library="pandas",
+    library="",
 )

@@ -43,7 +43,7 @@ def text_of(particles: ParticleSet, known: Known, comments: Sequence[str] = ()) 
     box = None if keeps_images else known.box_px
     optics, group = build_optics(particles, pixel, images=counted.images, box_px=box)
     placed = rc.table(
-        {"rlnTomoName": particles.tomogram_name.astype(str)},
+        rc.names(particles, "rlnTomoName"),
         rc.names(particles, "rlnMicrographName"),
         rc.plain_coordinates(particles, voxel / pixel),
         {GROUP_COLUMN: group},

@@ -85,7 +85,7 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
         counted = image_pixels(particles, voxel)
     origin = rc.origins_angstrom(particles, voxel)
     placed = rc.table(
-        {"rlnTomoName": particles.tomogram_name.astype(str)},
+        rc.names(particles, "rlnTomoName"),
         {"rlnTomoParticleName": particle_names(particles)},
         rc.plain_coordinates(particles, voxel / counted),
         group,
@@ -112,7 +112,7 @@ def particle_names(particles: ParticleSet) -> np.ndarray:
 
 
 def _is_particle_series_of_warp(particles: ParticleSet) -> bool:
-    names = particles.tomogram_name.astype(str)
+    names = rc.names(particles, "rlnTomoName")["rlnTomoName"].astype(str)
     by_warp = bool(np.char.endswith(names, ".tomostar").all())
     with_sizes = optics_value(particles, IMAGE_PIXEL_COLUMN) is not None
     return by_warp and "rlnTomoVisibleFrames" in particles.more and with_sizes

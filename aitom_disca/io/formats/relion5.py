@@ -69,7 +69,7 @@ def text_of(
     scale = voxel_sizes(particles, known) if moved else np.ones(len(particles))
     origin = rc.origins_angstrom(particles, scale)
     placed = rc.table(
-        {"rlnTomoName": particles.tomogram_name.astype(str)},
+        rc.names(particles, "rlnTomoName"),
         _micrographs(particles),
         centered,
         group,
