@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from aitom_disca.alignment import (
     align,
     rotation_grid,
 )
-from aitom_disca.errors import IterationError
+from aitom_disca.errors import InputError, IterationError
 from aitom_disca.mining import DISCA
 from aitom_disca.network import Classifier
 from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulate_subtomograms
@@ -73,14 +74,36 @@ def test_averages_are_in_the_order_of_the_clusters(simulated, fitted):
         assert fit[:, fitted.labels_ == k].mean(axis=1).argmax() == k
 
 
-def test_the_network_has_learnt_the_clusters(simulated, fitted, tmp_path):
-    agreement = (fitted.predict(simulated.volumes) == fitted.labels_).mean()
-    assert agreement > 0.9
+@pytest.mark.parametrize("by", ["alignment", "network"])
+def test_the_model_has_learnt_the_clusters(simulated, fitted, tmp_path, by):
+    found = fitted.predict_all(simulated.volumes, by=by)
+    assert (found.labels == fitted.labels_).mean() > 0.9
+    assert found.posterior[found.labels == fitted.labels_].mean() > 0.7
     fitted.save(tmp_path / "model.h5")
-    loaded = DISCA.load(tmp_path / "model.h5")
-    np.testing.assert_array_equal(
-        loaded.predict(simulated.volumes), fitted.predict(simulated.volumes)
-    )
+    again = DISCA.load(tmp_path / "model.h5").predict_all(simulated.volumes, by=by)
+    np.testing.assert_array_equal(again.labels, found.labels)
+    np.testing.assert_array_equal(again.posterior, found.posterior)
+
+
+def test_averages_sort_what_the_network_cannot(simulated, fitted):
+    """Without a network's weights alignment still decides, unless the network is to."""
+    phantoms = load_phantoms()
+    chosen = [phantoms[name] for name in ("two_lobes", "rod", "chaperone")]
+    more = simulate_subtomograms(chosen, 20, 18, 17.0, 0.3, shift_max_px=1.0, seed=77)
+    assert adjusted_rand_score(more.labels, fitted.predict(more.volumes)) > 0.9
+    blind = copy.copy(fitted)
+    blind._weights = [np.zeros_like(w) for w in fitted._weights]
+    blind._outliers = None
+    assert adjusted_rand_score(more.labels, blind.predict(more.volumes)) > 0.9
+    by_network = blind.predict_all(more.volumes, by="network").labels
+    assert adjusted_rand_score(more.labels, by_network) < 0.2
+
+
+def test_a_model_without_averages_says_so(simulated, fitted):
+    blind = copy.copy(fitted)
+    blind._learnt = None
+    with pytest.raises(InputError, match="--by network"):
+        blind.predict_all(simulated.volumes, by="alignment")
 
 
 def test_the_same_seed_repeats_it_exactly(simulated, fitted):

@@ -19,6 +19,7 @@ from aitom_disca.alignment import (
     rotation_grid,
     to_volume,
 )
+from aitom_disca.alignment.assigning import Assigner
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
 from aitom_disca.alignment.likelihood import log_likelihood_held_out, shell_power, whitened
 from aitom_disca.alignment.merging import Merger
@@ -313,7 +314,7 @@ def test_too_many_references_end_as_the_structures(phantoms: dict, names: tuple)
     more = simulate_subtomograms(
         [phantoms[name] for name in names], 10, 18, 17.0, 0.2, TILT, 1.0, seed=9
     )
-    assigned, posterior = sorter.assign(more.volumes)
+    assigned, posterior = Assigner(sorter.learnt()).assign(more.volumes)
     assert np.all((posterior > 0.2) & (posterior <= 1))
     for k in range(len(names)):
         known = np.bincount(labels[made.labels == k]).argmax()

@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from aitom_disca.alignment.assigning import (
+    COARSE,
+    FINE,
+    WIDE,
+    LearntAverages,
+    particles_of,
+    search_at,
+)
 from aitom_disca.alignment.held_out import HeldOut, held_out_gain
-from aitom_disca.alignment.likelihood import Particles, shell_power, whitened
+from aitom_disca.alignment.likelihood import shell_power
 from aitom_disca.alignment.merging import Merger
 from aitom_disca.alignment.noise import without_noise
 from aitom_disca.alignment.pairing import AveragePairs
 from aitom_disca.alignment.reference import shell_index
-from aitom_disca.alignment.rounds import STAYED, Classes, Search, ball, cross, cube
+from aitom_disca.alignment.rounds import STAYED, Classes, cube
 from aitom_disca.alignment.second_look import second_look
 from aitom_disca.alignment.starts import averages_of, singles
 from aitom_disca.geometry.fourier import fourier_crop
@@ -21,11 +29,7 @@ from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import muted, say
 
 _BOX_PX = 20  # everything is measured in this box: the volumes are Fourier-cropped to it
-# How finely is searched: largest frequency, rotations, shifts, rounds at most.
-_COARSE = (5.0, 600, cross(1.25), 8)
-_FINE = (7.0, 1500, cross(0.8), 12)
 _FIRST = (cube(1.67), 3)  # shifts and rounds before all others, in coarse detail
-_WIDE = (ball(1.67, 3.8), 1)  # those of a second look
 _ROUNDS_AFTER = 2  # a second look
 # Two clusters are one if members fit a joint average better by so many standard errors.
 _CLEARLY_ONE_Z = 1.5
@@ -75,14 +79,16 @@ class AlignmentSorter:
         self._tilt_range_deg = tilt_range_deg
         self._rng = np.random.default_rng(seed)
         self._pairs = AveragePairs(self.box_px)
-        self._coarse, self._fine = self._search(*_COARSE), self._search(*_FINE)
-        self._wide = self._coarse.trying(*_WIDE)
+        self._coarse, self._fine = (
+            search_at(level, self.box_px, tilt_range_deg) for level in (COARSE, FINE)
+        )
+        self._wide = self._coarse.trying(*WIDE)
         volumes = fourier_crop(volumes, self.box_px)
         coefficients = self._fine.coefficients
         self._power = shell_power(coefficients.of(volumes), coefficients.shell)
         half = self._rng.permutation(len(volumes)) % 2
-        self._rough = self._particles_of(self._coarse, volumes, half)
-        self._particles = self._particles_of(self._fine, volumes, half)
+        self._rough = particles_of(self._coarse, volumes, half, self._power)
+        self._particles = particles_of(self._fine, volumes, half, self._power)
         self._noise_limit = -np.inf
         self._whole: list[np.ndarray] = []  # clusters that could not be split
         self.labels = np.zeros(len(volumes), int)
@@ -108,9 +114,10 @@ class AlignmentSorter:
         ndarray of int, shape (n,)
             Labels from 0 without gaps, -1 for noise.
         """
+        bounds = {"fewest": max(fewest, 1), "most": most}
         first = self._coarse.trying(*_FIRST)
         classes = first.iterate(self._rough, singles(self._rough, starts))
-        return self._from(classes, fewest=fewest, most=most, splits=splits)
+        return self._from(self._roughly(classes, **bounds), splits=splits, **bounds)
 
     def refine(
         self, labels: np.ndarray, *, fewest: int = 1, most: int = 1000, splits: int = 1
@@ -132,13 +139,17 @@ class AlignmentSorter:
         members = [np.flatnonzero(labels == k) for k in np.unique(labels[labels >= 0])]
         searches = [self._coarse.trying(*_FIRST), self._coarse]
         classes = averages_of(searches, self._rough, members, self._rng)
-        return self._from(classes, fewest=fewest, most=most, splits=splits)
-
-    def _from(self, classes: Classes, *, fewest: int, most: int, splits: int) -> np.ndarray:
         bounds = {"fewest": max(fewest, 1), "most": most}
+        return self._from(self._roughly(classes, **bounds), splits=splits, **bounds)
+
+    def _roughly(self, classes: Classes, *, fewest: int, most: int) -> Classes:
+        """Sort in coarse detail and merge what is clearly one structure."""
         classes = self._coarse.iterate(self._rough, classes)
         merger = Merger(self._coarse, self._rough.moved(classes.offset_zyx_px), self._pairs)
-        classes = _merged(merger, classes, least_z=_CLEARLY_ONE_Z, **bounds)
+        return _merged(merger, classes, least_z=_CLEARLY_ONE_Z, fewest=fewest, most=most)
+
+    def _from(self, classes: Classes, *, fewest: int, most: int, splits: int) -> np.ndarray:
+        bounds = {"fewest": fewest, "most": most}
         classes = self._settled(classes, **bounds)
         for _ in range(splits):
             n_before = len(classes.averages)
@@ -154,26 +165,15 @@ class AlignmentSorter:
         self.posterior = self.classes.posterior.max(axis=1)
         return self.labels
 
-    def assign(self, volumes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sort subtomograms that did not take part: the average that each fits best.
-
-        Parameters
-        ----------
-        volumes : ndarray of shape (n, z, y, x)
-            Of the same box.
-
-        Returns
-        -------
-        labels : ndarray of int, shape (n,)
-        posterior : ndarray of shape (n,)
-        """
-        volumes, half = fourier_crop(volumes, self.box_px), np.zeros(len(volumes), int)
-        rough = self._particles_of(self._coarse, volumes, half)
-        particles = self._particles_of(self._fine, volumes, half)
-        classes = self.classes.for_others(rough.offset_zyx_px)
-        found = second_look(self._fine, particles, self._wide, rough, classes)
-        labels = np.where(found.log_likelihood > self._noise_limit, found.labels, -1)
-        return labels, found.posterior.max(axis=1)
+    def learnt(self) -> LearntAverages:
+        """What others can be sorted by."""
+        return LearntAverages(
+            np.array(self.classes.averages),
+            self.classes.log_prior,
+            self._power,
+            self._noise_limit,
+            self._tilt_range_deg,
+        )
 
     def averages(self) -> list[np.ndarray]:
         """Aligned average (z, y, x) of every cluster, no longer whitened, in the box used here."""
@@ -186,19 +186,6 @@ class AlignmentSorter:
     def held_out(self) -> list[HeldOut]:
         """What coefficients that had no part in the choice say of every cluster."""
         return held_out_gain(self._fine, self._particles, self.classes, self._rng)
-
-    # -- levels of detail ------------------------------------------------------------------
-
-    def _search(
-        self, radius: float, n_rotations: int, shifts_zyx_px: np.ndarray, rounds: int
-    ) -> Search:
-        radius = min(radius, self.box_px / 2 - 1)
-        return Search(self.box_px, radius, self._tilt_range_deg, n_rotations, shifts_zyx_px, rounds)
-
-    def _particles_of(self, search: Search, volumes: np.ndarray, half: np.ndarray) -> Particles:
-        coefficients = search.coefficients
-        values = whitened(coefficients.of(volumes), coefficients.shell, self._power)
-        return Particles(coefficients, values, np.zeros((len(values), 3)), half)
 
     # -- clusters --------------------------------------------------------------------------
 

@@ -56,6 +56,13 @@ class ThresholdRule(str, Enum):
     aitom = "aitom"
 
 
+class SortedBy(str, Enum):
+    """What sorts new subtomograms."""
+
+    alignment = "alignment"
+    network = "network"
+
+
 class LastStage(str, Enum):
     """Where a run ends."""
 
@@ -204,6 +211,15 @@ Until = Annotated[
         "--until",
         text="Last stage: mine (clusters), refine (only with --preset paper), average, or embed "
         "(averages put back into the tomograms). A run can be resumed to go further.",
+    ),
+]
+By = Annotated[
+    SortedBy | None,
+    _option(
+        MINE,
+        "--by",
+        text="What decides: alignment to the averages that were found, or the network alone; by "
+        "default alignment, where the model has averages.",
     ),
 ]
 OutlierQuantile = Annotated[

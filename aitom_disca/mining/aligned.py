@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.cluster import KMeans
 
 from aitom_disca.alignment import AlignmentSorter
+from aitom_disca.alignment.assigning import LearntAverages
 from aitom_disca.clustering import ddbi, fit_projection, match_labels, mixture_of_labels
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError, IterationError
@@ -23,7 +24,7 @@ from aitom_disca.mining.loop import (
     label_change,
     record,
 )
-from aitom_disca.mining.solution import Arrays, pack, unpack_solution
+from aitom_disca.mining.solution import Arrays, pack, unpack_part, unpack_solution
 from aitom_disca.progress import say
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 
@@ -38,13 +39,34 @@ _FEWEST_STARTS = 12
 _ATTEMPTS = 4  # at a pass of training, each with half the learning rate of the one before
 
 
+@dataclass(frozen=True)
+class Known:
+    """Clusters that are known.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n_subtomograms,)
+        From 0 without gaps, -1 for none.
+    averages : ndarray of shape (K, z, y, x), optional
+    learnt : LearntAverages, optional
+        What others can be sorted by.
+    stable : bool
+        Whether the labels had ceased to change.
+    """
+
+    labels: np.ndarray
+    averages: np.ndarray | None = None
+    learnt: LearntAverages | None = None
+    stable: bool = True
+
+
 def run_aligned(
     source: Source,
     volumes: PreparedVolumes,
     settings: MineSettings,
     tilt_range_deg: tuple[float, float],
     checkpoint: Checkpoint | None = None,
-    known: Arrays | None = None,
+    known: Known | None = None,
 ) -> LoopResult:
     """Cluster features, sort by alignment, train the network on the outcome.
 
@@ -55,8 +77,7 @@ def run_aligned(
     3. The network is trained on these labels, ``max_iterations - 1`` passes, and each cluster
        becomes a Gaussian of its features: iteration 2. It sorts new subtomograms.
 
-    With ``known`` (labels from 0 without gaps, -1 for none; averages, if there are any) the second
-    step is left out.
+    Where the clusters are known already, the second step is left out.
     """
     checkpoint = checkpoint or Checkpoint.nowhere()
     start = time.perf_counter()
@@ -67,27 +88,28 @@ def run_aligned(
     result = record(None, first, 1.0, time.perf_counter() - start)
 
     start = time.perf_counter()
-    if known is not None:
-        arrays, meta = known, {"stable": True}
-    else:
-        arrays, meta = checkpoint.step(
-            "sorted", lambda: _sort(source, first.embedding, settings, tilt_range_deg)
+    found = known or _from_step(
+        *checkpoint.step(
+            "sorted",
+            lambda: pack(_sort(source, first.embedding, settings, tilt_range_deg)),
         )
-    labels = np.asarray(arrays["labels"])
+    )
+    labels = found.labels
     loss = None
     if labels.max() > 0:
         loss = _train(extractor, volumes, features, labels, settings, checkpoint)
         features = compute_features(extractor, volumes, settings)
     second = _second(features, labels, first, settings)
-    averages = np.asarray(arrays["averages"]) if "averages" in arrays else None
-    second = replace(second, weights=extractor.get_weights(), averages=averages)
+    second = replace(
+        second, weights=extractor.get_weights(), averages=found.averages, learnt=found.learnt
+    )
     if second.k == first.k and known is None:
         kept = labels >= 0
         second = second.renamed(match_labels(first.labels[kept], labels[kept]))
     record(result, second, label_change(first, second), time.perf_counter() - start)
     result.history[-1]["loss"] = loss
     result.best = second
-    result.converged = bool(meta["stable"])
+    result.converged = found.stable
     return result
 
 
@@ -114,7 +136,7 @@ def _sort(
     embedding: np.ndarray,
     settings: MineSettings,
     tilt_range_deg: tuple[float, float],
-) -> tuple[Arrays, dict]:
+) -> Known:
     """Sort all subtomograms by alignment."""
     rng = np.random.default_rng(settings.seed)
     rows = drawn_rows(len(embedding), settings.alignment_most, rng)
@@ -125,8 +147,14 @@ def _sort(
         return sorter.sort(starts, **bounds, splits=settings.alignment_splits)
 
     found = sort_source(source, rows, begin, tilt_range_deg, seed=settings.seed)
-    arrays: Arrays = {"labels": found.labels, "averages": np.array(found.sorter.averages())}
-    return arrays, {"stable": found.sorter.classes.stable}
+    sorter = found.sorter
+    averages = np.array(sorter.averages())
+    return Known(found.labels, averages, sorter.learnt(), bool(sorter.classes.stable))
+
+
+def _from_step(arrays: Arrays, meta: dict) -> Known:
+    values = {**meta, **arrays}
+    return Known(learnt=unpack_part(values, "learnt"), **values)
 
 
 def _starts(embedding: np.ndarray, settings: MineSettings) -> np.ndarray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from aitom_disca.alignment.assigning import LearntAverages
 from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.clustering.outliers import OutlierScorer
 from aitom_disca.config import MineSettings
@@ -37,6 +38,8 @@ class Bundle:
         Of the posterior; 1 in a file from before there was one.
     outliers : OutlierScorer or None
         None in a file from before there was one.
+    learnt : LearntAverages or None
+        None where nothing was aligned, or in a file from before they were kept.
     """
 
     settings: MineSettings
@@ -47,6 +50,7 @@ class Bundle:
     mixture: GaussianMixtureModel
     temperature: float = 1.0
     outliers: OutlierScorer | None = None
+    learnt: LearntAverages | None = None
 
     def save(self, path: str | Path) -> None:
         """Write the bundle as HDF5, atomically."""
@@ -66,6 +70,9 @@ class Bundle:
             if self.outliers is not None:
                 for part in ("distances", "tails"):
                     file[f"outliers/{part}"] = getattr(self.outliers, part)
+            if self.learnt is not None:
+                for field in fields(LearntAverages):
+                    file[f"learnt/{field.name}"] = getattr(self.learnt, field.name)
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -96,6 +103,9 @@ class Bundle:
         outliers = None
         if "outliers" in file:
             outliers = OutlierScorer(*(file[f"outliers/{p}"][()] for p in ("distances", "tails")))
+        learnt = None
+        if "learnt" in file:
+            learnt = LearntAverages(*(file[f"learnt/{f.name}"][()] for f in fields(LearntAverages)))
         return cls(
             settings=MineSettings(**json.loads(file.attrs["settings"])),
             box_px=int(file.attrs["box_px"]),
@@ -107,4 +117,5 @@ class Bundle:
             ),
             temperature=float(file["mixture"].attrs.get("temperature", 1.0)),
             outliers=outliers,
+            learnt=learnt,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aitom_disca.alignment import AlignmentSorter
+from aitom_disca.alignment.assigning import Assigner
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 
@@ -53,12 +54,21 @@ def sort_source(
     posterior[rows] = sorter.posterior
     others = np.setdiff1d(np.arange(len(source)), rows)
     if len(others):
-        pieces = np.split(others, range(_ASSIGNED_AT_ONCE, len(others), _ASSIGNED_AT_ONCE))
-        for piece in track(pieces, "assigning"):
-            prepared = PreparedVolumes(source, box_px=box, rows=piece)
-            found = sorter.assign(prepared.read(np.arange(len(piece))))
-            labels[piece], posterior[piece] = found
+        labels[others], posterior[others] = assign_rows(source, others, Assigner(sorter.learnt()))
     return Sorted(labels, np.where(labels < 0, 0.0, posterior), sorter)
+
+
+def assign_rows(
+    source: Source, rows: np.ndarray, assigner: Assigner
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (n,), -1 for noise, and posteriors (n,) of some subtomograms, by averages."""
+    found = []
+    pieces = np.split(rows, range(_ASSIGNED_AT_ONCE, len(rows), _ASSIGNED_AT_ONCE))
+    for piece in track(pieces, "assigning"):
+        prepared = PreparedVolumes(source, box_px=assigner.box_px, rows=piece)
+        found.append(assigner.assign(prepared.read(np.arange(len(piece)))))
+    labels, posterior = zip(*found, strict=True)
+    return np.concatenate(labels), np.concatenate(posterior)
 
 
 def drawn_rows(

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from aitom_disca.alignment.assigning import Assigner, LearntAverages
 from aitom_disca.clustering import GaussianMixtureModel, Projection, ddbi
 from aitom_disca.clustering.calibration import calibrated_posterior, fit_temperature
 from aitom_disca.clustering.outliers import OutlierScorer, fit_outliers
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
-from aitom_disca.mining.aligned import run_aligned
+from aitom_disca.mining.aligned import Known, run_aligned
 from aitom_disca.mining.bundle import Bundle
+from aitom_disca.mining.by_alignment import assign_rows
 from aitom_disca.mining.checkpoint import Checkpoint, fingerprint
+from aitom_disca.mining.checks import as_source, check_against, check_for_fit
 from aitom_disca.mining.embedding import build_extractor, compute_features, prepare_volumes
 from aitom_disca.mining.loop import LoopResult, run_loop
-from aitom_disca.mining.solution import Arrays
-from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes, Source
+from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 
-_VOXEL_SIZE_TOLERANCE = 0.02
 _TILT_RANGE_DEG = (-60.0, 60.0)
+PredictBy = Literal["alignment", "network"]
 
 
 class Prediction(NamedTuple):
@@ -32,7 +34,7 @@ class Prediction(NamedTuple):
     labels : ndarray of int, shape (n_subtomograms,)
         Clusters from 0; -1 for none of them.
     posterior : ndarray of shape (n_subtomograms,)
-        Probability of the likeliest cluster among the clusters, calibrated.
+        Probability of that cluster, as the network sees it, among the clusters; calibrated.
     outlier_score : ndarray of shape (n_subtomograms,)
         Share of the members of that cluster that lie less far out, 0 to 1.
     """
@@ -162,6 +164,7 @@ class DISCA:
         labels: np.ndarray,
         *,
         averages: np.ndarray | None = None,
+        learnt: LearntAverages | None = None,
         voxel_size_angstrom: float | None = None,
     ) -> DISCA:
         """Train the network on clusters that are known already; it predicts them from then on.
@@ -174,6 +177,8 @@ class DISCA:
             Clusters from 0 without gaps; -1 for none.
         averages : ndarray of shape (n_clusters, z, y, x), optional
             Kept as ``averages_``.
+        learnt : LearntAverages, optional
+            What `predict` sorts by, as `AlignmentSorter.learnt` gives it; else by the network.
 
         Raises
         ------
@@ -188,17 +193,15 @@ class DISCA:
                 f"expected a cluster from 0 without gaps, or -1, for each of {len(source)} "
                 f"subtomograms, but got {len(labels)} labels of {len(names)} clusters."
             )
-        known: Arrays = {"labels": labels}
-        if averages is not None:
-            known["averages"] = averages
+        known = Known(labels, averages, learnt)
         self._keep(run_aligned(source, volumes, self.settings, _TILT_RANGE_DEG, known=known))
         return self
 
     def _begin(
         self, X: np.ndarray | Source, voxel_size_angstrom: float | None
     ) -> tuple[Source, PreparedVolumes]:
-        source = _as_source(X)
-        self._check(source)
+        source = as_source(X)
+        check_for_fit(source, self.settings)
         self._box_px = source.box_shape_zyx[0]
         self._voxel_size_angstrom = voxel_size_angstrom or getattr(
             source, "voxel_size_angstrom", None
@@ -217,6 +220,7 @@ class DISCA:
         self.bic_ = best.bic
         self.embedding_ = best.embedding
         self.averages_ = best.averages
+        self._learnt = best.learnt
         self._settle(best.mixture, best.labels)
         self.converged_ = result.converged
         self.history_ = [
@@ -261,6 +265,8 @@ class DISCA:
         kept = GaussianMixtureModel(weights, mixture.means[names], mixture.covariances[names])
         if self.averages_ is not None:
             self.averages_ = self.averages_[names]
+        if self._learnt is not None:
+            self._learnt = self._learnt.chosen(names)
         self._settle(kept, labels)
         samples = self._leading(self.embedding_, kept)
         self.ddbi_ = ddbi(samples, labels, reg_covar=self.settings.reg_covar)
@@ -268,21 +274,6 @@ class DISCA:
     def fit_predict(self, X: np.ndarray | Source) -> np.ndarray:
         """Sort subtomograms and return their labels."""
         return self.fit(X).labels_
-
-    def _check(self, source: Source) -> None:
-        largest = max(self.settings.candidate_k)
-        if len(source) < max(largest, 2):
-            raise InputError(
-                f"expected at least {max(largest, 2)} subtomograms, as many as the largest "
-                f"candidate K, but there are {len(source)}; give more, or a smaller K."
-            )
-        box = min(self.settings.working_box_px or source.box_shape_zyx[0], source.box_shape_zyx[0])
-        depth = self.settings.n_convolutions or 1
-        if box < 2 * depth + 1:
-            raise InputError(
-                f"expected a box of at least {2 * depth + 1} voxels for {depth} convolutions, "
-                f"but the subtomograms have {box}; extract them with a larger --box-px."
-            )
 
     # -- prediction ------------------------------------------------------------------------
 
@@ -294,7 +285,7 @@ class DISCA:
         InputError
             If the box differs from the one that the model was fitted to.
         """
-        features = self._features(_as_source(X), self.settings)
+        features = self._features(as_source(X), self.settings)
         return self._projection(features)
 
     def features(self, X: np.ndarray | Source) -> np.ndarray:
@@ -308,7 +299,7 @@ class DISCA:
             If the box differs from the one that the model was fitted to.
         """
         settings = self.settings.model_copy(update={"n_cube_rotations": 1})
-        return self._features(_as_source(X), settings)
+        return self._features(as_source(X), settings)
 
     def _features(self, source: Source, settings: MineSettings) -> np.ndarray:
         self.check_source(source)
@@ -326,23 +317,7 @@ class DISCA:
             If their box or voxel size differs from what it was trained on.
         """
         self._check_fitted()
-        if source.box_shape_zyx[0] != self._box_px:
-            raise InputError(
-                f"expected subtomograms of {self._box_px} voxels, as the model was trained on, "
-                f"but these have {source.box_shape_zyx[0]}; extract them with that box."
-            )
-        self._check_voxel_size(getattr(source, "voxel_size_angstrom", None))
-
-    def _check_voxel_size(self, voxel_size_angstrom: float | None) -> None:
-        known = self._voxel_size_angstrom
-        if not voxel_size_angstrom or not known:
-            return
-        if abs(voxel_size_angstrom / known - 1) > _VOXEL_SIZE_TOLERANCE:
-            raise InputError(
-                f"expected a voxel size of {known:g} A, as the model was trained on, but the "
-                f"subtomograms have {voxel_size_angstrom:g} A; extract them with "
-                f"--working-voxel-size-angstrom {known:g}."
-            )
+        check_against(source, self._box_px, self._voxel_size_angstrom)
 
     def predict_proba(self, X: np.ndarray | Source) -> np.ndarray:
         """Probability of every cluster, shape (n_subtomograms, n_clusters), calibrated.
@@ -354,7 +329,7 @@ class DISCA:
         return calibrated_posterior(self._mixture, samples, self.temperature_)
 
     def predict(self, X: np.ndarray | Source) -> np.ndarray:
-        """Cluster of every subtomogram, from 0; -1 beyond ``outlier_quantile``."""
+        """Cluster of every subtomogram, from 0; -1 for none, see `predict_all`."""
         return self.predict_all(X).labels
 
     def outlier_score(self, X: np.ndarray | Source) -> np.ndarray:
@@ -366,17 +341,44 @@ class DISCA:
         """
         return self.predict_all(X).outlier_score
 
-    def predict_all(self, X: np.ndarray | Source) -> Prediction:
-        """Labels, posteriors and outlier scores at once."""
-        samples = self._leading(self.transform(X), self._mixture)
+    def predict_all(self, X: np.ndarray | Source, *, by: PredictBy | None = None) -> Prediction:
+        """Labels, posteriors and outlier scores at once.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_subtomograms, n, n, n) or SubtomogramStore
+        by : {"alignment", "network"}, optional
+            What decides: the averages of the clusters, which tell apart what the network cannot,
+            or the network. By default the averages, where the model has any. What fits no average
+            better than noise, or is farther out than ``outlier_quantile``, belongs to no cluster.
+
+        Raises
+        ------
+        InputError
+            If the box or voxel size is another, or the model has no averages to sort by.
+        """
+        source = as_source(X)
+        samples = self._leading(self.transform(source), self._mixture)
         posterior = calibrated_posterior(self._mixture, samples, self.temperature_)
         labels = posterior.argmax(axis=1)
+        if by == "alignment" or (by is None and self._learnt is not None):
+            labels = self._aligned(source)
+        own = np.where(labels < 0, 0.0, posterior[np.arange(len(labels)), labels])
         score = np.full(len(labels), np.nan)
         if self._outliers is not None:
             score = self._outliers.score(self._mixture, samples)
             if self.settings.outlier_quantile is not None:
                 labels = np.where(score > self.settings.outlier_quantile, -1, labels)
-        return Prediction(labels, posterior.max(axis=1), score)
+        return Prediction(labels, own, score)
+
+    def _aligned(self, source: Source) -> np.ndarray:
+        if self._learnt is None:
+            raise InputError(
+                "this model holds no averages to align to: it was trained without alignment, or "
+                "by an earlier version; let the network decide (--by network)."
+            )
+        tilts: tuple[float, float] | None = getattr(source, "tilt_range_deg", None)
+        return assign_rows(source, np.arange(len(source)), Assigner(self._learnt, tilts))[0]
 
     @staticmethod
     def _leading(embedding: np.ndarray, mixture: GaussianMixtureModel) -> np.ndarray:
@@ -400,6 +402,7 @@ class DISCA:
             self._mixture,
             self.temperature_,
             self._outliers,
+            self._learnt,
         ).save(path)
 
     @classmethod
@@ -420,21 +423,6 @@ class DISCA:
         disca._mixture = bundle.mixture
         disca.temperature_ = bundle.temperature
         disca._outliers = bundle.outliers
+        disca._learnt = bundle.learnt
         disca.n_clusters_ = bundle.mixture.n_components
         return disca
-
-
-def _as_source(X: np.ndarray | Source) -> Source:
-    if not isinstance(X, np.ndarray):
-        source: Source = X
-    elif X.ndim == 4:
-        source = ArraySource(X)
-    else:
-        raise InputError(
-            f"expected subtomograms as (n, z, y, x), but the array has {X.ndim} dimensions."
-        )
-    if len(set(source.box_shape_zyx)) != 1:
-        raise InputError(
-            f"expected cubic subtomograms, but their box is {tuple(source.box_shape_zyx)}."
-        )
-    return source

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from aitom_disca.alignment.assigning import LearntAverages
 from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.progress import say
 
@@ -37,6 +38,8 @@ class Solution:
         All criteria of K by K, as in `aitom_disca.clustering.MixtureChoice`.
     averages : ndarray of shape (K, z, y, x), optional
         Aligned average of every cluster, where there was an alignment.
+    learnt : LearntAverages, optional
+        The same as others can be sorted by.
     event : str
         What was out of the ordinary, for the history; mostly nothing.
     """
@@ -52,6 +55,7 @@ class Solution:
     ddbi: float
     criteria: dict[str, dict[int, float]] = field(default_factory=dict)
     averages: np.ndarray | None = None
+    learnt: LearntAverages | None = None
     event: str = ""
 
     @property
@@ -66,10 +70,12 @@ class Solution:
 
     def renamed(self, names: np.ndarray) -> Solution:
         """The same clusters, cluster k called ``names[k]``."""
-        averages = None if self.averages is None else self.averages[np.argsort(names)]
+        order = np.argsort(names)
+        averages = None if self.averages is None else self.averages[order]
+        learnt = None if self.learnt is None else self.learnt.chosen(order)
         mixture = self.mixture.renamed(names)
         labels = np.where(self.labels < 0, self.labels, names[self.labels])
-        return replace(self, labels=labels, mixture=mixture, averages=averages)
+        return replace(self, labels=labels, mixture=mixture, averages=averages, learnt=learnt)
 
 
 @dataclass
@@ -126,7 +132,11 @@ def record(
 
 # -- as arrays and plain values, for a checkpoint --------------------------------------------
 
-_NESTED = {"mixture": GaussianMixtureModel, "projection": Projection}
+_NESTED = {
+    "mixture": GaussianMixtureModel,
+    "projection": Projection,
+    "learnt": LearntAverages,
+}
 
 
 def pack(thing: Any, prefix: str = "") -> tuple[Arrays, dict[str, Any]]:
@@ -147,10 +157,16 @@ def pack(thing: Any, prefix: str = "") -> tuple[Arrays, dict[str, Any]]:
 def unpack_solution(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> Solution:
     """Put a solution together from what `pack` made of it."""
     values = {**meta, **arrays}
-    for name, kind in _NESTED.items():
-        inner = {f.name: values.pop(f"{name}.{f.name}") for f in fields(kind)}
-        values[name] = kind(**inner)
+    for name in _NESTED:
+        if name not in values:  # None is kept as such
+            values[name] = unpack_part(values, name)
     return Solution(**_with_numbers(values))
+
+
+def unpack_part(values: dict[str, Any], name: str) -> Any:
+    """Take a part of a solution out of values: what `pack` wrote with this prefix."""
+    kind = _NESTED[name]
+    return kind(**{f.name: values.pop(f"{name}.{f.name}") for f in fields(kind)})
 
 
 def with_int_keys(bic: Mapping[Any, float]) -> dict[int, float]:

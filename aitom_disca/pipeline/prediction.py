@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,12 +13,16 @@ from aitom_disca.io import open_store, read_labels_csv, write_labels_csv
 from aitom_disca.pipeline.stages import sizes_of, write_stars
 from aitom_disca.run_folder import RunFolder
 
+if TYPE_CHECKING:
+    from aitom_disca.mining.disca import PredictBy
+
 
 def predict(
     store: str | Path,
     model: str | Path,
     out: str | Path,
     *,
+    by: PredictBy | None = None,
     outlier_quantile: float | None = None,
     relion: RelionVersion = "3.1",
     overwrite: bool = False,
@@ -28,6 +32,8 @@ def predict(
     Parameters
     ----------
     store, model, out : path
+    by : {"alignment", "network"}, optional
+        What decides; by default alignment to the averages, where the model has any.
     outlier_quantile : float, optional
         In place of the model's own setting: subtomograms with a higher outlier score belong to no
         cluster; 1 for none of them.
@@ -53,12 +59,12 @@ def predict(
         folder = RunFolder(out)
         inputs = [str(Path(p).resolve()) for p in (store, model)]
         disca.check_source(source)
-        recorded = {"relion": relion, "outlier_quantile": disca.settings.outlier_quantile}
+        recorded = {"relion": relion, "by": by, "outlier_quantile": disca.settings.outlier_quantile}
         folder.start("predict", recorded, inputs, overwrite=overwrite)
 
         def sort() -> dict[str, Any]:
             start = time.perf_counter()
-            found = disca.predict_all(source)
+            found = disca.predict_all(source, by=by)
             per_second = len(found.labels) / (time.perf_counter() - start)
             posterior = np.where(found.labels < 0, 0.0, found.posterior)
             more = {"outlier_score": found.outlier_score}

@@ -80,6 +80,7 @@ def refine_clusters(
     teach: bool = False,
 ) -> dict[str, Any]:
     """Sort again; write labels, where they came from, and the model if it is wanted."""
+    from aitom_disca.mining import DISCA
     from aitom_disca.mining.by_alignment import drawn_rows, sort_source
 
     rng = np.random.default_rng(settings.seed)
@@ -107,8 +108,13 @@ def refine_clusters(
     write_rows_csv(folder.refinement, rows_of_table)
     write_labels_csv(folder.labels, labels, found.posterior)
     if teach:
-        averages = np.array(found.sorter.averages())[order]
-        _teach(folder, source, labels, averages, settings)
+        disca = DISCA.from_settings(settings).teach(
+            source,
+            labels,
+            averages=np.array(found.sorter.averages())[order],
+            learnt=found.sorter.learnt().chosen(order),
+        )
+        disca.save(folder.model)
     moved = float(np.mean(labels != _best_match(before, labels)))
     say(f"{len(rows_of_table)} clusters; {100 * moved:.1f} % of the subtomograms changed theirs")
     return {
@@ -118,19 +124,6 @@ def refine_clusters(
         "moved": round(moved, 4),
         "warnings": _warnings(rows_of_table),
     }
-
-
-def _teach(
-    folder: RunFolder,
-    source: SubtomogramStore,
-    labels: np.ndarray,
-    averages: np.ndarray,
-    settings: MineSettings,
-) -> None:
-    from aitom_disca.mining import DISCA
-
-    disca = DISCA.from_settings(settings).teach(source, labels, averages=averages)
-    disca.save(folder.model)
 
 
 def _table(

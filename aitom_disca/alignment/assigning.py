@@ -1,0 +1,109 @@
+"""Averages that were learnt from some subtomograms sort any others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from aitom_disca.alignment.likelihood import Particles, whitened
+from aitom_disca.alignment.rounds import Classes, Search, ball, cross
+from aitom_disca.alignment.second_look import second_look
+from aitom_disca.geometry.fourier import fourier_crop
+
+# How finely is searched: largest frequency, rotations, shifts, rounds at most.
+COARSE = (5.0, 600, cross(1.25), 8)
+FINE = (7.0, 1500, cross(0.8), 12)
+WIDE = (ball(1.67, 3.8), 1)  # shifts and rounds of a second look, in coarse detail
+
+
+def search_at(
+    level: tuple[float, int, np.ndarray, int], box_px: int, tilt_range_deg: tuple[float, float]
+) -> Search:
+    """A level of detail in a box."""
+    radius, n_rotations, shifts_zyx_px, rounds = level
+    radius = min(radius, box_px / 2 - 1)
+    return Search(box_px, radius, tilt_range_deg, n_rotations, shifts_zyx_px, rounds)
+
+
+def particles_of(
+    search: Search, volumes: np.ndarray, half: np.ndarray, power: np.ndarray
+) -> Particles:
+    """Volumes (n, z, y, x) as whitened coefficients of a level of detail, in the box centre."""
+    coefficients = search.coefficients
+    values = whitened(coefficients.of(volumes), coefficients.shell, power)
+    return Particles(coefficients, values, np.zeros((len(values), 3)), half)
+
+
+@dataclass(frozen=True)
+class LearntAverages:
+    """What an alignment leaves to sort others by.
+
+    Parameters
+    ----------
+    averages : ndarray of shape (K, n, n, n)
+        In whitened units.
+    log_prior : ndarray of shape (K,)
+    power : ndarray of shape (n_shells,)
+        Spectrum by which subtomograms are whitened.
+    noise_limit : float
+        Log likelihood below which a subtomogram is taken for noise.
+    tilt_range_deg : tuple of 2 floats
+    """
+
+    averages: np.ndarray
+    log_prior: np.ndarray
+    power: np.ndarray
+    noise_limit: float
+    tilt_range_deg: tuple[float, float]
+
+    def chosen(self, clusters: np.ndarray) -> LearntAverages:
+        """Some of the clusters, in that order."""
+        return replace(self, averages=self.averages[clusters], log_prior=self.log_prior[clusters])
+
+
+class Assigner:
+    """Gives subtomograms to the average that each fits best, over all rotations and shifts.
+
+    Parameters
+    ----------
+    learnt : LearntAverages
+    tilt_range_deg : tuple of 2 floats, optional
+        Of the subtomograms that are sorted, if it is another.
+    """
+
+    def __init__(
+        self, learnt: LearntAverages, tilt_range_deg: tuple[float, float] | None = None
+    ) -> None:
+        self._learnt = learnt
+        self.box_px = learnt.averages.shape[-1]
+        low, high = tilt_range_deg or learnt.tilt_range_deg
+        self._coarse = search_at(COARSE, self.box_px, (low, high))
+        self._fine = search_at(FINE, self.box_px, (low, high))
+        self._wide = self._coarse.trying(*WIDE)
+
+    def assign(self, volumes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sort subtomograms.
+
+        Parameters
+        ----------
+        volumes : ndarray of shape (n, z, y, x)
+            Of the box that was learnt from, or Fourier-cropped to that of the averages.
+
+        Returns
+        -------
+        labels : ndarray of int, shape (n,)
+            -1 for noise.
+        posterior : ndarray of shape (n,)
+            Probability of the cluster, given the averages; not calibrated.
+        """
+        volumes, half = fourier_crop(volumes, self.box_px), np.zeros(len(volumes), int)
+        rough, particles = (
+            particles_of(search, volumes, half, self._learnt.power)
+            for search in (self._coarse, self._fine)
+        )
+        classes = Classes.start(list(self._learnt.averages), rough.offset_zyx_px)
+        classes = replace(classes, log_prior=self._learnt.log_prior)
+        found = second_look(self._fine, particles, self._wide, rough, classes)
+        labels = np.where(found.log_likelihood > self._learnt.noise_limit, found.labels, -1)
+        return labels, found.posterior.max(axis=1)
