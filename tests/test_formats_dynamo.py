@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,3 +227,13 @@ def test_what_is_lost_is_said(tmp_path):
     foreign = replace(read, more={**read.more, "rlnImageName": np.array(["a.mrc"])})
     assert dynamo.loses(foreign, Known()) == ["further columns rlnImageName"]
     assert "further columns tag, " in get_format("stopgap").loses(read, Known())[0]
+
+
+def test_without_the_package(tmp_path, monkeypatch):
+    for name in [n for n in sys.modules if n.split(".")[0] == "dynamotable"] + ["dynamotable"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    path = tmp_path / "a.tbl"
+    with pytest.raises(
+        InputError, match=r"a Dynamo table needs the package dynamotable; .*disca\[exports\]"
+    ):
+        dynamo.write(path, ParticleSet(np.array(["t"]), np.zeros((1, 3))), Known())

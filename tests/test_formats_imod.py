@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -135,3 +136,13 @@ def test_models_that_cannot_be_read(tmp_path):
     lost = ParticleSet(np.array(["a"]), np.full((1, 3), np.nan))
     with pytest.raises(InputError, match="an IMOD model needs positions in voxels"):
         imod.write(path, lost, Known())
+
+
+def test_without_the_package(tmp_path, monkeypatch):
+    for name in [n for n in sys.modules if n.split(".")[0] == "imodmodel"] + ["imodmodel"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    path = tmp_path / "a.mod"
+    with pytest.raises(
+        InputError, match=r"an IMOD model needs the package imodmodel; .*disca\[exports\]"
+    ):
+        imod.write(path, ParticleSet(np.array(["t"]), np.zeros((1, 3))), Known())

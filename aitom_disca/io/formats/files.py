@@ -13,7 +13,7 @@ from aitom_disca.particles import ParticleSet
 
 
 def library(name: str, title: str) -> Any:
-    """A package that not everybody has.
+    """A module of a package that not everybody has.
 
     Raises
     ------
@@ -24,7 +24,8 @@ def library(name: str, title: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise InputError(
-            f"{title} needs the package {name}; install it with pip install 'aitom-disca[exports]'."
+            f"{title} needs the package {name.split('.')[0]}; install it with "
+            "pip install 'aitom-disca[exports]'."
         ) from error
 
 
