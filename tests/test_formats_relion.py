@@ -103,6 +103,52 @@ def test_samples_keep_every_column(tmp_path, shared_data, name):
             assert new == old if isinstance(old, dict) else new.equals(old)
 
 
+SIZES = {  # unbinned, as options; where files count in unbinned pixels the binning as well
+    "relion30_subtomo_pixel_origins.star": Known(file_pixel_angstrom=5.0, binning=2),
+    "relion30_warp_subtomo_excerpt.star": Known(binning=4),
+    "relion31_warp_m_no_optics.star": Known(file_pixel_angstrom=2.74, binning=2),
+    "relion4_warptools_2dstacks.star": Known(),
+    "relion5_class3d_2dstacks.star": Known(binning=6),
+    "relion5_refine3d_3d_subtomos.star": Known(binning=8),
+}
+
+
+@pytest.mark.parametrize("layout", ["relion30", "relion31", "relion4", "relion5", "warp"])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_sample_in_every_layout(tmp_path, shared_data, name, layout):
+    """Places in Angstrom, boxes, poses, classes and optics stay what they are."""
+    known = replace(SIZES[name], unbinned_shape_zyx=(1201, 4092, 5760))
+    source = shared_data / "star" / name
+    old = recognise(source).read(source, known)
+    path = tmp_path / "a.star"
+    get_format(layout).write(path, old, replace(known, file_pixel_angstrom=None))
+    by_warp = layout == "relion30" and ".tomostar" in path.read_text()  # says who made them
+    assert recognise(path).name == ("warp" if by_warp else layout)
+    new = recognise(path).read(path, replace(known, file_pixel_angstrom=None))
+    assert new.tomogram_name.tolist() == old.tomogram_name.tolist()
+    for places in ("center_zyx_px", "box_center_zyx_px"):
+        before, after = (getattr(one, places) for one in (old, new))
+        if before is None and places == "box_center_zyx_px":
+            before = old.center_zyx_px
+        after = new.center_zyx_px if after is None else after
+        np.testing.assert_allclose(in_angstrom(after, new), in_angstrom(before, old), atol=1e-4)
+    turned = (
+        Rotation.from_euler("ZYZ", one.euler_zyz_deg, degrees=True).as_matrix()
+        for one in (old, new)
+    )
+    np.testing.assert_allclose(next(turned), next(turned), atol=1e-6)
+    if old.cluster is not None:
+        assert new.cluster.tolist() == old.cluster.tolist()
+    for column in ("rlnRandomSubset", "rlnGroupNumber"):
+        if column in old.more:
+            assert new.more[column].tolist() == old.more[column].tolist()
+
+
+def in_angstrom(zyx_px, particles):
+    sizes = [particles.tomograms[n].voxel_size_angstrom for n in particles.tomogram_name.tolist()]
+    return zyx_px * np.array(sizes)[:, None]
+
+
 def test_box_centres_and_further_columns(shared_data):
     path = shared_data / "star" / "relion30_subtomo_pixel_origins.star"
     read = read_particles_star(path, voxel_size_angstrom=5)
@@ -127,7 +173,7 @@ def test_relion_30_layout(tmp_path, particles):
     get_format("relion30").write(path, particles, Known())
     text = path.read_text()
     assert "data_\n" in text and "# version" not in text
-    assert text.startswith("# Coordinates count from 0")
+    assert text.startswith("# Coordinates count pixels from 0")
     table = starfile.read(path)
     pixel = 1e4 * table["rlnDetectorPixelSize"] / table["rlnMagnification"]
     np.testing.assert_allclose(pixel, 13.48)
@@ -284,8 +330,8 @@ def test_optimisation_sets(tmp_path, monkeypatch, particles, loop):
         )
     assert recognise(path).name == "relion5"
     assert optimisation_set(path)["rlnTomoTomogramsFile"] == tmp_path / "tomograms.star"
-    infos = tomogram_infos([tmp_path / "tomograms.star"])
-    read = recognise(path).read(path, Known(tomograms=infos))
+    read = recognise(path).read(path, Known())
+    assert read.tomograms["TS_01"].shape_zyx == INFO.shape_zyx
     np.testing.assert_allclose(read.center_zyx_px, particles.center_zyx_px, atol=1e-6)
     (tmp_path / "job" / "particles.star").unlink()
     with pytest.raises(InputError, match=r"the particles 'job/particles.star' .* are neither"):

@@ -112,6 +112,10 @@ def convert(
         )
     out = Path(out)
     _check_free(out, target, particles, overwrite)
+    if images and out.with_suffix("").exists() and not overwrite:
+        raise InputError(
+            f"{out.with_suffix('')} is there already; choose another name, or add --overwrite."
+        )
     if images:
         paths = _write_with_images(sources, out, particles, to, known)
     else:

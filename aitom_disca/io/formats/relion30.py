@@ -37,10 +37,16 @@ from aitom_disca.io.star_blocks import (
 from aitom_disca.particles import ParticleSet
 
 KEEPS = frozenset({POSE, SCORE, CLUSTER, POSTERIOR, BOX_CENTER, FURTHER, NAME})
-CONVENTION = (
-    "Coordinates count from 0, voxel centres at integers; particle = coordinate - origin.",
-    "rot, tilt, psi: ZYZ, degrees; A = (Rz(rot) Ry(tilt) Rz(psi))^T takes reference to tomogram.",
-)
+IN_PIXELS = "Coordinates count pixels from 0, voxel centres at integers"
+
+
+def convention(coordinates: str) -> list[str]:
+    """What readers of a file need to know to use its numbers, a comment a line."""
+    return [
+        f"{coordinates}; particle = coordinate - origin.",
+        "rot, tilt, psi: ZYZ, degrees; A = (Rz(rot) Ry(tilt) Rz(psi))^T turns the reference into "
+        "the particle.",
+    ]
 
 
 def loses(particles: ParticleSet, known: Known) -> list[str]:
@@ -92,7 +98,7 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
         If positions or voxel sizes are unknown.
     """
     need_positions(particles, FORMAT.title)
-    text = write_blocks_text({"": rows_of(particles, known)}, None, CONVENTION)
+    text = write_blocks_text({"": rows_of(particles, known)}, None, convention(IN_PIXELS))
     write_text(path, text)
     return [Path(path)]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from aitom_disca.io.atomic import write_text
 from aitom_disca.io.formats import relion_columns as rc
 from aitom_disca.io.formats.format import Format, Known, need_positions, voxel_sizes
-from aitom_disca.io.formats.relion30 import CONVENTION, KEEPS, unfit
+from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention, unfit
 from aitom_disca.io.formats.relion_family import read, reads
 from aitom_disca.io.formats.relion_optics import (
     build_optics,
@@ -67,7 +67,7 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
         If positions or voxel sizes are unknown.
     """
     need_positions(particles, FORMAT.title)
-    write_text(path, text_of(particles, known, CONVENTION))
+    write_text(path, text_of(particles, known, convention(IN_PIXELS)))
     return [Path(path)]
 
 

@@ -10,7 +10,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
 from aitom_disca.io.formats import relion_columns as rc
 from aitom_disca.io.formats.format import Format, Known, need_positions, voxel_sizes
-from aitom_disca.io.formats.relion30 import CONVENTION, KEEPS
+from aitom_disca.io.formats.relion30 import KEEPS, convention
 from aitom_disca.io.formats.relion_family import read, reads
 from aitom_disca.io.formats.relion_optics import (
     build_optics,
@@ -95,7 +95,9 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     )
     rows = rc.table(placed, rc.further(particles, placed, ()))
     blocks = general_block(particles) | {"optics": optics, "particles": rows}
-    write_text(path, write_blocks_text(blocks, VERSION, CONVENTION))
+    pixels = f"unbinned pixels of {counted[0]:.6g} A" if counted is unbinned else "image pixels"
+    said = convention(f"Coordinates count {pixels} from 0, their centres at integers")
+    write_text(path, write_blocks_text(blocks, VERSION, said))
     return [Path(path)]
 
 

@@ -13,7 +13,7 @@ from aitom_disca.io.atomic import write_text
 from aitom_disca.io.formats import relion_columns as rc
 from aitom_disca.io.formats.format import Format, Known, voxel_sizes
 from aitom_disca.io.formats.relion4 import general_block, optics_and_group
-from aitom_disca.io.formats.relion30 import CONVENTION, KEEPS
+from aitom_disca.io.formats.relion30 import KEEPS, convention
 from aitom_disca.io.formats.relion_family import PARTICLES_KEY, TOMOGRAMS_KEY, read, reads
 from aitom_disca.io.formats.relion_optics import (
     MICROSCOPE,
@@ -106,7 +106,11 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     InputError
         If the centre of a tomogram is unknown.
     """
-    write_text(path, text_of(particles, known, CONVENTION))
+    half = "half the tomogram's size in unbinned pixels"
+    if known.centre_offset_px:
+        half += f" less {known.centre_offset_px:g}"
+    said = convention(f"Coordinates count from the tomogram's centre, {half}")
+    write_text(path, text_of(particles, known, said))
     return [Path(path)]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.format import Known
+from aitom_disca.io.formats.tomograms import tomogram_infos
 from aitom_disca.io.star_blocks import (
     CENTERED_COLUMNS,
     GROUP_COLUMN,
@@ -20,6 +22,8 @@ from aitom_disca.io.star_blocks import (
 )
 from aitom_disca.io.star_reading import read_star
 from aitom_disca.particles import ParticleSet
+
+logger = logging.getLogger(__name__)
 
 PARTICLES_KEY, TOMOGRAMS_KEY = "rlnTomoParticlesFile", "rlnTomoTomogramsFile"
 
@@ -62,13 +66,31 @@ def reads(name: str) -> Callable[[Path], bool]:
 
 
 def read(path: Path, known: Known) -> ParticleSet:
-    """Read any generation, or the particles of an optimisation set.
+    """Read any generation, or the particles of an optimisation set with its tomograms.
 
     Raises
     ------
     InputError
     """
-    return read_star(optimisation_set(path).get(PARTICLES_KEY, path), known)
+    files = optimisation_set(path)
+    if TOMOGRAMS_KEY in files:
+        known = _with_tomograms(files[TOMOGRAMS_KEY], known)
+    return read_star(files.get(PARTICLES_KEY, path), known)
+
+
+def _with_tomograms(star: Path, known: Known) -> Known:
+    """Also the tomograms of a list, if it says their sizes; those given count more."""
+    try:
+        listed = tomogram_infos(
+            [star],
+            voxel_size_angstrom=known.voxel_size_angstrom,
+            tilt_range_deg=known.tilt_range_deg,
+            binning=known.binning,
+        )
+    except InputError as error:
+        logger.warning("the tomograms of the optimisation set are of no use: %s", error)
+        return known
+    return replace(known, tomograms=listed | dict(known.tomograms))
 
 
 def optimisation_set(path: str | Path) -> dict[str, Path]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from aitom_disca.io.atomic import write_text
 from aitom_disca.io.formats.format import Format, Known, need_positions
-from aitom_disca.io.formats.relion30 import CONVENTION, KEEPS, loses, rows_of
+from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention, loses, rows_of
 from aitom_disca.io.formats.relion_family import read, reads
 from aitom_disca.io.star_blocks import write_blocks_text
 from aitom_disca.particles import ParticleSet
@@ -30,7 +30,7 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     rows["rlnMicrographName"] = np.where(names.str.endswith(_SUFFIX), names, names + _SUFFIX)
     if "rlnPixelSize" not in rows:
         rows["rlnPixelSize"] = 10000 * rows["rlnDetectorPixelSize"] / rows["rlnMagnification"]
-    write_text(path, write_blocks_text({"": rows}, None, CONVENTION))
+    write_text(path, write_blocks_text({"": rows}, None, convention(IN_PIXELS)))
     return [Path(path)]
 
 
