@@ -150,6 +150,12 @@ def test_files_that_are_there(tmp_path, star):
     with pytest.raises(InputError, match=r"a.csv is there already.*--overwrite"):
         convert(star, tmp_path / "a.csv", "csv")
     convert(star, tmp_path / "a.csv", "csv", overwrite=True)
+    (tmp_path / "b.csv").mkdir()
+    with pytest.raises(InputError, match=r"b.csv is a folder"):
+        convert(star, tmp_path / "b.csv", "csv", overwrite=True)
+    convert(star, tmp_path / "copick", "copick", known=KNOWN)  # many files in a folder
+    with pytest.raises(InputError, match=r"\.json is there already"):
+        convert(star, tmp_path / "copick", "copick", known=KNOWN)
 
 
 def test_several_files(tmp_path, star, particles):

@@ -398,8 +398,7 @@ def store(tmp_path, rng):
 @pytest.mark.parametrize("to", ["relion31", "relion4", "relion5"])
 def test_exported_subtomograms(tmp_path, monkeypatch, store, to):
     monkeypatch.chdir(tmp_path)
-    known = Known(binning=8) if to == "relion4" else Known()
-    known = replace(known, binning=8) if to == "relion5" else known
+    known = Known() if to == "relion31" else Known(binning=8)
     paths = export_subtomograms(
         store, tmp_path / "out", store.particles(), "out.star", to=to, known=known
     )
@@ -433,6 +432,9 @@ def test_exported_subtomograms(tmp_path, monkeypatch, store, to):
 def test_images_that_cannot_be(tmp_path, store):
     with pytest.raises(InputError, match="images go with relion31"):
         export_subtomograms(store, tmp_path / "o", store.particles(), "o.star", to="warp")
+    for to in ("relion4", "relion5"):
+        with pytest.raises(InputError, match="--binning, or use --to relion31"):
+            export_subtomograms(store, tmp_path / "o", store.particles(), "o.star", to=to)
     box = (9, 9, 9)
     with StoreWriter.create(tmp_path / "odd.h5", box, 10.0, (-60, 60)) as writer:
         writer.append(np.ones((1, *box), np.float32), ParticleSet(np.array(["a"]), np.ones((1, 3))))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats import get_format, recognise
-from aitom_disca.io.formats.files import one_file_per_tomogram
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -111,14 +111,11 @@ def convert(
             "format."
         )
     out = Path(out)
-    _check_free(out, target, particles, overwrite)
-    if images and out.with_suffix("").exists() and not overwrite:
-        raise InputError(
-            f"{out.with_suffix('')} is there already; choose another name, or add --overwrite."
-        )
     if images:
+        _check_free([out, out.with_suffix("")], overwrite)
         paths = _write_with_images(sources, out, particles, to, known)
     else:
+        _check_free(_rehearse(target.write, out, particles, known), overwrite)
         paths = target.write(out, particles, known)
     return Converted([Path(p) for p in paths], len(particles), lost)
 
@@ -288,11 +285,24 @@ def _with_labels(particles: ParticleSet, labels: str | Path) -> ParticleSet:
     return particles.with_clusters(cluster, posterior)
 
 
-def _check_free(out: Path, target: Format, particles: ParticleSet, overwrite: bool) -> None:
-    paths: Iterable[Path] = [out]
-    if target.one_tomogram:
-        paths = [path for path, _, _ in one_file_per_tomogram(out, particles)]
-    there = [path for path in paths if path.is_file()]
+def _rehearse(
+    write: Callable[[Path, ParticleSet, Known], list[Path]],
+    out: Path,
+    particles: ParticleSet,
+    known: Known,
+) -> list[Path]:
+    """Names of all files, found by writing them elsewhere: what fails, fails there."""
+    with TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        written = [Path(p).resolve() for p in write(folder / out.name, particles, known)]
+        return [out.parent / p.relative_to(folder) for p in written if p.is_relative_to(folder)]
+
+
+def _check_free(paths: list[Path], overwrite: bool) -> None:
+    folders = [path for path in paths if path.suffix and path.is_dir()]
+    if folders:
+        raise InputError(f"{folders[0]} is a folder; choose another name for the file.")
+    there = [path for path in paths if path.exists()]
     if there and not overwrite:
         raise InputError(f"{there[0]} is there already; choose another name, or add --overwrite.")
 

@@ -115,7 +115,9 @@ def origins_angstrom(particles: ParticleSet, voxel_angstrom: np.ndarray) -> np.n
 
 def turn_outwards(particles: ParticleSet, origin_xyz: np.ndarray) -> np.ndarray:
     """Origins in the frame of the tomogram."""
-    return _outer(particles).apply(origin_xyz) if is_two_stage(particles) else origin_xyz
+    if not is_two_stage(particles):
+        return origin_xyz
+    return np.round(_outer(particles).apply(origin_xyz), 7)
 
 
 def _outer(particles: ParticleSet) -> Any:

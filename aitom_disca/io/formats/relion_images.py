@@ -12,7 +12,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.formats import get_format
 from aitom_disca.io.formats.files import file_part
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.formats.relion_optics import MICROSCOPE, OPTICS_KEY
+from aitom_disca.io.formats.relion_optics import MICROSCOPE, OPTICS_KEY, tilt_series_pixel
 from aitom_disca.io.mrc import write_volume
 from aitom_disca.io.star_blocks import GROUP_COLUMN, IMAGE_PIXEL_COLUMN
 from aitom_disca.io.store import SubtomogramStore
@@ -69,6 +69,11 @@ def export_subtomograms(
         raise InputError(f"{target.title} cannot be written.")
     folder = Path(folder)
     planned = with_images(store, folder, particles)
+    if to != "relion31" and tilt_series_pixel(planned, known) is None:
+        raise InputError(
+            f"images go with {target.title} only where the binning of the tomogram is known; give "
+            "it with --binning, or use --to relion31."
+        )
     paths = target.write(Path(star), planned, known)  # complains before images are written
     return [*paths, *_write_images(store, folder, planned)]
 
