@@ -69,6 +69,10 @@ class PickSettings(Settings):
     sigma_ratio: float = Field(
         default=1.1, gt=1, allow_inf_nan=False, description="Wide sigma divided by narrow sigma."
     )
+    picker: Literal["dog", "aitom"] = Field(
+        default="dog",
+        description="dog: the picker of this package; aitom: AITom's own, where it is importable.",
+    )
     threshold_rule: Literal["auto", "fdr", "std", "absolute", "aitom"] = Field(
         default="auto",
         description=(

@@ -56,6 +56,13 @@ class ThresholdRule(str, Enum):
     aitom = "aitom"
 
 
+class PickedBy(str, Enum):
+    """What picks."""
+
+    dog = "dog"
+    aitom = "aitom"
+
+
 class SortedBy(str, Enum):
     """What sorts new subtomograms."""
 
@@ -127,6 +134,7 @@ Rule = Annotated[
 Threshold = Annotated[
     float | None, _option(PICK, "--threshold", text=_described(PickSettings, "threshold"))
 ]
+PickerName = Annotated[PickedBy, _option(PICK, "--picker", text=_described(PickSettings, "picker"))]
 MinDistance = Annotated[
     float | None,
     _option(

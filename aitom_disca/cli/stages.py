@@ -20,6 +20,7 @@ def run(
     tilt_range: o.TiltRange = None,
     dark_protein: o.DarkProtein = False,
     particle_diameter_angstrom: o.Diameter = None,
+    picker: o.PickerName = o.PickedBy.dog,
     sigma_px: o.Sigma = None,
     threshold_rule: o.Rule = o.ThresholdRule.auto,
     threshold: o.Threshold = None,
@@ -63,6 +64,7 @@ def run(
         dark_protein=dark_protein,
         pick=PickSettings.checked(
             particle_diameter_angstrom=diameter,
+            picker=picker.value,
             sigma_px=sigma_px,
             threshold_rule=threshold_rule.value,
             threshold=threshold,
@@ -93,6 +95,7 @@ def pick(
     tilt_range: o.TiltRange = None,
     dark_protein: o.DarkProtein = False,
     particle_diameter_angstrom: o.Diameter = None,
+    picker: o.PickerName = o.PickedBy.dog,
     sigma_px: o.Sigma = None,
     threshold_rule: o.Rule = o.ThresholdRule.auto,
     threshold: o.Threshold = None,
@@ -124,6 +127,7 @@ def pick(
     diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
     settings = PickSettings.checked(
         particle_diameter_angstrom=diameter,
+        picker=picker.value,
         sigma_px=sigma_px,
         threshold_rule=threshold_rule.value,
         threshold=threshold,

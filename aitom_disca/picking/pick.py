@@ -34,6 +34,23 @@ Region = tuple[tuple[slice, ...], np.ndarray | None]  # inside of the border, an
 
 
 @dataclass(frozen=True)
+class Picker:
+    """Another program's way to find blobs, in a whole volume at once.
+
+    Parameters
+    ----------
+    extrema : callable
+        Volume (z, y, x) with protein bright, sigma of the narrow Gaussian in voxels and the ratio
+        of the sigmas, to maxima and minima, best first; those below zero too.
+    apart : callable
+        Peaks, best first, and a distance in voxels to those that stay.
+    """
+
+    extrema: Callable[[np.ndarray, float, float], tuple[Peaks, Peaks]]
+    apart: Callable[[Peaks, float], Peaks]
+
+
+@dataclass(frozen=True)
 class _Lengths:
     """The settings' lengths in voxels of one tomogram."""
 
@@ -61,6 +78,7 @@ def pick_particles(
     *,
     mask: np.ndarray | None = None,
     block_shape_zyx: tuple[int, int, int] | None = None,
+    picker: Picker | None = None,
 ) -> ParticleSet:
     """Find everything that stands out at the size of the particles.
 
@@ -76,6 +94,10 @@ def pick_particles(
         True where picks may lie.
     block_shape_zyx : tuple of 3 int, optional
         Size in voxels of the blocks, without their halo.
+    picker : Picker, optional
+        What finds peaks and chooses among close ones instead. The noise level of the threshold
+        stays that of our own filter; the rule "aitom" counts all peaks of the picker, as AITom
+        does.
 
     Returns
     -------
@@ -93,13 +115,17 @@ def pick_particles(
     _check_size(tomogram, lengths)
     allowed = _allowed(tomogram, lengths, mask)
     maxima, minima, voxels = _filter(tomogram, lengths, allowed, block_shape_zyx)
+    counted = maxima.height
+    if picker is not None:
+        signed = settings.threshold_rule == "aitom"
+        maxima, minima, counted = _ask(picker, tomogram, lengths, allowed, signed)
     if not len(maxima):
         raise NoPicksError(
             f"tomogram {tomogram.name} has no bright peak where picks may lie; check that protein "
             "is bright, and the mask."
         )
     threshold = choose_threshold(
-        settings.threshold_rule, settings.threshold, maxima.height, minima.height, voxels
+        settings.threshold_rule, settings.threshold, counted, minima.height, voxels
     )
     picks = maxima.select(maxima.height >= threshold)
     if not len(picks):
@@ -184,6 +210,19 @@ def _filter(
         )
     thinned = [keep_apart(merge_plateaus(join(p)), lengths.min_distance) for p in (maxima, minima)]
     return thinned[0], thinned[1], _sample_allowed(grid, stride, allowed)
+
+
+def _ask(
+    picker: Picker, tomogram: Tomogram, lengths: _Lengths, allowed: Region, signed: bool
+) -> tuple[Peaks, Peaks, np.ndarray]:
+    """Maxima and minima of a picker, thinned out, and the heights that a threshold is taken of."""
+    found = picker.extrema(tomogram.read(), lengths.sigma, lengths.sigma_ratio)
+    if not signed:
+        found = found[0].select(found[0].height > 0), found[1].select(found[1].height > 0)
+    maxima, minima = (
+        picker.apart(_where_allowed(peaks, allowed), lengths.min_distance) for peaks in found
+    )
+    return maxima, minima, found[0].height if signed else maxima.height
 
 
 def _search_block(

@@ -49,10 +49,15 @@ def pick_tomograms(
     """
     from aitom_disca.picking import pick_particles
 
+    picker = None
+    if settings.picker == "aitom":
+        from aitom_disca.bridge import aitom_picker
+
+        picker = aitom_picker()
     sets, empty = [], []
     for tomogram in tomograms:
         try:
-            sets.append(pick_particles(tomogram, settings, mask=mask))
+            sets.append(pick_particles(tomogram, settings, mask=mask, picker=picker))
             say(f"{tomogram.name}: {len(sets[-1])} picks")
         except NoPicksError as error:  # one empty tomogram among many is no reason to stop
             empty.append(error)
