@@ -288,6 +288,10 @@ def test_sizes_that_conflict(tmp_path, caplog):
     assert read.tomograms["TS_01"].voxel_size_angstrom == 5
     assert caplog.text.count("says two pixel sizes, 5 and 6 Angstrom") == 1
     (tmp_path / "b.star").write_text(head + "1 2 3 TS_01\n")
+    nameless = (tmp_path / "b.star").read_text().replace("_rlnMicrographName", "_rlnSomething")
+    (tmp_path / "c.star").write_text(nameless)
+    known = Known(file_pixel_angstrom=5, tomogram_name="TS_09")
+    assert get_format("relion30").read(tmp_path / "c.star", known).tomogram_name == ["TS_09"]
     with pytest.raises(InputError, match=r"does not say its pixel size; .*--file-pixel-angstrom"):
         get_format("relion30").read(tmp_path / "b.star", Known())
 

@@ -108,6 +108,8 @@ def _read(path: Path, known: Known, called: _Called, pixel_option: str) -> Parti
     block = next(name for name, table in blocks.items() if table is rows)
     layout = CENTERED_COLUMNS if CENTERED_COLUMNS[0] in rows else PLAIN_COLUMNS
     _need(path, rows, layout)
+    if known.tomogram_name is not None and not any(c in rows for c in NAME_COLUMNS):
+        rows = rows.assign(rlnTomoName=known.tomogram_name)
     said = names = _tomogram_names(path, rows)
     if called == "known":
         inside, names = find_known(path, names, known.tomograms)

@@ -148,5 +148,6 @@ def need_positions(particles: ParticleSet, title: str) -> None:
     if not particles.has_positions:
         raise InputError(
             f"{title} needs positions in voxels, but these are only known from the centre of "
-            "tomograms of unknown size; give the tomograms with --tomogram, or --size-zyx."
+            "tomograms of unknown size; give the tomograms with --tomogram, or --size-zyx and "
+            "--voxel-size-angstrom."
         )
