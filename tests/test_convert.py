@@ -14,8 +14,9 @@ from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, write_labels_csv, write_picks_csv, write_volume
 from aitom_disca.io.formats import NAMES, Known, get_format, recognise
-from aitom_disca.io.formats.convert import convert, losses, read_particles
+from aitom_disca.io.formats.convert import convert, losses
 from aitom_disca.io.formats.format import Format
+from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 INFOS = {

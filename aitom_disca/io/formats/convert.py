@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.formats import get_format, recognise
+from aitom_disca.io.formats import get_format
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -24,15 +23,15 @@ from aitom_disca.io.formats.format import (
     Format,
     Known,
 )
+from aitom_disca.io.formats.reading import is_store, listed, read_sources
 from aitom_disca.io.formats.relion_images import LAYOUTS, export_subtomograms
-from aitom_disca.io.formats.relion_optics import join_optics
 from aitom_disca.io.star_blocks import SUBTOMOGRAM_ANGLE_COLUMNS
-from aitom_disca.io.star_reading import PIXEL_KEY, TABLE_KEY
+from aitom_disca.io.star_places import PIXEL_KEY
+from aitom_disca.io.star_reading import TABLE_KEY
 from aitom_disca.io.store import open_store
 from aitom_disca.io.tables import read_labels_csv
-from aitom_disca.particles import UNASSIGNED, ParticleSet, concatenate
+from aitom_disca.particles import UNASSIGNED, ParticleSet
 
-_STORES = (".h5", ".hdf5")
 _RELION = ("relion", "warp")
 
 
@@ -100,8 +99,8 @@ def convert(
     target = get_format(to)
     if target.write is None:
         raise InputError(f"{target.title} is only read, not written; choose another --to.")
-    sources = _listed(source)
-    particles, left_behind = _read_sources(sources, from_, known)
+    sources = listed(source)
+    particles, left_behind = read_sources(sources, from_, known)
     if labels is not None:
         particles = _with_labels(particles, labels)
     lost = left_behind + losses(particles, target, known)
@@ -118,27 +117,6 @@ def convert(
         _check_free(_rehearse(target.write, out, particles, known), overwrite)
         paths = target.write(out, particles, known)
     return Converted([Path(p) for p in paths], len(particles), lost)
-
-
-def read_particles(
-    source: str | Path | Sequence[str | Path],
-    *,
-    from_: str | None = None,
-    known: Known | None = None,
-) -> ParticleSet:
-    """Read particles of any format: of a file, a folder, several files, or a store.
-
-    Parameters
-    ----------
-    source, from_, known
-        As for `convert`.
-
-    Raises
-    ------
-    InputError
-        If the source cannot be read.
-    """
-    return _read_sources(_listed(source), from_, known or Known())[0]
 
 
 def losses(particles: ParticleSet, target: Format, known: Known) -> list[str]:
@@ -190,91 +168,6 @@ def _lost_blocks(particles: ParticleSet, target: Format) -> list[str]:
     return lost
 
 
-def _listed(source: str | Path | Sequence[str | Path]) -> list[Path]:
-    return [Path(p) for p in ([source] if isinstance(source, str | Path) else source)]
-
-
-def _read_sources(
-    sources: list[Path], from_: str | None, known: Known
-) -> tuple[ParticleSet, list[str]]:
-    """All particles, and what joining several files lost."""
-    if len(sources) == 1 and sources[0].suffix.lower() in _STORES and from_ is None:
-        with open_store(sources[0]) as store:
-            return store.particles(), []
-    found = [pair for path in sources for pair in _readable(path, from_)]
-    if len({own.name for _, own in found}) > 1:
-        titles = ", ".join(dict.fromkeys(own.title for _, own in found))
-        raise InputError(f"the files are of several formats ({titles}); convert one at a time.")
-    if not found:
-        raise InputError("no file was given to read.")
-    sets = []
-    for path, own in found:
-        if own.read is None:
-            raise InputError(f"{own.title} is only written, not read.")
-        several = own.one_tomogram and len(found) > 1
-        named = replace(known, tomogram_name=_name_of(path, known)) if several else known
-        sets.append(own.read(path, named))
-    return (sets[0], []) if len(sets) == 1 else _join(sets)
-
-
-def _readable(path: Path, from_: str | None) -> list[tuple[Path, Format]]:
-    """A file, or the files of a folder, and their format."""
-    wanted = None if from_ is None else get_format(from_)
-    if not path.is_dir():
-        if not path.exists():
-            raise InputError(f"{path} does not exist; check the path.")
-        return [(path, wanted or recognise(path))]
-    try:
-        return [(path, wanted if wanted and wanted.recognises(path) else recognise(path))]
-    except InputError:
-        pass
-    found = []
-    for file in sorted(p for p in path.iterdir() if p.is_file()):
-        if wanted is not None and wanted.recognises(file):
-            found.append((file, wanted))
-        elif wanted is None:
-            try:
-                found.append((file, recognise(file)))
-            except InputError:
-                continue
-    if not found:
-        raise InputError(
-            f"the folder {path} holds no particle file{f' of {from_}' if from_ else ''}; check it."
-        )
-    return found
-
-
-def _name_of(path: Path, known: Known) -> str:
-    """The tomogram of one of several files: the one known whose name is in its own, or its own."""
-    fitting = [name for name in known.tomograms if name in path.stem]
-    return max(fitting, key=len) if fitting else path.stem
-
-
-def _join(sets: list[ParticleSet]) -> tuple[ParticleSet, list[str]]:
-    """One set; columns that only some hold are filled up, further ones dropped."""
-    every = list(dict.fromkeys(name for one in sets for name in one.more))
-    partly = [name for name in every if any(name not in one.more for one in sets)]
-    joined = concatenate(_filled(join_optics(sets)))
-    lost = [f"columns that only some files hold: {', '.join(partly)}"] if partly else []
-    return joined, lost
-
-
-def _filled(sets: list[ParticleSet]) -> list[ParticleSet]:
-    empty: dict[str, Any] = {
-        "score": lambda s: np.full(len(s), np.nan),
-        "posterior": lambda s: np.full(len(s), np.nan),
-        "cluster": lambda s: np.full(len(s), UNASSIGNED),
-        "euler_zyz_deg": lambda s: np.zeros((len(s), 3)),
-        "centered_xyz_angstrom": lambda s: np.full((len(s), 3), np.nan),
-        "box_center_zyx_px": lambda s: s.center_zyx_px,
-    }
-    needed = [name for name in empty if any(getattr(s, name) is not None for s in sets)]
-    return [
-        replace(s, **{name: empty[name](s) for name in needed if getattr(s, name) is None})
-        for s in sets
-    ]
-
-
 def _with_labels(particles: ParticleSet, labels: str | Path) -> ParticleSet:
     cluster, posterior = read_labels_csv(labels)
     if len(cluster) != len(particles):
@@ -310,7 +203,7 @@ def _check_free(paths: list[Path], overwrite: bool) -> None:
 def _write_with_images(
     sources: list[Path], out: Path, particles: ParticleSet, to: str, known: Known
 ) -> list[Path]:
-    if len(sources) != 1 or sources[0].suffix.lower() not in _STORES:
+    if len(sources) != 1 or not is_store(sources[0]):
         raise InputError("--images writes the subtomograms of a store; give one .h5 as input.")
     if to not in LAYOUTS:
         raise InputError(f"--images goes with --to {', '.join(LAYOUTS)}; got {to}.")

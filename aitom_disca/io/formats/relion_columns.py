@@ -26,7 +26,8 @@ from aitom_disca.io.star_blocks import (
     SCORE_COLUMN,
     SUBTOMOGRAM_ANGLE_COLUMNS,
 )
-from aitom_disca.io.star_reading import TABLE_KEY, middle_xyz_angstrom
+from aitom_disca.io.star_places import middle_xyz_angstrom
+from aitom_disca.io.star_reading import TABLE_KEY
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 Columns = dict[str, Any]

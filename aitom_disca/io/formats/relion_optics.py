@@ -16,7 +16,7 @@ from aitom_disca.io.star_blocks import (
     SUBTOMOGRAM_ANGLE_COLUMNS,
     TILT_SERIES_PIXEL_COLUMN,
 )
-from aitom_disca.io.star_reading import PIXEL_KEY
+from aitom_disca.io.star_places import PIXEL_KEY
 from aitom_disca.particles import ParticleSet
 
 OPTICS_KEY = "relion:optics"

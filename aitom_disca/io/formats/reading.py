@@ -1,0 +1,135 @@
+"""Particles read from a file of any format, from several, from a folder, or from a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aitom_disca.errors import InputError
+from aitom_disca.io.formats import get_format, recognise
+from aitom_disca.io.formats.format import Format, Known
+from aitom_disca.io.formats.relion_optics import join_optics
+from aitom_disca.io.store import open_store
+from aitom_disca.particles import UNASSIGNED, ParticleSet, concatenate
+
+
+def read_particles(
+    source: str | Path | Sequence[str | Path],
+    *,
+    from_: str | None = None,
+    known: Known | None = None,
+) -> ParticleSet:
+    """Read particles of any format: of a file, a folder, several files, or a store.
+
+    Parameters
+    ----------
+    source, from_, known
+        As for `convert`.
+
+    Raises
+    ------
+    InputError
+        If the source cannot be read.
+    """
+    return read_sources(listed(source), from_, known or Known())[0]
+
+
+def is_store(path: Path) -> bool:
+    """Whether a file is a subtomogram store, by its name."""
+    return path.suffix.lower() in (".h5", ".hdf5")
+
+
+def listed(source: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Paths of one or several sources."""
+    return [Path(p) for p in ([source] if isinstance(source, str | Path) else source)]
+
+
+def read_sources(
+    sources: list[Path], from_: str | None, known: Known
+) -> tuple[ParticleSet, list[str]]:
+    """All particles, and what joining several files lost, in words.
+
+    Raises
+    ------
+    InputError
+        If there is no source, one cannot be read, or they are of several formats.
+    """
+    if len(sources) == 1 and is_store(sources[0]) and from_ is None:
+        with open_store(sources[0]) as store:
+            return store.particles(), []
+    found = [pair for path in sources for pair in _readable(path, from_)]
+    if len({own.name for _, own in found}) > 1:
+        titles = ", ".join(dict.fromkeys(own.title for _, own in found))
+        raise InputError(f"the files are of several formats ({titles}); convert one at a time.")
+    if not found:
+        raise InputError("no file was given to read.")
+    sets = []
+    for path, own in found:
+        if own.read is None:
+            raise InputError(f"{own.title} is only written, not read.")
+        several = own.one_tomogram and len(found) > 1
+        named = replace(known, tomogram_name=_name_of(path, known)) if several else known
+        sets.append(own.read(path, named))
+    return (sets[0], []) if len(sets) == 1 else _join(sets)
+
+
+def _readable(path: Path, from_: str | None) -> list[tuple[Path, Format]]:
+    """A file, or the files of a folder, and their format."""
+    wanted = None if from_ is None else get_format(from_)
+    if not path.is_dir():
+        if not path.exists():
+            raise InputError(f"{path} does not exist; check the path.")
+        return [(path, wanted or recognise(path))]
+    try:
+        return [(path, wanted if wanted and wanted.recognises(path) else recognise(path))]
+    except InputError:
+        pass
+    found = []
+    for file in sorted(p for p in path.iterdir() if p.is_file()):
+        if wanted is not None and wanted.recognises(file):
+            found.append((file, wanted))
+        elif wanted is None:
+            try:
+                found.append((file, recognise(file)))
+            except InputError:
+                continue
+    if not found:
+        raise InputError(
+            f"the folder {path} holds no particle file{f' of {from_}' if from_ else ''}; check it."
+        )
+    return found
+
+
+def _name_of(path: Path, known: Known) -> str:
+    """The tomogram of one of several files: the one known whose name is in its own, or its own."""
+    fitting = [name for name in known.tomograms if name in path.stem]
+    return max(fitting, key=len) if fitting else path.stem
+
+
+def _join(sets: list[ParticleSet]) -> tuple[ParticleSet, list[str]]:
+    """One set; columns that only some hold are filled up, further ones dropped."""
+    every = list(dict.fromkeys(name for one in sets for name in one.more))
+    partly = [name for name in every if any(name not in one.more for one in sets)]
+    joined = concatenate(_filled(join_optics(sets)))
+    lost = [f"columns that only some files hold: {', '.join(partly)}"] if partly else []
+    return joined, lost
+
+
+def _filled(sets: list[ParticleSet]) -> list[ParticleSet]:
+    empty: dict[str, Any] = {
+        "score": lambda s: np.full(len(s), np.nan),
+        "posterior": lambda s: np.full(len(s), np.nan),
+        "cluster": lambda s: np.full(len(s), UNASSIGNED),
+        "euler_zyz_deg": lambda s: np.zeros((len(s), 3)),
+        "centered_xyz_angstrom": lambda s: np.full((len(s), 3), np.nan),
+        "box_center_zyx_px": lambda s: s.center_zyx_px,
+    }
+    needed = [name for name in empty if any(getattr(s, name) is not None for s in sets)]
+    return [
+        replace(s, **{name: empty[name](s) for name in needed if getattr(s, name) is None})
+        for s in sets
+    ]
