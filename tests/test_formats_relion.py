@@ -279,6 +279,20 @@ def test_file_pixel_and_voxel_size(tmp_path, shared_data, caplog):
     assert "rlnImageName" not in starfile.read(tmp_path / "b.star")["particles"]
 
 
+def test_sizes_that_were_rounded(tmp_path, shared_data):
+    """Less than 1 % apart, voxels and pixels are the same; each keeps its size."""
+    path = shared_data / "star" / "relion30_warp_subtomo_excerpt.star"
+    given = {f"tomo200528_{n}": TomogramInfo(f"tomo200528_{n}", 6.9) for n in range(90, 120)}
+    read = get_format("warp").read(path, Known(tomograms=given))
+    assert read.center_zyx_px[0].tolist() == [208, 398, 806]
+    get_format("warp").write(tmp_path / "a.star", read, Known(tomograms=given))
+    for column in (*XYZ, "rlnDetectorPixelSize", "rlnPixelSize"):
+        old, new = raw(path)[column].astype(float), raw(tmp_path / "a.star")[column].astype(float)
+        np.testing.assert_allclose(new, old, rtol=1e-9)
+    get_format("relion31").write(tmp_path / "b.star", read, Known(tomograms=given))
+    assert starfile.read(tmp_path / "b.star")["optics"]["rlnImagePixelSize"].tolist() == [6.896]
+
+
 def test_sizes_that_conflict(tmp_path, caplog):
     head = "data_\n\nloop_\n_rlnCoordinateX\n_rlnCoordinateY\n_rlnCoordinateZ\n_rlnMicrographName\n"
     (tmp_path / "a.star").write_text(

@@ -19,7 +19,6 @@ from aitom_disca.io.formats.format import (
     Format,
     Known,
     need_positions,
-    voxel_sizes,
 )
 from aitom_disca.io.formats.relion_family import read, reads
 from aitom_disca.io.formats.relion_optics import (
@@ -68,9 +67,9 @@ def rows_of(
     """The table of 3.0 and of Warp; with zero origins only if wanted."""
     counted = counting(particles, known)
     pixel = counted.pixel_angstrom
-    voxel = voxel_sizes(particles, known)
     dropped = rc.unfit_columns(particles, counted).values()
-    origin = rc.turn_outwards(particles, rc.origins_angstrom(particles, voxel)) / pixel[:, None]
+    origin = rc.turn_outwards(particles, rc.origins_angstrom(particles, counted.voxel_angstrom))
+    origin = origin / pixel[:, None]
     microscope = {c: optics_value(particles, c) for c in MICROSCOPE}
     named = rc.names(particles, "rlnMicrographName")
     sizes = rc.pixel_columns(particles, pixel)
@@ -78,7 +77,7 @@ def rows_of(
         sizes |= {c: v for c, v in rc.detector_columns(pixel).items() if c not in sizes}
     placed = rc.table(
         named,
-        rc.plain_coordinates(particles, voxel / pixel),
+        rc.plain_coordinates(particles, counted.scale),
         rc.angles(particles, two_stages=False),
         dict(zip(ORIGIN_PX_COLUMNS, origin.T, strict=True)) if origins or origin.any() else {},
         rc.judged(particles),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aitom_disca.io.atomic import write_text
 from aitom_disca.io.formats import relion_columns as rc
-from aitom_disca.io.formats.format import Format, Known, need_positions, voxel_sizes
+from aitom_disca.io.formats.format import Format, Known, need_positions
 from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention, unfit
 from aitom_disca.io.formats.relion_family import read, reads
 from aitom_disca.io.formats.relion_optics import (
@@ -37,15 +37,14 @@ def text_of(particles: ParticleSet, known: Known, comments: Sequence[str] = ()) 
     """Both tables as text."""
     counted = counting(particles, known)
     pixel = counted.pixel_angstrom
-    voxel = voxel_sizes(particles, known)
-    origin = rc.turn_outwards(particles, rc.origins_angstrom(particles, voxel))
+    origin = rc.turn_outwards(particles, rc.origins_angstrom(particles, counted.voxel_angstrom))
     keeps_images = counted.images and has_images(particles)
     box = None if keeps_images else known.box_px
     optics, group = build_optics(particles, pixel, images=counted.images, box_px=box)
     placed = rc.table(
         rc.names(particles, "rlnTomoName"),
         rc.names(particles, "rlnMicrographName"),
-        rc.plain_coordinates(particles, voxel / pixel),
+        rc.plain_coordinates(particles, counted.scale),
         {GROUP_COLUMN: group},
         rc.angles(particles, two_stages=False),
         dict(zip(ORIGIN_ANGST_COLUMNS, origin.T, strict=True)),

@@ -34,6 +34,8 @@ class Counting:
     Parameters
     ----------
     pixel_angstrom : ndarray of shape (N,)
+    scale : ndarray of shape (N,)
+        Such pixels in a voxel; 1 where the two differ by less than 1 %.
     images : bool
         Whether the image files still fit.
     reason : str
@@ -41,8 +43,14 @@ class Counting:
     """
 
     pixel_angstrom: np.ndarray
+    scale: np.ndarray
     images: bool = True
     reason: str = ""
+
+    @property
+    def voxel_angstrom(self) -> np.ndarray:
+        """Size (N,) of the voxels that ``scale`` counts."""
+        return self.pixel_angstrom * self.scale
 
 
 def optics_table(particles: ParticleSet) -> pd.DataFrame | None:
@@ -119,20 +127,22 @@ def is_two_stage(particles: ParticleSet) -> bool:
 def counting(particles: ParticleSet, known: Known) -> Counting:
     """What 3.0, 3.1 and Warp count in: the pixels of the images, or voxels of the tomograms."""
     voxel = voxel_sizes(particles, known)
+    one = np.ones(len(particles))
     if not has_images(particles):
-        return Counting(voxel)
+        return Counting(voxel, one)
     dimensions = optics_value(particles, "rlnImageDimensionality")
     if dimensions is not None and np.any(dimensions == 2):
-        return Counting(voxel, False, "tilt series, which this layout does not have")
+        return Counting(voxel, one, False, "tilt series, which this layout does not have")
     if is_two_stage(particles):
-        return Counting(voxel, False, "cut in orientations, which this layout does not have")
+        return Counting(voxel, one, False, "cut in orientations, which this layout does not have")
     pixel = image_pixel(particles)
     if pixel is None:
-        return Counting(voxel)
-    if known.voxel_size_angstrom is not None and np.any(np.abs(pixel / voxel - 1) > _SAME_SIZE):
+        return Counting(voxel, one)
+    differs = np.abs(pixel / voxel - 1) > _SAME_SIZE
+    if known.voxel_size_angstrom is not None and differs.any():
         reason = f"of pixels of {pixel[0]:.5g} A, while coordinates count in {voxel[0]:.5g} A"
-        return Counting(voxel, False, reason)
-    return Counting(np.where(np.abs(pixel / voxel - 1) > _SAME_SIZE, pixel, voxel))
+        return Counting(voxel, one, False, reason)
+    return Counting(pixel, np.where(differs, voxel / pixel, 1.0))
 
 
 def build_optics(
