@@ -7,6 +7,8 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "aitom_disca/__init__.py").read_text())[1]
+EXPORTS = ["dynamotable>=0.3", "imodmodel>=0.1"]  # particles of Dynamo and IMOD
+ZARR = ["zarr>=3.0"]  # OME-Zarr tomograms
 
 setup(
     name="aitom-disca",
@@ -57,7 +59,9 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
-        "test": ["pytest>=8", "hypothesis>=6.100"],
+        "exports": EXPORTS,
+        "zarr": ZARR,
+        "test": ["pytest>=8", "hypothesis>=6.100", *EXPORTS, *ZARR],
         "lint": ["ruff>=0.9", "mypy>=1.14"],
     },
     entry_points={"console_scripts": ["aitom-disca = aitom_disca.cli:main"]},
