@@ -274,3 +274,28 @@ def test_refused(tmp_path, capsys, monkeypatch, star, arguments, message):
     assert err.count("\n") == 1 and err.startswith("error: ")
     assert re.search(message, err)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_one_file_opens_particles_and_tomograms(tmp_path, monkeypatch, particles):
+    """The optimisation set that is written beside brings everything that reading needs."""
+    monkeypatch.chdir(tmp_path)
+    get_format("relion31").write(tmp_path / "in.star", particles, KNOWN)
+    known = Known(tomograms=INFOS, binning=4.0)
+    done = convert("in.star", "out.star", "relion5", known=known, optimisation_set=True)
+    names = ["out.star", "out_tomograms.star", "out_optimisation_set.star"]
+    assert [path.name for path in done.paths] == names
+    again = read_particles("out_optimisation_set.star")
+    np.testing.assert_allclose(again.center_zyx_px, particles.center_zyx_px, atol=1e-4)
+    assert again.tomograms["TS_02"].voxel_size_angstrom == pytest.approx(10.0)
+    with pytest.raises(InputError, match="out_tomograms.star is there already"):
+        (tmp_path / "out.star").unlink()
+        convert("in.star", "out.star", "relion5", known=known, optimisation_set=True)
+
+
+def test_an_optimisation_set_needs_relion_and_the_binning(tmp_path, capsys, star):
+    code, _, said = run(capsys, star, tmp_path / "o.tbl", "--to", "dynamo", "--optimisation-set")
+    assert code == 2 and "goes with --to relion4 or relion5; got dynamo" in said
+    options = ["--size-zyx", "50", "60", "70", "--optimisation-set"]
+    code, _, said = run(capsys, star, tmp_path / "o.star", "--to", "relion5", *options)
+    assert code == 2 and "--binning" in said
+    assert not list(tmp_path.glob("o*"))

@@ -46,6 +46,14 @@ def convert(
             "folder OUT without its suffix.",
         ),
     ] = False,
+    optimisation_set: Annotated[
+        bool,
+        _files(
+            "--optimisation-set",
+            text="To relion4 or relion5: also OUT_optimisation_set.star, which names the particles "
+            "and the tomograms.star of --tomogram; without one, a list of tomograms is written.",
+        ),
+    ] = False,
     strict: Annotated[
         bool, _files("--strict", text="Refuse to lose anything, and write nothing then.")
     ] = False,
@@ -162,6 +170,8 @@ def convert(
         overwrite=overwrite,
         labels=labels,
         images=images,
+        optimisation_set=optimisation_set,
+        tomograms_star=next((p for p in tomogram or () if p.suffix == ".star"), None),
     )
     say(f"{done.n_particles} particles written to {', '.join(map(str, done.paths))}")
     if done.lost:

@@ -24,6 +24,7 @@ from aitom_disca.io.formats.format import (
     Known,
 )
 from aitom_disca.io.formats.reading import is_store, listed, read_sources
+from aitom_disca.io.formats.relion5 import write_project
 from aitom_disca.io.formats.relion_images import LAYOUTS, export_subtomograms
 from aitom_disca.io.star_blocks import SUBTOMOGRAM_ANGLE_COLUMNS
 from aitom_disca.io.star_places import PIXEL_KEY
@@ -64,6 +65,8 @@ def convert(
     overwrite: bool = False,
     labels: str | Path | None = None,
     images: bool = False,
+    optimisation_set: bool = False,
+    tomograms_star: str | Path | None = None,
 ) -> Converted:
     """Read particles in one format and write them in another.
 
@@ -88,6 +91,10 @@ def convert(
     images : bool
         Whether to write the subtomograms of a store as well, for RELION, into the folder OUT
         without its suffix.
+    optimisation_set : bool
+        Whether to write ``OUT_optimisation_set.star`` as well, for RELION 4 and 5.
+    tomograms_star : path, optional
+        The list of tomograms that it names; one is written, unless given.
 
     Raises
     ------
@@ -110,12 +117,16 @@ def convert(
             "format."
         )
     out = Path(out)
+    if optimisation_set:
+        _check_project(out, to, particles, known, tomograms_star, overwrite)
     if images:
         _check_free([out, out.with_suffix("")], overwrite)
         paths = _write_with_images(sources, out, particles, to, known)
     else:
         _check_free(_rehearse(target.write, out, particles, known), overwrite)
         paths = target.write(out, particles, known)
+    if optimisation_set:
+        paths = [*paths, *write_project(out, particles, known, tomograms_star)]
     return Converted([Path(p) for p in paths], len(particles), lost)
 
 
@@ -189,6 +200,21 @@ def _rehearse(
         folder = Path(name).resolve()
         written = [Path(p).resolve() for p in write(folder / out.name, particles, known)]
         return [out.parent / p.relative_to(folder) for p in written if p.is_relative_to(folder)]
+
+
+def _check_project(
+    out: Path,
+    to: str,
+    particles: ParticleSet,
+    known: Known,
+    tomograms_star: str | Path | None,
+    overwrite: bool,
+) -> None:
+    if to not in ("relion4", "relion5"):
+        raise InputError(f"--optimisation-set goes with --to relion4 or relion5; got {to}.")
+    with TemporaryDirectory() as name:  # what fails, fails here
+        made = write_project(Path(name) / out.name, particles, known, tomograms_star)
+    _check_free([out.with_name(path.name) for path in made], overwrite)
 
 
 def _check_free(paths: list[Path], overwrite: bool) -> None:

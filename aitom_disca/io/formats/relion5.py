@@ -165,6 +165,47 @@ def write_tomograms_star(path: str | Path, infos: Sequence[TomogramInfo]) -> Non
     write_text(path, write_blocks_text({"global": pd.DataFrame(rows)}, VERSION))
 
 
+def project_files(out: Path) -> tuple[Path, Path]:
+    """Names of the list of tomograms and of the optimisation set that belong to a star file."""
+    names = (out.with_name(f"{out.stem}_{what}.star") for what in ("tomograms", "optimisation_set"))
+    tomograms, optimisation_set = names
+    return tomograms, optimisation_set
+
+
+def write_project(
+    out: str | Path, particles: ParticleSet, known: Known, tomograms_star: str | Path | None
+) -> list[Path]:
+    """Write what lets RELION open particles by one file: an optimisation set.
+
+    Parameters
+    ----------
+    out : path
+        Star file of the particles.
+    particles : ParticleSet
+    known : Known
+    tomograms_star : path, optional
+        RELION's own list of tomograms; without it one is written, see `write_tomograms_star`.
+
+    Returns
+    -------
+    list of Path
+        Files written.
+
+    Raises
+    ------
+    InputError
+        If the size or the binning of a tomogram is unknown.
+    """
+    own, optimisation_set = project_files(Path(out))
+    written = [optimisation_set]
+    if tomograms_star is None:
+        names = dict.fromkeys(particles.tomogram_name.tolist())
+        write_tomograms_star(own, [known.info(name, particles) for name in names])
+        tomograms_star, written = own, [own, optimisation_set]
+    write_optimisation_set(optimisation_set, out, tomograms_star)
+    return written
+
+
 FORMAT = Format(
     name="relion5",
     title="RELION 5 star",
