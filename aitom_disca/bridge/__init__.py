@@ -1,15 +1,36 @@
 """AITom beside this package: its picker, rotation, files, function names and Gum-Net pairs."""
 
+from aitom_disca.bridge.files import KINDS, read_particles
 from aitom_disca.bridge.parts import Part, status
 from aitom_disca.bridge.picking import aitom_picker, dog_peaks, filter_peaks
+from aitom_disca.bridge.pickles import read_pickle, write_pickle
+from aitom_disca.bridge.poses import (
+    output_of_transform,
+    pose_of_transform,
+    transform_of_output,
+    transform_of_pose,
+)
 from aitom_disca.bridge.rotating import aitom_rotation, rotate
+from aitom_disca.bridge.stores import export_subvolumes, import_store
+from aitom_disca.bridge.writing import write_particles
 
 __all__ = [
+    "KINDS",
     "Part",
     "aitom_picker",
     "aitom_rotation",
     "dog_peaks",
+    "export_subvolumes",
     "filter_peaks",
+    "import_store",
+    "output_of_transform",
+    "pose_of_transform",
+    "read_particles",
+    "read_pickle",
     "rotate",
     "status",
+    "transform_of_output",
+    "transform_of_pose",
+    "write_particles",
+    "write_pickle",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -57,11 +59,27 @@ def rotate(
         raise ValueError("give angle or rm, not both")
     matrix = np.eye(3) if rm is None else np.asarray(rm, float)
     if angle is not None:
-        matrix = rotation_of_angles(np.asarray(angle, float)).as_matrix()
+        matrix = _matrix(*np.asarray(angle, float).ravel())
     centre = (np.array(volume_xyz.shape) - 1) / 2
     shifted = centre if loc_r is None else centre + np.asarray(loc_r, float).ravel()
     offset = centre - matrix @ shifted
     return ndimage.affine_transform(volume_xyz, matrix, offset, order=order, cval=default_val)
+
+
+def _matrix(phi: float, theta: float, psi: float) -> np.ndarray:
+    """``(Rz(phi) Ry(theta) Rz(psi))^T``, factor by factor.
+
+    Where a turned face comes to lie on the face of the box, the last digit decides what is
+    outside: it has to be that of AITom.
+    """
+
+    def about_z(angle: float) -> np.ndarray:
+        c, s = math.cos(angle), math.sin(angle)
+        return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+    c, s = math.cos(theta), math.sin(theta)
+    about_y = np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
+    return (about_z(phi) @ about_y @ about_z(psi)).T
 
 
 def rotation_of_angles(angles: np.ndarray) -> Rotation:
@@ -75,7 +93,9 @@ def rotation_of_angles(angles: np.ndarray) -> Rotation:
 
 def angles_of_rotation(rotation: Rotation) -> np.ndarray:
     """phi, theta, psi (..., 3) in radians of rotations rm; theta from 0 to pi."""
-    return np.asarray(rotation.inv().as_euler("ZYZ"))
+    with warnings.catch_warnings():  # of theta 0 or pi, where only phi + psi or phi - psi counts
+        warnings.simplefilter("ignore", UserWarning)
+        return np.asarray(rotation.inv().as_euler("ZYZ"))
 
 
 def aitom_rotation() -> Callable[[np.ndarray, Rotation], np.ndarray]:
@@ -93,7 +113,7 @@ def aitom_rotation() -> Callable[[np.ndarray, Rotation], np.ndarray]:
 
     def rotate_copies(volumes: np.ndarray, rotations: Rotation) -> np.ndarray:
         turned = np.empty(volumes.shape, np.float32)
-        for row, matrix in enumerate(rotations.inv().as_matrix()):
+        for row, matrix in enumerate(rotations.inv().as_matrix().reshape(-1, 3, 3)):
             volume_xyz = np.asarray(volumes[row], np.float32).transpose(2, 1, 0)
             out = turn(volume_xyz, rm=matrix, default_val=float("nan"))
             out = np.where(np.isfinite(out), out, volume_xyz.mean())
