@@ -145,6 +145,8 @@ class MineSettings(Settings):
     n_convolutions: int | None = Field(5, ge=1, le=10)
     n_features: int = Field(256, ge=1)
     n_cube_rotations: Literal[1, 4, 12, 24] = 12
+    # What rotates the copies in training: the network on its device, or AITom's way.
+    rotation: Literal["own", "aitom"] = "own"
     # Where it computes. auto: bfloat16 on graphics cards that have it, float32 elsewhere.
     precision: Literal["auto", "float32", "mixed"] = "auto"
     n_devices: int = Field(1, ge=1)

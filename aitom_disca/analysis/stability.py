@@ -17,6 +17,7 @@ from aitom_disca.subtomograms.dataset import Source
 
 if TYPE_CHECKING:
     from aitom_disca.mining import DISCA
+    from aitom_disca.network.training import RotateVolumes
 
 FOUND = 0.5
 """Jaccard index from which a cluster counts as found again. Above one half no two clusters of a
@@ -93,7 +94,12 @@ class Stability:
 
 
 def fit_repeatedly(
-    settings: MineSettings, source: Source, runs: int, *, checkpoint: Path | None = None
+    settings: MineSettings,
+    source: Source,
+    runs: int,
+    *,
+    checkpoint: Path | None = None,
+    rotate: RotateVolumes | None = None,
 ) -> tuple[DISCA, Stability]:
     """Sort subtomograms several times, with the seeds seed, seed + 1, ..., and take the consensus.
 
@@ -104,6 +110,8 @@ def fit_repeatedly(
     runs : int
     checkpoint : Path, optional
         As in `DISCA.fit`; of the second run and so on with ``_2``, ... added to the name.
+    rotate : callable, optional
+        As in `DISCA.from_settings`.
 
     Returns
     -------
@@ -120,7 +128,8 @@ def fit_repeatedly(
         file = checkpoint
         if checkpoint is not None and r > 0:
             file = checkpoint.with_name(f"{checkpoint.stem}_{r + 1}{checkpoint.suffix}")
-        disca = DISCA.from_settings(settings.model_copy(update={"seed": seed}))
+        seeded = settings.model_copy(update={"seed": seed})
+        disca = DISCA.from_settings(seeded, rotate=rotate)
         fits.append(disca.fit(source, checkpoint=file))
     stability = compare_runs([disca.labels_ for disca in fits])
     kept = fits[stability.closest]

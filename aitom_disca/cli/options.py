@@ -63,6 +63,13 @@ class PickedBy(str, Enum):
     aitom = "aitom"
 
 
+class RotatedBy(str, Enum):
+    """What rotates training copies."""
+
+    own = "own"
+    aitom = "aitom"
+
+
 class SortedBy(str, Enum):
     """What sorts new subtomograms."""
 
@@ -190,6 +197,15 @@ MaxIterations = Annotated[
 Width = Annotated[
     float | None, _option(MINE, "--width", text="Factor on the network's channels; 1 as published.")
 ]
+RotationName = Annotated[
+    RotatedBy,
+    _option(
+        MINE,
+        "--rotation",
+        text="What rotates the copies in training: own, on the device; aitom: AITom's function, or "
+        "our equal of it, on the processor.",
+    ),
+]
 ComputedIn = Annotated[
     Precision,
     _option(
@@ -296,6 +312,7 @@ def mine_settings(
     k_criterion: KCriterion = KCriterion.bic,
     precision: Precision = Precision.auto,
     n_devices: int = 1,
+    rotation: RotatedBy = RotatedBy.own,
 ) -> MineSettings:
     """Settings of a preset with the options that were given."""
     given = {
@@ -306,6 +323,7 @@ def mine_settings(
         "k_criterion": k_criterion.value,
         "precision": precision.value,
         "n_devices": n_devices,
+        "rotation": rotation.value,
     }
     return MineSettings.from_preset(
         preset.value, **{k: v for k, v in given.items() if v is not None}

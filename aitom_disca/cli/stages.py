@@ -34,6 +34,7 @@ def run(
     k_criterion: o.ChosenBy = o.KCriterion.bic,
     max_iterations: o.MaxIterations = None,
     width: o.Width = None,
+    rotation: o.RotationName = o.RotatedBy.own,
     precision: o.ComputedIn = o.Precision.auto,
     devices: o.Devices = 1,
     seed: o.Seed = 0,
@@ -78,7 +79,15 @@ def run(
             working_voxel_size_angstrom=working_voxel_size_angstrom,
         ),
         mine=o.mine_settings(
-            preset, candidate_k, max_iterations, width, seed, k_criterion, precision, devices
+            preset,
+            candidate_k,
+            max_iterations,
+            width,
+            seed,
+            k_criterion,
+            precision,
+            devices,
+            rotation,
         ),
         runs=runs,
         average=AverageSettings(null_test="noise", seed=seed),
@@ -191,6 +200,7 @@ def mine(
     k_criterion: o.ChosenBy = o.KCriterion.bic,
     max_iterations: o.MaxIterations = None,
     width: o.Width = None,
+    rotation: o.RotationName = o.RotatedBy.own,
     precision: o.ComputedIn = o.Precision.auto,
     devices: o.Devices = 1,
     seed: o.Seed = 0,
@@ -207,7 +217,15 @@ def mine(
     from aitom_disca.pipeline import mine as mine_store
 
     settings = o.mine_settings(
-        preset, candidate_k, max_iterations, width, seed, k_criterion, precision, devices
+        preset,
+        candidate_k,
+        max_iterations,
+        width,
+        seed,
+        k_criterion,
+        precision,
+        devices,
+        rotation,
     )
     folder = mine_store(
         store, out, settings, runs=runs, relion=relion.value, overwrite=overwrite, resume=resume

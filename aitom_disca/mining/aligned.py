@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import keras
 
     from aitom_disca.network import Classifier
+    from aitom_disca.network.training import RotateVolumes
 
 _MEMBERS_PER_START = 12
 _STARTS_PER_CANDIDATE = 1.5
@@ -67,6 +68,7 @@ def run_aligned(
     tilt_range_deg: tuple[float, float],
     checkpoint: Checkpoint | None = None,
     known: Known | None = None,
+    rotate: RotateVolumes | None = None,
 ) -> LoopResult:
     """Cluster features, sort by alignment, train the network on the outcome.
 
@@ -77,7 +79,8 @@ def run_aligned(
     3. The network is trained on these labels, ``max_iterations - 1`` passes, and each cluster
        becomes a Gaussian of its features: iteration 2. It sorts new subtomograms.
 
-    Where the clusters are known already, the second step is left out.
+    Where the clusters are known already, the second step is left out. ``rotate`` is what rotates
+    the copies in training, if not the network itself.
     """
     checkpoint = checkpoint or Checkpoint.nowhere()
     start = time.perf_counter()
@@ -97,7 +100,7 @@ def run_aligned(
     labels = found.labels
     loss = None
     if labels.max() > 0:
-        loss = _train(extractor, volumes, features, labels, settings, checkpoint)
+        loss = _train(extractor, volumes, features, labels, settings, checkpoint, rotate)
         features = compute_features(extractor, volumes, settings)
     second = _second(features, labels, first, settings)
     second = replace(
@@ -178,12 +181,15 @@ def _train(
     labels: np.ndarray,
     settings: MineSettings,
     checkpoint: Checkpoint,
+    rotate: RotateVolumes | None,
 ) -> float | None:
     """Train the network on all subtomograms that have a label; return the last loss."""
     from aitom_disca.network import Classifier
 
     rows = np.flatnonzero(labels >= 0)
-    classifier = Classifier(extractor, batch_size=settings.batch_size, seed=settings.seed)
+    classifier = Classifier(
+        extractor, batch_size=settings.batch_size, seed=settings.seed, rotate=rotate
+    )
     progress: dict[str, Any] = {"passes": 0, "halvings": 0, "loss": None}
     done = checkpoint.load("trained")
     if done is None:

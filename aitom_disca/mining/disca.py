@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from aitom_disca.mining.checks import as_source, check_against, check_for_fit
 from aitom_disca.mining.embedding import build_extractor, compute_features, prepare_volumes
 from aitom_disca.mining.loop import LoopResult, run_loop
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
+
+if TYPE_CHECKING:
+    from aitom_disca.network.training import RotateVolumes
 
 _TILT_RANGE_DEG = (-60.0, 60.0)
 PredictBy = Literal["alignment", "network"]
@@ -102,12 +105,18 @@ class DISCA:
 
     def __init__(self, preset: str = "fast", **settings: Any) -> None:
         self.settings = MineSettings.from_preset(preset, **settings)
+        self._rotate: RotateVolumes | None = None
 
     @classmethod
-    def from_settings(cls, settings: MineSettings) -> DISCA:
-        """An estimator with these settings."""
+    def from_settings(cls, settings: MineSettings, *, rotate: RotateVolumes | None = None) -> DISCA:
+        """An estimator with these settings.
+
+        ``rotate`` is what rotates the copies in training, if not the network itself; see
+        `aitom_disca.network.training.Classifier`.
+        """
         disca = cls.__new__(cls)
         disca.settings = settings
+        disca._rotate = rotate
         return disca
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -153,9 +162,13 @@ class DISCA:
             made_from = fingerprint(volumes, self.settings, [float(a) for a in tilt_range_deg])
             steps = Checkpoint(checkpoint, made_from)
         if self.settings.alignment:
-            self._keep(run_aligned(source, volumes, self.settings, tilt_range_deg, steps))
+            self._keep(
+                run_aligned(
+                    source, volumes, self.settings, tilt_range_deg, steps, rotate=self._rotate
+                )
+            )
         else:
-            self._keep(run_loop(volumes, self.settings, steps))
+            self._keep(run_loop(volumes, self.settings, steps, self._rotate))
         return self
 
     def teach(
@@ -194,7 +207,11 @@ class DISCA:
                 f"subtomograms, but got {len(labels)} labels of {len(names)} clusters."
             )
         known = Known(labels, averages, learnt)
-        self._keep(run_aligned(source, volumes, self.settings, _TILT_RANGE_DEG, known=known))
+        self._keep(
+            run_aligned(
+                source, volumes, self.settings, _TILT_RANGE_DEG, known=known, rotate=self._rotate
+            )
+        )
         return self
 
     def _begin(
@@ -202,6 +219,11 @@ class DISCA:
     ) -> tuple[Source, PreparedVolumes]:
         source = as_source(X)
         check_for_fit(source, self.settings)
+        if self.settings.rotation == "aitom" and self._rotate is None:
+            raise InputError(
+                "the rotation 'aitom' is done by a function: make the estimator with "
+                "DISCA.from_settings(settings, rotate=aitom_disca.bridge.aitom_rotation())."
+            )
         self._box_px = source.box_shape_zyx[0]
         self._voxel_size_angstrom = voxel_size_angstrom or getattr(
             source, "voxel_size_angstrom", None

@@ -28,13 +28,17 @@ from aitom_disca.subtomograms.dataset import PreparedVolumes
 
 if TYPE_CHECKING:
     from aitom_disca.network import Classifier
+    from aitom_disca.network.training import RotateVolumes
 
 _STEP = "iteration"  # its name in the checkpoint
 _ATTEMPTS = 4  # at an iteration, each with half the learning rate of the one before
 
 
 def run_loop(
-    volumes: PreparedVolumes, settings: MineSettings, checkpoint: Checkpoint | None = None
+    volumes: PreparedVolumes,
+    settings: MineSettings,
+    checkpoint: Checkpoint | None = None,
+    rotate: RotateVolumes | None = None,
 ) -> LoopResult:
     """Extract features, cluster them, train on the clusters, and again.
 
@@ -52,6 +56,8 @@ def run_loop(
     settings : MineSettings
     checkpoint : Checkpoint, optional
         Where every iteration is kept. One that holds iterations is gone on with.
+    rotate : callable, optional
+        What rotates training copies, see `aitom_disca.network.training.Classifier`.
 
     Raises
     ------
@@ -61,7 +67,9 @@ def run_loop(
     from aitom_disca.network import Classifier
 
     extractor = build_extractor(volumes.box_px, settings)
-    classifier = Classifier(extractor, batch_size=settings.batch_size, seed=settings.seed)
+    classifier = Classifier(
+        extractor, batch_size=settings.batch_size, seed=settings.seed, rotate=rotate
+    )
     loop = _Loop(volumes, settings, classifier, extractor)
     checkpoint = checkpoint or Checkpoint.nowhere()
     loop.resume(checkpoint)

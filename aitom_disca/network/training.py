@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from scipy.spatial.transform import Rotation
 
 from aitom_disca.geometry.rotations import random_rotations
 from aitom_disca.network import devices
@@ -21,6 +22,8 @@ _RATE = 1e-3  # of the warm-up; each epoch sets its own
 _LOSS = "categorical_crossentropy"
 
 ReadVolumes = Callable[[np.ndarray], np.ndarray]
+# Volumes (n, z, y, x) and n rotations A of (x, y, z) to volumes in which r went to A r.
+RotateVolumes = Callable[[np.ndarray, Rotation], np.ndarray]
 
 
 def smooth_labels(labels: np.ndarray, n_clusters: int, smoothing: float) -> np.ndarray:
@@ -43,6 +46,8 @@ class Classifier:
         Seed of the softmax layers and of the order and rotations of the training data.
     tilt_range_deg : tuple of 2 floats, optional
         Of a missing wedge that is imposed on the rotated copies; none by default.
+    rotate : callable, optional
+        What rotates the copies, on the processor; by default the model itself, on its device.
     """
 
     def __init__(
@@ -52,8 +57,10 @@ class Classifier:
         batch_size: int = 64,
         seed: int = 0,
         tilt_range_deg: tuple[float, float] | None = None,
+        rotate: RotateVolumes | None = None,
     ) -> None:
         self.extractor = extractor
+        self._rotate = rotate
         self.batch_size = BatchSize(batch_size)
         self._tilt_range_deg = tilt_range_deg
         self._seed = seed
@@ -143,8 +150,11 @@ class Classifier:
 
         def make_batch(entries: np.ndarray) -> tuple[Any, Any]:
             rows = entries // per_row
-            inverse_zyx = self._draw_rotations(entries % per_row > 0)
-            return (read(rows)[..., None], inverse_zyx), targets[rows]
+            is_copy = entries % per_row > 0
+            volumes, inverse_zyx = read(rows), self._draw_rotations(is_copy)
+            if self._rotate is not None:
+                volumes, inverse_zyx = _turned(volumes, inverse_zyx, is_copy, self._rotate)
+            return (volumes[..., None], inverse_zyx), targets[rows]
 
         entries = shuffled_rows(len(labels) * per_row, self._rng)
         return train_pass(self._model, entries, make_batch, self.batch_size)
@@ -192,3 +202,14 @@ class Classifier:
             rotations = random_rotations(int(is_copy.sum()), self._rng)
             inverse_zyx[is_copy] = inverse_matrices_zyx(rotations)
         return inverse_zyx
+
+
+def _turned(
+    volumes: np.ndarray, inverse_zyx: np.ndarray, is_copy: np.ndarray, rotate: RotateVolumes
+) -> tuple[np.ndarray, np.ndarray]:
+    """Volumes whose copies are turned already, and matrices that leave all as they are."""
+    volumes = np.array(volumes, np.float32)
+    if is_copy.any():
+        matrices = np.swapaxes(inverse_zyx[is_copy, ::-1, ::-1], 1, 2)
+        volumes[is_copy] = rotate(volumes[is_copy], Rotation.from_matrix(matrices))
+    return volumes, np.tile(np.eye(3, dtype=np.float32), (len(is_copy), 1, 1))

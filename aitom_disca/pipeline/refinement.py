@@ -11,7 +11,7 @@ import numpy as np
 from aitom_disca.config import MineSettings, RelionVersion
 from aitom_disca.io import open_store, replacing, write_labels_csv, write_rows_csv
 from aitom_disca.io.store import SubtomogramStore
-from aitom_disca.pipeline.stages import labels_of_store, sizes_of, write_stars
+from aitom_disca.pipeline.stages import labels_of_store, rotation_of, sizes_of, write_stars
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
 
@@ -108,7 +108,7 @@ def refine_clusters(
     write_rows_csv(folder.refinement, rows_of_table)
     write_labels_csv(folder.labels, labels, found.posterior)
     if teach:
-        disca = DISCA.from_settings(settings).teach(
+        disca = DISCA.from_settings(settings, rotate=rotation_of(settings)).teach(
             source,
             labels,
             averages=np.array(found.sorter.averages())[order],

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from aitom_disca.network.training import RotateVolumes
 
 logger = logging.getLogger(__name__)
 
@@ -75,13 +78,17 @@ def mine_clusters(
     from aitom_disca.analysis import fit_repeatedly
     from aitom_disca.mining import DISCA
 
+    rotate = rotation_of(settings)
     more: dict[str, np.ndarray] = {}
     summary: dict[str, Any] = {}
     with open_store(store) as source:
         if runs == 1:
-            disca = DISCA.from_settings(settings).fit(source, checkpoint=folder.checkpoint)
+            disca = DISCA.from_settings(settings, rotate=rotate)
+            disca.fit(source, checkpoint=folder.checkpoint)
         else:
-            disca, stability = fit_repeatedly(settings, source, runs, checkpoint=folder.checkpoint)
+            disca, stability = fit_repeatedly(
+                settings, source, runs, checkpoint=folder.checkpoint, rotate=rotate
+            )
             write_rows_csv(folder.stability, stability.rows())
             more, summary = {"agreement": stability.agreement}, {"stability": stability.summary()}
     write_labels_csv(folder.labels, disca.labels_, disca.posterior_, more=more)
@@ -104,6 +111,15 @@ def mine_clusters(
         "temperature": round(disca.temperature_, 3),
         **summary,
     }
+
+
+def rotation_of(settings: MineSettings) -> RotateVolumes | None:
+    """What rotates training copies; None for the network itself."""
+    if settings.rotation == "own":
+        return None
+    from aitom_disca.bridge import aitom_rotation
+
+    return aitom_rotation()
 
 
 def labels_of_store(
