@@ -1,6 +1,7 @@
 """AITom beside this package: its picker, rotation, files, function names and Gum-Net pairs."""
 
 from aitom_disca.bridge.files import KINDS, read_particles
+from aitom_disca.bridge.gumnet import GumnetPairs, read_gumnet_pairs, write_gumnet_pairs
 from aitom_disca.bridge.parts import Part, status
 from aitom_disca.bridge.picking import aitom_picker, dog_peaks, filter_peaks
 from aitom_disca.bridge.pickles import read_pickle, write_pickle
@@ -16,6 +17,7 @@ from aitom_disca.bridge.writing import write_particles
 
 __all__ = [
     "KINDS",
+    "GumnetPairs",
     "Part",
     "aitom_picker",
     "aitom_rotation",
@@ -25,12 +27,14 @@ __all__ = [
     "import_store",
     "output_of_transform",
     "pose_of_transform",
+    "read_gumnet_pairs",
     "read_particles",
     "read_pickle",
     "rotate",
     "status",
     "transform_of_output",
     "transform_of_pose",
+    "write_gumnet_pairs",
     "write_particles",
     "write_pickle",
 ]
