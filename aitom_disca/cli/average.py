@@ -50,7 +50,13 @@ def average(
         Aligner, typer.Option(help="Search all rotations, ask a network, or take the better.")
     ] = Aligner.fft,
     gumnet: Annotated[
-        Path | None, typer.Option(help="The network, as train-gumnet writes it (.keras).")
+        Path | None,
+        typer.Option(
+            "--gumnet",
+            "--gumnet-weights",
+            help="The network, as train-gumnet writes it (.keras), or the trained weights of "
+            "AITom's Gum-Net (.h5).",
+        ),
     ] = None,
     null_test: Annotated[
         Null,

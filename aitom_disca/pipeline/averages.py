@@ -27,6 +27,7 @@ from aitom_disca.progress import say, track
 from aitom_disca.run_folder import RunFolder
 
 TABLE = "averages.csv"
+_AITOMS = (".h5", ".hdf5")  # models of Keras 2
 _OWN_MASKS = ("sphere", "density")
 _SAME_VOXEL = 1e-3
 _LAID_AT_ONCE = 500
@@ -266,11 +267,21 @@ def _network(settings: AverageSettings, source: SubtomogramStore) -> FindsPoses 
     if settings.gumnet is None:
         raise InputError(
             f"the aligner {settings.aligner} needs a network: give --gumnet, a file that "
-            "train-gumnet wrote."
+            "train-gumnet wrote, or the model file of AITom's Gum-Net."
         )
-    from aitom_disca.network.gumnet import load_gumnet, predict_poses
+    from aitom_disca.network.gumnet import (
+        build_gumnet,
+        load_gumnet,
+        load_legacy_weights,
+        predict_poses,
+    )
 
-    model, box_px = load_gumnet(settings.gumnet), source.box_shape_zyx[0]
+    box_px = source.box_shape_zyx[0]
+    if Path(settings.gumnet).suffix.lower() in _AITOMS:
+        model = build_gumnet(box_px)
+        load_legacy_weights(settings.gumnet, model)
+    else:
+        model = load_gumnet(settings.gumnet)
     if model.input_shape[0][1] != box_px:
         raise InputError(
             f"{settings.gumnet} was trained on boxes of {model.input_shape[0][1]} voxels, but the "
