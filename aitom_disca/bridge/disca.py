@@ -185,6 +185,7 @@ class ScriptInput(_keras.layers.InputLayer):  # type: ignore[misc]
 
     @property
     def input(self) -> Any:
+        """The tensor that goes in."""
         return self.output
 
 
@@ -194,6 +195,7 @@ class ScriptNadam(_keras.optimizers.Nadam):  # type: ignore[misc]
 
     @property
     def lr(self) -> Any:
+        """The learning rate."""
         return self.learning_rate
 
 

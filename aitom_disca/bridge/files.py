@@ -136,7 +136,7 @@ def read_particles(
             raise
         raise InputError(
             f"{path.name}, read as {kind}, is not as AITom writes it ({error!r})."
-        ) from (error)
+        ) from error
     if voxel_size_angstrom is None:
         return particles
     infos = {
