@@ -105,7 +105,10 @@ INPUT, PICK, EXTRACT, MINE, RUN = "Tomograms", "Picking", "Extraction", "Mining"
 
 Tomograms = Annotated[
     list[Path],
-    typer.Argument(help="MRC, REC or MAP files (also .gz, .bz2), or a RELION tomograms.star."),
+    typer.Argument(
+        help="MRC, REC or MAP files (also .gz, .bz2), OME-Zarr folders, RELION's tomograms.star, or "
+        "a folder of RELION, Warp, AreTomo or the CryoET Data Portal."
+    ),
 ]
 Store = Annotated[Path, typer.Argument(help="HDF5 store of subtomograms.")]
 VoxelSize = Annotated[
@@ -119,6 +122,18 @@ TiltRange = Annotated[
         "--tilt-range",
         text="Smallest and largest measured tilt in degrees; by default the header's, else -60 60.",
     ),
+]
+TiltFile = Annotated[
+    Path | None,
+    _option(
+        INPUT,
+        "--tilt-file",
+        text="File of tilt angles for the range: .mdoc, .tlt, .rawtlt, .aln or .tomostar. One that "
+        "lies beside a tomogram and has its name is found.",
+    ),
+]
+ZarrLevel = Annotated[
+    int, _option(INPUT, "--zarr-level", text="Level of OME-Zarr tomograms; 0 is full size.", min=0)
 ]
 DarkProtein = Annotated[
     bool, _option(INPUT, "--dark-protein", text="Protein is dark in the tomograms: invert them.")

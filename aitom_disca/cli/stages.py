@@ -18,6 +18,8 @@ def run(
     out: o.Out,
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
+    tilt_file: o.TiltFile = None,
+    zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = False,
     particle_diameter_angstrom: o.Diameter = None,
     picker: o.PickerName = o.PickedBy.dog,
@@ -56,6 +58,8 @@ def run(
         tomograms,
         voxel_size_angstrom=voxel_size_angstrom,
         tilt_range_deg=tilt_range,
+        tilt_file=tilt_file,
+        zarr_level=zarr_level,
         dark_protein=dark_protein,
     )
     diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
@@ -102,6 +106,8 @@ def pick(
     out: Annotated[Path, typer.Option("--out", "-o", help="Picks to write: .csv or .star.")],
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
+    tilt_file: o.TiltFile = None,
+    zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = False,
     particle_diameter_angstrom: o.Diameter = None,
     picker: o.PickerName = o.PickedBy.dog,
@@ -131,6 +137,8 @@ def pick(
         tomograms,
         voxel_size_angstrom=voxel_size_angstrom,
         tilt_range_deg=tilt_range,
+        tilt_file=tilt_file,
+        zarr_level=zarr_level,
         dark_protein=dark_protein,
     )
     diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
@@ -158,6 +166,8 @@ def extract(
     out: Annotated[Path, typer.Option("--out", "-o", help="Store to write (.h5).")],
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
+    tilt_file: o.TiltFile = None,
+    zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = False,
     particle_diameter_angstrom: o.Diameter = None,
     box_px: o.Box = None,
@@ -175,6 +185,8 @@ def extract(
         tomograms,
         voxel_size_angstrom=voxel_size_angstrom,
         tilt_range_deg=tilt_range,
+        tilt_file=tilt_file,
+        zarr_level=zarr_level,
         dark_protein=dark_protein,
     )
     diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
@@ -297,6 +309,8 @@ def info(
     tomograms: o.Tomograms,
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
+    tilt_file: o.TiltFile = None,
+    zarr_level: o.ZarrLevel = 0,
 ) -> None:
     """Read tomograms and say what they are: size, voxel size, tilt range.
 
@@ -307,7 +321,11 @@ def info(
 
     print_tomograms(
         open_tomograms(
-            tomograms, voxel_size_angstrom=voxel_size_angstrom, tilt_range_deg=tilt_range
+            tomograms,
+            voxel_size_angstrom=voxel_size_angstrom,
+            tilt_range_deg=tilt_range,
+            tilt_file=tilt_file,
+            zarr_level=zarr_level,
         )
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import shutil
 import tempfile
 import zlib
@@ -16,14 +17,22 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
 from aitom_disca.io.mrc_header import (
+    DEFAULT_TILT_RANGE_DEG,
     bytes_are_unsigned,
-    choose_tilt_range,
+    check_tilt_range,
     choose_voxel_size,
     find_opener,
     read_header,
     tilt_range_label,
+    tilt_range_of,
 )
+from aitom_disca.io.project_folders import tilt_file_of
+from aitom_disca.io.tilt_angles import find_tilt_file, read_tilt_range
+from aitom_disca.io.zarr_tomogram import ZarrVolume, is_zarr, open_zarr_volume
 from aitom_disca.particles import TomogramInfo
+from aitom_disca.progress import say
+
+logger = logging.getLogger(__name__)
 
 _COMPRESSION = {".gz": "gzip", ".bz2": "bzip2"}
 _SUFFIXES = (".mrc", ".rec", ".map")
@@ -37,8 +46,8 @@ class Tomogram:
     ----------
     name : str
     path : Path
-    data : ndarray of shape (z, y, x)
-        Memory-mapped, values and type as in the file.
+    data : ndarray or ZarrVolume of shape (z, y, x)
+        Values and type as in the file, from which they are read when they are needed.
     voxel_size_angstrom : float
     tilt_range_deg : tuple of 2 floats
         Smallest and largest measured tilt; tilt axis y, beam z.
@@ -50,7 +59,7 @@ class Tomogram:
 
     name: str
     path: Path
-    data: np.ndarray
+    data: np.ndarray | ZarrVolume
     voxel_size_angstrom: float
     tilt_range_deg: tuple[float, float]
     dark_protein: bool = False
@@ -110,8 +119,10 @@ def open_tomogram(
     tilt_range_deg: tuple[float, float] | None = None,
     dark_protein: bool = False,
     name: str | None = None,
+    tilt_file: str | Path | None = None,
+    zarr_level: int = 0,
 ) -> Tomogram:
-    """Open an MRC file (.mrc, .rec, .map; also .gz, .bz2) as a tomogram.
+    """Open an MRC file (.mrc, .rec, .map; also .gz, .bz2) or an OME-Zarr folder as a tomogram.
 
     A compressed file is unpacked into an unnamed temporary file, which is gone with the object.
 
@@ -121,11 +132,16 @@ def open_tomogram(
     voxel_size_angstrom : float, optional
         Overrides the header.
     tilt_range_deg : tuple of 2 floats, optional
-        Overrides the header, where hardly any file has it; -60 to 60 where nothing is known.
+        Overrides the header, where hardly any file has it. Where the header is silent, a file of
+        tilt angles that lies beside the tomogram is read, and otherwise -60 to 60 taken.
     dark_protein : bool
         Whether protein is darker than its surroundings, as in most reconstructions.
     name : str, optional
         By which particles refer to the tomogram; from the file's name if left out.
+    tilt_file : path, optional
+        File of tilt angles, see `read_tilt_range`, in place of what the header says.
+    zarr_level : int
+        Of a multiscale image; see `open_zarr_volume`.
 
     Raises
     ------
@@ -133,13 +149,42 @@ def open_tomogram(
         If the file cannot be used, with the reason and what to do.
     """
     path = Path(path)
-    header, extended = read_header(path)
-    data = _map_voxels(path, header)
-    voxel_size = choose_voxel_size(path, header, voxel_size_angstrom)
-    tilt_range = choose_tilt_range(path, header, extended, tilt_range_deg)
+    if tilt_range_deg is None and tilt_file is not None:
+        tilt_range_deg = read_tilt_range(tilt_file)
+    data: np.ndarray | ZarrVolume
+    if is_zarr(path):
+        data, voxel_size = open_zarr_volume(
+            path, zarr_level, voxel_size_angstrom=voxel_size_angstrom
+        )
+        tilt_range = _tilt_range(path, None, tilt_range_deg)
+    else:
+        header, extended = read_header(path)
+        data = _map_voxels(path, header)
+        voxel_size = choose_voxel_size(path, header, voxel_size_angstrom)
+        tilt_range = _tilt_range(path, tilt_range_of(header, extended), tilt_range_deg)
     return Tomogram(
         name or tomogram_name(path), path.resolve(), data, voxel_size, tilt_range, dark_protein
     )
+
+
+def _tilt_range(
+    path: Path, of_header: tuple[float, float] | None, given: tuple[float, float] | None
+) -> tuple[float, float]:
+    """The range that was given, else the header's, else that of a file beside it, else a guess."""
+    if given is not None:
+        return check_tilt_range(given)
+    if of_header is not None:
+        return of_header
+    beside = find_tilt_file(path) or tilt_file_of(path)
+    if beside is not None:
+        low, high = read_tilt_range(beside)
+        say(f"{path.name}: tilt range {low:g} to {high:g} degrees, of {beside.name}")
+        return low, high
+    logger.warning(
+        "%s does not say its tilt range; -60 to 60 degrees is taken (--tilt-range to change it).",
+        path.name,
+    )
+    return DEFAULT_TILT_RANGE_DEG
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -196,7 +241,7 @@ def write_volume(
 def tomogram_name(path: str | Path) -> str:
     """Name of a tomogram from its file: without folder, .mrc and the like, .gz and .tomostar."""
     name = Path(path).name
-    for suffix in (*_COMPRESSION, ".tomostar", *_SUFFIXES):
+    for suffix in (*_COMPRESSION, ".tomostar", ".zarr", *_SUFFIXES):
         name = name.removesuffix(suffix)
     return name
 

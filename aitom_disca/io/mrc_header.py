@@ -186,29 +186,21 @@ def _given_voxel_size(path: Path, sizes: np.ndarray, known: bool, given: float) 
     return given
 
 
-def choose_tilt_range(
-    path: Path, header: np.recarray, extended: bytes, given: tuple[float, float] | None
-) -> tuple[float, float]:
-    """Tilt range: the one given, else our label's, else that of FEI's extended header.
+def tilt_range_of(header: np.recarray, extended: bytes) -> tuple[float, float] | None:
+    """Tilt range: that of our label, else that of FEI's extended header; None without either.
 
     Raises
     ------
     InputError
-        If it is no range of angles.
+        If the label holds no range of angles.
     """
-    if given is not None:
-        return check_tilt_range(given)
     for label in header.label:
         if match := _LABEL_PATTERN.search(label.decode("latin-1")):
             return check_tilt_range((float(match[1]), float(match[2])))
     tilts = _fei_tilts(header, extended)
     if tilts.size and np.ptp(tilts) > 1 and np.abs(tilts).max() <= 90:
         return check_tilt_range((tilts.min(), tilts.max()))
-    logger.warning(
-        "%s does not say its tilt range; -60 to 60 degrees is taken (--tilt-range to change it).",
-        path.name,
-    )
-    return DEFAULT_TILT_RANGE_DEG
+    return None
 
 
 def _fei_tilts(header: np.recarray, extended: bytes) -> np.ndarray:

@@ -13,9 +13,12 @@ import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.mrc import Tomogram, open_tomogram
+from aitom_disca.io.project_folders import tomograms_in
 from aitom_disca.io.star_blocks import find_table, read_blocks, resolve
+from aitom_disca.io.tilt_angles import read_tilt_range
+from aitom_disca.io.zarr_tomogram import is_zarr
 
-_VOLUME_COLUMNS = (
+VOLUME_COLUMNS = (
     "rlnTomoReconstructedTomogram",
     "rlnTomoReconstructedTomogramDenoised",
     "rlnTomoDenoisedTomogram",
@@ -29,10 +32,13 @@ def open_tomograms(
     voxel_size_angstrom: float | None = None,
     tilt_range_deg: tuple[float, float] | None = None,
     dark_protein: bool = False,
+    tilt_file: str | Path | None = None,
+    zarr_level: int = 0,
 ) -> list[Tomogram]:
-    """Open MRC files and the tomograms of RELION's tomograms.star (.star), in that order.
+    """Open MRC files, OME-Zarr folders, RELION's tomograms.star (.star) and folders of projects.
 
-    The options hold for every tomogram, as in `open_tomogram`.
+    The options hold for every tomogram, as in `open_tomogram`. What a folder holds is told by
+    `tomograms_in`.
 
     Raises
     ------
@@ -40,12 +46,16 @@ def open_tomograms(
         If there are no paths, two tomograms have one name, or one cannot be opened.
     """
     tomograms: list[Tomogram] = []
+    if tilt_range_deg is None and tilt_file is not None:
+        tilt_range_deg = read_tilt_range(tilt_file)
+    options = (voxel_size_angstrom, tilt_range_deg, dark_protein)
     for path in map(Path, paths):
-        options = (voxel_size_angstrom, tilt_range_deg, dark_protein)
-        if path.suffix == ".star":
-            tomograms += _read_list(path, *options)
-        else:
-            tomograms.append(_open(path, *options))
+        inside = tomograms_in(path) if path.is_dir() and not is_zarr(path) else [path]
+        for one in inside:
+            if one.suffix == ".star":
+                tomograms += _read_list(one, *options)
+            else:
+                tomograms.append(_open(one, *options, zarr_level))
     if not tomograms:
         raise InputError("no tomogram was given; give at least one .mrc, .rec or tomograms.star.")
     return _unique(tomograms)
@@ -78,7 +88,7 @@ def _read_list(
     dark_protein: bool,
 ) -> list[Tomogram]:
     blocks = read_blocks(path)
-    table = find_table(path, blocks, "global", _VOLUME_COLUMNS)
+    table = find_table(path, blocks, "global", VOLUME_COLUMNS)
     if "rlnTomoName" not in table:
         raise InputError(
             f"{path.name} needs the column rlnTomoName; found: {', '.join(table.columns)}."
@@ -88,15 +98,15 @@ def _read_list(
         tomogram = _open(
             _volume_path(path, row),
             _binned_voxel_size(row) if voxel_size_angstrom is None else voxel_size_angstrom,
-            _star_tilt_range(path, blocks, row) if tilt_range_deg is None else tilt_range_deg,
+            tilt_range_of_row(path, blocks, row) if tilt_range_deg is None else tilt_range_deg,
             dark_protein,
         )
         tomograms.append(
             replace(
                 tomogram,
                 name=row["rlnTomoName"],
-                tilt_series_pixel_size_angstrom=_number(row, "rlnTomoTiltSeriesPixelSize"),
-                unbinned_shape_zyx=_unbinned_shape(row),
+                tilt_series_pixel_size_angstrom=positive_number(row, "rlnTomoTiltSeriesPixelSize"),
+                unbinned_shape_zyx=unbinned_shape(row),
             )
         )
     return tomograms
@@ -107,12 +117,14 @@ def _open(
     voxel_size_angstrom: float | None,
     tilt_range_deg: tuple[float, float] | None,
     dark_protein: bool,
+    zarr_level: int = 0,
 ) -> Tomogram:
     return open_tomogram(
         path,
         voxel_size_angstrom=voxel_size_angstrom,
         tilt_range_deg=tilt_range_deg,
         dark_protein=dark_protein,
+        zarr_level=zarr_level,
     )
 
 
@@ -129,7 +141,7 @@ def _unique(tomograms: list[Tomogram]) -> list[Tomogram]:
 
 
 def _volume_path(star: Path, row: pd.Series) -> Path:
-    named = [row[c] for c in _VOLUME_COLUMNS if isinstance(row.get(c), str) and row[c] != "None"]
+    named = [row[c] for c in VOLUME_COLUMNS if isinstance(row.get(c), str) and row[c] != "None"]
     if not named:
         raise InputError(
             f"{star.name} names no reconstructed tomogram for {row['rlnTomoName']}; reconstruct "
@@ -144,25 +156,27 @@ def _volume_path(star: Path, row: pd.Series) -> Path:
     return found
 
 
-def _number(row: pd.Series, column: str) -> float | None:
+def positive_number(row: pd.Series, column: str) -> float | None:
+    """A value of a row that is more than 0; None where there is none."""
     value = row.get(column)
     return float(value) if isinstance(value, Real) and 0 < float(value) < np.inf else None
 
 
 def _binned_voxel_size(row: pd.Series) -> float | None:
-    pixel_size = _number(row, "rlnTomoTiltSeriesPixelSize")
-    binning = _number(row, "rlnTomoTomogramBinning")
+    pixel_size = positive_number(row, "rlnTomoTiltSeriesPixelSize")
+    binning = positive_number(row, "rlnTomoTomogramBinning")
     return None if pixel_size is None or binning is None else pixel_size * binning
 
 
-def _unbinned_shape(row: pd.Series) -> tuple[float, float, float] | None:
-    sizes = [_number(row, f"rlnTomoSize{axis}") for axis in "ZYX"]
+def unbinned_shape(row: pd.Series) -> tuple[float, float, float] | None:
+    """Size of a tomogram in unbinned pixels (z, y, x); None where it is not said."""
+    sizes = [positive_number(row, f"rlnTomoSize{axis}") for axis in "ZYX"]
     if any(size is None for size in sizes):
         return None
     return tuple(sizes)  # type: ignore[return-value]
 
 
-def _star_tilt_range(
+def tilt_range_of_row(
     star: Path, blocks: dict[str, pd.DataFrame | dict], row: pd.Series
 ) -> tuple[float, float] | None:
     """Range of the tilt series: in a file of its own (RELION 5) or a block of this one (4)."""

@@ -8,10 +8,15 @@ from pathlib import Path
 import pandas as pd
 
 from aitom_disca.errors import InputError
-from aitom_disca.io import tomogram_lists
 from aitom_disca.io.mrc import open_tomogram
 from aitom_disca.io.star_blocks import find_table, read_blocks, resolve
-from aitom_disca.io.tomogram_lists import open_tomograms
+from aitom_disca.io.tomogram_lists import (
+    VOLUME_COLUMNS,
+    open_tomograms,
+    positive_number,
+    tilt_range_of_row,
+    unbinned_shape,
+)
 from aitom_disca.particles import TomogramInfo
 
 
@@ -67,16 +72,16 @@ def _listed(
     table = find_table(path, blocks, "global", ["rlnTomoName"])
     infos = []
     for _, row in table.iterrows():
-        unbinned = tomogram_lists._number(row, "rlnTomoTiltSeriesPixelSize")
-        factor = tomogram_lists._number(row, "rlnTomoTomogramBinning") or binning
+        unbinned = positive_number(row, "rlnTomoTiltSeriesPixelSize")
+        factor = positive_number(row, "rlnTomoTomogramBinning") or binning
         voxel = voxel_size_angstrom or (unbinned * factor if unbinned and factor else None)
         if voxel is None:
             raise InputError(
                 f"{path.name} does not say the voxel size of {row['rlnTomoName']}; give it with "
                 "--binning or --voxel-size-angstrom."
             )
-        size = tomogram_lists._unbinned_shape(row)
-        tilts = tilt_range_deg or tomogram_lists._star_tilt_range(path, blocks, row)
+        size = unbinned_shape(row)
+        tilts = tilt_range_deg or tilt_range_of_row(path, blocks, row)
         options = {} if tilts is None else {"tilt_range_deg": tilts}
         volume = _volume(path, row)
         infos.append(
@@ -107,7 +112,7 @@ def _shape_of(volume: Path, voxel: float) -> tuple[int, int, int]:
 
 
 def _volume(star: Path, row: pd.Series) -> Path | None:
-    for column in tomogram_lists._VOLUME_COLUMNS:
+    for column in VOLUME_COLUMNS:
         named = row.get(column)
         found = resolve(named, star) if isinstance(named, str) and named != "None" else None
         if found is not None:
