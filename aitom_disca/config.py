@@ -255,6 +255,8 @@ class RunSettings(Settings):
     tilt_range_deg: tuple[float, float] | None = None  # None: the header's
     dark_protein: bool = False
     pick: PickSettings = PickSettings()
+    picks: tuple[str, ...] = ()  # files of picks, in place of picking
+    pick_on: tuple[str, ...] = ()  # other versions of the tomograms, to pick on
     extract: ExtractSettings = ExtractSettings()
     mine: MineSettings = MineSettings()
     average: AverageSettings = AverageSettings(null_test="noise")

@@ -85,8 +85,11 @@ def test_picks_of_either_kind(tmp_path):
     for ending in ("csv", "star"):
         read = read_picks(tmp_path / f"a.{ending}", tomograms=TOMOGRAMS)
         np.testing.assert_array_equal(read.center_zyx_px, picks.center_zyx_px)
-    with pytest.raises(InputError, match=r"neither .star nor .csv"):
+    (tmp_path / "a.txt").write_text("1 2 3")
+    with pytest.raises(InputError, match=r"a.txt is of no particle format"):
         read_picks(tmp_path / "a.txt")
+    with pytest.raises(InputError, match=r"b.star does not exist"):
+        read_picks(tmp_path / "b.star")
 
 
 def test_tables_that_cannot_be_read(tmp_path):

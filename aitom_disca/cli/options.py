@@ -106,8 +106,8 @@ INPUT, PICK, EXTRACT, MINE, RUN = "Tomograms", "Picking", "Extraction", "Mining"
 Tomograms = Annotated[
     list[Path],
     typer.Argument(
-        help="MRC, REC or MAP files (also .gz, .bz2), OME-Zarr folders, RELION's tomograms.star, or "
-        "a folder of RELION, Warp, AreTomo or the CryoET Data Portal."
+        help="MRC, REC or MAP files (also .gz, .bz2), OME-Zarr folders, RELION's tomograms.star, "
+        "or a folder of RELION, Warp, AreTomo or the CryoET Data Portal."
     ),
 ]
 Store = Annotated[Path, typer.Argument(help="HDF5 store of subtomograms.")]
@@ -144,6 +144,24 @@ Diameter = Annotated[
         PICK,
         "--particle-diameter-angstrom",
         text="Typical particle diameter in Angstrom; if left out 200, or less in a thin tomogram.",
+    ),
+]
+PicksOfRun = Annotated[
+    list[Path] | None,
+    _option(
+        PICK,
+        "--picks",
+        text="Particle file of any format of `convert`, in place of picking (repeatable: particles "
+        "that several files hold count once).",
+    ),
+]
+PickOn = Annotated[
+    list[Path] | None,
+    _option(
+        PICK,
+        "--pick-on",
+        text="Other versions of the tomograms to pick on, such as denoised ones: files or a folder "
+        "(repeatable). Subtomograms are cut from the tomograms themselves.",
     ),
 ]
 Sigma = Annotated[

@@ -22,6 +22,8 @@ def run(
     zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = False,
     particle_diameter_angstrom: o.Diameter = None,
+    picks: o.PicksOfRun = None,
+    pick_on: o.PickOn = None,
     picker: o.PickerName = o.PickedBy.dog,
     sigma_px: o.Sigma = None,
     threshold_rule: o.Rule = o.ThresholdRule.auto,
@@ -54,6 +56,8 @@ def run(
     from aitom_disca.io import open_tomograms
     from aitom_disca.pipeline import run as run_stages
 
+    if picks and pick_on:
+        raise InputError("--picks brings picks and --pick-on makes them; give one of the two.")
     opened = open_tomograms(
         tomograms,
         voxel_size_angstrom=voxel_size_angstrom,
@@ -77,6 +81,8 @@ def run(
             border_px=border_px,
             max_picks=max_picks,
         ),
+        picks=tuple(map(str, picks or ())),
+        pick_on=tuple(map(str, pick_on or ())),
         extract=ExtractSettings.checked(
             particle_diameter_angstrom=diameter,
             box_px=box_px,
@@ -162,7 +168,13 @@ def pick(
 
 def extract(
     tomograms: o.Tomograms,
-    picks: Annotated[Path, typer.Option(help="Picks: .csv of `pick`, or a RELION star file.")],
+    picks: Annotated[
+        list[Path],
+        typer.Option(
+            help="Picks: .csv of `pick`, or a particle file of any format of `convert` "
+            "(repeatable: particles that several files hold count once)."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Store to write (.h5).")],
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
@@ -178,7 +190,8 @@ def extract(
 
     Example: aitom-disca extract tomogram.mrc --picks picks.csv --out subtomograms.h5
     """
-    from aitom_disca.io import open_tomograms, read_picks
+    from aitom_disca.io import open_tomograms
+    from aitom_disca.pipeline.picks import read_all_picks
     from aitom_disca.subtomograms import extract_subtomograms
 
     opened = open_tomograms(
@@ -195,7 +208,7 @@ def extract(
         box_px=box_px,
         working_voxel_size_angstrom=working_voxel_size_angstrom,
     )
-    particles = read_picks(picks, tomograms={t.name: t.info for t in opened})
+    particles = read_all_picks(picks, opened, diameter / 2)
     summary = extract_subtomograms(opened, particles, out, settings, overwrite=overwrite)
     say(
         f"{summary.n_extracted} subtomograms of {summary.box_px} voxels at "

@@ -18,6 +18,7 @@ from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 
 _LABELS = ("index", "cluster", "posterior")
 _PICKS = ("tomogram", "z", "y", "x", "score")
+_RELION = ("relion", "warp")
 
 
 def write_rows_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -142,24 +143,41 @@ def read_picks(
     voxel_size_angstrom: float | None = None,
     tomograms: Mapping[str, TomogramInfo] | None = None,
 ) -> ParticleSet:
-    """Read picks from a RELION star file (.star) or a table (.csv).
+    """Read picks from a particle file of any format that is known.
+
+    Parameters
+    ----------
+    path : path
+        A table with the columns tomogram, z, y, x; a RELION star file; or another format, see
+        `aitom_disca.io.formats`.
+    voxel_size_angstrom : float, optional
+        Pixel size in which the file counts, where it does not say it.
+    tomograms : mapping of str to TomogramInfo, optional
+        Picks in other tomograms are left out.
 
     Raises
     ------
     InputError
-        If it is neither, or cannot be read.
+        If it cannot be read.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix == ".star":
+    from aitom_disca.io.formats import Known, recognise  # they read tables themselves
+
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return read_picks_csv(path, tomograms=tomograms)
+    own = recognise(path)
+    if own.name.startswith(_RELION):
         return read_particles_star(
             path, voxel_size_angstrom=voxel_size_angstrom, tomograms=tomograms
         )
-    if suffix == ".csv":
-        return read_picks_csv(path, tomograms=tomograms)
-    raise InputError(
-        f"{Path(path).name} is neither .star nor .csv; give picks as a RELION star file, or as a "
-        "table with the columns tomogram, z, y, x."
-    )
+    known = Known(tomograms=tomograms or {}, file_pixel_angstrom=voxel_size_angstrom)
+    assert own.read is not None  # noqa: S101  what is recognised can be read
+    particles = own.read(path, known)
+    if tomograms is None:
+        return particles
+    fits, names = find_known(path, particles.tomogram_name, tomograms)
+    return replace(particles, tomogram_name=names, tomograms=tomograms).select(fits)
 
 
 def _write(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -11,6 +11,7 @@ from aitom_disca.io import Tomogram, open_store, read_picks_csv, write_picks_csv
 from aitom_disca.pipeline import stages
 from aitom_disca.pipeline.averages import average_clusters
 from aitom_disca.pipeline.embedding import embed_clusters
+from aitom_disca.pipeline.picks import picks_of_run
 from aitom_disca.pipeline.refinement import refine_mined
 from aitom_disca.pipeline.reports import make_report
 from aitom_disca.run_folder import RunFolder
@@ -57,6 +58,7 @@ def run(
     settings = settings or RunSettings()
     folder, store = RunFolder(out), RunFolder(out).store
     inputs = [str(Path(t.path).resolve()) for t in tomograms]
+    inputs += [str(Path(path).resolve()) for path in (*settings.picks, *settings.pick_on)]
     recorded = settings.model_dump(exclude={"until"})  # a run may be resumed to go further
     folder.start("run", recorded, inputs, overwrite=overwrite, resume=resume)
     wanted = _wanted(settings)
@@ -92,7 +94,7 @@ def _wanted(settings: RunSettings) -> list[str]:
 def _pick(
     folder: RunFolder, tomograms: Sequence[Tomogram], settings: RunSettings
 ) -> dict[str, Any]:
-    picks = stages.pick_tomograms(tomograms, settings.pick)
+    picks = picks_of_run(tomograms, settings)
     write_picks_csv(folder.picks, picks)
     return {"n_picks": len(picks)}
 

@@ -1,0 +1,119 @@
+"""Where the picks of a run come from: tomograms, other versions of them, or files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from aitom_disca.config import RunSettings
+from aitom_disca.errors import InputError
+from aitom_disca.io import Tomogram, open_tomograms, read_picks
+from aitom_disca.particles import ParticleSet, concatenate
+from aitom_disca.pipeline.stages import pick_tomograms
+from aitom_disca.progress import say
+
+_SAME_VOXEL = 0.01
+logger = logging.getLogger(__name__)
+
+
+def picks_of_run(tomograms: Sequence[Tomogram], settings: RunSettings) -> ParticleSet:
+    """Pick the particles of tomograms, or read them, as the settings say.
+
+    Raises
+    ------
+    InputError
+        If a file or a tomogram cannot be used.
+    """
+    if settings.picks:
+        nearest = settings.pick.particle_diameter_angstrom / 2
+        return read_all_picks(settings.picks, tomograms, nearest)
+    if settings.pick_on:
+        others = open_tomograms(
+            settings.pick_on,
+            voxel_size_angstrom=settings.voxel_size_angstrom,
+            tilt_range_deg=settings.tilt_range_deg,
+            dark_protein=settings.dark_protein,
+        )
+        return pick_tomograms(matched(tomograms, others), settings.pick)
+    return pick_tomograms(tomograms, settings.pick)
+
+
+def read_all_picks(
+    paths: Sequence[str | Path],
+    tomograms: Sequence[Tomogram],
+    min_distance_angstrom: float,
+    *,
+    voxel_size_angstrom: float | None = None,
+) -> ParticleSet:
+    """Picks of one or several files, of any format; a particle that several hold counts once.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        What the first holds stays where a later one has the same particle.
+    tomograms : sequence of Tomogram
+        Picks in others are left out.
+    min_distance_angstrom : float
+        Picks of different files that are nearer to one another are one particle.
+    voxel_size_angstrom : float, optional
+        In which the files count, where they do not say it.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or no tomogram fits.
+    """
+    from aitom_disca.picking import without_duplicates
+
+    infos = {tomogram.name: tomogram.info for tomogram in tomograms}
+    sets = [
+        read_picks(path, voxel_size_angstrom=voxel_size_angstrom, tomograms=infos) for path in paths
+    ]
+    if len(sets) == 1:
+        return sets[0]
+    scored = all(one.score is not None for one in sets)
+    places = [
+        ParticleSet(
+            one.tomogram_name,
+            one.center_zyx_px,
+            one.score if scored else None,
+            tomograms=infos,
+        )
+        for one in sets
+    ]
+    together = concatenate(places)
+    stays = without_duplicates(replace(together, score=None), min_distance_angstrom)
+    say(f"{len(together)} picks of {len(sets)} files, {int((~stays).sum())} of them found twice")
+    return together.select(stays)
+
+
+def matched(raw: Sequence[Tomogram], others: Sequence[Tomogram]) -> list[Tomogram]:
+    """Other versions of tomograms, such as denoised ones, under the names of these.
+
+    One fits if its name is the same, or begins with it (``TS_01`` and ``TS_01_denoised``).
+
+    Raises
+    ------
+    InputError
+        If a tomogram has none, or one of another size or voxel size.
+    """
+    found = []
+    for tomogram in raw:
+        fitting = [one for one in others if one.name.startswith(tomogram.name)]
+        if not fitting:
+            raise InputError(
+                f"--pick-on has no tomogram of the name {tomogram.name} (there are "
+                f"{', '.join(one.name for one in others[:3])}); its name must begin with that."
+            )
+        one = min(fitting, key=lambda other: len(other.name))
+        same = abs(one.voxel_size_angstrom / tomogram.voxel_size_angstrom - 1) <= _SAME_VOXEL
+        if one.shape_zyx != tomogram.shape_zyx or not same:
+            raise InputError(
+                f"the tomogram {one.name} to pick on has {one.shape_zyx} voxels (z, y, x) of "
+                f"{one.voxel_size_angstrom:g} A, but {tomogram.name} has {tomogram.shape_zyx} of "
+                f"{tomogram.voxel_size_angstrom:g} A; give one of the same."
+            )
+        found.append(replace(one, name=tomogram.name))
+    return found
