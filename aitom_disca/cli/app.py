@@ -11,7 +11,19 @@ import typer
 from rich.console import Console
 
 import aitom_disca
-from aitom_disca.cli import average, bench, convert, decode, demo, embed, gumnet, refine, stages
+from aitom_disca.cli import (
+    average,
+    bench,
+    bridge,
+    convert,
+    decode,
+    demo,
+    embed,
+    gumnet,
+    import_subtomograms,
+    refine,
+    stages,
+)
 from aitom_disca.errors import InputError
 from aitom_disca.progress import shown
 
@@ -28,10 +40,13 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     stages.info,
     stages.pick,
     stages.extract,
+    import_subtomograms.import_subtomograms,
     stages.mine,
     stages.predict,
     stages.export,
     convert.convert,
+    bridge.aitom_import,
+    bridge.aitom_export,
     stages.report,
     decode.decode,
     refine.refine,

@@ -1,0 +1,45 @@
+"""The command that takes subtomograms which another program cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aitom_disca.cli import options as o
+from aitom_disca.progress import say
+
+
+def import_subtomograms(
+    source: Annotated[
+        Path,
+        typer.Argument(help="Folder of MRC files, or a RELION star file that names 3D volumes."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Store to write (.h5).")],
+    voxel_size_angstrom: Annotated[
+        float | None, typer.Option(help="Of the volumes; by default their headers'.")
+    ] = None,
+    file_pixel_angstrom: Annotated[
+        float | None, typer.Option(help="Pixel in which the star file counts, if it is silent.")
+    ] = None,
+    tilt_range: o.TiltRange = None,
+    dark_protein: o.DarkProtein = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store.")] = False,
+) -> None:
+    """Take subtomograms that are files already into a store.
+
+    Example: aitom-disca import-subtomograms particles.star --out subtomograms.h5
+    """
+    from aitom_disca.subtomograms.from_files import import_subtomograms as import_files
+
+    n = import_files(
+        source,
+        out,
+        voxel_size_angstrom=voxel_size_angstrom,
+        file_pixel_angstrom=file_pixel_angstrom,
+        tilt_range_deg=tilt_range,
+        dark_protein=dark_protein,
+        overwrite=overwrite,
+    )
+    say(f"{n} subtomograms written to {out}")

@@ -1,0 +1,168 @@
+"""Subtomograms that another program cut: a folder of volumes, or those that a star file names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from aitom_disca.errors import InputError
+from aitom_disca.io.formats import Known
+from aitom_disca.io.formats.reading import read_particles
+from aitom_disca.io.mrc import open_tomogram
+from aitom_disca.io.star_blocks import resolve
+from aitom_disca.io.store import StoreWriter
+from aitom_disca.particles import ParticleSet
+from aitom_disca.progress import say, track
+from aitom_disca.subtomograms.preprocess import is_constant, normalise
+
+_VOLUMES = (".mrc", ".rec", ".map", ".mrc.gz")
+_IMAGE = "rlnImageName"
+_AT_ONCE = 64
+_TILT_RANGE_DEG = (-60.0, 60.0)
+_NORMALISATION = "zero mean and unit variance per subtomogram"
+
+
+def import_subtomograms(
+    source: str | Path,
+    out: str | Path,
+    *,
+    voxel_size_angstrom: float | None = None,
+    file_pixel_angstrom: float | None = None,
+    tilt_range_deg: tuple[float, float] | None = None,
+    dark_protein: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Write volumes that are there already into a store, normalised.
+
+    Parameters
+    ----------
+    source : path
+        A folder of MRC files, all of them taken, in the order of their names; or a RELION star
+        file whose ``rlnImageName`` are 3D volumes, with the positions that it holds: those of the
+        boxes.
+    out : path
+        The store.
+    voxel_size_angstrom : float, optional
+        Of the volumes, if their headers are silent or wrong.
+    file_pixel_angstrom : float, optional
+        In which the star file counts, if it does not say it.
+    tilt_range_deg : tuple of 2 floats, optional
+        Measured tilts; -60 to 60 unless given.
+    dark_protein : bool
+        Whether protein is dark: the volumes are inverted.
+    overwrite : bool
+
+    Returns
+    -------
+    int
+        Subtomograms written; constant ones are left out, and counted aloud.
+
+    Raises
+    ------
+    InputError
+        If there are no volumes, one is missing, or they differ in size or voxel size.
+    """
+    source = Path(source)
+    paths, particles = _listed(source, file_pixel_angstrom, voxel_size_angstrom)
+    first = open_tomogram(
+        paths[0], voxel_size_angstrom=voxel_size_angstrom, tilt_range_deg=_TILT_RANGE_DEG
+    )
+    box, voxel = first.shape_zyx, first.voxel_size_angstrom
+    if len(set(box)) != 1:
+        raise InputError(f"expected cubic subtomograms, but {paths[0].name} is {box} (z, y, x).")
+    tilts = tilt_range_deg or _TILT_RANGE_DEG
+    if tilt_range_deg is None:
+        say("tilt range: -60 to 60 degrees (a guess; --tilt-range sets it)")
+    infos = {
+        name: replace(info, tilt_range_deg=tilts) for name, info in particles.tomograms.items()
+    }
+    particles = replace(particles, tomograms=infos)
+    n_constant = 0
+    with StoreWriter.create(
+        out, box, voxel, tilts, infos, _NORMALISATION, str(source), overwrite
+    ) as writer:
+        pieces = np.split(np.arange(len(paths)), range(_AT_ONCE, len(paths), _AT_ONCE))
+        for rows in track(pieces, "reading subtomograms"):
+            volumes = np.stack([_volume(paths[row], box, voxel, dark_protein) for row in rows])
+            flat = is_constant(volumes)
+            n_constant += int(flat.sum())
+            if flat.all():
+                continue
+            kept = volumes[~flat]
+            axes = (1, 2, 3)
+            writer.append(
+                normalise(kept),
+                particles.select(rows[~flat]),
+                raw_mean=kept.mean(axis=axes),
+                raw_std=kept.std(axis=axes),
+            )
+    if n_constant:
+        say(f"{n_constant} volumes hold one value only and were left out")
+    return len(paths) - n_constant
+
+
+def _listed(
+    source: Path, file_pixel_angstrom: float | None, voxel_size_angstrom: float | None
+) -> tuple[list[Path], ParticleSet]:
+    """Paths of all volumes, and the particles that they show."""
+    if source.is_dir():
+        paths = [p for p in sorted(source.iterdir()) if p.name.lower().endswith(_VOLUMES)]
+        if not paths:
+            raise InputError(f"the folder {source} holds no .mrc, .rec or .map; check the path.")
+        names = np.array([path.name.split(".")[0] for path in paths])
+        return paths, ParticleSet(names, np.full((len(paths), 3), np.nan))
+    known = Known(file_pixel_angstrom=file_pixel_angstrom or voxel_size_angstrom)
+    particles = read_particles(source, known=known)
+    if _IMAGE not in particles.more:
+        raise InputError(
+            f"{source.name} names no volumes (column {_IMAGE}); give one that does, the folder of "
+            "the volumes, or extract them from the tomograms."
+        )
+    boxes = particles.box_center_zyx_px
+    centres = particles.center_zyx_px if boxes is None else boxes
+    plain = ParticleSet(
+        particles.tomogram_name,
+        centres,
+        particles.score,
+        centered_xyz_angstrom=particles.centered_xyz_angstrom,
+        tomograms=particles.tomograms,
+    )
+    return _resolved(source, particles.more[_IMAGE].astype(str).tolist()), plain
+
+
+def _resolved(star: Path, named: Sequence[str]) -> list[Path]:
+    paths = []
+    for name in named:
+        if "@" in name or name.endswith(".mrcs"):
+            raise InputError(
+                f"{star.name} names images of a stack ({name}), which are no 3D subtomograms; "
+                "extract the subtomograms as volumes."
+            )
+        found = resolve(name, star)
+        if found is None:
+            raise InputError(
+                f"the volume {name} of {star.name} is neither in the working folder nor in one "
+                "above the star file; run from RELION's project folder."
+            )
+        paths.append(found)
+    return paths
+
+
+def _volume(
+    path: Path, box: tuple[int, int, int], voxel_size_angstrom: float, dark_protein: bool
+) -> np.ndarray:
+    one = open_tomogram(
+        path,
+        voxel_size_angstrom=voxel_size_angstrom,
+        tilt_range_deg=_TILT_RANGE_DEG,
+        dark_protein=dark_protein,
+    )
+    if one.shape_zyx != box:
+        raise InputError(
+            f"expected subtomograms of one size, but {path.name} is {one.shape_zyx} (z, y, x) and "
+            f"the first one {box}."
+        )
+    return one.read()

@@ -1,0 +1,100 @@
+"""Subtomograms that are files already become a store."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aitom_disca.cli.app import main
+from aitom_disca.io import StoreWriter, open_store, write_volume
+from aitom_disca.io.formats.relion_images import export_subtomograms
+from aitom_disca.particles import ParticleSet, TomogramInfo
+
+TILT = (-60.0, 60.0)
+BOX, VOXEL = 12, 10.0
+
+
+@pytest.fixture
+def volumes(rng) -> np.ndarray:
+    made = rng.normal(size=(5, BOX, BOX, BOX)).astype(np.float32)
+    return (made - made.mean(axis=(1, 2, 3), keepdims=True)) / made.std(
+        axis=(1, 2, 3), keepdims=True
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, volumes):
+    for i, volume in enumerate(volumes):
+        write_volume(tmp_path / "cubes" / f"p{i:02d}.mrc", 3 * volume + 7, VOXEL)
+    return tmp_path / "cubes"
+
+
+def test_a_folder_of_volumes(tmp_path, folder, volumes, capsys):
+    write_volume(folder / "p05.mrc", np.full((BOX,) * 3, 4.0), VOXEL)
+    out = tmp_path / "s.h5"
+    options = ["--tilt-range", "-50", "55", "--dark-protein"]
+    assert main(["import-subtomograms", str(folder), "--out", str(out), *options]) == 0
+    assert "1 volumes hold one value only" in capsys.readouterr().out
+    with open_store(out) as store:
+        np.testing.assert_allclose(store.read(), -volumes, atol=1e-5)
+        assert store.voxel_size_angstrom == VOXEL and store.tilt_range_deg == (-50, 55)
+        assert store.particles().tomogram_name.tolist() == [f"p{i:02d}" for i in range(5)]
+        assert not store.particles().has_positions
+
+
+def test_what_relion_was_given_comes_back(tmp_path, volumes, monkeypatch):
+    """Exported for RELION and imported again: the same volumes at the same places."""
+    monkeypatch.chdir(tmp_path)
+    info = TomogramInfo("TS_01", VOXEL, (50, 60, 70), TILT)
+    centres = np.arange(15.0).reshape(5, 3) + 12
+    particles = ParticleSet(np.array(["TS_01"] * 5), centres, tomograms={"TS_01": info})
+    with StoreWriter.create("a.h5", (BOX,) * 3, VOXEL, TILT, {"TS_01": info}) as writer:
+        writer.append(volumes, particles)
+    with open_store("a.h5") as store:
+        export_subtomograms(store, "images", store.particles(), "a.star")
+    options = ["--out", "b.h5", "--tilt-range", "-60", "60"]
+    assert main(["import-subtomograms", "a.star", *options]) == 0
+    with open_store("b.h5") as store:
+        np.testing.assert_allclose(store.read(), volumes, atol=1e-5)
+        again = store.particles()
+    np.testing.assert_allclose(again.center_zyx_px, centres, atol=1e-5)
+    assert again.tomograms["TS_01"].tilt_range_deg == TILT
+
+
+def star(path, names):
+    head = "\ndata_\n\nloop_\n_rlnMicrographName #1\n_rlnCoordinateX #2\n_rlnCoordinateY #3\n"
+    head += "_rlnCoordinateZ #4\n_rlnImageName #5\n"
+    path.write_text(head + "".join(f"a.mrc 1 2 3 {name}\n" for name in names))
+
+
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [
+        (["cubes/p00.mrc", "cubes/p09.mrc"], "cubes/p09.mrc of a.star is neither"),
+        (["1@cubes/s.mrcs"], "images of a stack"),
+        (["cubes/p00.mrc", "odd.mrc"], "odd.mrc is (10, 10, 10) (z, y, x) and the first one"),
+        (["flat.mrc"], "cubic"),
+    ],
+)
+def test_what_cannot_be_imported_is_said(tmp_path, folder, capsys, names, match):
+    write_volume(tmp_path / "odd.mrc", np.ones((10, 10, 10)), VOXEL)
+    write_volume(tmp_path / "flat.mrc", np.ones((10, 12, 12)), VOXEL)
+    star(tmp_path / "a.star", names)
+    options = ["--out", str(tmp_path / "s.h5"), "--file-pixel-angstrom", "10"]
+    assert main(["import-subtomograms", str(tmp_path / "a.star"), *options]) == 2
+    assert match in capsys.readouterr().err
+    assert not (tmp_path / "s.h5").exists()
+
+
+def test_a_folder_without_volumes_and_a_star_without_images(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    out = ["--out", str(tmp_path / "s.h5")]
+    assert main(["import-subtomograms", str(tmp_path / "empty"), *out]) == 2
+    assert "holds no .mrc" in capsys.readouterr().err
+    star(tmp_path / "a.star", ["x"])
+    text = (tmp_path / "a.star").read_text().replace("_rlnImageName", "_rlnGroupName")
+    (tmp_path / "a.star").write_text(text)
+    code = main(
+        ["import-subtomograms", str(tmp_path / "a.star"), *out, "--file-pixel-angstrom", "9"]
+    )
+    assert code == 2 and "names no volumes" in capsys.readouterr().err
