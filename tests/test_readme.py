@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,17 @@ def test_every_option_that_is_named_exists():
     assert named <= known
 
 
-def test_python_example_is_python():
-    (example,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    compile(example, "README.md", "exec")
+def test_python_examples_are_python():
+    examples = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        compile(example, "README.md", "exec")
+
+
+def test_what_the_readme_imports_is_there():
+    for module, names in re.findall(r"^from (aitom_disca\S*) import (.+)$", TEXT, re.MULTILINE):
+        for name in names.split(", "):
+            assert hasattr(import_module(module), name)
 
 
 def test_links_into_the_repository_lead_somewhere():
