@@ -1,0 +1,84 @@
+"""The command that looks inputs over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aitom_disca.cli import options as o
+from aitom_disca.errors import InputError
+
+if TYPE_CHECKING:
+    from aitom_disca.doctor import Check
+
+_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
+
+
+def doctor(
+    tomograms: Annotated[
+        list[Path] | None, typer.Argument(help="Tomograms, as for `run`; none for the machine.")
+    ] = None,
+    picks: Annotated[
+        Path | None, typer.Option(help="Particle file of any format of `convert`.")
+    ] = None,
+    store: Annotated[Path | None, typer.Option(help="HDF5 store of subtomograms.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the run is to write.")] = Path(),
+    voxel_size_angstrom: o.VoxelSize = None,
+    tilt_range: o.TiltRange = None,
+    tilt_file: o.TiltFile = None,
+    zarr_level: o.ZarrLevel = 0,
+    dark_protein: o.DarkProtein = False,
+    particle_diameter_angstrom: o.Diameter = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the findings to this file as well.")
+    ] = None,
+) -> None:
+    """Look inputs and machine over before a run; say what is wrong and what to do.
+
+    Example: aitom-disca doctor tomogram.mrc --particle-diameter-angstrom 250 --dark-protein
+    """
+    from aitom_disca.doctor import examine
+    from aitom_disca.io import open_tomograms, write_text
+
+    opened = []
+    if tomograms:
+        opened = open_tomograms(
+            tomograms,
+            voxel_size_angstrom=voxel_size_angstrom,
+            tilt_range_deg=tilt_range,
+            tilt_file=tilt_file,
+            zarr_level=zarr_level,
+            dark_protein=dark_protein,
+        )
+    elif picks is not None:
+        raise InputError("picks are looked at beside their tomograms; give these too.")
+    diameter = particle_diameter_angstrom or 0.0
+    if opened:
+        diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
+    rows = examine(opened, diameter, picks=picks, store=store, out=out)
+    if json_file is not None:
+        write_text(json_file, json.dumps([{"of": of, **vars(c)} for of, c in rows], indent=1))
+    _print(rows)
+    if any(check.state == "error" for _, check in rows):
+        raise typer.Exit(2)
+
+
+def _print(rows: list[tuple[str, Check]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("of", "check", "", "found", "what to do"):
+        table.add_column(heading, overflow="fold")
+    last = None
+    for of, check in rows:
+        colour = _COLOURS[check.state]
+        state = f"[{colour}]{check.state}[/{colour}]"
+        table.add_row("" if of == last else of, check.name, state, check.found, check.remedy)
+        last = of
+    console = Console()
+    console.width = max(console.width, 120)
+    console.print(table)

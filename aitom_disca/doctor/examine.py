@@ -1,0 +1,103 @@
+"""All checks, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from aitom_disca.doctor import machine, particles, signal, values
+from aitom_disca.doctor.check import Check, judged
+from aitom_disca.errors import InputError
+from aitom_disca.io import Tomogram
+from aitom_disca.progress import track
+
+_PLAUSIBLE_ANGSTROM = (1.0, 30.0)
+_SAME_VOXEL = 0.01
+
+
+def examine(
+    tomograms: Sequence[Tomogram],
+    diameter_angstrom: float,
+    *,
+    picks: str | Path | None = None,
+    store: str | Path | None = None,
+    out: str | Path = ".",
+) -> list[tuple[str, Check]]:
+    """Look at the inputs of a run and at the machine.
+
+    Parameters
+    ----------
+    tomograms : sequence of Tomogram
+        Every voxel is read once, slab by slab; some blocks are looked at more closely.
+    diameter_angstrom : float
+        Of the particles.
+    picks, store : path, optional
+    out : path
+        Where the run is to write.
+
+    Returns
+    -------
+    list of (str, Check)
+        Of what each check is: a tomogram's name, a file's name, or "machine".
+    """
+    rows: list[tuple[str, Check]] = []
+    for tomogram in track(list(tomograms), "reading tomograms") if tomograms else ():
+        rows += [(tomogram.name, check) for check in _of_tomogram(tomogram, diameter_angstrom)]
+    n_picks = None
+    if len(tomograms) > 1:
+        rows.append(("tomograms", _same_voxels(tomograms)))
+    if picks is not None:
+        found, n_picks = _or_error(
+            "picks", lambda: particles.check_picks(Path(picks), tomograms, diameter_angstrom)
+        )
+        rows += [(Path(picks).name, check) for check in found]
+    if store is not None:
+        checks, _ = _or_error("store", lambda: (particles.check_store(Path(store)), None))
+        rows += [(Path(store).name, check) for check in checks]
+    of_machine = [machine.check_backend(), *machine.check_packages(), *machine.check_aitom()]
+    if tomograms:
+        room = machine.check_room(tomograms, diameter_angstrom, n_picks, Path(out))
+        of_machine = [*room, *of_machine]
+    return rows + [("machine", check) for check in of_machine]
+
+
+def _of_tomogram(tomogram: Tomogram, diameter_angstrom: float) -> list[Check]:
+    low, high = _PLAUSIBLE_ANGSTROM
+    voxel = tomogram.voxel_size_angstrom
+    checks = [
+        judged(
+            "voxel size",
+            low <= voxel <= high,
+            f"{voxel:g} A; size {' x '.join(map(str, tomogram.shape_zyx[::-1]))} (x, y, z)",
+            "tomograms are mostly at 5 to 20 A: correct it with --voxel-size-angstrom",
+        )
+    ]
+    checks += values.check_values(tomogram)
+    blocks = signal.sample_blocks(tomogram)
+    if blocks:
+        checks.append(signal.check_polarity(tomogram, blocks, diameter_angstrom))
+        checks.append(signal.check_wedge(tomogram, blocks))
+    return checks
+
+
+def _same_voxels(tomograms: Sequence[Tomogram]) -> Check:
+    sizes = [t.voxel_size_angstrom for t in tomograms]
+    same = max(sizes) <= (1 + _SAME_VOXEL) * min(sizes)
+    return judged(
+        "voxel sizes",
+        same,
+        f"{min(sizes):g} to {max(sizes):g} A",
+        "one run takes tomograms of one voxel size: run them apart, or resample",
+        else_="error",
+    )
+
+
+def _or_error(
+    name: str, look: Callable[[], tuple[list[Check], int | None]]
+) -> tuple[list[Check], int | None]:
+    """What a check of a file finds; that it cannot be read is a finding."""
+    try:
+        return look()
+    except InputError as error:
+        text, _, remedy = str(error).partition("; ")
+        return [Check(name, "error", text, remedy)], None
