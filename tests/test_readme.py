@@ -51,3 +51,9 @@ def test_links_into_the_repository_lead_somewhere():
     links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
     assert links
     assert all((ROOT / link).is_file() for link in links)
+
+
+def test_the_tests_that_the_readme_names_are_there():
+    named = re.findall(r"`(test_\w+\.py)`", TEXT)
+    assert len(named) > 5
+    assert all((ROOT / "tests" / name).is_file() for name in named)
