@@ -287,7 +287,7 @@ def test_one_file_opens_particles_and_tomograms(tmp_path, monkeypatch, particles
     again = read_particles("out_optimisation_set.star")
     np.testing.assert_allclose(again.center_zyx_px, particles.center_zyx_px, atol=1e-4)
     assert again.tomograms["TS_02"].voxel_size_angstrom == pytest.approx(10.0)
-    with pytest.raises(InputError, match="out_tomograms.star is there already"):
+    with pytest.raises(InputError, match=r"out_tomograms\.star is there already"):
         (tmp_path / "out.star").unlink()
         convert("in.star", "out.star", "relion5", known=known, optimisation_set=True)
 

@@ -61,7 +61,8 @@ def test_a_run_takes_picks_in_place_of_picking(tmp_path, tomogram):
 
 def test_picks_are_made_on_another_version(tmp_path):
     """Noise hides the particles in the tomogram itself; the clean version shows them."""
-    made = simulate_tomogram([load_phantoms()["chaperone"]], 8, (40, 110, 110), 14.0, snr=5.0, gap_px=4)
+    chaperone = load_phantoms()["chaperone"]
+    made = simulate_tomogram([chaperone], 8, (40, 110, 110), 14.0, snr=5.0, gap_px=4)
     noise = np.random.default_rng(0).normal(size=made.volume.shape)
     write_volume(tmp_path / "raw/TS_01.mrc", noise, 14.0, tilt_range_deg=(-60, 60))
     write_volume(tmp_path / "clean/TS_01_denoised.mrc", made.volume, 14.0, tilt_range_deg=(-60, 60))
