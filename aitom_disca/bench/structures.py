@@ -135,10 +135,10 @@ def measure_refinement(
                         "mine_seconds": mined - begin,
                         "seconds": refined - mined,
                         "new_ari_before": adjusted_rand_score(
-                            new.labels, disca.predict(new.volumes)
+                            new.labels, disca.predict_all(new.volumes, by="network").labels
                         ),
                         "new_ari_taught": adjusted_rand_score(
-                            new.labels, taught.predict(new.volumes)
+                            new.labels, taught.predict_all(new.volumes, by="network").labels
                         ),
                         "least_held_out_z": min(verdict.z for verdict in sorter.held_out()),
                     }
