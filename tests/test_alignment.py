@@ -22,6 +22,7 @@ from aitom_disca.alignment import (
     to_volume,
 )
 from aitom_disca.alignment.assigning import Assigner
+from aitom_disca.alignment.centring import centred, dense_centre
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
 from aitom_disca.alignment.likelihood import log_likelihood_held_out, shell_power, whitened
 from aitom_disca.alignment.merging import Merger
@@ -284,6 +285,38 @@ def test_an_average_is_brought_onto_another(phantoms: dict) -> None:
     found = AveragePairs(20).brought_onto(volume, other)
     assert np.corrcoef(found.ravel(), other.ravel())[0, 1] > 0.97
     assert np.corrcoef(volume.ravel(), other.ravel())[0, 1] < 0.8
+
+
+def test_an_average_that_lies_off_the_centre_is_brought_onto_another(phantoms: dict) -> None:
+    there = Rotation.from_euler("ZYZ", (35, 170, -20), degrees=True)
+    one = phantoms["letter_l"].density(20, 20.0, shift_zyx_px=(2.0, 0.0, -1.5))
+    other = phantoms["letter_l"].density(20, 20.0, there, (-2.0, 1.5, 1.0))
+    found = AveragePairs(20).brought_onto(one, other)
+    assert np.corrcoef(found.ravel(), other.ravel())[0, 1] > 0.95
+
+
+def test_centred_averages_explain_their_members_as_before(phantoms: dict) -> None:
+    names = ("letter_l", "two_lobes")
+    grid, off_zyx_px = rotation_grid(300), np.array([[2.0, -1.0, 1.5], [0.0, 0.0, 0.0]])
+    labels, chosen = np.arange(6) % 2, np.arange(6) * 37
+    offset_zyx_px = np.array([[0.5, -1.0, 1.0]] * 6)
+    averages = [
+        phantoms[name].density(20, 20.0, shift_zyx_px=tuple(off))
+        for name, off in zip(names, off_zyx_px, strict=True)
+    ]
+    classes = replace(
+        Classes.start(averages, offset_zyx_px), labels=labels, rotation=chosen, posterior=np.eye(2)
+    )
+    moved = centred(classes, grid)
+    for average in moved.averages:
+        assert np.linalg.norm(dense_centre(average)) < 0.5
+    for i, k in enumerate(labels):
+        before, after = (
+            turned(one.averages[k], grid[chosen[i]], one.offset_zyx_px[i])
+            for one in (classes, moved)
+        )
+        assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.97
+    assert np.linalg.norm(moved.offset_zyx_px[0] - offset_zyx_px[0]) > 1.5
 
 
 def test_halves_that_share_nothing_are_filtered_away(rng: np.random.Generator) -> None:

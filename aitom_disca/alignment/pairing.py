@@ -10,12 +10,13 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.reference import Slicer, rotation_grid
+from aitom_disca.alignment.rounds import ball
 from aitom_disca.alignment.search import Poses, align
 from aitom_disca.geometry.box import centre_index
 
 _RADIUS = 6.0
 _N_ROTATIONS = 1000
-_SHIFT_PX = 1.67
+_COARSE_PX, _RANGE_PX = 1.67, 5.0  # averages may lie off the centre, each in another way
 _FINER = ((0.8, 12.0), (0.4, 5.0))  # steps of shift (voxels) and rotation (degrees)
 _SMALL = np.array(list(itertools.product((-1.0, 0.0, 1.0), repeat=3)))
 
@@ -60,7 +61,8 @@ class AveragePairs:
 
     def _coarse(self, moving: np.ndarray, values: np.ndarray) -> Poses:
         still = np.zeros((len(values), 3))
-        return align(values, self._coefficients, self._slicer(moving), _SHIFT_PX * _SMALL, still)
+        shifts = ball(_COARSE_PX, _RANGE_PX)
+        return align(values, self._coefficients, self._slicer(moving), shifts, still)
 
 
 def turned(volume: np.ndarray, rotation: Rotation, shift_zyx_px: np.ndarray) -> np.ndarray:

@@ -160,7 +160,8 @@ class Search:
         rounds: int,
     ) -> None:
         self.coefficients = Coefficients(box_px, radius, tilt_range_deg)
-        self.slicer = Slicer(self.coefficients, rotation_grid(n_rotations))
+        self.rotations = rotation_grid(n_rotations)
+        self.slicer = Slicer(self.coefficients, self.rotations)
         self.averager = Averager(self.slicer, int(self.coefficients.shell.max()) + 1)
         self.shifts_zyx_px = shifts_zyx_px
         self._rounds = rounds

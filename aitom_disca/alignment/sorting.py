@@ -15,6 +15,7 @@ from aitom_disca.alignment.assigning import (
     particles_of,
     search_at,
 )
+from aitom_disca.alignment.centring import centred
 from aitom_disca.alignment.held_out import HeldOut, held_out_gain
 from aitom_disca.alignment.likelihood import shell_power
 from aitom_disca.alignment.merging import CLEARLY_ONE_Z, Merger
@@ -147,6 +148,7 @@ class AlignmentSorter:
     def _roughly(self, classes: Classes, *, fewest: int, most: int) -> Classes:
         """Sort in coarse detail and merge what is clearly one structure."""
         classes = self._coarse.iterate(self._rough, classes)
+        classes = centred(classes, self._coarse.rotations)
         merger = Merger(self._coarse, self._rough.moved(classes.offset_zyx_px), self._pairs)
         return _merged(merger, classes, least_z=CLEARLY_ONE_Z, fewest=fewest, most=most)
 
@@ -197,6 +199,7 @@ class AlignmentSorter:
             n_before = len(classes.averages)
             classes = self._fine.iterate(self._particles, classes)
             before = classes.labels
+            classes = centred(classes, self._fine.rotations)
             classes = second_look(self._fine, self._particles, self._wide, self._rough, classes)
             if np.mean(before != classes.labels) > STAYED:
                 classes = self._fine.iterate(self._particles, classes, rounds=_ROUNDS_AFTER)
@@ -282,6 +285,7 @@ class AlignmentSorter:
         for _ in range(_SPLIT_LOOKS):
             classes = self._fine.iterate(members, classes, rounds=_SPLIT_ROUNDS)
             before = classes.labels
+            classes = centred(classes, self._fine.rotations)
             classes = second_look(self._fine, members, self._wide, rough, classes)
             if np.mean(before != classes.labels) <= STAYED:
                 break
