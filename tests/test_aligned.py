@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,8 +93,8 @@ def test_averages_sort_what_the_network_cannot(simulated, fitted):
     more = simulate_subtomograms(chosen, 20, 18, 17.0, 0.3, shift_max_px=1.0, seed=77)
     assert adjusted_rand_score(more.labels, fitted.predict(more.volumes)) > 0.9
     blind = copy.copy(fitted)
-    blind._weights = [np.zeros_like(w) for w in fitted._weights]
-    blind._outliers = None
+    nothing = [np.zeros_like(w) for w in fitted._model.weights]
+    blind._model = replace(fitted._model, weights=nothing, outliers=None)
     assert adjusted_rand_score(more.labels, blind.predict(more.volumes)) > 0.9
     by_network = blind.predict_all(more.volumes, by="network").labels
     assert adjusted_rand_score(more.labels, by_network) < 0.2
@@ -101,7 +102,7 @@ def test_averages_sort_what_the_network_cannot(simulated, fitted):
 
 def test_a_model_without_averages_says_so(simulated, fitted):
     blind = copy.copy(fitted)
-    blind._learnt = None
+    blind._model = replace(fitted._model, learnt=None)
     with pytest.raises(InputError, match="--by network"):
         blind.predict_all(simulated.volumes, by="alignment")
 

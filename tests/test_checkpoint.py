@@ -247,7 +247,7 @@ def assert_same(fitted: DISCA, expected: DISCA) -> None:
     np.testing.assert_array_equal(fitted.labels_, expected.labels_)
     np.testing.assert_array_equal(fitted.posterior_, expected.posterior_)
     np.testing.assert_array_equal(fitted.embedding_, expected.embedding_)
-    for a, b in zip(fitted._weights, expected._weights, strict=True):
+    for a, b in zip(fitted._model.weights, expected._model.weights, strict=True):
         np.testing.assert_array_equal(a, b)
     histories = [
         [{k: v for k, v in row.items() if k != "seconds"} for row in disca.history_]
@@ -318,5 +318,5 @@ def test_a_network_that_is_spoilt_in_training_is_taken_back(volumes, monkeypatch
     disca = DISCA.from_settings(TINY).fit(volumes)
     event = "the loss was not a number; went back to iteration 2 with half the rate"
     assert [row["event"] for row in disca.history_] == ["", "", event]
-    assert all(np.isfinite(weights).all() for weights in disca._weights)
+    assert all(np.isfinite(weights).all() for weights in disca._model.weights)
     assert np.isfinite([row["loss"] for row in disca.history_[:2]]).all()

@@ -98,8 +98,8 @@ def test_a_model_from_before_these_entries_still_sorts(fitted, tmp_path):
 
 
 def test_the_posterior_of_the_fit_is_the_calibrated_one(fitted):
-    samples = fitted.embedding_[:, : fitted._mixture.means.shape[1]]
-    joint = fitted._mixture.joint_log_density(samples) / fitted.temperature_
+    samples = fitted.embedding_[:, : fitted._model.mixture.means.shape[1]]
+    joint = fitted._model.mixture.joint_log_density(samples) / fitted.temperature_
     hot = np.exp(joint - joint.max(axis=1, keepdims=True))
     hot /= hot.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(

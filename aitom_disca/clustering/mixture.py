@@ -38,6 +38,11 @@ class GaussianMixtureModel:
         """Free parameters: K - 1 weights, K P means, K P (P + 1) / 2 covariances."""
         return criteria.count_parameters(*self.means.shape)
 
+    def chosen(self, components: np.ndarray) -> GaussianMixtureModel:
+        """Some of the Gaussians, in that order, their weights adding up to one."""
+        weights = self.weights[components] / self.weights[components].sum()
+        return GaussianMixtureModel(weights, self.means[components], self.covariances[components])
+
     def joint_log_density(self, samples: np.ndarray) -> np.ndarray:
         """``log(weight_k N(x | k))`` of every sample and component, shape (n_samples, K)."""
         n, p = samples.shape

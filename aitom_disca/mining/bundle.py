@@ -52,6 +52,10 @@ class Bundle:
     outliers: OutlierScorer | None = None
     learnt: LearntAverages | None = None
 
+    def leading(self, embedded: np.ndarray) -> np.ndarray:
+        """The components of an embedding (n, n_components) that the mixture looks at."""
+        return embedded[:, : self.mixture.means.shape[1]]
+
     def save(self, path: str | Path) -> None:
         """Write the bundle as HDF5, atomically."""
         with replacing(path) as temporary, h5py.File(temporary, "w") as file:

@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aitom_disca.alignment.assigning import Assigner, LearntAverages
-from aitom_disca.clustering import GaussianMixtureModel, Projection, ddbi
-from aitom_disca.clustering.calibration import calibrated_posterior, fit_temperature
-from aitom_disca.clustering.outliers import OutlierScorer, fit_outliers
+from aitom_disca.alignment.assigning import LearntAverages
+from aitom_disca.clustering import ddbi
+from aitom_disca.clustering.calibration import fit_temperature
+from aitom_disca.clustering.outliers import fit_outliers
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
+from aitom_disca.mining import predicting
 from aitom_disca.mining.aligned import Known, run_aligned
 from aitom_disca.mining.bundle import Bundle
-from aitom_disca.mining.by_alignment import assign_rows
 from aitom_disca.mining.checkpoint import Checkpoint, fingerprint
 from aitom_disca.mining.checks import as_source, check_against, check_for_fit
-from aitom_disca.mining.embedding import build_extractor, compute_features, prepare_volumes
+from aitom_disca.mining.embedding import prepare_volumes
 from aitom_disca.mining.loop import LoopResult, run_loop
+from aitom_disca.mining.predicting import PredictBy, Prediction
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 
 if TYPE_CHECKING:
     from aitom_disca.network.training import RotateVolumes
 
 _TILT_RANGE_DEG = (-60.0, 60.0)
-PredictBy = Literal["alignment", "network"]
-
-
-class Prediction(NamedTuple):
-    """What a trained model says of subtomograms.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (n_subtomograms,)
-        Clusters from 0; -1 for none of them.
-    posterior : ndarray of shape (n_subtomograms,)
-        Probability of that cluster, as the network sees it, among the clusters; calibrated.
-    outlier_score : ndarray of shape (n_subtomograms,)
-        Share of the members of that cluster that lie less far out, 0 to 1.
-    """
-
-    labels: np.ndarray
-    posterior: np.ndarray
-    outlier_score: np.ndarray
 
 
 class DISCA:
@@ -236,25 +219,30 @@ class DISCA:
         names = np.empty(len(sizes), int)
         names[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
         best = result.best.renamed(names)
-        self._weights: list[np.ndarray] = best.weights
-        self._projection: Projection = best.projection
+        self._model = Bundle(
+            self.settings,
+            self._box_px,
+            self._voxel_size_angstrom,
+            best.weights,
+            best.projection,
+            best.mixture,
+            learnt=best.learnt,
+        )
         self.ddbi_ = best.ddbi
         self.bic_ = best.bic
         self.embedding_ = best.embedding
         self.averages_ = best.averages
-        self._learnt = best.learnt
-        self._settle(best.mixture, best.labels)
+        self._settle(best.labels)
         self.converged_ = result.converged
         self.history_ = [
             {**row, "kept": row["iteration"] == best.iteration} for row in result.history
         ]
 
-    def _settle(self, mixture: GaussianMixtureModel, labels: np.ndarray) -> None:
-        """Take over clusters, and learn how sure to be of them and what lies outside of all."""
-        settings = self.settings
-        samples = self._leading(self.embedding_, mixture)
-        self._mixture, self.labels_ = mixture, labels
-        self.n_clusters_ = mixture.n_components
+    def _settle(self, labels: np.ndarray) -> None:
+        """Take over labels, and learn how sure to be of them and what lies outside of all."""
+        mixture, settings = self._model.mixture, self.settings
+        samples = self._model.leading(self.embedding_)
+        self.labels_, self.n_clusters_ = labels, mixture.n_components
         self.temperature_ = fit_temperature(
             mixture,
             samples,
@@ -263,9 +251,10 @@ class DISCA:
             reg_covar=settings.reg_covar,
             seed=settings.seed,
         )
-        self._outliers: OutlierScorer | None = fit_outliers(mixture, samples, labels)
-        posterior = calibrated_posterior(mixture, samples, self.temperature_)
-        own = posterior[np.arange(len(labels)), labels]
+        outliers = fit_outliers(mixture, samples, labels)
+        self._model = replace(self._model, temperature=self.temperature_, outliers=outliers)
+        probability = predicting.posterior(self._model, self.embedding_)
+        own = probability[np.arange(len(labels)), labels]
         self.posterior_ = np.where(labels < 0, 0.0, own)
 
     def take_consensus(self, labels: np.ndarray, names: np.ndarray) -> None:
@@ -279,18 +268,19 @@ class DISCA:
             What each of these clusters is called in this fit; clusters not named are left out.
             Where there is none, the model stays as it was, to no use.
         """
-        mixture = self._mixture
+        model = self._model
         if not len(names):
             self.labels_, self.posterior_, self.n_clusters_ = labels, np.zeros(len(labels)), 0
             return
-        weights = mixture.weights[names] / mixture.weights[names].sum()
-        kept = GaussianMixtureModel(weights, mixture.means[names], mixture.covariances[names])
         if self.averages_ is not None:
             self.averages_ = self.averages_[names]
-        if self._learnt is not None:
-            self._learnt = self._learnt.chosen(names)
-        self._settle(kept, labels)
-        samples = self._leading(self.embedding_, kept)
+        self._model = replace(
+            model,
+            mixture=model.mixture.chosen(names),
+            learnt=model.learnt.chosen(names) if model.learnt is not None else None,
+        )
+        self._settle(labels)
+        samples = self._model.leading(self.embedding_)
         self.ddbi_ = ddbi(samples, labels, reg_covar=self.settings.reg_covar)
 
     def fit_predict(self, X: np.ndarray | Source) -> np.ndarray:
@@ -307,8 +297,7 @@ class DISCA:
         InputError
             If the box differs from the one that the model was fitted to.
         """
-        features = self._features(as_source(X), self.settings)
-        return self._projection(features)
+        return predicting.embedding(self._fitted(), as_source(X))
 
     def features(self, X: np.ndarray | Source) -> np.ndarray:
         """Features (n_subtomograms, n_features) of the orientation that each is stored in.
@@ -320,15 +309,7 @@ class DISCA:
         InputError
             If the box differs from the one that the model was fitted to.
         """
-        settings = self.settings.model_copy(update={"n_cube_rotations": 1})
-        return self._features(as_source(X), settings)
-
-    def _features(self, source: Source, settings: MineSettings) -> np.ndarray:
-        self.check_source(source)
-        volumes = prepare_volumes(source, settings)
-        extractor = build_extractor(volumes.box_px, settings)
-        extractor.set_weights(self._weights)
-        return compute_features(extractor, volumes, settings)
+        return predicting.features(self._fitted(), as_source(X), n_cube_rotations=1)
 
     def check_source(self, source: Source) -> None:
         """Check that the model can be used on these subtomograms.
@@ -338,8 +319,8 @@ class DISCA:
         InputError
             If their box or voxel size differs from what it was trained on.
         """
-        self._check_fitted()
-        check_against(source, self._box_px, self._voxel_size_angstrom)
+        model = self._fitted()
+        check_against(source, model.box_px, model.voxel_size_angstrom)
 
     def predict_proba(self, X: np.ndarray | Source) -> np.ndarray:
         """Probability of every cluster, shape (n_subtomograms, n_clusters), calibrated.
@@ -347,8 +328,7 @@ class DISCA:
         It is the probability among the clusters: that of belonging to none is not part of it, see
         `outlier_score`.
         """
-        samples = self._leading(self.transform(X), self._mixture)
-        return calibrated_posterior(self._mixture, samples, self.temperature_)
+        return predicting.posterior(self._fitted(), self.transform(X))
 
     def predict(self, X: np.ndarray | Source) -> np.ndarray:
         """Cluster of every subtomogram, from 0; -1 for none, see `predict_all`."""
@@ -379,53 +359,19 @@ class DISCA:
         InputError
             If the box or voxel size is another, or the model has no averages to sort by.
         """
-        source = as_source(X)
-        samples = self._leading(self.transform(source), self._mixture)
-        posterior = calibrated_posterior(self._mixture, samples, self.temperature_)
-        labels = posterior.argmax(axis=1)
-        if by == "alignment" or (by is None and self._learnt is not None):
-            labels = self._aligned(source)
-        own = np.where(labels < 0, 0.0, posterior[np.arange(len(labels)), labels])
-        score = np.full(len(labels), np.nan)
-        if self._outliers is not None:
-            score = self._outliers.score(self._mixture, samples)
-            if self.settings.outlier_quantile is not None:
-                labels = np.where(score > self.settings.outlier_quantile, -1, labels)
-        return Prediction(labels, own, score)
+        return predicting.predict(self._fitted(), as_source(X), by=by)
 
-    def _aligned(self, source: Source) -> np.ndarray:
-        if self._learnt is None:
-            raise InputError(
-                "this model holds no averages to align to: it was trained without alignment, or "
-                "by an earlier version; let the network decide (--by network)."
-            )
-        tilts: tuple[float, float] | None = getattr(source, "tilt_range_deg", None)
-        return assign_rows(source, np.arange(len(source)), Assigner(self._learnt, tilts))[0]
-
-    @staticmethod
-    def _leading(embedding: np.ndarray, mixture: GaussianMixtureModel) -> np.ndarray:
-        return embedding[:, : mixture.means.shape[1]]
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "_mixture"):
+    def _fitted(self) -> Bundle:
+        if not hasattr(self, "_model"):
             raise RuntimeError("this DISCA is not fitted yet: call fit, or load a saved model")
+        # The settings of prediction and the temperature may have been changed since.
+        return replace(self._model, settings=self.settings, temperature=self.temperature_)
 
     # -- keeping ---------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
         """Write everything that `predict` needs into one file."""
-        self._check_fitted()
-        Bundle(
-            self.settings,
-            self._box_px,
-            self._voxel_size_angstrom,
-            self._weights,
-            self._projection,
-            self._mixture,
-            self.temperature_,
-            self._outliers,
-            self._learnt,
-        ).save(path)
+        self._fitted().save(path)
 
     @classmethod
     def load(cls, path: str | Path) -> DISCA:
@@ -436,15 +382,9 @@ class DISCA:
         InputError
             If the file is missing or not such a model.
         """
-        bundle = Bundle.load(path)
-        disca = cls.from_settings(bundle.settings)
-        disca._box_px = bundle.box_px
-        disca._voxel_size_angstrom = bundle.voxel_size_angstrom
-        disca._weights = bundle.weights
-        disca._projection = bundle.projection
-        disca._mixture = bundle.mixture
-        disca.temperature_ = bundle.temperature
-        disca._outliers = bundle.outliers
-        disca._learnt = bundle.learnt
-        disca.n_clusters_ = bundle.mixture.n_components
+        model = Bundle.load(path)
+        disca = cls.from_settings(model.settings)
+        disca._model = model
+        disca.temperature_ = model.temperature
+        disca.n_clusters_ = model.mixture.n_components
         return disca

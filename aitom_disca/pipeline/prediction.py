@@ -14,7 +14,7 @@ from aitom_disca.pipeline.stages import sizes_of, write_stars
 from aitom_disca.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from aitom_disca.mining.disca import PredictBy
+    from aitom_disca.mining.predicting import PredictBy
 
 
 def predict(

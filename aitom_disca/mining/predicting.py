@@ -1,0 +1,91 @@
+"""What a trained model says of subtomograms."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from aitom_disca.alignment.assigning import Assigner
+from aitom_disca.clustering.calibration import calibrated_posterior
+from aitom_disca.errors import InputError
+from aitom_disca.mining.bundle import Bundle
+from aitom_disca.mining.by_alignment import assign_rows
+from aitom_disca.mining.checks import check_against
+from aitom_disca.mining.embedding import build_extractor, compute_features, prepare_volumes
+from aitom_disca.subtomograms.dataset import Source
+
+PredictBy = Literal["alignment", "network"]
+
+
+class Prediction(NamedTuple):
+    """What a trained model says of subtomograms.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n_subtomograms,)
+        Clusters from 0; -1 for none of them.
+    posterior : ndarray of shape (n_subtomograms,)
+        Probability of that cluster, as the network sees it, among the clusters; calibrated.
+    outlier_score : ndarray of shape (n_subtomograms,)
+        Share of the members of that cluster that lie less far out, 0 to 1.
+    """
+
+    labels: np.ndarray
+    posterior: np.ndarray
+    outlier_score: np.ndarray
+
+
+def features(model: Bundle, source: Source, *, n_cube_rotations: int | None = None) -> np.ndarray:
+    """Features (n_subtomograms, n_features), by default over as many rotations as in the fit.
+
+    Raises
+    ------
+    InputError
+        If the box or voxel size differs from what the model was trained on.
+    """
+    check_against(source, model.box_px, model.voxel_size_angstrom)
+    settings = model.settings
+    if n_cube_rotations is not None:
+        settings = settings.model_copy(update={"n_cube_rotations": n_cube_rotations})
+    volumes = prepare_volumes(source, settings)
+    extractor = build_extractor(volumes.box_px, settings)
+    extractor.set_weights(model.weights)
+    return compute_features(extractor, volumes, settings)
+
+
+def embedding(model: Bundle, source: Source) -> np.ndarray:
+    """Principal components (n_subtomograms, n_components) of the features."""
+    return model.projection(features(model, source))
+
+
+def posterior(model: Bundle, embedded: np.ndarray) -> np.ndarray:
+    """Calibrated probability (n_subtomograms, n_clusters) of every cluster among all."""
+    return calibrated_posterior(model.mixture, model.leading(embedded), model.temperature)
+
+
+def predict(model: Bundle, source: Source, *, by: PredictBy | None = None) -> Prediction:
+    """Labels, posteriors and outlier scores; parameters as in `DISCA.predict_all`."""
+    embedded = embedding(model, source)
+    probability = posterior(model, embedded)
+    labels = probability.argmax(axis=1)
+    if by == "alignment" or (by is None and model.learnt is not None):
+        labels = _aligned(model, source)
+    own = np.where(labels < 0, 0.0, probability[np.arange(len(labels)), labels])
+    score = np.full(len(labels), np.nan)
+    if model.outliers is not None:
+        score = model.outliers.score(model.mixture, model.leading(embedded))
+        if model.settings.outlier_quantile is not None:
+            labels = np.where(score > model.settings.outlier_quantile, -1, labels)
+    return Prediction(labels, own, score)
+
+
+def _aligned(model: Bundle, source: Source) -> np.ndarray:
+    """Cluster of the average that each fits best, -1 for noise."""
+    if model.learnt is None:
+        raise InputError(
+            "this model holds no averages to align to: it was trained without alignment, or "
+            "by an earlier version; let the network decide (--by network)."
+        )
+    tilts: tuple[float, float] | None = getattr(source, "tilt_range_deg", None)
+    return assign_rows(source, np.arange(len(source)), Assigner(model.learnt, tilts))[0]
