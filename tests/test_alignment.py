@@ -27,9 +27,8 @@ from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
 from aitom_disca.alignment.likelihood import log_likelihood_held_out, shell_power, whitened
 from aitom_disca.alignment.merging import Merger
 from aitom_disca.alignment.pairing import AveragePairs, turned
-from aitom_disca.alignment.rounds import Classes, Search, ball, cross, cube
+from aitom_disca.alignment.rounds import Classes, Search, ball, cross
 from aitom_disca.alignment.second_look import second_look
-from aitom_disca.alignment.starts import averages_of
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
 TILT = (-60.0, 60.0)
@@ -427,38 +426,3 @@ def test_merging_stays_within_bounds(phantoms: dict) -> None:
     assert len(merger.merge(thirds, [truth] * 3, least_z=1e9)) == 3
     ((whole, _),) = merger.merge(thirds, [truth] * 3, least_z=1e9, most=1)
     np.testing.assert_array_equal(np.sort(whole), np.arange(48))
-
-
-@pytest.mark.parametrize(("z", "two", "left"), [(0.0, True, 2), (0.0, False, 1), (2.0, True, 1)])
-def test_the_likelihood_has_a_say_where_merging_is_in_doubt(
-    phantoms: dict, monkeypatch: pytest.MonkeyPatch, z: float, two: bool, left: int
-) -> None:
-    made = simulate_subtomograms([phantoms["rod"]], 12, 18, 17.0, 0.5, TILT, 1.0, seed=3)
-    search = Search(18, 5.0, TILT, 300, cross(0.8), 1)
-    coefficients = search.coefficients
-    particles = Particles(
-        coefficients, coefficients.of(made.volumes), np.zeros((12, 3)), np.arange(12) % 2
-    )
-    merger = Merger(search, particles, AveragePairs(18), are_two=lambda *_: two)
-    judge = merger._judge
-    monkeypatch.setattr(merger, "_judge", lambda a, b: replace(judge(a, b), z=z))
-    groups = [np.arange(6), np.arange(6, 12)]
-    averages = [coefficients.volumes(particles.values[rows]).mean(axis=0) for rows in groups]
-    assert len(merger.merge(groups, averages, least_z=-2.5)) == left
-
-
-def test_one_average_explains_one_structure_and_not_two(phantoms: dict) -> None:
-    templates = [phantoms["two_lobes"], phantoms["ring"]]
-    made = simulate_subtomograms(templates, 24, 18, 17.0, 0.3, TILT, 1.0, seed=5)
-    sorter = AlignmentSorter(made.volumes, TILT)
-    lobes, ring = (np.flatnonzero(made.labels == k) for k in (0, 1))
-    for groups, two in (([lobes, ring], True), ([lobes[::2], lobes[1::2]], False)):
-        labels = np.full(48, -1)
-        for k, rows in enumerate(groups):
-            labels[rows] = k
-        searches = [sorter._coarse.trying(cube(1.67), 3), sorter._coarse]
-        classes = averages_of(searches, sorter._rough, groups, np.random.default_rng(0))
-        rows = np.concatenate(groups)
-        averages = [classes.averages[classes.labels[rows[0]]] for rows in groups]
-        are_two = sorter._merger(classes, np.arange(48))._are_two
-        assert are_two(rows, averages, averages[0]) == two

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -17,9 +16,6 @@ from aitom_disca.progress import say
 _NEIGHBOURS = 2
 _MOST_TESTED = 80  # members of each cluster that take part in a test
 _HOPELESS_Z = -8.0
-CLEARLY_ONE_Z = 1.5
-# Rows of two clusters, their averages and their joint average: are they two?
-AreTwo = Callable[[np.ndarray, list[np.ndarray], np.ndarray], bool]
 # Between the rotations of the finest grid: half a step of it, about each axis.
 _TURNS = [Rotation.from_rotvec(8.5 * axis, degrees=True) for axis in np.eye(3)]
 # Shifts that are tried, in voxels: averages of one structure may lie apart in their boxes.
@@ -83,10 +79,6 @@ class Merger:
     pairs : AveragePairs
     first : (Search, Particles), optional
         The same in less detail, to find roughly how members lie in a joint average.
-    are_two : callable, optional
-        Whether two clusters, given by the rows of both, their averages and the joint average, are
-        two after all. It is asked where the test finds them to be one, but not clearly: of small
-        clusters the averages are poor, and the test cannot tell them from others.
     """
 
     def __init__(
@@ -96,12 +88,10 @@ class Merger:
         pairs: AveragePairs,
         *,
         first: tuple[Search, Particles] | None = None,
-        are_two: AreTwo | None = None,
     ) -> None:
         near = Step(search, particles, _NEAR)
         self._steps = [Step(*(first or (search, particles)), _WIDE), near, near]
         self._pairs = pairs
-        self._are_two = are_two
 
     def merge(
         self,
@@ -138,9 +128,6 @@ class Merger:
             best = max(verdicts, key=lambda pair: verdicts[pair].z)
             if verdicts[best].z < least_z and len(alive) <= most:
                 break
-            if len(alive) <= most and self._vetoed(best, alive, verdicts[best]):
-                verdicts[best] = replace(verdicts[best], z=-np.inf)
-                continue
             keep, gone = best
             sizes = [len(alive[k].rows) for k in best]
             say(f"merged two clusters of {sizes}: one structure (z = {verdicts[best].z:.1f})")
@@ -150,15 +137,6 @@ class Merger:
             verdicts = {p: v for p, v in verdicts.items() if not {*best} & {*p}}
             similar[keep] = similar[:, keep] = np.maximum(similar[keep], similar[gone])
         return [(cluster.rows, cluster.average) for cluster in alive.values()]
-
-    def _vetoed(
-        self, pair: tuple[int, int], alive: Mapping[int, Cluster], verdict: Verdict
-    ) -> bool:
-        if self._are_two is None or verdict.z >= CLEARLY_ONE_Z:
-            return False
-        both = [alive[k] for k in pair]
-        rows = np.concatenate([cluster.rows for cluster in both])
-        return self._are_two(rows, [cluster.average for cluster in both], verdict.joint.average)
 
     def _cluster(self, rows: np.ndarray, average: np.ndarray) -> Cluster:
         tested = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_TESTED)).astype(int)]

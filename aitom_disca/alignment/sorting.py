@@ -18,7 +18,7 @@ from aitom_disca.alignment.assigning import (
 from aitom_disca.alignment.centring import centred
 from aitom_disca.alignment.held_out import HeldOut, held_out_gain
 from aitom_disca.alignment.likelihood import shell_power
-from aitom_disca.alignment.merging import CLEARLY_ONE_Z, Merger
+from aitom_disca.alignment.merging import Merger
 from aitom_disca.alignment.noise import without_noise
 from aitom_disca.alignment.pairing import AveragePairs
 from aitom_disca.alignment.reference import shell_index
@@ -33,6 +33,7 @@ _BOX_PX = 20  # everything is measured in this box: the volumes are Fourier-crop
 _FIRST = (cube(1.67), 3)  # shifts and rounds before all others, in coarse detail
 _ROUNDS_AFTER = 2  # a second look
 # Two clusters are one if members fit a joint average better by so many standard errors.
+_CLEARLY_ONE_Z = 1.5
 _ONE_Z = -2.5
 _SPLIT_STARTS = 3
 _SPLIT_TRIES = 4
@@ -40,9 +41,6 @@ _SPLIT_FAILURES = 2  # tries that end in one cluster, after which it is left who
 _SPLIT_ROUNDS = 4
 _SPLIT_LOOKS = 3
 _FEWEST_TO_SPLIT = 24
-# Whatever that test says, they are two if the members' log likelihood gains so much by it, and so
-# much more for each. An average more gains some tens by following noise.
-_CLEAR_GAIN, _GAIN_EACH = 100.0, 1.0
 _SAME = 0.9  # share of common members from which two clusters count as the same one
 _MISFITS = 0.15  # share of the subtomograms, those that fit their averages worst
 
@@ -150,7 +148,7 @@ class AlignmentSorter:
         classes = self._coarse.iterate(self._rough, classes)
         classes = centred(classes, self._coarse.rotations)
         merger = Merger(self._coarse, self._rough.moved(classes.offset_zyx_px), self._pairs)
-        return _merged(merger, classes, least_z=CLEARLY_ONE_Z, fewest=fewest, most=most)
+        return _merged(merger, classes, least_z=_CLEARLY_ONE_Z, fewest=fewest, most=most)
 
     def _from(self, classes: Classes, *, fewest: int, most: int, splits: int) -> np.ndarray:
         bounds = {"fewest": fewest, "most": most}
@@ -213,20 +211,7 @@ class AlignmentSorter:
         rough, particles = (
             p.select(rows).moved(classes.offset_zyx_px) for p in (self._rough, self._particles)
         )
-
-        def are_two(members: np.ndarray, averages: list[np.ndarray], joint: np.ndarray) -> bool:
-            offset_zyx_px = classes.offset_zyx_px[members]
-            with muted():
-                one, two = (
-                    self._ripened(rows[members], Classes.start(start, offset_zyx_px))
-                    for start in ([joint], averages)
-                )
-            gain = two.log_likelihood.sum() - one.log_likelihood.sum()
-            return bool(gain > _CLEAR_GAIN + _GAIN_EACH * len(members))
-
-        return Merger(
-            self._fine, particles, self._pairs, first=(self._coarse, rough), are_two=are_two
-        )
+        return Merger(self._fine, particles, self._pairs, first=(self._coarse, rough))
 
     def _split(self, classes: Classes) -> Classes:
         """Look for structures that were missed, in every cluster and in what fits none well."""
