@@ -125,10 +125,12 @@ def padded_for_slices(volume: np.ndarray) -> np.ndarray:
 def turned_frequencies(coefficients: Coefficients, rotations: Rotation) -> np.ndarray:
     """Where a turned volume's coefficients lie in the padded transform, (m, n_coefficients, 3).
 
-    The turned volume's value at k is the volume's at A^-1 k.
+    The turned volume's value at k is the volume's at A^-1 k: as a row, k A.
     """
-    turned = np.einsum("mji,cj->mci", matrices_zyx(rotations), coefficients.index_zyx)
-    return turned * _PADDING + centre_index(_PADDING * coefficients.box_px)
+    place = coefficients.index_zyx.astype(float) @ matrices_zyx(rotations)
+    place *= _PADDING
+    place += centre_index(_PADDING * coefficients.box_px)
+    return place
 
 
 def _corners(place: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
