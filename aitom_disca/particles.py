@@ -118,6 +118,16 @@ class ParticleSet:
         """The same particles with new clusters."""
         return replace(self, cluster=np.asarray(cluster), posterior=posterior)
 
+    def inside(self) -> np.ndarray:
+        """Which particles (n,) lie in their tomograms; all do where no size is known."""
+        inside = np.ones(len(self), bool)
+        for name, info in self.tomograms.items():
+            rows = self.tomogram_name == name
+            if info.shape_zyx is not None:
+                place = self.center_zyx_px[rows]
+                inside[rows] = ((place >= 0) & (place <= np.array(info.shape_zyx) - 1)).all(axis=1)
+        return inside
+
     @property
     def has_positions(self) -> bool:
         """Whether every particle has a voxel position."""

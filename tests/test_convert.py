@@ -231,6 +231,16 @@ def test_sizes_from_a_tomogram(tmp_path, capsys, rng):
     np.testing.assert_allclose(np.array(centered, float).ravel(), 0, atol=1e-6)
 
 
+@pytest.mark.parametrize(("x", "warned"), [(16, False), (17, True), (-1, True)])
+def test_particles_outside_of_their_tomogram(tmp_path, capsys, rng, x, warned):
+    write_volume(tmp_path / "TS_07.mrc", rng.normal(size=(21, 30, 17)).astype("f4"), 12.0)
+    (tmp_path / "p.csv").write_text(f"tomogram,x,y,z\nTS_07,8,15,10\nTS_07,{x},15,10\n")
+    tomogram = f"--tomogram={tmp_path / 'TS_07.mrc'}"
+    code, out, _ = run(capsys, tmp_path / "p.csv", tmp_path / "a.star", "--to=relion31", tomogram)
+    assert code == 0
+    assert ("1 of 2 particles lie outside" in out) == warned
+
+
 def test_images_of_a_store(tmp_path, capsys, rng):
     center = np.array([[10.0, 11, 12], [20, 21, 22]])
     names = np.array(["TS_01", "TS_01"])

@@ -176,6 +176,11 @@ def convert(
     say(f"{done.n_particles} particles written to {', '.join(map(str, done.paths))}")
     if done.lost:
         say(f"lost, since the format has no place for it: {'; '.join(done.lost)}")
+    if done.n_outside:
+        say(
+            f"warning: {done.n_outside} of {done.n_particles} particles lie outside of their "
+            "tomograms: the file may count in other voxels (--binning, --file-pixel-angstrom)"
+        )
 
 
 def _check_positive(given: dict[str, float | None]) -> None:

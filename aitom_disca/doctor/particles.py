@@ -9,7 +9,6 @@ import numpy as np
 
 from aitom_disca.doctor.check import Check, judged
 from aitom_disca.io import Tomogram, open_store, read_picks
-from aitom_disca.particles import ParticleSet
 from aitom_disca.subtomograms.preprocess import is_constant
 
 _MOST_OUTSIDE = 0.05
@@ -25,7 +24,7 @@ def check_picks(
 
     infos = {t.name: t.info for t in tomograms}
     picks = read_picks(path, tomograms=infos)
-    outside = ~_inside(picks)
+    outside = ~picks.inside()
     checks = [
         judged(
             "picks inside",
@@ -87,13 +86,3 @@ def check_store(path: Path) -> list[Check]:
             "extract subtomograms from their tomograms with this package",
         ),
     ]
-
-
-def _inside(picks: ParticleSet) -> np.ndarray:
-    inside = np.ones(len(picks), bool)
-    for name, info in picks.tomograms.items():
-        rows = picks.tomogram_name == name
-        if info.shape_zyx is not None:
-            place = picks.center_zyx_px[rows]
-            inside[rows] = ((place >= 0) & (place <= np.array(info.shape_zyx) - 1)).all(axis=1)
-    return inside

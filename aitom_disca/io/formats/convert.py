@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -47,11 +47,14 @@ class Converted:
     n_particles : int
     lost : list of str
         What the target cannot keep, in plain words.
+    n_outside : int
+        Particles outside of their tomograms, as far as their sizes are known.
     """
 
     paths: list[Path]
     n_particles: int
     lost: list[str]
+    n_outside: int
 
 
 def convert(
@@ -127,7 +130,9 @@ def convert(
         paths = target.write(out, particles, known)
     if optimisation_set:
         paths = [*paths, *write_project(out, particles, known, tomograms_star)]
-    return Converted([Path(p) for p in paths], len(particles), lost)
+    sized = replace(particles, tomograms={**particles.tomograms, **known.tomograms})
+    n_outside = int((~sized.inside()).sum())
+    return Converted([Path(p) for p in paths], len(particles), lost, n_outside)
 
 
 def losses(particles: ParticleSet, target: Format, known: Known) -> list[str]:
