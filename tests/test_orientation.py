@@ -7,11 +7,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2, kstest
 
-from aitom_disca.analysis.orientation import (
+from aitom_disca.analysis.orientation import preferred_orientation, preferred_orientations
+from aitom_disca.analysis.sphere import (
     bin_sphere,
     bingham_statistic,
-    preferred_orientation,
-    preferred_orientations,
     rayleigh_statistic,
     view_directions_xyz,
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from aitom_disca.analysis import spatial
+from aitom_disca.analysis import nearest
 from aitom_disca.analysis.spatial import compare_neighbours, count_clusters
 from aitom_disca.errors import InputError
 from aitom_disca.particles import ParticleSet, TomogramInfo
@@ -48,7 +48,7 @@ def of(pairs, a, b):
 
 @pytest.mark.parametrize("near", [1, 3, 24])
 def test_distances_are_those_of_brute_force(near, rng, monkeypatch):
-    monkeypatch.setattr(spatial, "_NEAR", near)
+    monkeypatch.setattr(nearest, "_NEAR", near)
     given = scattered(150, rng, k=4)
     given.cluster[:3] = 7  # rare: found by a search of its own
     given.cluster[3:9] = -1  # takes no part
@@ -68,7 +68,7 @@ def test_distances_are_those_of_brute_force(near, rng, monkeypatch):
 
 @pytest.mark.parametrize("near", [2, 24])
 def test_particles_at_one_place_are_at_distance_0(near, monkeypatch):
-    monkeypatch.setattr(spatial, "_NEAR", near)
+    monkeypatch.setattr(nearest, "_NEAR", near)
     places = np.array([[5, 5, 5]] * 4 + [[5, 5, 15]], float)
     given = particles(places, ["a"] * 5, np.array([0, 0, 1, 1, 1]))
     pairs = compare_neighbours(given, n_permutations=3)

@@ -5,7 +5,6 @@ from aitom_disca.analysis.orientation import (
     OrientationPreference,
     preferred_orientation,
     preferred_orientations,
-    view_directions_xyz,
 )
 from aitom_disca.analysis.pose_normalisation import (
     Determination,
@@ -21,6 +20,7 @@ from aitom_disca.analysis.spatial import (
     compare_neighbours,
     count_clusters,
 )
+from aitom_disca.analysis.sphere import view_directions_xyz
 from aitom_disca.analysis.stability import Stability, compare_runs, fit_repeatedly
 
 __all__ = [

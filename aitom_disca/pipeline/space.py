@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.analysis.orientation import (
-    OrientationPreference,
-    preferred_orientations,
-    view_directions_xyz,
-)
+from aitom_disca.analysis.orientation import OrientationPreference, preferred_orientations
 from aitom_disca.analysis.spatial import NeighbourPair, compare_neighbours, count_clusters
+from aitom_disca.analysis.sphere import view_directions_xyz
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import remove_unfinished, replacing
 from aitom_disca.io.tables import write_rows_csv

@@ -9,8 +9,9 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from aitom_disca.analysis.orientation import OrientationPreference, SphereBins, bin_sphere
+from aitom_disca.analysis.orientation import OrientationPreference
 from aitom_disca.analysis.spatial import NeighbourPair
+from aitom_disca.analysis.sphere import SphereBins, bin_sphere
 from aitom_disca.report import figures
 from aitom_disca.report.figures import cluster_colour
 
