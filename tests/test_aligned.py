@@ -96,6 +96,11 @@ def test_averages_sort_what_the_network_cannot(simulated, fitted):
     nothing = [np.zeros_like(w) for w in fitted._model.weights]
     blind._model = replace(fitted._model, weights=nothing, outliers=None)
     assert adjusted_rand_score(more.labels, blind.predict(more.volumes)) > 0.9
+    found = blind.predict_all(more.volumes)
+    assert found.posterior.mean() > 0.9  # what decides says how sure it is
+    members = found.labels >= 0
+    likeliest = blind.predict_proba(more.volumes).argmax(axis=1)
+    np.testing.assert_array_equal(found.labels[members], likeliest[members])
     by_network = blind.predict_all(more.volumes, by="network").labels
     assert adjusted_rand_score(more.labels, by_network) < 0.2
 

@@ -29,6 +29,7 @@ from aitom_disca.alignment.merging import Merger
 from aitom_disca.alignment.pairing import AveragePairs, turned
 from aitom_disca.alignment.rounds import Classes, Search, ball, cross
 from aitom_disca.alignment.second_look import second_look
+from aitom_disca.clustering.calibration import calibration_error
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
 TILT = (-60.0, 60.0)
@@ -350,10 +351,31 @@ def test_too_many_references_end_as_the_structures(phantoms: dict, names: tuple)
         [phantoms[name] for name in names], 10, 18, 17.0, 0.2, TILT, 1.0, seed=9
     )
     assigned, posterior = Assigner(sorter.learnt()).assign(more.volumes)
-    assert np.all((posterior > 0.2) & (posterior <= 1))
+    assert posterior.shape == (len(more.volumes), len(names))
+    np.testing.assert_allclose(posterior.sum(axis=1), 1)
     for k in range(len(names)):
         known = np.bincount(labels[made.labels == k]).argmax()
         assert (assigned[more.labels == k] == known).mean() > 0.85
+
+
+def test_a_posterior_is_right_as_often_as_it_says(phantoms: dict) -> None:
+    """Members in an average that they are a part of look surer than they are."""
+    templates = [phantoms[name] for name in ("two_lobes", "rod")]
+    made, more = (
+        simulate_subtomograms(templates, 80, 18, 17.0, 0.01, TILT, 1.0, seed=s) for s in (4, 9)
+    )
+    sorter = AlignmentSorter(made.volumes, TILT)
+    labels = sorter.refine(made.labels.copy(), fewest=2, most=2, splits=0)
+    rows = np.flatnonzero(labels >= 0)
+    right = labels[rows] == made.labels[rows]
+    assert 0.8 < right.mean() < 0.97
+    sure = sorter.posterior[rows, labels[rows]]
+    assert calibration_error(sure, right, 5) < 0.06
+    assert calibration_error(sorter.classes.posterior[rows, labels[rows]], right, 5) > 0.06
+    labels, posterior = Assigner(sorter.learnt()).assign(more.volumes)
+    rows = np.flatnonzero(labels >= 0)
+    right = labels[rows] == more.labels[rows]
+    assert calibration_error(posterior[rows, labels[rows]], right, 5) < 0.1
 
 
 def test_a_structure_that_no_reference_began_as_is_found(phantoms: dict) -> None:

@@ -178,7 +178,7 @@ def test_a_solution_comes_back_whole(path, rng):
     solution = Solution(
         iteration=4,
         labels=labels,
-        posterior=rng.random(3),
+        posterior=rng.random((3, 2)),
         mixture=mixture,
         projection=projection,
         embedding=embedding,

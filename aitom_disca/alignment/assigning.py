@@ -94,8 +94,8 @@ class Assigner:
         -------
         labels : ndarray of int, shape (n,)
             -1 for noise.
-        posterior : ndarray of shape (n,)
-            Probability of the cluster, given the averages; not calibrated.
+        posterior : ndarray of shape (n, K)
+            Probability of every cluster.
         """
         volumes, half = fourier_crop(volumes, self.box_px), np.zeros(len(volumes), int)
         rough, particles = (
@@ -106,4 +106,4 @@ class Assigner:
         classes = replace(classes, log_prior=self._learnt.log_prior)
         found = second_look(self._fine, particles, self._wide, rough, classes)
         labels = np.where(found.log_likelihood > self._learnt.noise_limit, found.labels, -1)
-        return labels, found.posterior.max(axis=1)
+        return labels, found.posterior

@@ -1,13 +1,14 @@
-"""Are clusters real? Coefficients that took no part in choosing them are asked."""
+"""Are clusters real, and members sure? What had no part in choosing them is asked."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from aitom_disca.alignment.likelihood import Particles, expect
 from aitom_disca.alignment.rounds import Classes, Search
+from aitom_disca.alignment.second_look import second_look
 
 _SHARE = 0.2  # of the coefficients is held out
 
@@ -70,6 +71,37 @@ def held_out_gain(
     chosen += classes.log_prior
     chosen[classes.labels < 0] = -np.inf
     return _of_clusters(chosen, asked)
+
+
+def posterior_by_others(
+    search: Search, particles: Particles, wide: Search, rough: Particles, classes: Classes
+) -> np.ndarray:
+    """How sure the cluster of every subtomogram is, as the others see it.
+
+    An average fits those subtomograms too well that it was made of, and in it they look surer than
+    they are. Each is therefore weighed against averages of the half of the data that it is not in.
+
+    Parameters
+    ----------
+    search, particles, wide, rough, classes
+        As in `second_look`.
+
+    Returns
+    -------
+    ndarray of shape (n, K)
+        Probability of every cluster.
+    """
+    halves = _averages_of_halves(search, particles.moved(classes.offset_zyx_px), classes)
+    posterior = np.empty((len(particles), len(classes.averages)))
+    for half in (0, 1):
+        rows = np.flatnonzero(particles.half == half)
+        others = replace(
+            classes.for_others(classes.offset_zyx_px[rows]),
+            averages=[averages[1 - half] for averages in halves],
+        )
+        seen, seen_roughly = particles.select(rows), rough.select(rows)
+        posterior[rows] = second_look(search, seen, wide, seen_roughly, others).posterior
+    return posterior
 
 
 def _averages_of_halves(

@@ -16,7 +16,7 @@ from aitom_disca.alignment.assigning import (
     search_at,
 )
 from aitom_disca.alignment.centring import centred
-from aitom_disca.alignment.held_out import HeldOut, held_out_gain
+from aitom_disca.alignment.held_out import HeldOut, held_out_gain, posterior_by_others
 from aitom_disca.alignment.likelihood import shell_power
 from aitom_disca.alignment.merging import Merger
 from aitom_disca.alignment.noise import without_noise
@@ -67,8 +67,8 @@ class AlignmentSorter:
     ----------
     labels : ndarray of int, shape (n,)
         -1 where a subtomogram looks like noise.
-    posterior : ndarray of shape (n,)
-        Probability of that cluster, given the averages; not calibrated.
+    posterior : ndarray of shape (n, K)
+        Probability of every cluster, by averages that the subtomogram has no part in.
     classes : Classes
         Averages (in whitened units), posteriors, offsets and so on of the last round.
     """
@@ -93,7 +93,7 @@ class AlignmentSorter:
         self._noise_limit = -np.inf
         self._whole: list[np.ndarray] = []  # clusters that could not be split
         self.labels = np.zeros(len(volumes), int)
-        self.posterior = np.zeros(len(volumes))
+        self.posterior = np.zeros((len(volumes), 0))
 
     def sort(
         self, starts: np.ndarray, *, fewest: int = 1, most: int = 1000, splits: int = 1
@@ -164,7 +164,9 @@ class AlignmentSorter:
             self._fine, self._particles, classes, self._rng
         )
         self.labels = self.classes.labels
-        self.posterior = self.classes.posterior.max(axis=1)
+        self.posterior = posterior_by_others(
+            self._fine, self._particles, self._wide, self._rough, self.classes
+        )
         return self.labels
 
     def learnt(self) -> LearntAverages:

@@ -48,6 +48,8 @@ class Known:
     ----------
     labels : ndarray of int, shape (n_subtomograms,)
         From 0 without gaps, -1 for none.
+    posterior : ndarray of shape (n_subtomograms, K), optional
+        Probability of every cluster.
     averages : ndarray of shape (K, z, y, x), optional
     learnt : LearntAverages, optional
         What others can be sorted by.
@@ -56,6 +58,7 @@ class Known:
     """
 
     labels: np.ndarray
+    posterior: np.ndarray | None = None
     averages: np.ndarray | None = None
     learnt: LearntAverages | None = None
     stable: bool = True
@@ -104,7 +107,11 @@ def run_aligned(
         features = compute_features(extractor, volumes, settings)
     second = _second(features, labels, first, settings)
     second = replace(
-        second, weights=extractor.get_weights(), averages=found.averages, learnt=found.learnt
+        second,
+        weights=extractor.get_weights(),
+        posterior=found.posterior,
+        averages=found.averages,
+        learnt=found.learnt,
     )
     if second.k == first.k and known is None:
         kept = labels >= 0
@@ -152,7 +159,8 @@ def _sort(
     found = sort_source(source, rows, begin, tilt_range_deg, seed=settings.seed)
     sorter = found.sorter
     averages = np.array(sorter.averages())
-    return Known(found.labels, averages, sorter.learnt(), bool(sorter.classes.stable))
+    stable = bool(sorter.classes.stable)
+    return Known(found.labels, found.posterior, averages, sorter.learnt(), stable)
 
 
 def _from_step(arrays: Arrays, meta: dict) -> Known:
@@ -245,15 +253,14 @@ def _second(
     embedding = projection(features)
     kept = labels >= 0
     mixture = mixture_of_labels(embedding[kept], labels[kept], reg_covar=settings.reg_covar)
-    posterior = mixture.posterior(embedding)
-    agreement = 100 * float(np.mean(posterior[kept].argmax(axis=1) == labels[kept]))
+    seen = mixture.posterior(embedding[kept]).argmax(axis=1)
+    agreement = 100 * float(np.mean(seen == labels[kept]))
     say(f"the trained network agrees with {agreement:.1f} % of the labels")
     return replace(
         first,
         iteration=2,
         event="",
         labels=labels,
-        posterior=np.where(kept, posterior[np.arange(len(labels)), labels], 0.0),
         mixture=mixture,
         projection=projection,
         embedding=embedding,

@@ -19,7 +19,7 @@ _FEWEST_DRAWN = 50  # members of every cluster that is known
 
 @dataclass(frozen=True)
 class Sorted:
-    """Labels (n,) from 0, -1 for none; their posterior (n,); the sorter that found them."""
+    """Labels (n,) from 0, -1 for none; posterior (n, K) of all clusters; what found them."""
 
     labels: np.ndarray
     posterior: np.ndarray
@@ -49,19 +49,20 @@ def sort_source(
     box = min(_BOX_PX, source.box_shape_zyx[0])
     volumes = PreparedVolumes(source, box_px=box, rows=rows).read(np.arange(len(rows)))
     sorter = AlignmentSorter(volumes, tilt_range_deg, seed=seed)
-    labels, posterior = np.full(len(source), -1), np.zeros(len(source))
+    labels = np.full(len(source), -1)
     labels[rows] = begin(sorter)
+    posterior = np.empty((len(source), sorter.posterior.shape[1]), np.float32)
     posterior[rows] = sorter.posterior
     others = np.setdiff1d(np.arange(len(source)), rows)
     if len(others):
         labels[others], posterior[others] = assign_rows(source, others, Assigner(sorter.learnt()))
-    return Sorted(labels, np.where(labels < 0, 0.0, posterior), sorter)
+    return Sorted(labels, posterior, sorter)
 
 
 def assign_rows(
     source: Source, rows: np.ndarray, assigner: Assigner
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (n,), -1 for noise, and posteriors (n,) of some subtomograms, by averages."""
+    """Labels (n,), -1 for noise, and posteriors (n, K) of some subtomograms, by averages."""
     found = []
     pieces = np.split(rows, range(_ASSIGNED_AT_ONCE, len(rows), _ASSIGNED_AT_ONCE))
     for piece in track(pieces, "assigning"):

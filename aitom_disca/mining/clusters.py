@@ -99,7 +99,6 @@ def _cluster(
     solution = Solution(
         iteration=iteration,
         labels=labels,
-        posterior=posterior.max(axis=1),
         mixture=mixture,
         projection=projection,
         embedding=embedding,

@@ -53,8 +53,8 @@ class DISCA:
     posterior_ : ndarray of shape (n_subtomograms,)
         Probability of that cluster, calibrated; 0 where there is none.
     temperature_ : float
-        By which the posterior is calibrated: 1 as the mixture has it, more where that was too
-        sure.
+        By which the network's posterior is calibrated: 1 as the mixture has it, more where that
+        was too sure.
     n_clusters_ : int
     ddbi_ : float
         Distortion-based Davies-Bouldin index of the kept iteration (lower is better).
@@ -161,6 +161,7 @@ class DISCA:
         *,
         averages: np.ndarray | None = None,
         learnt: LearntAverages | None = None,
+        posterior: np.ndarray | None = None,
         voxel_size_angstrom: float | None = None,
     ) -> DISCA:
         """Train the network on clusters that are known already; it predicts them from then on.
@@ -175,6 +176,8 @@ class DISCA:
             Kept as ``averages_``.
         learnt : LearntAverages, optional
             What `predict` sorts by, as `AlignmentSorter.learnt` gives it; else by the network.
+        posterior : ndarray of shape (n_subtomograms, n_clusters), optional
+            How sure the labels are; otherwise the network says it.
 
         Raises
         ------
@@ -189,7 +192,7 @@ class DISCA:
                 f"expected a cluster from 0 without gaps, or -1, for each of {len(source)} "
                 f"subtomograms, but got {len(labels)} labels of {len(names)} clusters."
             )
-        known = Known(labels, averages, learnt)
+        known = Known(labels, posterior, averages, learnt)
         self._keep(
             run_aligned(
                 source, volumes, self.settings, _TILT_RANGE_DEG, known=known, rotate=self._rotate
@@ -232,14 +235,17 @@ class DISCA:
         self.bic_ = best.bic
         self.embedding_ = best.embedding
         self.averages_ = best.averages
-        self._settle(best.labels)
+        self._settle(best.labels, best.posterior)
         self.converged_ = result.converged
         self.history_ = [
             {**row, "kept": row["iteration"] == best.iteration} for row in result.history
         ]
 
-    def _settle(self, labels: np.ndarray) -> None:
-        """Take over labels, and learn how sure to be of them and what lies outside of all."""
+    def _settle(self, labels: np.ndarray, aligned: np.ndarray | None) -> None:
+        """Take over labels, and learn how sure to be of them and what lies outside of all.
+
+        ``aligned`` is the posterior (n_subtomograms, n_clusters) by alignment, if there was one.
+        """
         mixture, settings = self._model.mixture, self.settings
         samples = self._model.leading(self.embedding_)
         self.labels_, self.n_clusters_ = labels, mixture.n_components
@@ -253,9 +259,10 @@ class DISCA:
         )
         outliers = fit_outliers(mixture, samples, labels)
         self._model = replace(self._model, temperature=self.temperature_, outliers=outliers)
-        probability = predicting.posterior(self._model, self.embedding_)
-        own = probability[np.arange(len(labels)), labels]
-        self.posterior_ = np.where(labels < 0, 0.0, own)
+        self._aligned = aligned
+        if aligned is None:
+            aligned = predicting.posterior(self._model, self.embedding_)
+        self.posterior_ = predicting.of_labels(aligned, labels)
 
     def take_consensus(self, labels: np.ndarray, names: np.ndarray) -> None:
         """Take over the labels that several fits agree on.
@@ -279,7 +286,10 @@ class DISCA:
             mixture=model.mixture.chosen(names),
             learnt=model.learnt.chosen(names) if model.learnt is not None else None,
         )
-        self._settle(labels)
+        aligned = self._aligned
+        if aligned is not None:
+            aligned = aligned[:, names] / aligned[:, names].sum(axis=1, keepdims=True)
+        self._settle(labels, aligned)
         samples = self._model.leading(self.embedding_)
         self.ddbi_ = ddbi(samples, labels, reg_covar=self.settings.reg_covar)
 
@@ -322,13 +332,13 @@ class DISCA:
         model = self._fitted()
         check_against(source, model.box_px, model.voxel_size_angstrom)
 
-    def predict_proba(self, X: np.ndarray | Source) -> np.ndarray:
+    def predict_proba(self, X: np.ndarray | Source, *, by: PredictBy | None = None) -> np.ndarray:
         """Probability of every cluster, shape (n_subtomograms, n_clusters), calibrated.
 
         It is the probability among the clusters: that of belonging to none is not part of it, see
-        `outlier_score`.
+        `outlier_score`. ``by`` is that of `predict_all`.
         """
-        return predicting.posterior(self._fitted(), self.transform(X))
+        return predicting.probability(self._fitted(), as_source(X), by=by)
 
     def predict(self, X: np.ndarray | Source) -> np.ndarray:
         """Cluster of every subtomogram, from 0; -1 for none, see `predict_all`."""

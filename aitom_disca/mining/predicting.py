@@ -26,7 +26,7 @@ class Prediction(NamedTuple):
     labels : ndarray of int, shape (n_subtomograms,)
         Clusters from 0; -1 for none of them.
     posterior : ndarray of shape (n_subtomograms,)
-        Probability of that cluster, as the network sees it, among the clusters; calibrated.
+        Probability of that cluster among the clusters, by what decides; calibrated.
     outlier_score : ndarray of shape (n_subtomograms,)
         Share of the members of that cluster that lie less far out, 0 to 1.
     """
@@ -60,18 +60,31 @@ def embedding(model: Bundle, source: Source) -> np.ndarray:
 
 
 def posterior(model: Bundle, embedded: np.ndarray) -> np.ndarray:
-    """Calibrated probability (n_subtomograms, n_clusters) of every cluster among all."""
+    """Probability (n_subtomograms, n_clusters) of every cluster, as the network sees it."""
     return calibrated_posterior(model.mixture, model.leading(embedded), model.temperature)
+
+
+def of_labels(posterior: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Of probabilities (n, n_clusters) those of the labels (n,), 0 where a label is negative."""
+    return np.where(labels < 0, 0.0, posterior[np.arange(len(labels)), labels])
+
+
+def probability(model: Bundle, source: Source, *, by: PredictBy | None = None) -> np.ndarray:
+    """Probability (n_subtomograms, n_clusters) of every cluster; parameters as in `predict`."""
+    if _by_averages(model, by):
+        return _aligned(model, source)[1]
+    return posterior(model, embedding(model, source))
 
 
 def predict(model: Bundle, source: Source, *, by: PredictBy | None = None) -> Prediction:
     """Labels, posteriors and outlier scores; parameters as in `DISCA.predict_all`."""
     embedded = embedding(model, source)
-    probability = posterior(model, embedded)
-    labels = probability.argmax(axis=1)
-    if by == "alignment" or (by is None and model.learnt is not None):
-        labels = _aligned(model, source)
-    own = np.where(labels < 0, 0.0, probability[np.arange(len(labels)), labels])
+    if _by_averages(model, by):
+        labels, sure = _aligned(model, source)
+    else:
+        sure = posterior(model, embedded)
+        labels = sure.argmax(axis=1)
+    own = of_labels(sure, labels)
     score = np.full(len(labels), np.nan)
     if model.outliers is not None:
         score = model.outliers.score(model.mixture, model.leading(embedded))
@@ -80,12 +93,16 @@ def predict(model: Bundle, source: Source, *, by: PredictBy | None = None) -> Pr
     return Prediction(labels, own, score)
 
 
-def _aligned(model: Bundle, source: Source) -> np.ndarray:
-    """Cluster of the average that each fits best, -1 for noise."""
+def _by_averages(model: Bundle, by: PredictBy | None) -> bool:
+    return by == "alignment" or (by is None and model.learnt is not None)
+
+
+def _aligned(model: Bundle, source: Source) -> tuple[np.ndarray, np.ndarray]:
+    """Cluster of the average that each fits best, -1 for noise; probability of every cluster."""
     if model.learnt is None:
         raise InputError(
             "this model holds no averages to align to: it was trained without alignment, or "
             "by an earlier version; let the network decide (--by network)."
         )
     tilts: tuple[float, float] | None = getattr(source, "tilt_range_deg", None)
-    return assign_rows(source, np.arange(len(source)), Assigner(model.learnt, tilts))[0]
+    return assign_rows(source, np.arange(len(source)), Assigner(model.learnt, tilts))

@@ -25,7 +25,6 @@ class Solution:
         From 1.
     labels : ndarray of int, shape (n_subtomograms,)
         Clusters from 0; -1 where a subtomogram belongs to none.
-    posterior : ndarray of shape (n_subtomograms,)
     mixture : GaussianMixtureModel
         In the first ``mixture.means.shape[1]`` components of the embedding.
     projection : Projection
@@ -36,6 +35,8 @@ class Solution:
     ddbi : float
     criteria : dict of str to dict of int to float
         All criteria of K by K, as in `aitom_disca.clustering.MixtureChoice`.
+    posterior : ndarray of shape (n_subtomograms, K), optional
+        Probability of every cluster, where an alignment says it better than the mixture does.
     averages : ndarray of shape (K, z, y, x), optional
         Aligned average of every cluster, where there was an alignment.
     learnt : LearntAverages, optional
@@ -46,7 +47,6 @@ class Solution:
 
     iteration: int
     labels: np.ndarray
-    posterior: np.ndarray
     mixture: GaussianMixtureModel
     projection: Projection
     embedding: np.ndarray
@@ -54,6 +54,7 @@ class Solution:
     bic: dict[int, float]
     ddbi: float
     criteria: dict[str, dict[int, float]] = field(default_factory=dict)
+    posterior: np.ndarray | None = None
     averages: np.ndarray | None = None
     learnt: LearntAverages | None = None
     event: str = ""
@@ -71,11 +72,19 @@ class Solution:
     def renamed(self, names: np.ndarray) -> Solution:
         """The same clusters, cluster k called ``names[k]``."""
         order = np.argsort(names)
+        posterior = None if self.posterior is None else self.posterior[:, order]
         averages = None if self.averages is None else self.averages[order]
         learnt = None if self.learnt is None else self.learnt.chosen(order)
         mixture = self.mixture.renamed(names)
         labels = np.where(self.labels < 0, self.labels, names[self.labels])
-        return replace(self, labels=labels, mixture=mixture, averages=averages, learnt=learnt)
+        return replace(
+            self,
+            labels=labels,
+            posterior=posterior,
+            mixture=mixture,
+            averages=averages,
+            learnt=learnt,
+        )
 
 
 @dataclass

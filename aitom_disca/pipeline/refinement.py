@@ -82,6 +82,7 @@ def refine_clusters(
     """Sort again; write labels, where they came from, and the model if it is wanted."""
     from aitom_disca.mining import DISCA
     from aitom_disca.mining.by_alignment import drawn_rows, sort_source
+    from aitom_disca.mining.predicting import of_labels
 
     rng = np.random.default_rng(settings.seed)
     rows = drawn_rows(len(source), settings.alignment_most, rng, before)
@@ -106,13 +107,14 @@ def refine_clusters(
     held_out = [vars(verdict) for verdict in found.sorter.held_out()]
     rows_of_table = _table(before, labels, [held_out[k] for k in order])
     write_rows_csv(folder.refinement, rows_of_table)
-    write_labels_csv(folder.labels, labels, found.posterior)
+    write_labels_csv(folder.labels, labels, of_labels(found.posterior, found.labels))
     if teach:
         disca = DISCA.from_settings(settings, rotate=rotation_of(settings)).teach(
             source,
             labels,
             averages=np.array(found.sorter.averages())[order],
             learnt=found.sorter.learnt().chosen(order),
+            posterior=found.posterior[:, order],
         )
         disca.save(folder.model)
     moved = float(np.mean(labels != _best_match(before, labels)))

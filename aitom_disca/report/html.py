@@ -25,8 +25,8 @@ LIMITS = (
     "abundant complex can be split into several. Rare complexes can be lost in large clusters.",
     "The missing wedge makes one structure look different in different orientations; a cluster "
     "whose members all lie in one orientation may be a part of another cluster.",
-    "The posterior is calibrated on subtomograms that were left out. It says how sure the model is "
-    "that a subtomogram belongs to its cluster, not that the cluster is one structure.",
+    "The posterior is judged by averages, or by clusters of features, that a subtomogram has no "
+    "part in. It says how sure its cluster is, not that the cluster is one structure.",
     "The table of what else could explain the clusters sees what it measures. Defocus, thickness "
     "of the ice and damage by the beam show there only as far as they change intensities.",
     "Membranes, gold beads, ice and the edges of the tomogram are picked too. Look at the "
