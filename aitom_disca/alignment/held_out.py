@@ -89,7 +89,8 @@ def posterior_by_others(
     Returns
     -------
     ndarray of shape (n, K)
-        Probability of every cluster.
+        Probability of every cluster. Few members make it unsure: where none of them is in the
+        other half, it is about 0.
     """
     halves = _averages_of_halves(search, particles.moved(classes.offset_zyx_px), classes)
     posterior = np.empty((len(particles), len(classes.averages)))
