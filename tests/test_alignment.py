@@ -24,6 +24,7 @@ from aitom_disca.alignment import (
 from aitom_disca.alignment.assigning import Assigner
 from aitom_disca.alignment.centring import centred, dense_centre
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
+from aitom_disca.alignment.interpolation import trilinear
 from aitom_disca.alignment.likelihood import log_likelihood_held_out, shell_power, whitened
 from aitom_disca.alignment.merging import Merger
 from aitom_disca.alignment.pairing import AveragePairs, turned
@@ -356,6 +357,18 @@ def test_too_many_references_end_as_the_structures(phantoms: dict, names: tuple)
     for k in range(len(names)):
         known = np.bincount(labels[made.labels == k]).argmax()
         assert (assigned[more.labels == k] == known).mean() > 0.85
+
+
+def test_interpolation_is_that_of_scipy(rng: np.random.Generator) -> None:
+    volume = rng.normal(size=(2, 12, 12, 12)).astype(np.float32)
+    volume = (volume[0] + 1j * volume[1]).astype(np.complex64)
+    places = np.concatenate([rng.uniform(0, 10.99, (40_000, 3)), [[0, 0, 0], [10, 3, 10.5]]])
+    expected = ndimage.map_coordinates(volume, places.T, order=1)
+    np.testing.assert_allclose(trilinear(volume, places), expected, atol=2e-5)
+    assert trilinear(volume, np.zeros((0, 3))).shape == (0,)
+    for outside in (-0.1, 11.0):
+        with pytest.raises(ValueError, match="between 0 and 11"):
+            trilinear(volume, np.array([[5.0, outside, 5.0]]))
 
 
 def test_a_posterior_is_right_as_often_as_it_says(phantoms: dict) -> None:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment import Coefficients, Slicer
+from aitom_disca.alignment import Coefficients, Slicer, local
+from aitom_disca.alignment.coefficients import centred_fft
 from aitom_disca.alignment.local import refine_poses, slices_at
+from aitom_disca.alignment.reference import padded_for_slices
 from aitom_disca.alignment.to_reference import AlignedPoses
 from aitom_disca.averaging import (
     ClusterAverage,
@@ -81,6 +83,25 @@ def test_poses_climb_to_the_planted_ones(phantom, made: SimulatedSubtomograms) -
     assert np.median(errors_deg(rotations, truth)) < 2.5
     assert np.abs(offsets - made.shifts_zyx_px[:12]).mean() < 0.25
     assert (score > 0.5).all() and (score <= 1).all()
+
+
+def test_what_stays_is_not_tried_again_and_nothing_else_changes(
+    phantom, made: SimulatedSubtomograms
+) -> None:
+    coefficients, volume = Coefficients(BOX, 6, TILT), phantom.density(BOX, VOXEL)
+    values = coefficients.of(made.volumes[:12])
+    quaternions, offsets = made.rotations[:12].as_quat(), made.shifts_zyx_px[:12] + 0.7
+    found = refine_poses(
+        values, coefficients, volume, made.rotations[:12], offsets, [(4.0, 0.5), (2.0, 0.3)]
+    )
+    spectrum = centred_fft(padded_for_slices(volume)).astype(np.complex64)
+    for step in ((4.0, 0.5),) * 3 + ((2.0, 0.3),) * 3:
+        quaternions, offsets, score, _ = local._step(
+            values, coefficients, spectrum, quaternions, offsets, step
+        )
+    assert errors_deg(found[0], Rotation.from_quat(quaternions)).max() < 1e-4
+    np.testing.assert_allclose(found[1], offsets, atol=1e-12)
+    np.testing.assert_allclose(found[2], score, atol=1e-5)
 
 
 # -- from nothing ----------------------------------------------------------------------------

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import Coefficients, centred_fft
+from aitom_disca.alignment.interpolation import trilinear
 from aitom_disca.alignment.reference import padded_for_slices, turned_frequencies
 from aitom_disca.parallel import on_all_cores
 
 # Steps of rotation (degrees) and shift (voxels), first to last.
 STEPS = ((8.0, 0.8), (4.0, 0.5), (2.0, 0.3), (1.0, 0.15))
 _VALUES_AT_ONCE = 2**22
-_PASSES = 3  # each step is taken so often
+_PASSES = 3  # each step is taken at most so often
 _CROSS = np.concatenate([np.zeros((1, 3)), np.eye(3), -np.eye(3)])
 
 
@@ -46,8 +46,8 @@ def refine_poses(
 ) -> tuple[Rotation, np.ndarray, np.ndarray]:
     """Climb to the pose of highest constrained correlation with a reference.
 
-    Each step is taken three times; 7 rotations and 7 shifts round every subtomogram's own are
-    tried.
+    Each step is taken up to three times, until the pose stays; 7 rotations and 7 shifts round
+    every subtomogram's own are tried.
 
     Parameters
     ----------
@@ -72,13 +72,18 @@ def refine_poses(
     steps = list(steps)
 
     def refined(rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        turn, offset = rotations[rows], offsets_zyx_px[rows]
-        for step_deg, step_px in steps:
+        seen, turn, offset = values[rows], rotations[rows].as_quat(), offsets_zyx_px[rows].copy()
+        score = np.zeros(len(seen))
+        for step in steps:
+            moving = np.arange(len(seen))
             for _ in range(_PASSES):
-                turn, offset, score = _step(
-                    values[rows], coefficients, spectrum, turn, offset, step_deg, step_px
+                turn[moving], offset[moving], score[moving], moved = _step(
+                    seen[moving], coefficients, spectrum, turn[moving], offset[moving], step
                 )
-        return turn.as_quat(), offset, score
+                moving = moving[moved]  # what stayed would stay again
+                if not len(moving):
+                    break
+        return turn, offset, score
 
     quaternions, offset, score = (
         np.concatenate(part) for part in zip(*on_all_cores(refined, pieces), strict=True)
@@ -107,14 +112,15 @@ def _step(
     values: np.ndarray,
     coefficients: Coefficients,
     spectrum: np.ndarray,
-    rotations: Rotation,
+    quaternions: np.ndarray,
     offsets_zyx_px: np.ndarray,
-    step_deg: float,
-    step_px: float,
-) -> tuple[Rotation, np.ndarray, np.ndarray]:
+    step: tuple[float, float],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The best of the poses near each: quaternion, offset, score, and whether it is another."""
+    step_deg, step_px = step
     n, n_near = len(values), len(_CROSS)
-    small = Rotation.from_rotvec(np.deg2rad(step_deg) * _CROSS)
-    near = Rotation.concatenate([r * small for r in rotations])
+    small = Rotation.from_rotvec(np.deg2rad(step_deg) * np.tile(_CROSS, (n, 1)))
+    near = Rotation.from_quat(np.repeat(quaternions, n_near, axis=0)) * small
     slices = _slices(spectrum, coefficients, near).reshape(n, n_near, -1)
     slices /= np.maximum(np.linalg.norm(slices, axis=2, keepdims=True), 1e-12)
     at_offset = values * coefficients.shift_phases(offsets_zyx_px)
@@ -123,8 +129,9 @@ def _step(
     shifted /= np.maximum(np.linalg.norm(values, axis=1), 1e-12)[:, None, None]
     score = (slices.conj() @ shifted.transpose(0, 2, 1)).real.reshape(n, -1)
     best = score.argmax(axis=1)
-    chosen = near[np.arange(n) * n_near + best // len(shifts)]
-    return chosen, offsets_zyx_px + shifts[best % len(shifts)], score[np.arange(n), best]
+    chosen = near.as_quat()[np.arange(n) * n_near + best // len(shifts)]
+    offsets = offsets_zyx_px + shifts[best % len(shifts)]
+    return chosen, offsets, score[np.arange(n), best], best > 0
 
 
 def _spectrum(volume: np.ndarray) -> np.ndarray:
@@ -132,6 +139,5 @@ def _spectrum(volume: np.ndarray) -> np.ndarray:
 
 
 def _slices(spectrum: np.ndarray, coefficients: Coefficients, rotations: Rotation) -> np.ndarray:
-    place = turned_frequencies(coefficients, rotations).reshape(-1, 3).T
-    flat = ndimage.map_coordinates(spectrum, place, order=1, mode="grid-wrap", prefilter=False)
-    return flat.reshape(len(rotations), len(coefficients))
+    places = turned_frequencies(coefficients, rotations).reshape(-1, 3)
+    return trilinear(spectrum, places).reshape(len(rotations), len(coefficients))

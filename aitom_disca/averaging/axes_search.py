@@ -6,10 +6,11 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import interpolate, ndimage, optimize
+from scipy import interpolate, optimize
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import Coefficients, centred_fft, centred_ifft
+from aitom_disca.alignment.interpolation import trilinear
 from aitom_disca.alignment.reference import padded_for_slices, rotation_grid
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.symmetry import point_group
@@ -103,10 +104,7 @@ class _Operations:
         turns = rotations.as_matrix()[:, None].swapaxes(-1, -2) @ self._group.inv().as_matrix()
         place = self._index_zyx @ turns[..., ::-1, ::-1].swapaxes(-1, -2)
         place = _PADDING * (place + self._box_px // 2)
-        slices = ndimage.map_coordinates(
-            self._spectrum, place.reshape(-1, 3).T, order=1, mode="grid-wrap", prefilter=False
-        )
-        return np.asarray(slices.reshape(place.shape[:3]))
+        return trilinear(self._spectrum, place.reshape(-1, 3)).reshape(place.shape[:3])
 
 
 def best_axes(volume: np.ndarray, name: str, largest: float) -> tuple[Rotation, np.ndarray, float]:
