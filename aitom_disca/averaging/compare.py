@@ -9,8 +9,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import Coefficients
+from aitom_disca.alignment.local import slices_at
 from aitom_disca.alignment.pairing import turned
-from aitom_disca.alignment.reference import Slicer, rotation_grid
+from aitom_disca.alignment.reference import rotation_grid
 from aitom_disca.alignment.search import as_real
 from aitom_disca.averaging.checks import as_cube, as_map, as_mask, check_positive
 from aitom_disca.averaging.fsc import FscCurve, fourier_shell_correlation
@@ -284,7 +285,7 @@ def _scores(
     """Correlation (shifts, rotations) up to a frequency in steps of 1 / box."""
     n = fixed.shape[0]
     coefficients = Coefficients(n, min(radius, n / 2 - 1), (-90.0, 90.0))
-    slices = Slicer(coefficients, rotations)(moving)
+    slices = slices_at(moving, coefficients, rotations)
     values = coefficients.of(fixed[None]) * coefficients.shift_phases(shifts_zyx_px)
     a, b = (x / np.maximum(np.linalg.norm(x, axis=1), 1e-12)[:, None] for x in (values, slices))
     return np.asarray(as_real(a) @ as_real(b).T)
