@@ -105,6 +105,14 @@ def test_averages_sort_what_the_network_cannot(simulated, fitted):
     assert adjusted_rand_score(more.labels, by_network) < 0.2
 
 
+def test_a_consensus_that_leaves_a_cluster_out_leaves_its_members_unsure(fitted):
+    some = copy.copy(fitted)
+    some._aligned = np.eye(3)[fitted.labels_]
+    labels = np.where(fitted.labels_ == 2, 0, fitted.labels_)
+    some.take_consensus(labels, np.array([0, 1]))
+    np.testing.assert_array_equal(some.posterior_, fitted.labels_ < 2)
+
+
 def test_a_model_without_averages_says_so(simulated, fitted):
     blind = copy.copy(fitted)
     blind._model = replace(fitted._model, learnt=None)

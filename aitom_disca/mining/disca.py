@@ -288,7 +288,8 @@ class DISCA:
         )
         aligned = self._aligned
         if aligned is not None:
-            aligned = aligned[:, names] / aligned[:, names].sum(axis=1, keepdims=True)
+            aligned = aligned[:, names]  # a subtomogram may fit none of those that are left
+            aligned = aligned / np.maximum(aligned.sum(axis=1, keepdims=True), 1e-12)
         self._settle(labels, aligned)
         samples = self._model.leading(self.embedding_)
         self.ddbi_ = ddbi(samples, labels, reg_covar=self.settings.reg_covar)
