@@ -140,6 +140,9 @@ class MineSettings(Settings):
     # What the network sees: box and low-pass (in voxels of that box); None: as stored.
     working_box_px: int | None = Field(12, ge=3)
     low_pass_sigma_px: float = Field(0.67, ge=0)
+    # Diameter of a soft sphere round the particle, outside of which nothing counts. None: that of
+    # the particles that a store was cut for, where it says so; 0: the whole box counts.
+    mask_diameter_angstrom: float | None = Field(None, ge=0, allow_inf_nan=False)
     # The network.
     width: float = Field(0.5, gt=0)
     n_convolutions: int | None = Field(5, ge=1, le=10)

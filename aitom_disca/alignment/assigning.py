@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aitom_disca.alignment.likelihood import Particles, whitened
+from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.rounds import Classes, Search, ball, cross
 from aitom_disca.alignment.second_look import second_look
 from aitom_disca.geometry.fourier import fourier_crop
@@ -18,21 +18,17 @@ WIDE = (ball(1.67, 3.8), 1)  # shifts and rounds of a second look, in coarse det
 
 
 def search_at(
-    level: tuple[float, int, np.ndarray, int], box_px: int, tilt_range_deg: tuple[float, float]
+    level: tuple[float, int, np.ndarray, int],
+    box_px: int,
+    tilt_range_deg: tuple[float, float],
+    mask_radius_px: float = np.inf,
 ) -> Search:
     """A level of detail in a box."""
     radius, n_rotations, shifts_zyx_px, rounds = level
     radius = min(radius, box_px / 2 - 1)
-    return Search(box_px, radius, tilt_range_deg, n_rotations, shifts_zyx_px, rounds)
-
-
-def particles_of(
-    search: Search, volumes: np.ndarray, half: np.ndarray, power: np.ndarray
-) -> Particles:
-    """Volumes (n, z, y, x) as whitened coefficients of a level of detail, in the box centre."""
-    coefficients = search.coefficients
-    values = whitened(coefficients.of(volumes), coefficients.shell, power)
-    return Particles(coefficients, values, np.zeros((len(values), 3)), half)
+    return Search(
+        box_px, radius, tilt_range_deg, n_rotations, shifts_zyx_px, rounds, mask_radius_px
+    )
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,8 @@ class LearntAverages:
     noise_limit : float
         Log likelihood below which a subtomogram is taken for noise.
     tilt_range_deg : tuple of 2 floats
+    mask_radius_px : float
+        Of the sphere within which a subtomogram is looked at; infinite for none.
     """
 
     averages: np.ndarray
@@ -56,6 +54,7 @@ class LearntAverages:
     power: np.ndarray
     noise_limit: float
     tilt_range_deg: tuple[float, float]
+    mask_radius_px: float = np.inf
 
     def chosen(self, clusters: np.ndarray) -> LearntAverages:
         """Some of the clusters, in that order."""
@@ -98,9 +97,9 @@ class Assigner:
             Probability of every cluster.
         """
         volumes, half = fourier_crop(volumes, self.box_px), np.zeros(len(volumes), int)
+        look = Look(self.box_px, self._learnt.mask_radius_px, self._learnt.power)
         rough, particles = (
-            particles_of(search, volumes, half, self._learnt.power)
-            for search in (self._coarse, self._fine)
+            look.particles(search, volumes, half) for search in (self._coarse, self._fine)
         )
         classes = Classes.start(list(self._learnt.averages), rough.offset_zyx_px)
         classes = replace(classes, log_prior=self._learnt.log_prior)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
 from aitom_disca.alignment.reference import Slicer, shell_index, to_volume
 from aitom_disca.geometry.box import centre_index
+from aitom_disca.geometry.sphere import soft_spheres
+from aitom_disca.subtomograms.preprocess import mask_edge_px
 
 Totals = tuple[np.ndarray, np.ndarray]  # sums of coefficients and of weights, as inserted
 _FLOOR = 0.1  # of the mean sampling of a shell, added to every weight
@@ -41,10 +44,14 @@ class Averager:
     slicer : Slicer
     n_shells : int
         Shells up to the largest frequency in use.
+    mask_radius_px : float
+        Of a soft sphere that averages end at; infinite for that which fills the box.
     """
 
-    def __init__(self, slicer: Slicer, n_shells: int) -> None:
+    def __init__(self, slicer: Slicer, n_shells: int, mask_radius_px: float = np.inf) -> None:
         self._slicer = slicer
+        edge_px = mask_edge_px(slicer.box_px)
+        self._mask = soft_spheres(slicer.box_px, np.zeros((1, 3)), mask_radius_px, edge_px)[0]
         self._shell = shell_index(2 * slicer.box_px)
         self._n_shells = n_shells
 
@@ -75,6 +82,34 @@ class Averager:
             correlation,
         )
 
+    def without_each(self, parts: Sequence[Totals]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Average of all parts of the data, and of all but each one of them.
+
+        Filtered by what the parts of even and of odd number share, according to how much of the
+        data went in: of n times as much as a half holds, ``n c / (1 + (n - 1) c)`` is signal.
+
+        Parameters
+        ----------
+        parts : sequence of F Totals
+            What `Slicer.insert` made of each part.
+
+        Returns
+        -------
+        whole : ndarray of float32, shape (n, n, n)
+        others : list of F ndarrays of that shape
+        """
+        even, odd = (_added(parts[h::2]) for h in (0, 1))
+        correlation = self._shell_correlation(self._compensated(*even), self._compensated(*odd))
+        everything = _added([even, odd])
+
+        def made(totals: Totals, n_halves: float) -> np.ndarray:
+            signal = n_halves * correlation / (1 + (n_halves - 1) * correlation)
+            return self._filtered(self._compensated(*totals), signal)
+
+        n_halves = 2 * (len(parts) - 1) / len(parts)
+        others = [made((everything[0] - t, everything[1] - w), n_halves) for t, w in parts]
+        return made(everything, 2.0), others
+
     def unfiltered(self, totals: Totals) -> np.ndarray:
         """The wedge-compensated volume (n, n, n) alone."""
         return to_volume(self._compensated(*totals), self._slicer.box_px)
@@ -104,4 +139,9 @@ class Averager:
         filter_ = np.zeros(self._shell.max() + 1)
         filter_[: self._n_shells] = by_shell
         filter_[0] = 1
-        return to_volume(spectrum * filter_[self._shell], self._slicer.box_px)
+        return to_volume(spectrum * filter_[self._shell], self._slicer.box_px) * self._mask
+
+
+def _added(parts: Sequence[Totals]) -> Totals:
+    totals, weights = zip(*parts, strict=True)
+    return np.sum(totals, axis=0), np.sum(weights, axis=0)

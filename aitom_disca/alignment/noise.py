@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from aitom_disca.alignment.likelihood import (
-    Particles,
-    expect,
-    log_likelihood_held_out,
-    whitened,
-)
+from aitom_disca.alignment.likelihood import Particles, expect, log_likelihood_held_out
+from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.rounds import Classes, Search
 from aitom_disca.progress import say
 
@@ -19,7 +15,11 @@ _LEAST_FIT = 0.5  # mean log likelihood, over noise, of members in averages made
 
 
 def without_noise(
-    search: Search, particles: Particles, classes: Classes, rng: np.random.Generator
+    search: Search,
+    particles: Particles,
+    classes: Classes,
+    mask_radius_px: float,
+    rng: np.random.Generator,
 ) -> tuple[Classes, float]:
     """Label -1 what fits its average no better than noise of the same spectrum does.
 
@@ -29,6 +29,8 @@ def without_noise(
     particles : Particles
     classes : Classes
         Of these particles.
+    mask_radius_px : float
+        Of the sphere through which the particles are seen; infinite for none.
     rng : numpy.random.Generator
         Draws the noise.
 
@@ -38,7 +40,7 @@ def without_noise(
     limit : float
         Log likelihood below which a subtomogram is taken for noise; -inf where everything was.
     """
-    limit = _limit(search, classes, rng)
+    limit = _limit(search, classes, mask_radius_px, rng)
     noise = classes.log_likelihood <= limit
     for rows, average in zip(classes.members(), classes.averages, strict=True):
         stands_out = len(rows) and np.median(classes.log_likelihood[rows]) > limit
@@ -68,13 +70,12 @@ def _fit_of_strangers(search: Search, members: Particles, average: np.ndarray) -
     return float(fit.mean())
 
 
-def _limit(search: Search, classes: Classes, rng: np.random.Generator) -> float:
+def _limit(
+    search: Search, classes: Classes, mask_radius_px: float, rng: np.random.Generator
+) -> float:
     """What 99 % of pure noise, aligned in the same way, stays below."""
-    coefficients = search.coefficients
-    shape = (_N_NOISE, len(coefficients))
-    values = rng.normal(size=shape) + 1j * rng.normal(size=shape)
-    flat = whitened(values, coefficients.shell, np.full(coefficients.shell.max() + 1, 2.0))
-    still = np.zeros((_N_NOISE, 3))
-    noise = Particles(coefficients, flat, still, np.zeros(_N_NOISE, int))
-    found = search.weigh(noise, classes.for_others(still))
+    volumes = rng.normal(size=(_N_NOISE, *(search.coefficients.box_px,) * 3)).astype(np.float32)
+    look = Look.at(search, volumes, mask_radius_px)
+    noise = look.particles(search, volumes, np.zeros(_N_NOISE, int))
+    found = search.weigh(noise, classes.for_others(noise.offset_zyx_px))
     return float(np.quantile(found.log_likelihood, _QUANTILE))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aitom_disca.alignment.averages import Averager
+from aitom_disca.alignment.averages import Averager, Totals
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.likelihood import Expectation, Particles, expect
 from aitom_disca.alignment.reference import Slicer, rotation_grid
@@ -15,6 +15,7 @@ from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import say
 
 _SMALLEST = 4  # members of a cluster that can be averaged
+_N_PARTS = 4  # of the data: averages without one of them hold three quarters of it
 STAYED = 0.002  # share of labels that may still change
 
 
@@ -75,14 +76,9 @@ class Classes:
         return cls(averages, np.zeros(k), nothing, posterior, np.zeros(n), nothing, offset_zyx_px)
 
     @classmethod
-    def of(cls, found: Expectation, averager: Averager) -> Classes:
-        """Averages of what a round found, without references that lost their members."""
-        size = found.posterior.sum(axis=0)
-        kept = np.flatnonzero(size >= min(_SMALLEST, size.max()))
-        averages = on_all_cores(
-            lambda k: averager.average(found.sums[:, k], found.counts[:, k]).volume, list(kept)
-        )
-        posterior = found.posterior[:, kept]
+    def of(cls, found: Expectation, kept: np.ndarray, averages: list[np.ndarray]) -> Classes:
+        """What a round found, and the averages of the references that kept their members."""
+        size, posterior = found.posterior.sum(axis=0), found.posterior[:, kept]
         return cls(
             averages,
             np.log(size[kept] / size[kept].sum()),
@@ -148,6 +144,8 @@ class Search:
     shifts_zyx_px : ndarray of shape (S, 3)
     rounds : int
         At most so many.
+    mask_radius_px : float
+        Of a soft sphere that averages end at; infinite for that which fills the box.
     """
 
     def __init__(
@@ -158,11 +156,13 @@ class Search:
         n_rotations: int,
         shifts_zyx_px: np.ndarray,
         rounds: int,
+        mask_radius_px: float = np.inf,
     ) -> None:
         self.coefficients = Coefficients(box_px, radius, tilt_range_deg)
         self.rotations = rotation_grid(n_rotations)
         self.slicer = Slicer(self.coefficients, self.rotations)
-        self.averager = Averager(self.slicer, int(self.coefficients.shell.max()) + 1)
+        n_shells = int(self.coefficients.shell.max()) + 1
+        self.averager = Averager(self.slicer, n_shells, mask_radius_px)
         self.shifts_zyx_px = shifts_zyx_px
         self._rounds = rounds
 
@@ -182,16 +182,45 @@ class Search:
         return expect(particles, slices, classes.log_prior, self.shifts_zyx_px, add_up=False)
 
     def iterate(
-        self, particles: Particles, classes: Classes, *, rounds: int | None = None
+        self,
+        particles: Particles,
+        classes: Classes,
+        *,
+        rounds: int | None = None,
+        balanced: bool = False,
     ) -> Classes:
-        """Expectation and maximisation in turn, from the classes' offsets, until labels stay."""
+        """Expectation and maximisation in turn, from the classes' offsets, until labels stay.
+
+        From the second round on no subtomogram meets an average that it is a part of: its own
+        noise would hold it there, the more so the fewer members there are.
+
+        Parameters
+        ----------
+        particles : Particles
+        classes : Classes
+        rounds : int, optional
+            At most so many; as the search has it, unless given.
+        balanced : bool
+            Whether prior probabilities make all clusters about equal in size. An average of more
+            members has less noise, fits anything better for that, and would draw in the rest
+            while the averages are still rough.
+        """
         particles = particles.moved(classes.offset_zyx_px)
+        parts = _parts(particles.half)
+        references = [classes.averages] * _N_PARTS
         previous = classes.labels
         for number in range(1, (rounds or self._rounds) + 1):
-            found = expect(
-                particles, self.slices(classes.averages), classes.log_prior, self.shifts_zyx_px
+            found, sums = self._meet(particles, parts, references, classes.log_prior)
+            size = found.posterior.sum(axis=0)
+            kept = np.flatnonzero(size >= min(_SMALLEST, size.max()))
+            made = on_all_cores(
+                self.averager.without_each, [[part[k] for part in sums] for k in kept]
             )
-            classes = Classes.of(found, self.averager)
+            before = classes.log_prior[kept]
+            classes = Classes.of(found, kept, [whole for whole, _ in made])
+            if balanced:
+                classes = replace(classes, log_prior=before - classes.log_prior)
+            references = [[others[part] for _, others in made] for part in range(_N_PARTS)]
             particles = particles.moved(classes.offset_zyx_px)
             changed = float(np.mean(previous != classes.labels))
             sizes = np.bincount(classes.labels, minlength=len(classes.averages)).tolist()
@@ -201,3 +230,44 @@ class Search:
             if stable:
                 return replace(classes, stable=True)
         return classes
+
+    def _meet(
+        self,
+        particles: Particles,
+        parts: list[np.ndarray],
+        references: list[list[np.ndarray]],
+        log_prior: np.ndarray,
+    ) -> tuple[Expectation, list[list[Totals]]]:
+        """What each part of the data says about its own references, and what that adds up to."""
+
+        def meet(part: int) -> tuple[Expectation, list[Totals]]:
+            mine = particles.select(parts[part])
+            found = expect(mine, self.slices(references[part]), log_prior, self.shifts_zyx_px)
+            sums, counts = found.sums.sum(axis=0), found.counts.sum(axis=0)
+            return found, [self.slicer.insert(*pair) for pair in zip(sums, counts, strict=True)]
+
+        met = on_all_cores(meet, range(_N_PARTS))
+        order = np.argsort(np.concatenate(parts))
+        return _joined([found for found, _ in met], order), [sums for _, sums in met]
+
+
+def _parts(half: np.ndarray) -> list[np.ndarray]:
+    """Rows of four parts of the data: those of even number are the first half."""
+    first, second = (np.flatnonzero(half == h) for h in (0, 1))
+    return [rows[start::2] for start in (0, 1) for rows in (first, second)]
+
+
+def _joined(found: list[Expectation], order: np.ndarray) -> Expectation:
+    """What parts of the subtomograms say, in the order of all; the sums are left out."""
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in found])[order]
+
+    return Expectation(
+        joined("log_likelihood"),
+        joined("posterior"),
+        joined("rotation"),
+        joined("offset_zyx_px"),
+        np.zeros(0),
+        np.zeros(0),
+    )

@@ -12,12 +12,11 @@ from aitom_disca.alignment.assigning import (
     FINE,
     WIDE,
     LearntAverages,
-    particles_of,
     search_at,
 )
 from aitom_disca.alignment.centring import centred
 from aitom_disca.alignment.held_out import HeldOut, held_out_gain, posterior_by_others
-from aitom_disca.alignment.likelihood import shell_power
+from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.merging import Merger
 from aitom_disca.alignment.noise import without_noise
 from aitom_disca.alignment.pairing import AveragePairs
@@ -60,6 +59,9 @@ class AlignmentSorter:
     volumes : ndarray of shape (n, z, y, x)
         Cubic, protein bright.
     tilt_range_deg : tuple of 2 floats
+    mask_radius_px : float
+        Of a soft sphere round each particle, in voxels of the volumes, outside of which nothing
+        counts; infinite for none.
     seed : int
         Of the halves in which the data are split, and of the starts of splits.
 
@@ -74,22 +76,27 @@ class AlignmentSorter:
     """
 
     def __init__(
-        self, volumes: np.ndarray, tilt_range_deg: tuple[float, float], *, seed: int = 0
+        self,
+        volumes: np.ndarray,
+        tilt_range_deg: tuple[float, float],
+        *,
+        mask_radius_px: float = np.inf,
+        seed: int = 0,
     ) -> None:
         self.box_px = min(_BOX_PX, volumes.shape[-1])
         self._tilt_range_deg = tilt_range_deg
         self._rng = np.random.default_rng(seed)
         self._pairs = AveragePairs(self.box_px)
+        mask_radius_px *= self.box_px / volumes.shape[-1]
         self._coarse, self._fine = (
-            search_at(level, self.box_px, tilt_range_deg) for level in (COARSE, FINE)
+            search_at(level, self.box_px, tilt_range_deg, mask_radius_px)
+            for level in (COARSE, FINE)
         )
         self._wide = self._coarse.trying(*WIDE)
-        volumes = fourier_crop(volumes, self.box_px)
-        coefficients = self._fine.coefficients
-        self._power = shell_power(coefficients.of(volumes), coefficients.shell)
-        half = self._rng.permutation(len(volumes)) % 2
-        self._rough = particles_of(self._coarse, volumes, half, self._power)
-        self._particles = particles_of(self._fine, volumes, half, self._power)
+        self._volumes = fourier_crop(volumes, self.box_px)
+        self._half = self._rng.permutation(len(volumes)) % 2
+        self._look = Look.at(self._fine, self._volumes, mask_radius_px)
+        self._look_at(np.zeros((len(volumes), 3)))
         self._noise_limit = -np.inf
         self._whole: list[np.ndarray] = []  # clusters that could not be split
         self.labels = np.zeros(len(volumes), int)
@@ -161,7 +168,7 @@ class AlignmentSorter:
             if len(classes.averages) <= n_before:
                 break
         self.classes, self._noise_limit = without_noise(
-            self._fine, self._particles, classes, self._rng
+            self._fine, self._particles, classes, self._look.mask_radius_px, self._rng
         )
         self.labels = self.classes.labels
         self.posterior = posterior_by_others(
@@ -174,15 +181,17 @@ class AlignmentSorter:
         return LearntAverages(
             np.array(self.classes.averages),
             self.classes.log_prior,
-            self._power,
+            self._look.power,
             self._noise_limit,
             self._tilt_range_deg,
+            self._look.mask_radius_px,
         )
 
     def averages(self) -> list[np.ndarray]:
         """Aligned average (z, y, x) of every cluster, no longer whitened, in the box used here."""
         amplitude = np.zeros(shell_index(2 * self.box_px).max() + 1)
-        amplitude[: len(self._power)] = np.sqrt(self._power / self._power[1:].max())
+        power = self._look.power
+        amplitude[: len(power)] = np.sqrt(power / power[1:].max())
         return [
             self._fine.averager.filtered(average, amplitude) for average in self.classes.averages
         ]
@@ -190,6 +199,13 @@ class AlignmentSorter:
     def held_out(self) -> list[HeldOut]:
         """What coefficients that had no part in the choice say of every cluster."""
         return held_out_gain(self._fine, self._particles, self.classes, self._rng)
+
+    def _look_at(self, offset_zyx_px: np.ndarray) -> None:
+        """See all subtomograms with the mask round where each particle lies."""
+        self._rough, self._particles = (
+            self._look.particles(search, self._volumes, self._half, offset_zyx_px)
+            for search in (self._coarse, self._fine)
+        )
 
     # -- clusters --------------------------------------------------------------------------
 
@@ -200,6 +216,7 @@ class AlignmentSorter:
             classes = self._fine.iterate(self._particles, classes)
             before = classes.labels
             classes = centred(classes, self._fine.rotations)
+            self._look_at(classes.offset_zyx_px)
             classes = second_look(self._fine, self._particles, self._wide, self._rough, classes)
             if np.mean(before != classes.labels) > STAYED:
                 classes = self._fine.iterate(self._particles, classes, rounds=_ROUNDS_AFTER)
@@ -256,8 +273,10 @@ class AlignmentSorter:
         members = self._particles.select(rows)
         at_offset = members.moved(classes.offset_zyx_px[rows])
         tried: list[Classes] = []
-        for starts in tries:
+        for number, starts in enumerate(tries):
             first = singles(at_offset, starts)
+            if number % 2:
+                first = self._fine.iterate(members, first, rounds=_SPLIT_ROUNDS, balanced=True)
             tried.append(self._fine.iterate(members, first, rounds=_SPLIT_ROUNDS))
             if sum(len(one.averages) == 1 for one in tried) == _SPLIT_FAILURES:
                 return []

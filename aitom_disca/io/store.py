@@ -73,6 +73,7 @@ class StoreWriter:
         normalisation: str = "",
         source: str = "",
         overwrite: bool = False,
+        particle_diameter_angstrom: float | None = None,
     ) -> StoreWriter:
         """Prepare to write a store.
 
@@ -89,6 +90,8 @@ class StoreWriter:
             What was done to the volumes, and where they come from, in a few words.
         overwrite : bool
             Whether an existing file may be replaced.
+        particle_diameter_angstrom : float, optional
+            Of the largest particles that the boxes were cut for.
 
         Raises
         ------
@@ -114,6 +117,8 @@ class StoreWriter:
             "source": source,
             "tomograms": json.dumps([asdict(t) for t in (tomograms or {}).values()], default=str),
         }
+        if particle_diameter_angstrom is not None:
+            attributes["particle_diameter_angstrom"] = float(particle_diameter_angstrom)
         return cls(path, box, attributes)  # type: ignore[arg-type]
 
     def __enter__(self) -> StoreWriter:
@@ -203,6 +208,8 @@ class SubtomogramStore:
         self._volumes: h5py.Dataset = file["subtomograms"]
         self.box_shape_zyx: tuple[int, int, int] = tuple(self._volumes.shape[1:])
         self.voxel_size_angstrom = float(file.attrs["voxel_size_angstrom"])
+        diameter = file.attrs.get("particle_diameter_angstrom")
+        self.particle_diameter_angstrom = None if diameter is None else float(diameter)
         self.tilt_range_deg = self._read_tilt_range()
 
     def __len__(self) -> int:

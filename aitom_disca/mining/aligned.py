@@ -72,6 +72,7 @@ def run_aligned(
     checkpoint: Checkpoint | None = None,
     known: Known | None = None,
     rotate: RotateVolumes | None = None,
+    mask_radius_px: float = np.inf,
 ) -> LoopResult:
     """Cluster features, sort by alignment, train the network on the outcome.
 
@@ -83,7 +84,8 @@ def run_aligned(
        becomes a Gaussian of its features: iteration 2. It sorts new subtomograms.
 
     Where the clusters are known already, the second step is left out. ``rotate`` is what rotates
-    the copies in training, if not the network itself.
+    the copies in training, if not the network itself. ``mask_radius_px`` is that of a soft sphere
+    round each particle, in voxels of the source.
     """
     checkpoint = checkpoint or Checkpoint.nowhere()
     start = time.perf_counter()
@@ -97,7 +99,7 @@ def run_aligned(
     found = known or _from_step(
         *checkpoint.step(
             "sorted",
-            lambda: pack(_sort(source, first.embedding, settings, tilt_range_deg)),
+            lambda: pack(_sort(source, first.embedding, settings, tilt_range_deg, mask_radius_px)),
         )
     )
     labels = found.labels
@@ -146,6 +148,7 @@ def _sort(
     embedding: np.ndarray,
     settings: MineSettings,
     tilt_range_deg: tuple[float, float],
+    mask_radius_px: float,
 ) -> Known:
     """Sort all subtomograms by alignment."""
     rng = np.random.default_rng(settings.seed)
@@ -156,7 +159,9 @@ def _sort(
     def begin(sorter: AlignmentSorter) -> np.ndarray:
         return sorter.sort(starts, **bounds, splits=settings.alignment_splits)
 
-    found = sort_source(source, rows, begin, tilt_range_deg, seed=settings.seed)
+    found = sort_source(
+        source, rows, begin, tilt_range_deg, mask_radius_px=mask_radius_px, seed=settings.seed
+    )
     sorter = found.sorter
     averages = np.array(sorter.averages())
     stable = bool(sorter.classes.stable)

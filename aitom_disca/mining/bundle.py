@@ -109,9 +109,13 @@ class Bundle:
             outliers = OutlierScorer(*(file[f"outliers/{p}"][()] for p in ("distances", "tails")))
         learnt = None
         if "learnt" in file:
-            learnt = LearntAverages(*(file[f"learnt/{f.name}"][()] for f in fields(LearntAverages)))
+            names = {f.name for f in fields(LearntAverages)} & {*file["learnt"]}  # older: no mask
+            learnt = LearntAverages(**{name: file[f"learnt/{name}"][()] for name in names})
         return cls(
-            settings=MineSettings(**json.loads(file.attrs["settings"])),
+            # Models that were saved before there were masks had none.
+            settings=MineSettings(
+                **{"mask_diameter_angstrom": 0.0, **json.loads(file.attrs["settings"])}
+            ),
             box_px=int(file.attrs["box_px"]),
             voxel_size_angstrom=None if voxel_size is None else float(voxel_size),
             weights=[file[f"weights/{name}"][()] for name in sorted(file["weights"])],

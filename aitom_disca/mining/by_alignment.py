@@ -32,6 +32,7 @@ def sort_source(
     begin: Callable[[AlignmentSorter], np.ndarray],
     tilt_range_deg: tuple[float, float],
     *,
+    mask_radius_px: float = np.inf,
     seed: int = 0,
 ) -> Sorted:
     """Sort some subtomograms by alignment, and give each other one to the average it fits best.
@@ -44,11 +45,14 @@ def sort_source(
     begin : callable
         Sorts these, given the sorter that holds them; returns their labels.
     tilt_range_deg : tuple of 2 floats
+    mask_radius_px : float
+        Of a soft sphere round each particle, in voxels of the source; infinite for none.
     seed : int
     """
     box = min(_BOX_PX, source.box_shape_zyx[0])
     volumes = PreparedVolumes(source, box_px=box, rows=rows).read(np.arange(len(rows)))
-    sorter = AlignmentSorter(volumes, tilt_range_deg, seed=seed)
+    radius_px = mask_radius_px * box / source.box_shape_zyx[0]
+    sorter = AlignmentSorter(volumes, tilt_range_deg, mask_radius_px=radius_px, seed=seed)
     labels = np.full(len(source), -1)
     labels[rows] = begin(sorter)
     posterior = np.empty((len(source), sorter.posterior.shape[1]), np.float32)

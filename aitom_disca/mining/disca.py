@@ -19,7 +19,7 @@ from aitom_disca.mining.aligned import Known, run_aligned
 from aitom_disca.mining.bundle import Bundle
 from aitom_disca.mining.checkpoint import Checkpoint, fingerprint
 from aitom_disca.mining.checks import as_source, check_against, check_for_fit
-from aitom_disca.mining.embedding import prepare_volumes
+from aitom_disca.mining.embedding import mask_radius_px, prepare_volumes, with_mask_of
 from aitom_disca.mining.loop import LoopResult, run_loop
 from aitom_disca.mining.predicting import PredictBy, Prediction
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
@@ -147,7 +147,13 @@ class DISCA:
         if self.settings.alignment:
             self._keep(
                 run_aligned(
-                    source, volumes, self.settings, tilt_range_deg, steps, rotate=self._rotate
+                    source,
+                    volumes,
+                    self.settings,
+                    tilt_range_deg,
+                    steps,
+                    rotate=self._rotate,
+                    mask_radius_px=mask_radius_px(source, self.settings, self._voxel_size_angstrom),
                 )
             )
         else:
@@ -214,7 +220,8 @@ class DISCA:
         self._voxel_size_angstrom = voxel_size_angstrom or getattr(
             source, "voxel_size_angstrom", None
         )
-        return source, prepare_volumes(source, self.settings)
+        self._mask = with_mask_of(source, self.settings).mask_diameter_angstrom
+        return source, prepare_volumes(source, self.settings, self._voxel_size_angstrom)
 
     def _keep(self, result: LoopResult) -> None:
         """Take over the best solution, its clusters renamed so that the largest comes first."""
@@ -223,7 +230,7 @@ class DISCA:
         names[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
         best = result.best.renamed(names)
         self._model = Bundle(
-            self.settings,
+            self.settings.model_copy(update={"mask_diameter_angstrom": self._mask}),
             self._box_px,
             self._voxel_size_angstrom,
             best.weights,
@@ -376,7 +383,9 @@ class DISCA:
         if not hasattr(self, "_model"):
             raise RuntimeError("this DISCA is not fitted yet: call fit, or load a saved model")
         # The settings of prediction and the temperature may have been changed since.
-        return replace(self._model, settings=self.settings, temperature=self.temperature_)
+        mask = self._model.settings.mask_diameter_angstrom
+        settings = self.settings.model_copy(update={"mask_diameter_angstrom": mask})
+        return replace(self._model, settings=settings, temperature=self.temperature_)
 
     # -- keeping ---------------------------------------------------------------------------
 

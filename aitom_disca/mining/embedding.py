@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aitom_disca.config import MineSettings
+from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import cube_rotations
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
@@ -17,11 +18,64 @@ if TYPE_CHECKING:
 _BATCH = 128
 
 
-def prepare_volumes(source: Source, settings: MineSettings) -> PreparedVolumes:
-    """Filter and crop the subtomograms as the settings say."""
+def prepare_volumes(
+    source: Source, settings: MineSettings, voxel_size_angstrom: float | None = None
+) -> PreparedVolumes:
+    """Mask, filter and crop the subtomograms as the settings say."""
     return PreparedVolumes(
-        source, box_px=settings.working_box_px, low_pass_sigma_px=settings.low_pass_sigma_px
+        source,
+        box_px=settings.working_box_px,
+        low_pass_sigma_px=settings.low_pass_sigma_px,
+        mask_radius_px=mask_radius_px(source, settings, voxel_size_angstrom),
     )
+
+
+def mask_radius_px(
+    source: Source, settings: MineSettings, voxel_size_angstrom: float | None = None
+) -> float:
+    """Radius of the sphere round the particle, in voxels of the source; infinite for none.
+
+    Parameters
+    ----------
+    source : Source
+    settings : MineSettings
+    voxel_size_angstrom : float, optional
+        If the source does not say it.
+
+    Raises
+    ------
+    InputError
+        If the settings name a mask that does not fit into the box, or no voxel size is known.
+    """
+    diameter = settings.mask_diameter_angstrom
+    of_store = getattr(source, "particle_diameter_angstrom", None)
+    voxel = voxel_size_angstrom or getattr(source, "voxel_size_angstrom", None)
+    wanted = of_store if diameter is None else diameter
+    if not wanted:
+        return np.inf
+    if voxel is None:
+        raise InputError(
+            f"a mask of {wanted:g} A needs the voxel size of the subtomograms; give "
+            "voxel_size_angstrom, or mask_diameter_angstrom = 0 for no mask."
+        )
+    box_angstrom = source.box_shape_zyx[0] * voxel
+    if wanted >= box_angstrom:
+        if diameter is None:
+            return np.inf
+        raise InputError(
+            f"the mask of {wanted:g} A does not fit into the box of {box_angstrom:g} A; give a "
+            "smaller mask diameter, or cut larger boxes."
+        )
+    return wanted / voxel / 2
+
+
+def with_mask_of(source: Source, settings: MineSettings) -> MineSettings:
+    """The settings with the mask that they mean for this source, as a model keeps them."""
+    if settings.mask_diameter_angstrom is not None:
+        return settings
+    radius = mask_radius_px(source, settings)
+    voxel = getattr(source, "voxel_size_angstrom", 0.0)
+    return settings.changed(mask_diameter_angstrom=0.0 if np.isinf(radius) else 2 * radius * voxel)
 
 
 def build_extractor(box_px: int, settings: MineSettings) -> keras.Model:

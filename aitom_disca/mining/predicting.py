@@ -48,7 +48,7 @@ def features(model: Bundle, source: Source, *, n_cube_rotations: int | None = No
     settings = model.settings
     if n_cube_rotations is not None:
         settings = settings.model_copy(update={"n_cube_rotations": n_cube_rotations})
-    volumes = prepare_volumes(source, settings)
+    volumes = prepare_volumes(source, settings, model.voxel_size_angstrom)
     extractor = build_extractor(volumes.box_px, settings)
     extractor.set_weights(model.weights)
     return compute_features(extractor, volumes, settings)

@@ -82,6 +82,7 @@ def refine_clusters(
     """Sort again; write labels, where they came from, and the model if it is wanted."""
     from aitom_disca.mining import DISCA
     from aitom_disca.mining.by_alignment import drawn_rows, sort_source
+    from aitom_disca.mining.embedding import mask_radius_px
     from aitom_disca.mining.predicting import of_labels
 
     rng = np.random.default_rng(settings.seed)
@@ -96,6 +97,7 @@ def refine_clusters(
             splits=settings.alignment_splits,
         ),
         source.tilt_range_deg,
+        mask_radius_px=mask_radius_px(source, settings),
         seed=settings.seed,
     )
     n_clusters = int(found.labels.max()) + 1

@@ -11,7 +11,7 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.progress import track
-from aitom_disca.subtomograms.preprocess import low_pass, normalise
+from aitom_disca.subtomograms.preprocess import in_spheres, low_pass, normalise
 
 # Prepared volumes above this size live in a temporary file. It is read, not mapped: mapped pages
 # count as memory of the process, and grow with the number of subtomograms.
@@ -79,6 +79,9 @@ class PreparedVolumes:
         Standard deviation of a Gaussian low-pass, in voxels of the cropped box; 0 for none.
     rows : ndarray of int, optional
         Those of the source that are taken; by default all.
+    mask_radius_px : float
+        Of a soft sphere about the box centre, in voxels of the source, outside of which nothing is
+        left; infinite for none.
     """
 
     def __init__(
@@ -88,10 +91,12 @@ class PreparedVolumes:
         box_px: int | None = None,
         low_pass_sigma_px: float = 0.0,
         rows: np.ndarray | None = None,
+        mask_radius_px: float = np.inf,
     ) -> None:
         box = source.box_shape_zyx[0]
         self.box_px = min(box_px or box, box)
         self._sigma_px = low_pass_sigma_px
+        self._mask_radius_px = mask_radius_px
         rows = np.arange(len(source)) if rows is None else rows
         self._volumes = _hold(len(rows), self.box_px)
         size = max(1, _BATCH_VOXELS // box**3)
@@ -115,7 +120,8 @@ class PreparedVolumes:
         return [np.arange(i, min(i + size, n)) for i in range(0, n, size)]
 
     def _prepare(self, volumes: np.ndarray) -> np.ndarray:
-        volumes = fourier_crop(normalise(volumes), self.box_px)
+        volumes = in_spheres(normalise(volumes), self._mask_radius_px)
+        volumes = fourier_crop(volumes, self.box_px)
         if self._sigma_px:
             volumes = low_pass(volumes, self._sigma_px)
         return normalise(volumes)

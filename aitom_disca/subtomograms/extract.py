@@ -159,6 +159,7 @@ def extract_subtomograms(
         normalisation=_NORMALISATION,
         source=", ".join(used),
         overwrite=overwrite,
+        particle_diameter_angstrom=settings.particle_diameter_angstrom,
     ) as store:
         for rows, raw in _cut(used, particles, np.flatnonzero(fits), plan):
             raw_mean, raw_std = raw.mean(_AXES, dtype=float), raw.std(_AXES, dtype=float)

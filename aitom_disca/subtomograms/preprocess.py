@@ -10,6 +10,7 @@ from scipy import fft
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.fourier import frequency_grid_zyx
+from aitom_disca.geometry.sphere import soft_spheres
 
 _AXES = (-3, -2, -1)
 _BATCH_VOXELS = 2**24  # bounds the memory of a transform: about 0.2 GB
@@ -88,6 +89,47 @@ def low_pass(volumes: np.ndarray, sigma_px: float) -> np.ndarray:
         spectrum *= transfer
         smooth[part] = fft.irfftn(spectrum, s=shape, axes=_AXES)
     return smooth.reshape(volumes.shape)
+
+
+def in_spheres(
+    volumes: np.ndarray, radius_px: float, offset_zyx_px: np.ndarray | None = None
+) -> np.ndarray:
+    """Keep what lies in a soft sphere round each particle; beyond it is the mean of what was there.
+
+    That mean is set to 0, so that a particle denser than its surroundings stays so.
+
+    Parameters
+    ----------
+    volumes : ndarray of shape (n, z, y, x)
+        Cubic.
+    radius_px : float
+        Of the spheres; infinite: nothing is changed.
+    offset_zyx_px : ndarray of shape (n, 3), optional
+        Where the particles lie, from the box centre ``n // 2``; there, unless given.
+
+    Returns
+    -------
+    ndarray of float32, same shape
+    """
+    volumes = np.asarray(volumes, np.float32)
+    if np.isinf(radius_px):
+        return volumes
+    box_px = volumes.shape[-1]
+    offsets = np.zeros((len(volumes), 3)) if offset_zyx_px is None else offset_zyx_px
+    inside = np.empty_like(volumes)
+    step = max(1, _BATCH_VOXELS // box_px**3)
+    for start in range(0, len(volumes), step):
+        part = slice(start, start + step)
+        mask = soft_spheres(box_px, offsets[part], radius_px, mask_edge_px(box_px))
+        weight = np.maximum((1 - mask).sum(_AXES, keepdims=True), 1e-6)
+        beyond = ((1 - mask) * volumes[part]).sum(_AXES, keepdims=True) / weight
+        inside[part] = mask * (volumes[part] - beyond)
+    return inside
+
+
+def mask_edge_px(box_px: int) -> float:
+    """Sigma of the edge of a mask: a sixteenth of the box, at least one voxel."""
+    return max(1.0, box_px / 16)
 
 
 def crop(volumes: np.ndarray, box_px: int) -> np.ndarray:

@@ -1,0 +1,76 @@
+"""How subtomograms are looked at: in which box, through which mask, whitened by which spectrum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aitom_disca.alignment.likelihood import Particles, shell_power, whitened
+from aitom_disca.alignment.rounds import Search
+from aitom_disca.geometry.sphere import soft_spheres
+from aitom_disca.subtomograms.preprocess import in_spheres, mask_edge_px
+
+
+@dataclass(frozen=True)
+class Look:
+    """What stands between a subtomogram and the coefficients that are compared.
+
+    In a cell other molecules lie in the box. A soft sphere round the particle leaves them out. It
+    makes neighbouring coefficients alike: of N there are as many that say something of their own
+    as the mask leaves of the box. Each counts by that share, or likelihoods would be too sure.
+
+    Parameters
+    ----------
+    box_px : int
+        Edge of the box.
+    mask_radius_px : float
+        Of the sphere, in voxels of that box; infinite for none.
+    power : ndarray of shape (n_shells,)
+        Spectrum by which coefficients are whitened.
+    """
+
+    box_px: int
+    mask_radius_px: float
+    power: np.ndarray
+
+    @classmethod
+    def at(cls, search: Search, volumes: np.ndarray, mask_radius_px: float) -> Look:
+        """The look that whitens these volumes (n, z, y, x), particles in the box centre."""
+        look = cls(search.coefficients.box_px, mask_radius_px, np.zeros(0))
+        seen = in_spheres(volumes, mask_radius_px)
+        coefficients = search.coefficients
+        return cls(
+            look.box_px, mask_radius_px, shell_power(coefficients.of(seen), coefficients.shell)
+        )
+
+    @property
+    def share(self) -> float:
+        """Share of the box that the mask leaves, 0 to 1, in power."""
+        edge_px = mask_edge_px(self.box_px)
+        mask = soft_spheres(self.box_px, np.zeros((1, 3)), self.mask_radius_px, edge_px)
+        return float(np.mean(mask**2))
+
+    def particles(
+        self,
+        search: Search,
+        volumes: np.ndarray,
+        half: np.ndarray,
+        offset_zyx_px: np.ndarray | None = None,
+    ) -> Particles:
+        """Volumes (n, z, y, x) as coefficients of a level of detail.
+
+        Parameters
+        ----------
+        search : Search
+        volumes : ndarray of shape (n, z, y, x)
+        half : ndarray of int, shape (n,)
+        offset_zyx_px : ndarray of shape (n, 3), optional
+            Where the particles lie, from the box centre; there, unless given.
+        """
+        if offset_zyx_px is None:
+            offset_zyx_px = np.zeros((len(volumes), 3))
+        coefficients = search.coefficients
+        values = coefficients.of(in_spheres(volumes, self.mask_radius_px, offset_zyx_px))
+        values = whitened(values, coefficients.shell, self.power) * np.float32(self.share**0.5)
+        return Particles(coefficients, values, offset_zyx_px, half)
