@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
+from aitom_disca.config import OpticsSettings
 from aitom_disca.progress import say
 
 
@@ -25,6 +26,10 @@ def import_subtomograms(
     ] = None,
     tilt_range: o.TiltRange = None,
     dark_protein: o.DarkProtein = False,
+    defocus: o.Defocus = None,
+    voltage_kv: o.Voltage = None,
+    spherical_aberration_mm: o.SphericalAberration = None,
+    amplitude_contrast: o.AmplitudeContrast = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store.")] = False,
 ) -> None:
     """Take subtomograms that are files already into a store.
@@ -40,6 +45,12 @@ def import_subtomograms(
         file_pixel_angstrom=file_pixel_angstrom,
         tilt_range_deg=tilt_range,
         dark_protein=dark_protein,
+        optics=OpticsSettings.checked(
+            defocus=defocus,
+            voltage_kv=voltage_kv,
+            spherical_aberration_mm=spherical_aberration_mm,
+            amplitude_contrast=amplitude_contrast,
+        ),
         overwrite=overwrite,
     )
     say(f"{n} subtomograms written to {out}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aitom_disca.config import ExtractSettings, MineSettings, PickSettings
+from aitom_disca.config import ExtractSettings, MineSettings, OpticsSettings, PickSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
@@ -137,6 +137,24 @@ ZarrLevel = Annotated[
 ]
 DarkProtein = Annotated[
     bool, _option(INPUT, "--dark-protein", text="Protein is dark in the tomograms: invert them.")
+]
+Defocus = Annotated[
+    str | None, _option(INPUT, "--defocus", text=_described(OpticsSettings, "defocus"))
+]
+Voltage = Annotated[
+    float | None, _option(INPUT, "--voltage-kv", text=_described(OpticsSettings, "voltage_kv"))
+]
+SphericalAberration = Annotated[
+    float | None,
+    _option(
+        INPUT,
+        "--spherical-aberration-mm",
+        text=_described(OpticsSettings, "spherical_aberration_mm"),
+    ),
+]
+AmplitudeContrast = Annotated[
+    float | None,
+    _option(INPUT, "--amplitude-contrast", text=_described(OpticsSettings, "amplitude_contrast")),
 ]
 Diameter = Annotated[
     float | None,

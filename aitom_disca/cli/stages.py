@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
-from aitom_disca.config import AverageSettings, ExtractSettings, PickSettings, RunSettings
+from aitom_disca.config import (
+    AverageSettings,
+    ExtractSettings,
+    OpticsSettings,
+    PickSettings,
+    RunSettings,
+)
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
@@ -21,6 +27,10 @@ def run(
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = False,
+    defocus: o.Defocus = None,
+    voltage_kv: o.Voltage = None,
+    spherical_aberration_mm: o.SphericalAberration = None,
+    amplitude_contrast: o.AmplitudeContrast = None,
     particle_diameter_angstrom: o.Diameter = None,
     picks: o.PicksOfRun = None,
     pick_on: o.PickOn = None,
@@ -58,6 +68,12 @@ def run(
 
     if picks and pick_on:
         raise InputError("--picks brings picks and --pick-on makes them; give one of the two.")
+    optics = OpticsSettings.checked(
+        defocus=defocus,
+        voltage_kv=voltage_kv,
+        spherical_aberration_mm=spherical_aberration_mm,
+        amplitude_contrast=amplitude_contrast,
+    )
     opened = open_tomograms(
         tomograms,
         voxel_size_angstrom=voxel_size_angstrom,
@@ -65,12 +81,14 @@ def run(
         tilt_file=tilt_file,
         zarr_level=zarr_level,
         dark_protein=dark_protein,
+        optics=optics,
     )
     diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
     settings = RunSettings.checked(
         voxel_size_angstrom=voxel_size_angstrom,
         tilt_range_deg=tilt_range,
         dark_protein=dark_protein,
+        optics=optics,
         pick=PickSettings.checked(
             particle_diameter_angstrom=diameter,
             picker=picker.value,
@@ -181,6 +199,10 @@ def extract(
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = False,
+    defocus: o.Defocus = None,
+    voltage_kv: o.Voltage = None,
+    spherical_aberration_mm: o.SphericalAberration = None,
+    amplitude_contrast: o.AmplitudeContrast = None,
     particle_diameter_angstrom: o.Diameter = None,
     box_px: o.Box = None,
     working_voxel_size_angstrom: o.WorkingVoxelSize = None,
@@ -194,6 +216,12 @@ def extract(
     from aitom_disca.pipeline.picks import read_all_picks
     from aitom_disca.subtomograms import extract_subtomograms
 
+    optics = OpticsSettings.checked(
+        defocus=defocus,
+        voltage_kv=voltage_kv,
+        spherical_aberration_mm=spherical_aberration_mm,
+        amplitude_contrast=amplitude_contrast,
+    )
     opened = open_tomograms(
         tomograms,
         voxel_size_angstrom=voxel_size_angstrom,
@@ -201,6 +229,7 @@ def extract(
         tilt_file=tilt_file,
         zarr_level=zarr_level,
         dark_protein=dark_protein,
+        optics=optics,
     )
     diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
     settings = ExtractSettings.checked(

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
+from aitom_disca.io.defocus import optics_of
 from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.io.mrc import open_tomogram
 from aitom_disca.io.star_blocks import resolve
 from aitom_disca.io.store import StoreWriter
-from aitom_disca.particles import ParticleSet
+from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
 
@@ -33,6 +35,7 @@ def import_subtomograms(
     file_pixel_angstrom: float | None = None,
     tilt_range_deg: tuple[float, float] | None = None,
     dark_protein: bool = False,
+    optics: OpticsSettings | None = None,
     overwrite: bool = False,
 ) -> int:
     """Write volumes that are there already into a store, normalised.
@@ -53,6 +56,8 @@ def import_subtomograms(
         Measured tilts; -60 to 60 unless given.
     dark_protein : bool
         Whether protein is dark: the volumes are inverted.
+    optics : OpticsSettings, optional
+        Defocus and microscope.
     overwrite : bool
 
     Returns
@@ -76,8 +81,15 @@ def import_subtomograms(
     tilts = tilt_range_deg or _TILT_RANGE_DEG
     if tilt_range_deg is None:
         say("tilt range: -60 to 60 degrees (a guess; --tilt-range sets it)")
+    known = dict(particles.tomograms)
+    if optics is not None and optics.defocus is not None:  # else a folder's need not be listed
+        known = {
+            name: known.get(name, TomogramInfo(name, voxel))
+            for name in np.unique(particles.tomogram_name).tolist()
+        }
     infos = {
-        name: replace(info, tilt_range_deg=tilts) for name, info in particles.tomograms.items()
+        name: replace(info, tilt_range_deg=tilts, **optics_of(name, source, optics, {}))
+        for name, info in known.items()
     }
     particles = replace(particles, tomograms=infos)
     n_constant = 0
