@@ -16,14 +16,14 @@ from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.simulation import load_phantoms, simulate_tomogram
 
 TILT = (-50.0, 60.0)
-SHAPE = (56, 100, 90)
+SHAPE = (56, 150, 140)
 
 
 @pytest.fixture(scope="module")
 def volume() -> np.ndarray:
     phantoms = load_phantoms()
     chosen = [phantoms["chaperone"], phantoms["two_lobes"]]
-    return simulate_tomogram(chosen, 10, SHAPE, 14.0, 0.2, TILT, gap_px=2).volume
+    return simulate_tomogram(chosen, 40, SHAPE, 14.0, 0.2, TILT, gap_px=2).volume
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def doctor(
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
-    dark_protein: o.DarkProtein = False,
+    dark_protein: o.DarkProtein = None,
     particle_diameter_angstrom: o.Diameter = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the findings to this file as well.")
@@ -51,7 +51,7 @@ def doctor(
             tilt_range_deg=tilt_range,
             tilt_file=tilt_file,
             zarr_level=zarr_level,
-            dark_protein=dark_protein,
+            dark_protein=bool(dark_protein),
         )
     elif picks is not None:
         raise InputError("picks are looked at beside their tomograms; give these too.")

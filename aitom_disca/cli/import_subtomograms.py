@@ -25,7 +25,7 @@ def import_subtomograms(
         float | None, typer.Option(help="Pixel in which the star file counts, if it is silent.")
     ] = None,
     tilt_range: o.TiltRange = None,
-    dark_protein: o.DarkProtein = False,
+    dark_protein: o.DarkProtein = None,
     defocus: o.Defocus = None,
     voltage_kv: o.Voltage = None,
     spherical_aberration_mm: o.SphericalAberration = None,
@@ -44,7 +44,7 @@ def import_subtomograms(
         voxel_size_angstrom=voxel_size_angstrom,
         file_pixel_angstrom=file_pixel_angstrom,
         tilt_range_deg=tilt_range,
-        dark_protein=dark_protein,
+        dark_protein=bool(dark_protein),
         optics=OpticsSettings.checked(
             defocus=defocus,
             voltage_kv=voltage_kv,

@@ -136,7 +136,15 @@ ZarrLevel = Annotated[
     int, _option(INPUT, "--zarr-level", text="Level of OME-Zarr tomograms; 0 is full size.", min=0)
 ]
 DarkProtein = Annotated[
-    bool, _option(INPUT, "--dark-protein", text="Protein is dark in the tomograms: invert them.")
+    bool | None,
+    _option(
+        INPUT,
+        "--dark-protein/--bright-protein",
+        text="Whether protein is dark in the tomograms, which are inverted then, or bright. If "
+        "neither is given it is taken to be bright, but `run` and `pick` stop where it is clearly "
+        "dark.",
+        show_default=False,
+    ),
 ]
 Defocus = Annotated[
     str | None, _option(INPUT, "--defocus", text=_described(OpticsSettings, "defocus"))

@@ -26,7 +26,7 @@ def run(
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
-    dark_protein: o.DarkProtein = False,
+    dark_protein: o.DarkProtein = None,
     defocus: o.Defocus = None,
     voltage_kv: o.Voltage = None,
     spherical_aberration_mm: o.SphericalAberration = None,
@@ -63,6 +63,7 @@ def run(
     Example: aitom-disca run tomogram.mrc --out results --particle-diameter-angstrom 250
     """
     from aitom_disca.cli.tables import print_run
+    from aitom_disca.doctor import ask_polarity, ask_tilt_range
     from aitom_disca.io import open_tomograms
     from aitom_disca.pipeline import run as run_stages
 
@@ -80,14 +81,17 @@ def run(
         tilt_range_deg=tilt_range,
         tilt_file=tilt_file,
         zarr_level=zarr_level,
-        dark_protein=dark_protein,
+        dark_protein=bool(dark_protein),
         optics=optics,
     )
     diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
+    if not resume:
+        ask_polarity(opened, diameter, dark_protein)
+        ask_tilt_range(opened)
     settings = RunSettings.checked(
         voxel_size_angstrom=voxel_size_angstrom,
         tilt_range_deg=tilt_range,
-        dark_protein=dark_protein,
+        dark_protein=bool(dark_protein),
         optics=optics,
         pick=PickSettings.checked(
             particle_diameter_angstrom=diameter,
@@ -132,7 +136,7 @@ def pick(
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
-    dark_protein: o.DarkProtein = False,
+    dark_protein: o.DarkProtein = None,
     particle_diameter_angstrom: o.Diameter = None,
     picker: o.PickerName = o.PickedBy.dog,
     sigma_px: o.Sigma = None,
@@ -151,6 +155,7 @@ def pick(
 
     Example: aitom-disca pick tomogram.mrc --out picks.csv --particle-diameter-angstrom 250
     """
+    from aitom_disca.doctor import ask_polarity
     from aitom_disca.io import open_tomograms, read_mask, write_particles_star, write_picks_csv
     from aitom_disca.pipeline import pick_tomograms
 
@@ -163,9 +168,10 @@ def pick(
         tilt_range_deg=tilt_range,
         tilt_file=tilt_file,
         zarr_level=zarr_level,
-        dark_protein=dark_protein,
+        dark_protein=bool(dark_protein),
     )
     diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
+    ask_polarity(opened, diameter, dark_protein)
     settings = PickSettings.checked(
         particle_diameter_angstrom=diameter,
         picker=picker.value,
@@ -198,7 +204,7 @@ def extract(
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
-    dark_protein: o.DarkProtein = False,
+    dark_protein: o.DarkProtein = None,
     defocus: o.Defocus = None,
     voltage_kv: o.Voltage = None,
     spherical_aberration_mm: o.SphericalAberration = None,
@@ -228,7 +234,7 @@ def extract(
         tilt_range_deg=tilt_range,
         tilt_file=tilt_file,
         zarr_level=zarr_level,
-        dark_protein=dark_protein,
+        dark_protein=bool(dark_protein),
         optics=optics,
     )
     diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)

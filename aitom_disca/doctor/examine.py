@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aitom_disca.doctor import machine, particles, signal, values
+from aitom_disca.doctor import machine, particles, polarity, values, wedge
 from aitom_disca.doctor.check import Check, judged
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram
@@ -73,11 +73,13 @@ def _of_tomogram(tomogram: Tomogram, diameter_angstrom: float) -> list[Check]:
         )
     ]
     checks += values.check_values(tomogram)
-    blocks = signal.sample_blocks(tomogram)
-    if blocks:
-        checks.append(signal.check_polarity(tomogram, blocks, diameter_angstrom))
-        checks.append(signal.check_wedge(tomogram, blocks))
-    return checks
+    if checks[1].state == "error":  # voxels that are no numbers, or all the same
+        return checks
+    return [
+        *checks,
+        polarity.check_polarity(tomogram, diameter_angstrom),
+        wedge.check_wedge(tomogram),
+    ]
 
 
 def _same_voxels(tomograms: Sequence[Tomogram]) -> Check:
