@@ -24,10 +24,12 @@ from aitom_disca.progress import say
 _EDGE_PX = 128
 _BIN_SIGMA_PX = 1.5  # to which a blob is binned at most
 _CLIP = 4.0  # robust standard deviations of a voxel
-_BEAD = 8.0  # from which it is gold, which is left out with its rim
+_BEAD = 12.0  # robust standard deviations from which a small blob is gold
+_BEAD_SIGMA_ANGSTROM, _BEAD_RATIO = 25.0, 1.44
+_MOST_GOLD = 5e-4  # of the voxels
 _COUNTS = (25, 50, 100, 200)  # strongest blobs that are looked at
-_CHANCE = 1e-5  # of one sign, if either were as likely
-_SHARE = 0.7
+_CHANCE = 1e-4  # of one sign, if either were as likely
+_SHARE = 0.65
 _MOST_TOMOGRAMS = 3
 
 
@@ -59,11 +61,13 @@ def strongest_blobs(tomogram: Tomogram, diameter_angstrom: float) -> Blobs:
     Returns
     -------
     Blobs
-        Of the strongest 25, 50, 100 or 200, whichever says most. It is clear if at least 7 in 10
-        have one sign, and chance would do that to so many less than once in 100,000 times.
+        Of the strongest 25, 50, 100 or 200, whichever says most. It is clear if at least 65 %
+        have one sign, and chance would do that to so many less than once in 10,000 times.
     """
     sigma = sigma_from_diameter(diameter_angstrom, tomogram.voxel_size_angstrom)
-    found = [_extrema(b, sigma) for b in sample_blocks(tomogram, _EDGE_PX, cubes=False)]
+    bead_sigma = max(1.0, _BEAD_SIGMA_ANGSTROM / tomogram.voxel_size_angstrom)
+    blocks = sample_blocks(tomogram, _EDGE_PX, cubes=False)
+    found = [_extrema(block, sigma, bead_sigma) for block in blocks]
     bright = np.concatenate([heights for heights, _ in found]) if found else np.zeros(0)
     dark = np.concatenate([heights for _, heights in found]) if found else np.zeros(0)
     is_dark = np.repeat([False, True], [len(bright), len(dark)])
@@ -141,11 +145,11 @@ def ask_polarity(
         say(f"warning: protein seems to be {blobs.clear} ({seen}), but {given} was given")
 
 
-def _extrema(block: np.ndarray, sigma_px: float) -> tuple[np.ndarray, np.ndarray]:
+def _extrema(
+    block: np.ndarray, sigma_px: float, bead_sigma_px: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Heights of maxima and depths of minima of a block's blobs, away from its faces and beads."""
-    middle = np.median(block[::2, ::2, ::2])
-    spread = 1.4826 * np.median(np.abs(block[::2, ::2, ::2] - middle)) or block.std()
-    bead = np.abs(block - middle) > _BEAD * spread
+    middle, spread = _robust(block)
     clipped = np.clip(block, middle - _CLIP * spread, middle + _CLIP * spread)
     factor = max(1, min(int(sigma_px / _BIN_SIGMA_PX), min(block.shape) // 4))
     sigma = sigma_px / factor
@@ -157,12 +161,32 @@ def _extrema(block: np.ndarray, sigma_px: float) -> tuple[np.ndarray, np.ndarray
         return np.zeros(0), np.zeros(0)
     highest = ndimage.maximum_filter(filtered, 2 * margin + 1)[inner]
     lowest = ndimage.minimum_filter(filtered, 2 * margin + 1)[inner]
-    kept = highest > lowest  # not where the tomogram is empty
-    if bead.any():
-        near = ndimage.maximum_filter(_binned(bead, factor), 4 * margin + 1)[inner]
-        kept &= near == 0
+    beads = _binned(_beads(block, bead_sigma_px), factor)
+    near_bead = ndimage.maximum_filter(beads, 4 * margin + 1)[inner] > 0
+    kept = (highest > lowest) & ~near_bead  # nor where the tomogram is empty
     level = np.median(centre)
     return centre[(centre == highest) & kept] - level, level - centre[(centre == lowest) & kept]
+
+
+def _beads(block: np.ndarray, sigma_px: float) -> np.ndarray:
+    """Voxels of gold: blobs of a bead's size that stand out most of all, of either sign."""
+    factor = max(1, int(sigma_px / _BIN_SIGMA_PX))
+    small = _binned(block, factor)
+    filtered = difference_of_gaussians(small, sigma_px / factor, _BEAD_RATIO)
+    middle, spread = _robust(filtered)
+    away = np.abs(filtered - middle)
+    strong = away > max(_BEAD * spread, np.quantile(away[::2, ::2, ::2], 1 - _MOST_GOLD))
+    found = np.zeros(block.shape, bool)
+    grown = strong.repeat(factor, 0).repeat(factor, 1).repeat(factor, 2)
+    found[tuple(slice(n) for n in grown.shape)] = grown
+    return found
+
+
+def _robust(block: np.ndarray) -> tuple[float, float]:
+    """Median and robust standard deviation."""
+    sample = block[::2, ::2, ::2]
+    middle = float(np.median(sample))
+    return middle, 1.4826 * float(np.median(np.abs(sample - middle))) or float(block.std())
 
 
 def _binned(block: np.ndarray, factor: int) -> np.ndarray:
