@@ -82,7 +82,7 @@ def check_store(path: Path) -> list[Check]:
         judged(
             "positions",
             placed,
-            "known" if placed else "not known: clusters and averages, but no star file for RELION",
+            "known" if placed else "not known: clusters and averages with angles, but no places",
             "extract subtomograms from their tomograms with this package",
         ),
     ]

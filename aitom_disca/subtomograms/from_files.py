@@ -110,6 +110,7 @@ def import_subtomograms(
                 particles.select(rows[~flat]),
                 raw_mean=kept.mean(axis=axes),
                 raw_std=kept.std(axis=axes),
+                image_name=np.array([str(paths[row]) for row in rows[~flat]]),
             )
     if n_constant:
         say(f"{n_constant} volumes hold one value only and were left out")
