@@ -43,7 +43,12 @@ def aitom_import(
         float | None, typer.Option(help="Voxel size, which no file of AITom says.", min=0)
     ] = None,
     tilt_range: Annotated[
-        tuple[float, float], typer.Option(help="Smallest and largest measured tilt in degrees.")
+        tuple[float, float],
+        typer.Option(
+            help="Smallest and largest measured tilt in degrees.",
+            metavar="MIN MAX",
+            show_default="-60 60",
+        ),
     ] = (-60.0, 60.0),
     tomogram_name: Annotated[
         str | None, typer.Option(help="Of the tomogram; by default the file's name.")

@@ -58,7 +58,14 @@ def doctor(
     diameter = particle_diameter_angstrom or 0.0
     if opened:
         diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
-    rows = examine(opened, diameter, picks=picks, store=store, out=out)
+    rows = examine(
+        opened,
+        diameter,
+        picks=picks,
+        store=store,
+        out=out,
+        is_guess=particle_diameter_angstrom is None,
+    )
     if json_file is not None:
         write_text(json_file, json.dumps([{"of": of, **vars(c)} for of, c in rows], indent=1))
     _print(rows)

@@ -120,7 +120,9 @@ TiltRange = Annotated[
     _option(
         INPUT,
         "--tilt-range",
-        text="Smallest and largest measured tilt in degrees; by default the header's, else -60 60.",
+        text="Smallest and largest measured tilt in degrees, such as --tilt-range -54 60; if left "
+        "out the header's, else -60 60.",
+        metavar="MIN MAX",
     ),
 ]
 TiltFile = Annotated[

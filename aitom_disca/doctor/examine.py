@@ -22,6 +22,7 @@ def examine(
     picks: str | Path | None = None,
     store: str | Path | None = None,
     out: str | Path = ".",
+    is_guess: bool = False,
 ) -> list[tuple[str, Check]]:
     """Look at the inputs of a run and at the machine.
 
@@ -34,6 +35,8 @@ def examine(
     picks, store : path, optional
     out : path
         Where the run is to write.
+    is_guess : bool
+        Whether the diameter is one; picks are not judged by it then.
 
     Returns
     -------
@@ -48,7 +51,10 @@ def examine(
         rows.append(("tomograms", _same_voxels(tomograms)))
     if picks is not None:
         found, n_picks = _or_error(
-            "picks", lambda: particles.check_picks(Path(picks), tomograms, diameter_angstrom)
+            "picks",
+            lambda: particles.check_picks(
+                Path(picks), tomograms, None if is_guess else diameter_angstrom
+            ),
         )
         rows += [(Path(picks).name, check) for check in found]
     if store is not None:

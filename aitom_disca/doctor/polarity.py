@@ -90,7 +90,10 @@ def check_polarity(tomogram: Tomogram, diameter_angstrom: float) -> Check:
     """The doctor's row: whether what is said of the polarity is what the blobs show."""
     blobs = strongest_blobs(tomogram, diameter_angstrom)
     said = "dark" if tomogram.dark_protein else "bright"
-    found = f"{blobs.n_dark} of the {blobs.n} strongest blobs are dark in the file; {said} is said"
+    found = (
+        f"{blobs.n_dark} of the {blobs.n} strongest blobs of {diameter_angstrom:g} A are dark in "
+        f"the file; {said} is said"
+    )
     if blobs.clear is None:
         return Check(
             "polarity",
