@@ -52,7 +52,7 @@ def test_a_folder_of_volumes(tmp_path, folder, volumes, capsys):
 def test_what_relion_was_given_comes_back(tmp_path, volumes, monkeypatch):
     """Exported for RELION and imported again: the same volumes at the same places."""
     monkeypatch.chdir(tmp_path)
-    info = TomogramInfo("TS_01", VOXEL, (50, 60, 70), TILT)
+    info = TomogramInfo("TS_01", VOXEL, (50, 60, 70), TILT, voltage_kv=200, amplitude_contrast=0.07)
     centres = np.arange(15.0).reshape(5, 3) + 12
     particles = ParticleSet(np.array(["TS_01"] * 5), centres, tomograms={"TS_01": info})
     with StoreWriter.create("a.h5", (BOX,) * 3, VOXEL, TILT, {"TS_01": info}) as writer:
@@ -66,6 +66,19 @@ def test_what_relion_was_given_comes_back(tmp_path, volumes, monkeypatch):
         again = store.particles()
     np.testing.assert_allclose(again.center_zyx_px, centres, atol=1e-5)
     assert again.tomograms["TS_01"].tilt_range_deg == TILT
+    assert again.tomograms["TS_01"].optics == info.optics
+    text = (tmp_path / "a.star").read_text().splitlines()
+    text = [line + " 31000 29000" if "TS_01" in line else line for line in text]
+    last = next(i for i, line in enumerate(text) if "TS_01" in line)
+    n = int(text[last - 1].split("#")[1])
+    text[last:last] = [f"_rlnDefocusU #{n + 1}", f"_rlnDefocusV #{n + 2}"]
+    (tmp_path / "a.star").write_text("\n".join(text) + "\n")
+    assert main(["import-subtomograms", "a.star", *options, "--voltage-kv", "100"]) == 2
+    options[1] = "c.h5"
+    assert main(["import-subtomograms", "a.star", *options, "--voltage-kv", "100"]) == 0
+    with open_store("c.h5") as store:
+        found = store.particles().tomograms["TS_01"]
+    assert (found.defocus_angstrom, found.voltage_kv) == (30000, 100)
 
 
 def star(path, names):

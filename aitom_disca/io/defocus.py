@@ -19,6 +19,7 @@ import pandas as pd
 from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io.star_blocks import (
+    MICROSCOPE_COLUMNS,
     Block,
     find_table,
     positive_number,
@@ -40,11 +41,6 @@ _OF_HEADER = {  # CTFFIND's
     "voltage_kv": r"acceleration voltage:\s*([\d.]+)",
     "spherical_aberration_mm": r"spherical aberration:\s*([\d.]+)",
     "amplitude_contrast": r"amplitude contrast:\s*([\d.]+)",
-}
-_OF_STAR = {
-    "voltage_kv": "rlnVoltage",
-    "spherical_aberration_mm": "rlnSphericalAberration",
-    "amplitude_contrast": "rlnAmplitudeContrast",
 }
 
 
@@ -73,6 +69,8 @@ def optics_of(
     """
     given = given or OpticsSettings()
     found = dict(_beside(path) if of_star is None else of_star)
+    if not _LOW_ANGSTROM <= found.get("defocus_angstrom", _LOW_ANGSTROM) <= _HIGH_ANGSTROM:
+        del found["defocus_angstrom"]
     if given.defocus is not None:
         found |= _given_defocus(given.defocus, name)
     return found | given.model_dump(exclude={"defocus"}, exclude_none=True)
@@ -149,7 +147,7 @@ def read_defocus_file(path: str | Path) -> dict[str, float]:
 
 def optics_of_row(star: Path, blocks: Mapping[str, Block], row: pd.Series) -> dict[str, float]:
     """What a row of a tomograms.star and its tilt series say of defocus and microscope."""
-    values = {name: positive_number(row, column) for name, column in _OF_STAR.items()}
+    values = {name: positive_number(row, column) for name, column in MICROSCOPE_COLUMNS.items()}
     found = {name: value for name, value in values.items() if value is not None}
     tilts = tilt_series_of_row(star, blocks, row)
     if tilts is None:

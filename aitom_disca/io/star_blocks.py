@@ -31,6 +31,11 @@ GROUP_COLUMN = "rlnOpticsGroup"
 TILT_SERIES_PIXEL_COLUMN = "rlnTomoTiltSeriesPixelSize"
 IMAGE_PIXEL_COLUMN = "rlnImagePixelSize"
 IMAGE_COLUMNS = ["rlnImageName", "rlnCtfImage", "rlnTomoVisibleFrames"]
+MICROSCOPE_COLUMNS = {  # by the names of `Optics`
+    "voltage_kv": "rlnVoltage",
+    "spherical_aberration_mm": "rlnSphericalAberration",
+    "amplitude_contrast": "rlnAmplitudeContrast",
+}
 # Labels whose values stay text, also where all of them look like numbers ("007").
 _TEXT_LABEL = re.compile(
     r"^\s*_(\w*(?:Name|File|Image|Tomogram|TomogramDenoised|Metadata|Frames|Half[12]))\b",

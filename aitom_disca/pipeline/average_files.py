@@ -16,6 +16,7 @@ from aitom_disca.config import RelionVersion
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
 from aitom_disca.io import replacing, write_particles_star, write_rows_csv, write_text
+from aitom_disca.io.formats.relion_optics import microscope
 from aitom_disca.io.mrc import write_volume
 from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
@@ -26,7 +27,7 @@ from aitom_disca.io.star_blocks import (
     write_blocks_text,
 )
 from aitom_disca.io.store import SubtomogramStore
-from aitom_disca.particles import ParticleSet, TomogramInfo, concatenate
+from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.progress import say
 
 
@@ -123,14 +124,10 @@ def write_poses(
             GROUP_COLUMN: 1,
         }
     )
-    infos = [*source.particles().tomograms.values()] or [TomogramInfo("", 1.0)]
-    optics = infos[0].optics
     group = {
         GROUP_COLUMN: 1,
         "rlnOpticsGroupName": "opticsGroup1",
-        "rlnVoltage": optics["voltage_kv"],
-        "rlnSphericalAberration": optics["spherical_aberration_mm"],
-        "rlnAmplitudeContrast": optics["amplitude_contrast"],
+        **microscope(next(iter(source.particles().tomograms.values()), None)),
         IMAGE_PIXEL_COLUMN: source.voxel_size_angstrom,
         "rlnImageSize": source.box_shape_zyx[0],
         "rlnImageDimensionality": 3,

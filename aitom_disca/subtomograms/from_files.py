@@ -13,6 +13,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.defocus import optics_of
 from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.reading import read_particles
+from aitom_disca.io.formats.relion_optics import optics_by_tomogram
 from aitom_disca.io.mrc import open_tomogram
 from aitom_disca.io.star_blocks import resolve
 from aitom_disca.io.store import StoreWriter
@@ -57,7 +58,7 @@ def import_subtomograms(
     dark_protein : bool
         Whether protein is dark: the volumes are inverted.
     optics : OpticsSettings, optional
-        Defocus and microscope.
+        Defocus and microscope; come before what the star file says.
     overwrite : bool
 
     Returns
@@ -71,7 +72,7 @@ def import_subtomograms(
         If there are no volumes, one is missing, or they differ in size or voxel size.
     """
     source = Path(source)
-    paths, particles = _listed(source, file_pixel_angstrom, voxel_size_angstrom)
+    paths, particles, of_star = _listed(source, file_pixel_angstrom, voxel_size_angstrom)
     first = open_tomogram(
         paths[0], voxel_size_angstrom=voxel_size_angstrom, tilt_range_deg=_TILT_RANGE_DEG
     )
@@ -88,7 +89,9 @@ def import_subtomograms(
             for name in np.unique(particles.tomogram_name).tolist()
         }
     infos = {
-        name: replace(info, tilt_range_deg=tilts, **optics_of(name, source, optics, {}))
+        name: replace(
+            info, tilt_range_deg=tilts, **optics_of(name, source, optics, of_star.get(name, {}))
+        )
         for name, info in known.items()
     }
     particles = replace(particles, tomograms=infos)
@@ -119,14 +122,14 @@ def import_subtomograms(
 
 def _listed(
     source: Path, file_pixel_angstrom: float | None, voxel_size_angstrom: float | None
-) -> tuple[list[Path], ParticleSet]:
-    """Paths of all volumes, and the particles that they show."""
+) -> tuple[list[Path], ParticleSet, dict[str, dict[str, float]]]:
+    """Paths of all volumes, the particles that they show, and what is said of the microscope."""
     if source.is_dir():
         paths = [p for p in sorted(source.iterdir()) if p.name.lower().endswith(_VOLUMES)]
         if not paths:
             raise InputError(f"the folder {source} holds no .mrc, .rec or .map; check the path.")
         names = np.array([path.name.split(".")[0] for path in paths])
-        return paths, ParticleSet(names, np.full((len(paths), 3), np.nan))
+        return paths, ParticleSet(names, np.full((len(paths), 3), np.nan)), {}
     known = Known(file_pixel_angstrom=file_pixel_angstrom or voxel_size_angstrom)
     particles = read_particles(source, known=known)
     if _IMAGE not in particles.more:
@@ -143,7 +146,8 @@ def _listed(
         centered_xyz_angstrom=particles.centered_xyz_angstrom,
         tomograms=particles.tomograms,
     )
-    return _resolved(source, particles.more[_IMAGE].astype(str).tolist()), plain
+    paths = _resolved(source, particles.more[_IMAGE].astype(str).tolist())
+    return paths, plain, optics_by_tomogram(particles)
 
 
 def _resolved(star: Path, named: Sequence[str]) -> list[Path]:
