@@ -10,25 +10,31 @@ _EDGE_PX = 64
 _MOST_BLOCKS = 24
 _ALONG = 4  # blocks along an axis, at most
 _PROBES = 64
-_PROBED_VOXELS = 4096  # of a slice
+_PROBED_PX = 256  # edge of what is looked at in a slice
 _EMPTY = 0.05  # of the standard deviation of a filled slice
 
 
 def filled_slices(tomogram: Tomogram) -> slice:
     """The slices along z between those, at top and bottom, that hold one value or nearly so.
 
-    Looked at in steps of a 64th of the thickness; all slices where every one is empty.
+    Looked at in the middle of the plane and in steps of a 64th of the thickness; all slices where
+    every one is empty.
     """
     nz, ny, nx = tomogram.shape_zyx
-    step = max(1, int(np.sqrt(ny * nx / _PROBED_VOXELS)))
+    rows, columns = (_middle(n) for n in (ny, nx))
     probes = np.unique(np.linspace(0, nz - 1, min(nz, _PROBES)).astype(int))
-    thin = [np.asarray(tomogram.data[z], np.float32)[::step, ::step] for z in probes]
-    spread = np.array([piece[np.isfinite(piece)].std() if piece.size else 0 for piece in thin])
-    spread = np.nan_to_num(spread)
+    parts = [np.asarray(tomogram.data[z : z + 1, rows, columns], np.float32) for z in probes]
+    finite = [part[np.isfinite(part)] for part in parts]
+    spread = np.array([part.std() if part.size else 0.0 for part in finite])
     full = np.flatnonzero(spread > _EMPTY * np.quantile(spread, 0.9))  # most may be empty
     if not len(full):
         return slice(0, nz)
     return slice(int(probes[full[0]]), int(probes[full[-1]]) + 1)
+
+
+def _middle(n: int) -> slice:
+    edge = min(n, _PROBED_PX)
+    return slice((n - edge) // 2, (n - edge) // 2 + edge)
 
 
 def sample_blocks(

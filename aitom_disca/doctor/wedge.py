@@ -55,7 +55,7 @@ def check_wedge(tomogram: Tomogram) -> Check:
     power = mean_power(blocks)
     about_y, about_x = (by_direction(power, axis) for axis in ("y", "x"))
     low, high = tomogram.tilt_range_deg
-    said = f"{low:g} to {high:g} degrees are said"
+    said = f"{low:g} to {high:g} degrees are taken"
     if contrast(about_x) > max(_CONTRAST, 1.5 * contrast(about_y)):
         return Check(
             "tilt range",
@@ -81,16 +81,9 @@ def check_wedge(tomogram: Tomogram) -> Check:
 def ask_tilt_range(tomograms: Sequence[Tomogram]) -> None:
     """Say where the power of a tomogram contradicts its tilt range; nothing where it cannot."""
     for tomogram in tomograms:
-        blocks = sample_blocks(tomogram)
-        if not blocks or blocks[0].shape[0] < _SMALLEST_PX:
-            continue
-        seen = measured_tilts(by_direction(mean_power(blocks), "y"))
-        if seen is not None and not agrees(seen, tomogram.tilt_range_deg):
-            low, high = tomogram.tilt_range_deg
-            say(
-                f"warning: {tomogram.name}: {in_words(seen)}, but {low:g} to {high:g} degrees are "
-                f"taken; check the tilt series{_advice(seen)}"
-            )
+        check = check_wedge(tomogram)
+        if check.state != "ok":
+            say(f"warning: {tomogram.name}: {check.found}; {check.remedy}")
 
 
 def agrees(seen: Measured, said_deg: tuple[float, float]) -> bool:
