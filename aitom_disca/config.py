@@ -58,7 +58,7 @@ class OpticsSettings(Settings):
         default=None,
         description="Defocus in Angstrom, positive for underfocus; or a file that says it: .csv "
         "with the columns tomogram and defocus_angstrom, RELION's tomograms.star, .mdoc, "
-        "IMOD's .defocus, or CTFFIND's .txt.",
+        "IMOD's .defocus, Warp's .xml, or CTFFIND's .txt.",
     )
     voltage_kv: float | None = Field(
         default=None, ge=20, le=1500, description="Acceleration voltage in kV; 300 if not known."

@@ -82,6 +82,17 @@ FILES = {
         "1 0 0. 0. 0 3\n1 1 -60 -60 3100 2900 40\n2 2 0 0 3300 2700 40\n",
         {"defocus_angstrom": 3e4},
     ),
+    "t.xml": (
+        '<TiltSeries>\n<CTF>\n<Param Name="Voltage" Value="200" />\n<Param Name="DefocusDelta" '
+        'Value="0.1" />\n<Param Name="Defocus" Value="3.0" />\n<Param Name="Cs" Value="2.26" />\n'
+        '<Param Name="Amplitude" Value="0.07" />\n</CTF>\n</TiltSeries>\n',
+        {
+            "defocus_angstrom": 30000,
+            "voltage_kv": 200,
+            "spherical_aberration_mm": 2.26,
+            "amplitude_contrast": 0.07,
+        },
+    ),
     "t_CTF.txt": (
         "# Pixel size: 1.35 Angstroms ; acceleration voltage: 200.0 keV ; spherical aberration: "
         "2.26 mm ; amplitude contrast: 0.07\n"
@@ -129,6 +140,14 @@ def test_a_file_beside_the_tomogram_is_found_and_what_is_given_comes_first(tomog
     assert "taken as not known" in caplog.text
 
 
+def test_warps_list_lies_above_its_reconstructions(tomogram):
+    path = tomogram.parent / "reconstruction" / "t_14.00Apx.mrc"
+    path.parent.mkdir()
+    tomogram.rename(path)
+    (tomogram.parent / "t.xml").write_text(FILES["t.xml"][0])
+    assert open_tomograms([path])[0].defocus_angstrom == 30000
+
+
 def test_a_table_with_every_tomograms_defocus(tomogram):
     table = tomogram.parent / "defoci.csv"
     table.write_text("tomogram,defocus_angstrom\nother,2e4\nt_rec,31000\n")
@@ -155,6 +174,10 @@ def test_relions_tomograms_star(tomogram, shared_data):
     one = open_tomograms([star])[0]
     assert (one.voltage_kv, one.amplitude_contrast) == (200, 0.07)
     assert 25000 < one.defocus_angstrom < 35000  # aimed at 3 µm
+    text = (shared_data / "star" / listed.name).read_text().replace("_rlnDefocus", "_rlnOther")
+    (tomogram.parent / "nominal.star").write_text(text)
+    star.write_text(star.read_text().replace(str(listed), "nominal.star"))
+    assert open_tomograms([star])[0].defocus_angstrom == 30000  # what was aimed at
     of_star = OpticsSettings(defocus=str(star))
     with pytest.raises(InputError, match="t_rec"):
         open_tomograms([tomogram], optics=of_star)

@@ -32,11 +32,17 @@ from aitom_disca.progress import say
 logger = logging.getLogger(__name__)
 
 # By the end of the name, measured defocus before the one that was aimed at.
-_ENDINGS = ("_CTF.txt", "_ctf.txt", "_ctffind4.txt", ".defocus", ".mdoc")
+_ENDINGS = ("_CTF.txt", "_ctf.txt", "_ctffind4.txt", ".defocus", ".xml", ".mdoc")
 _LOW_ANGSTROM, _HIGH_ANGSTROM = 1e3, 2e5
 _SMALL_ANGSTROM = 5e3  # below it nanometres are as likely
 _UNITS = {"µm": 1e4, "nm": 1e1, "mm": 1e7, "m": 1e10, "pm": 1e-2}
 _LIKELY_ANGSTROM = (4e3, 1.5e5)
+_OF_WARP = {  # names of Warp's parameters, and what makes our units of its
+    "defocus_angstrom": ("Defocus", 1e4),
+    "voltage_kv": ("Voltage", 1.0),
+    "spherical_aberration_mm": ("Cs", 1.0),
+    "amplitude_contrast": ("Amplitude", 1.0),
+}
 _OF_HEADER = {  # CTFFIND's
     "voltage_kv": r"acceleration voltage:\s*([\d.]+)",
     "spherical_aberration_mm": r"spherical aberration:\s*([\d.]+)",
@@ -112,8 +118,8 @@ def read_defocus_file(path: str | Path) -> dict[str, float]:
     Parameters
     ----------
     path : path
-        ``.mdoc`` of SerialEM (the defocus that was aimed at, in µm), ``.defocus`` of IMOD (nm), or
-        ``.txt`` of CTFFIND and AreTomo (Angstrom).
+        ``.mdoc`` of SerialEM (the defocus that was aimed at, in µm), ``.defocus`` of IMOD (nm),
+        ``.xml`` of a tilt series in Warp (µm), or ``.txt`` of CTFFIND and AreTomo (Angstrom).
 
     Returns
     -------
@@ -131,13 +137,13 @@ def read_defocus_file(path: str | Path) -> dict[str, float]:
             f"--defocus takes Angstrom or a file; {path} is neither a number nor a file that "
             "exists."
         )
-    read = {".mdoc": _of_mdoc, ".defocus": _of_imod, ".txt": _of_ctffind}.get(path.suffix)
-    if read is None:
+    read = {".mdoc": _of_mdoc, ".defocus": _of_imod, ".xml": _of_warp, ".txt": _of_ctffind}
+    if path.suffix not in read:
         raise InputError(
-            f"expected a file of defoci (.mdoc, .defocus, .txt, .csv, .star), but got {path.name}."
+            f"expected a file of defoci ({', '.join(read)}, .csv, .star), but got {path.name}."
         )
     try:
-        return read(path.read_text(encoding="utf-8"))
+        return read[path.suffix](path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(
             f"{path.name} cannot be read as a file of defoci ({error}); give the defocus in "
@@ -163,7 +169,8 @@ def optics_of_row(star: Path, blocks: Mapping[str, Block], row: pd.Series) -> di
 
 def _beside(path: Path) -> dict[str, float]:
     """What a file beside a tomogram says; one that says nothing of use is passed over."""
-    file = find_beside(path, _ENDINGS)
+    in_warp = path.parent.parent / path.name  # the list of Warp lies above its reconstructions
+    file = find_beside(path, _ENDINGS) or find_beside(in_warp, (".xml",))
     if file is None:
         return {}
     try:
@@ -245,6 +252,15 @@ def _of_imod(text: str) -> dict[str, float]:
     two = bool(rows) and rows[0][4] == 0 and int(rows[0][0]) % 2 == 1
     defoci = [np.mean(row[4:6] if two else row[4]) for row in rows if row[4] != 0]
     return _median(10 * np.array(defoci))
+
+
+def _of_warp(text: str) -> dict[str, float]:
+    found = {}
+    for name, (parameter, factor) in _OF_WARP.items():
+        value = re.search(rf'<Param Name="{parameter}" Value="([^"]+)"', text)
+        if value is not None:
+            found[name] = round(factor * float(value[1]), 4)
+    return found
 
 
 def _of_ctffind(text: str) -> dict[str, float]:
