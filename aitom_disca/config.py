@@ -51,6 +51,26 @@ class Settings(BaseModel):
         return self.checked(**{**self.model_dump(), **changes})
 
 
+class OpticsSettings(Settings):
+    """The microscope, where it is given: it overrides what is found in files."""
+
+    defocus: str | None = Field(
+        default=None,
+        description="Defocus in Angstrom, positive for underfocus; or a file that says it: .csv "
+        "with the columns tomogram and defocus_angstrom, RELION's tomograms.star, .mdoc, "
+        "IMOD's .defocus, Warp's .xml, or CTFFIND's .txt.",
+    )
+    voltage_kv: float | None = Field(
+        default=None, ge=20, le=1500, description="Acceleration voltage in kV; 300 if not known."
+    )
+    spherical_aberration_mm: float | None = Field(
+        default=None, ge=0, le=10, description="Spherical aberration in mm; 2.7 if not known."
+    )
+    amplitude_contrast: float | None = Field(
+        default=None, ge=0, le=1, description="Share of amplitude contrast; 0.1 if not known."
+    )
+
+
 class PickSettings(Settings):
     """How particles are picked (Difference of Gaussians)."""
 
@@ -257,6 +277,7 @@ class RunSettings(Settings):
     voxel_size_angstrom: float | None = Field(None, gt=0)  # None: the header's
     tilt_range_deg: tuple[float, float] | None = None  # None: the header's
     dark_protein: bool = False
+    optics: OpticsSettings = OpticsSettings()
     pick: PickSettings = PickSettings()
     picks: tuple[str, ...] = ()  # files of picks, in place of picking
     pick_on: tuple[str, ...] = ()  # other versions of the tomograms, to pick on

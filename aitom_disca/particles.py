@@ -13,9 +13,34 @@ UNASSIGNED = -1
 _NOT_COLUMNS = ("tomograms", "more", "more_blocks")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Optics:
+    """What the contrast transfer function of a tilt series needs; see `aitom_disca.geometry.ctf`.
+
+    Parameters
+    ----------
+    defocus_angstrom : float, optional
+        Mean of the series, positive for underfocus; None where it is not known.
+    voltage_kv : float
+    spherical_aberration_mm : float
+    amplitude_contrast : float
+        Share from 0 to 1.
+    """
+
+    defocus_angstrom: float | None = None
+    voltage_kv: float = 300.0
+    spherical_aberration_mm: float = 2.7
+    amplitude_contrast: float = 0.1
+
+    @property
+    def optics(self) -> dict[str, Any]:
+        """These values alone, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(Optics)}
+
+
 @dataclass(frozen=True)
-class TomogramInfo:
-    """What is known about a tomogram without its voxels.
+class TomogramInfo(Optics):
+    """What is known about a tomogram without its voxels; the values of `Optics` are given by name.
 
     Parameters
     ----------

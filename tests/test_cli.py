@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 import time
@@ -140,6 +141,14 @@ def test_import_is_fast_silent_and_loads_no_network():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert not result.stdout and not result.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "convert", "aitom-import"])
+def test_help_shows_values_that_spaces_separate(capsys, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main([command, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"--tilt-range +.*MIN MAX", said) and not re.search(r"(float|int),", said)
 
 
 @pytest.mark.parametrize("argument", ["--version", "--help"])

@@ -16,14 +16,14 @@ from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.simulation import load_phantoms, simulate_tomogram
 
 TILT = (-50.0, 60.0)
-SHAPE = (56, 100, 90)
+SHAPE = (56, 150, 140)
 
 
 @pytest.fixture(scope="module")
 def volume() -> np.ndarray:
     phantoms = load_phantoms()
     chosen = [phantoms["chaperone"], phantoms["two_lobes"]]
-    return simulate_tomogram(chosen, 10, SHAPE, 14.0, 0.2, TILT, gap_px=2).volume
+    return simulate_tomogram(chosen, 40, SHAPE, 14.0, 0.2, TILT, gap_px=2).volume
 
 
 @pytest.fixture
@@ -118,15 +118,20 @@ def test_picks(states, volume, tmp_path):
     info = TomogramInfo("t", 14.0, SHAPE)
     good = np.random.default_rng(1).permutation(np.argwhere(np.ones((3, 4, 4))) * 20 + 8.0)[:20]
 
-    def picks(centres):
+    def picks(centres, **options):
         names = np.array(["t"] * len(centres))
         write_picks_csv(tmp_path / "p.csv", ParticleSet(names, centres, tomograms={"t": info}))
-        return states(volume, picks=tmp_path / "p.csv")
+        return states(volume, picks=tmp_path / "p.csv", **options)
 
     found = picks(good)
     assert found["picks inside"] == found["picks once"] == found["picks everywhere"] == "ok"
     assert picks(good * 4)["picks inside"] == "error"  # in unbinned pixels
     assert picks(np.concatenate([good, good + 1]))["picks once"] == "warning"
+    # Neighbours of 100 A or so are no particles picked twice unless the diameter is known.
+    grid = np.argwhere(np.ones((3, 4, 4))) * 7 + 8.0
+    assert picks(grid)["picks once"] == "warning"
+    assert picks(grid, is_guess=True)["picks once"] == "ok"
+    assert picks(np.concatenate([grid, grid + 0.2]), is_guess=True)["picks once"] == "warning"
     (tmp_path / "bad.star").write_text("data_\n")
     assert states(volume, picks=tmp_path / "bad.star")["picks"] == "error"
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import (
     euler_zyz_deg_from_rotation,
@@ -16,6 +17,7 @@ from aitom_disca.geometry import (
 )
 from aitom_disca.io.formats import get_format, recognise
 from aitom_disca.io.formats.format import Known
+from aitom_disca.io.star_reading import read_particles_star
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 eman2, copick, portal = (get_format(name) for name in ("eman2", "copick", "portal"))
@@ -245,6 +247,27 @@ def test_copick_a_file_comes_back(tmp_path):
     assert (point["instance_id"], point["score"]) == (4, 0.5)
     two = copick.write(tmp_path / "c.json", read.with_clusters(np.array([1]), None), Known())
     assert json.loads(two[0].read_text())["pickable_object_name"] == "ribosome-2"
+
+
+def test_copick_objects_of_several_files_become_classes_with_a_legend(tmp_path, capsys):
+    for name in ("ribosome", "apoferritin", "virus-2"):
+        write_json(tmp_path / f"tool_19_{name}.json", picks(pickable_object_name=name))
+    files = [str(tmp_path / f"tool_19_{n}.json") for n in ("ribosome", "apoferritin", "virus-2")]
+    star = tmp_path / "all.star"
+    command = ["convert", *files, "--out", str(star), "--to", "relion31"]
+    assert main(command) == 0
+    assert "classes: 1 apoferritin, 2 ribosome, 3 virus-2" in capsys.readouterr().out
+    assert read_particles_star(star).cluster.tolist() == [1, 0, 2]
+    legend = tmp_path / "all_classes.csv"
+    assert legend.read_text() == "class,object\n1,apoferritin\n2,ribosome\n3,virus-2\n"
+    star.unlink()
+    assert main(command) == 2 and not star.exists()  # the legend is there
+    one = ["convert", files[0], str(tmp_path / "one.star"), "--to", "relion31"]
+    assert main(one) == 0 and not (tmp_path / "one_classes.csv").exists()
+    again = ["convert", *files, "--out", str(tmp_path / "project"), "--to", "copick"]
+    assert main(again) == 0
+    read = copick.read(tmp_path / "project", Known())  # copick keeps the names themselves
+    assert set(read.more["pickable_object_name"]) == {"ribosome", "apoferritin", "virus"}
 
 
 def test_copick_orientations_of_some_files(tmp_path):

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import starfile
+from scipy.spatial.transform import Rotation
 
+from aitom_disca.alignment.to_reference import AlignedPoses
 from aitom_disca.cli.app import main
-from aitom_disca.io import StoreWriter, open_store, write_volume
+from aitom_disca.geometry import rotation_from_euler_zyz_deg
+from aitom_disca.io import StoreWriter, open_store, read_rows_csv, write_volume
 from aitom_disca.io.formats.relion_images import export_subtomograms
+from aitom_disca.io.star_blocks import ANGLE_COLUMNS
 from aitom_disca.particles import ParticleSet, TomogramInfo
+from aitom_disca.pipeline.average_files import write_poses
+from aitom_disca.subtomograms.from_files import import_subtomograms
 
 TILT = (-60.0, 60.0)
 BOX, VOXEL = 12, 10.0
@@ -45,7 +52,7 @@ def test_a_folder_of_volumes(tmp_path, folder, volumes, capsys):
 def test_what_relion_was_given_comes_back(tmp_path, volumes, monkeypatch):
     """Exported for RELION and imported again: the same volumes at the same places."""
     monkeypatch.chdir(tmp_path)
-    info = TomogramInfo("TS_01", VOXEL, (50, 60, 70), TILT)
+    info = TomogramInfo("TS_01", VOXEL, (50, 60, 70), TILT, voltage_kv=200, amplitude_contrast=0.07)
     centres = np.arange(15.0).reshape(5, 3) + 12
     particles = ParticleSet(np.array(["TS_01"] * 5), centres, tomograms={"TS_01": info})
     with StoreWriter.create("a.h5", (BOX,) * 3, VOXEL, TILT, {"TS_01": info}) as writer:
@@ -59,6 +66,19 @@ def test_what_relion_was_given_comes_back(tmp_path, volumes, monkeypatch):
         again = store.particles()
     np.testing.assert_allclose(again.center_zyx_px, centres, atol=1e-5)
     assert again.tomograms["TS_01"].tilt_range_deg == TILT
+    assert again.tomograms["TS_01"].optics == info.optics
+    text = (tmp_path / "a.star").read_text().splitlines()
+    text = [line + " 31000 29000" if "TS_01" in line else line for line in text]
+    last = next(i for i, line in enumerate(text) if "TS_01" in line)
+    n = int(text[last - 1].split("#")[1])
+    text[last:last] = [f"_rlnDefocusU #{n + 1}", f"_rlnDefocusV #{n + 2}"]
+    (tmp_path / "a.star").write_text("\n".join(text) + "\n")
+    assert main(["import-subtomograms", "a.star", *options, "--voltage-kv", "100"]) == 2
+    options[1] = "c.h5"
+    assert main(["import-subtomograms", "a.star", *options, "--voltage-kv", "100"]) == 0
+    with open_store("c.h5") as store:
+        found = store.particles().tomograms["TS_01"]
+    assert (found.defocus_angstrom, found.voltage_kv) == (30000, 100)
 
 
 def star(path, names):
@@ -98,3 +118,29 @@ def test_a_folder_without_volumes_and_a_star_without_images(tmp_path, capsys):
         ["import-subtomograms", str(tmp_path / "a.star"), *out, "--file-pixel-angstrom", "9"]
     )
     assert code == 2 and "names no volumes" in capsys.readouterr().err
+
+
+def test_angles_of_files_go_into_a_star_file_and_others_into_a_table(tmp_path, folder, volumes):
+    rows = np.array([0, 2, 3])
+    shifts = np.array([[1, 2, 3], [0, -1, 0.5], [0, 0, 0]])
+    poses = AlignedPoses(Rotation.random(3, random_state=0), shifts, np.array([0.5, 0.6, 0.7]))
+    import_subtomograms(folder, tmp_path / "s.h5")
+    with open_store(tmp_path / "s.h5") as store:
+        path = write_poses(tmp_path, store, 1, rows, poses)
+    optics, particles = starfile.read(path).values()
+    assert path.name == "particles.star" and optics["rlnImageSize"].item() == BOX
+    assert particles["rlnImageName"].tolist() == [str(folder / f"p0{i}.mrc") for i in rows]
+    angles = rotation_from_euler_zyz_deg(particles[ANGLE_COLUMNS].to_numpy())
+    assert (angles * poses.rotations.inv()).magnitude().max() < 1e-4
+    # RELION's particle lies at minus its origin.
+    origins = particles[[f"rlnOrigin{axis}Angst" for axis in "ZYX"]].to_numpy()
+    np.testing.assert_allclose(origins, -VOXEL * shifts)
+    assert particles["rlnClassNumber"].tolist() == [2, 2, 2]
+
+    unplaced = ParticleSet(np.array(["a"] * 5), np.full((5, 3), np.nan))
+    with StoreWriter.create(tmp_path / "t.h5", (BOX,) * 3, VOXEL, TILT) as writer:
+        writer.append(volumes, unplaced)
+    with open_store(tmp_path / "t.h5") as store:
+        table = read_rows_csv(write_poses(tmp_path, store, 1, rows, poses))
+    assert [int(row["index"]) for row in table] == rows.tolist()
+    assert [float(row["shift_x_angstrom"]) for row in table] == [30, 5, 0]

@@ -28,7 +28,7 @@ def test_shown_commands_exist_with_their_options(name, rest):
 
 
 def test_every_option_that_is_named_exists():
-    known = {o for c in COMMANDS.values() for parameter in c.params for o in parameter.opts}
+    known = {o for c in COMMANDS.values() for p in c.params for o in (*p.opts, *p.secondary_opts)}
     named = set(re.findall(r"`(--[a-z-]+)", TEXT)) - {"--help"}
     assert len(named) > 10
     assert named <= known

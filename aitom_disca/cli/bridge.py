@@ -43,12 +43,17 @@ def aitom_import(
         float | None, typer.Option(help="Voxel size, which no file of AITom says.", min=0)
     ] = None,
     tilt_range: Annotated[
-        tuple[float, float], typer.Option(help="Smallest and largest measured tilt in degrees.")
+        tuple[float, float],
+        typer.Option(
+            help="Smallest and largest measured tilt in degrees.",
+            metavar="MIN MAX",
+            show_default="-60 60",
+        ),
     ] = (-60.0, 60.0),
     tomogram_name: Annotated[
         str | None, typer.Option(help="Of the tomogram; by default the file's name.")
     ] = None,
-    dark_protein: o.DarkProtein = False,
+    dark_protein: o.DarkProtein = None,
     poses: Annotated[
         Path | None, typer.Option(help="Alignment table of these subvolumes, for a store.")
     ] = None,
@@ -78,7 +83,7 @@ def aitom_import(
             voxel_size_angstrom=voxel_size_angstrom,
             tilt_range_deg=tilt_range,
             tomogram_name=tomogram_name,
-            dark_protein=dark_protein,
+            dark_protein=bool(dark_protein),
             table=poses,
             overwrite=overwrite,
         )

@@ -17,18 +17,21 @@ def _files(*names: str, text: str) -> typer.models.OptionInfo:
     return typer.Option(*names, help=text, rich_help_panel=_FILES)  # type: ignore[no-any-return]
 
 
-def _known(*names: str, text: str) -> typer.models.OptionInfo:
-    return typer.Option(*names, help=text, rich_help_panel=_KNOWN)  # type: ignore[no-any-return]
+def _known(*names: str, text: str, metavar: str | None = None) -> typer.models.OptionInfo:
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=_KNOWN)  # type: ignore[no-any-return]
 
 
 def convert(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="IN... OUT",
+            metavar="IN... [OUT]",
             help="Files to read, or a folder of them, or a subtomogram store; then the file to "
-            "write.",
+            "write, unless --out names it.",
         ),
+    ] = None,
+    out: Annotated[
+        Path | None, _files("--out", "-o", text="File to write, in place of the last of IN... OUT.")
     ] = None,
     to: Annotated[str | None, _files("--to", text="Format to write; --list names them.")] = None,
     from_: Annotated[
@@ -79,7 +82,11 @@ def convert(
     ] = None,
     size_zyx: Annotated[
         tuple[int, int, int] | None,
-        _known("--size-zyx", text="Size of the tomogram in voxels: z y x."),
+        _known(
+            "--size-zyx",
+            text="Size of the tomogram in voxels, such as --size-zyx 300 928 960.",
+            metavar="Z Y X",
+        ),
     ] = None,
     binning: Annotated[
         float | None,
@@ -87,11 +94,15 @@ def convert(
     ] = None,
     unbinned_size_zyx: Annotated[
         tuple[float, float, float] | None,
-        _known("--unbinned-size-zyx", text="Size in pixels of the tilt series: z y x."),
+        _known("--unbinned-size-zyx", text="Size in pixels of the tilt series.", metavar="Z Y X"),
     ] = None,
     tilt_range: Annotated[
         tuple[float, float] | None,
-        _known("--tilt-range", text="Smallest and largest measured tilt in degrees."),
+        _known(
+            "--tilt-range",
+            text="Smallest and largest measured tilt, such as --tilt-range -54 60.",
+            metavar="MIN MAX",
+        ),
     ] = None,
     tomogram_name: Annotated[
         str | None, _known("--tomogram-name", text="For files that do not name their tomogram.")
@@ -124,7 +135,10 @@ def convert(
     if listed:
         _print_formats()
         return
-    if to is None or paths is None or len(paths) < 2:
+    sources = list(paths or ())
+    if out is None and len(sources) > 1:
+        out = sources.pop()
+    if to is None or out is None or not sources:
         raise InputError(
             "convert needs a file to read, a file to write and --to; such as: aitom-disca convert "
             "in.star out.tbl --to dynamo (--list shows the formats)."
@@ -159,7 +173,6 @@ def convert(
         object_name=object_name,
         transposed=transposed,
     )
-    *sources, out = paths
     done = convert_files(
         sources,
         out,
@@ -174,6 +187,8 @@ def convert(
         tomograms_star=next((p for p in tomogram or () if p.suffix == ".star"), None),
     )
     say(f"{done.n_particles} particles written to {', '.join(map(str, done.paths))}")
+    if done.legend:
+        say(f"classes: {', '.join(f'{k} {name}' for k, name in done.legend.items())}")
     if done.lost:
         say(f"lost, since the format has no place for it: {'; '.join(done.lost)}")
     if done.n_outside:

@@ -30,7 +30,7 @@ def doctor(
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
-    dark_protein: o.DarkProtein = False,
+    dark_protein: o.DarkProtein = None,
     particle_diameter_angstrom: o.Diameter = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the findings to this file as well.")
@@ -51,14 +51,21 @@ def doctor(
             tilt_range_deg=tilt_range,
             tilt_file=tilt_file,
             zarr_level=zarr_level,
-            dark_protein=dark_protein,
+            dark_protein=bool(dark_protein),
         )
     elif picks is not None:
         raise InputError("picks are looked at beside their tomograms; give these too.")
     diameter = particle_diameter_angstrom or 0.0
     if opened:
         diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
-    rows = examine(opened, diameter, picks=picks, store=store, out=out)
+    rows = examine(
+        opened,
+        diameter,
+        picks=picks,
+        store=store,
+        out=out,
+        is_guess=particle_diameter_angstrom is None,
+    )
     if json_file is not None:
         write_text(json_file, json.dumps([{"of": of, **vars(c)} for of, c in rows], indent=1))
     _print(rows)

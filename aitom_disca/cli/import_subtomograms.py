@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
+from aitom_disca.config import OpticsSettings
 from aitom_disca.progress import say
 
 
@@ -24,7 +25,11 @@ def import_subtomograms(
         float | None, typer.Option(help="Pixel in which the star file counts, if it is silent.")
     ] = None,
     tilt_range: o.TiltRange = None,
-    dark_protein: o.DarkProtein = False,
+    dark_protein: o.DarkProtein = None,
+    defocus: o.Defocus = None,
+    voltage_kv: o.Voltage = None,
+    spherical_aberration_mm: o.SphericalAberration = None,
+    amplitude_contrast: o.AmplitudeContrast = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store.")] = False,
 ) -> None:
     """Take subtomograms that are files already into a store.
@@ -39,7 +44,13 @@ def import_subtomograms(
         voxel_size_angstrom=voxel_size_angstrom,
         file_pixel_angstrom=file_pixel_angstrom,
         tilt_range_deg=tilt_range,
-        dark_protein=dark_protein,
+        dark_protein=bool(dark_protein),
+        optics=OpticsSettings.checked(
+            defocus=defocus,
+            voltage_kv=voltage_kv,
+            spherical_aberration_mm=spherical_aberration_mm,
+            amplitude_contrast=amplitude_contrast,
+        ),
         overwrite=overwrite,
     )
     say(f"{n} subtomograms written to {out}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aitom_disca.config import ExtractSettings, MineSettings, PickSettings
+from aitom_disca.config import ExtractSettings, MineSettings, OpticsSettings, PickSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
@@ -120,7 +120,9 @@ TiltRange = Annotated[
     _option(
         INPUT,
         "--tilt-range",
-        text="Smallest and largest measured tilt in degrees; by default the header's, else -60 60.",
+        text="Smallest and largest measured tilt in degrees, such as --tilt-range -54 60; if left "
+        "out the header's, else -60 60.",
+        metavar="MIN MAX",
     ),
 ]
 TiltFile = Annotated[
@@ -136,7 +138,33 @@ ZarrLevel = Annotated[
     int, _option(INPUT, "--zarr-level", text="Level of OME-Zarr tomograms; 0 is full size.", min=0)
 ]
 DarkProtein = Annotated[
-    bool, _option(INPUT, "--dark-protein", text="Protein is dark in the tomograms: invert them.")
+    bool | None,
+    _option(
+        INPUT,
+        "--dark-protein/--bright-protein",
+        text="Whether protein is dark in the tomograms, which are inverted then, or bright. If "
+        "neither is given it is taken to be bright, but `run` and `pick` stop where it is clearly "
+        "dark.",
+        show_default=False,
+    ),
+]
+Defocus = Annotated[
+    str | None, _option(INPUT, "--defocus", text=_described(OpticsSettings, "defocus"))
+]
+Voltage = Annotated[
+    float | None, _option(INPUT, "--voltage-kv", text=_described(OpticsSettings, "voltage_kv"))
+]
+SphericalAberration = Annotated[
+    float | None,
+    _option(
+        INPUT,
+        "--spherical-aberration-mm",
+        text=_described(OpticsSettings, "spherical_aberration_mm"),
+    ),
+]
+AmplitudeContrast = Annotated[
+    float | None,
+    _option(INPUT, "--amplitude-contrast", text=_described(OpticsSettings, "amplitude_contrast")),
 ]
 Diameter = Annotated[
     float | None,

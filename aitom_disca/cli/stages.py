@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
-from aitom_disca.config import AverageSettings, ExtractSettings, PickSettings, RunSettings
+from aitom_disca.config import (
+    AverageSettings,
+    ExtractSettings,
+    OpticsSettings,
+    PickSettings,
+    RunSettings,
+)
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
@@ -20,7 +26,11 @@ def run(
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
-    dark_protein: o.DarkProtein = False,
+    dark_protein: o.DarkProtein = None,
+    defocus: o.Defocus = None,
+    voltage_kv: o.Voltage = None,
+    spherical_aberration_mm: o.SphericalAberration = None,
+    amplitude_contrast: o.AmplitudeContrast = None,
     particle_diameter_angstrom: o.Diameter = None,
     picks: o.PicksOfRun = None,
     pick_on: o.PickOn = None,
@@ -53,24 +63,36 @@ def run(
     Example: aitom-disca run tomogram.mrc --out results --particle-diameter-angstrom 250
     """
     from aitom_disca.cli.tables import print_run
+    from aitom_disca.doctor import ask_polarity, ask_tilt_range
     from aitom_disca.io import open_tomograms
     from aitom_disca.pipeline import run as run_stages
 
     if picks and pick_on:
         raise InputError("--picks brings picks and --pick-on makes them; give one of the two.")
+    optics = OpticsSettings.checked(
+        defocus=defocus,
+        voltage_kv=voltage_kv,
+        spherical_aberration_mm=spherical_aberration_mm,
+        amplitude_contrast=amplitude_contrast,
+    )
     opened = open_tomograms(
         tomograms,
         voxel_size_angstrom=voxel_size_angstrom,
         tilt_range_deg=tilt_range,
         tilt_file=tilt_file,
         zarr_level=zarr_level,
-        dark_protein=dark_protein,
+        dark_protein=bool(dark_protein),
+        optics=optics,
     )
     diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
+    if not resume:
+        ask_polarity(opened, diameter, dark_protein)
+        ask_tilt_range(opened)
     settings = RunSettings.checked(
         voxel_size_angstrom=voxel_size_angstrom,
         tilt_range_deg=tilt_range,
-        dark_protein=dark_protein,
+        dark_protein=bool(dark_protein),
+        optics=optics,
         pick=PickSettings.checked(
             particle_diameter_angstrom=diameter,
             picker=picker.value,
@@ -114,7 +136,7 @@ def pick(
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
-    dark_protein: o.DarkProtein = False,
+    dark_protein: o.DarkProtein = None,
     particle_diameter_angstrom: o.Diameter = None,
     picker: o.PickerName = o.PickedBy.dog,
     sigma_px: o.Sigma = None,
@@ -133,6 +155,7 @@ def pick(
 
     Example: aitom-disca pick tomogram.mrc --out picks.csv --particle-diameter-angstrom 250
     """
+    from aitom_disca.doctor import ask_polarity
     from aitom_disca.io import open_tomograms, read_mask, write_particles_star, write_picks_csv
     from aitom_disca.pipeline import pick_tomograms
 
@@ -145,9 +168,10 @@ def pick(
         tilt_range_deg=tilt_range,
         tilt_file=tilt_file,
         zarr_level=zarr_level,
-        dark_protein=dark_protein,
+        dark_protein=bool(dark_protein),
     )
     diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
+    ask_polarity(opened, diameter, dark_protein)
     settings = PickSettings.checked(
         particle_diameter_angstrom=diameter,
         picker=picker.value,
@@ -180,7 +204,11 @@ def extract(
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
-    dark_protein: o.DarkProtein = False,
+    dark_protein: o.DarkProtein = None,
+    defocus: o.Defocus = None,
+    voltage_kv: o.Voltage = None,
+    spherical_aberration_mm: o.SphericalAberration = None,
+    amplitude_contrast: o.AmplitudeContrast = None,
     particle_diameter_angstrom: o.Diameter = None,
     box_px: o.Box = None,
     working_voxel_size_angstrom: o.WorkingVoxelSize = None,
@@ -194,13 +222,20 @@ def extract(
     from aitom_disca.pipeline.picks import read_all_picks
     from aitom_disca.subtomograms import extract_subtomograms
 
+    optics = OpticsSettings.checked(
+        defocus=defocus,
+        voltage_kv=voltage_kv,
+        spherical_aberration_mm=spherical_aberration_mm,
+        amplitude_contrast=amplitude_contrast,
+    )
     opened = open_tomograms(
         tomograms,
         voxel_size_angstrom=voxel_size_angstrom,
         tilt_range_deg=tilt_range,
         tilt_file=tilt_file,
         zarr_level=zarr_level,
-        dark_protein=dark_protein,
+        dark_protein=bool(dark_protein),
+        optics=optics,
     )
     diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
     settings = ExtractSettings.checked(

@@ -68,16 +68,24 @@ def file_rows(folder: RunFolder) -> list[tuple[str, str]]:
 
 
 def print_tomograms(tomograms: Sequence[Tomogram]) -> None:
-    """Print size, voxel size and tilt range of tomograms."""
+    """Print size, voxel size, tilt range and defocus of tomograms."""
     table = Table()
     table.add_column("tomogram", overflow="fold")
-    for name in ("size x, y, z (voxels)", "voxel size (A)", "tilt range (deg)", "type"):
+    for name in (
+        "size x, y, z (voxels)",
+        "voxel size (A)",
+        "tilt range (deg)",
+        "defocus (A)",
+        "type",
+    ):
         table.add_column(name)
     for t in tomograms:
         low, high = t.tilt_range_deg
         size = ", ".join(map(str, t.shape_zyx[::-1]))
         voxel = f"{t.voxel_size_angstrom:g}"
-        table.add_row(t.name, size, voxel, f"{low:g} to {high:g}", str(t.data.dtype))
+        defocus = "" if t.defocus_angstrom is None else f"{t.defocus_angstrom:.0f}"
+        tilts = f"{low:g} to {high:g}"
+        table.add_row(t.name, size, voxel, tilts, defocus, str(t.data.dtype))
     Console().print(table)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aitom_disca.doctor import machine, particles, signal, values
+from aitom_disca.doctor import machine, particles, polarity, values, wedge
 from aitom_disca.doctor.check import Check, judged
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram
@@ -22,6 +22,7 @@ def examine(
     picks: str | Path | None = None,
     store: str | Path | None = None,
     out: str | Path = ".",
+    is_guess: bool = False,
 ) -> list[tuple[str, Check]]:
     """Look at the inputs of a run and at the machine.
 
@@ -34,6 +35,8 @@ def examine(
     picks, store : path, optional
     out : path
         Where the run is to write.
+    is_guess : bool
+        Whether the diameter is one; picks are not judged by it then.
 
     Returns
     -------
@@ -48,7 +51,10 @@ def examine(
         rows.append(("tomograms", _same_voxels(tomograms)))
     if picks is not None:
         found, n_picks = _or_error(
-            "picks", lambda: particles.check_picks(Path(picks), tomograms, diameter_angstrom)
+            "picks",
+            lambda: particles.check_picks(
+                Path(picks), tomograms, None if is_guess else diameter_angstrom
+            ),
         )
         rows += [(Path(picks).name, check) for check in found]
     if store is not None:
@@ -73,11 +79,13 @@ def _of_tomogram(tomogram: Tomogram, diameter_angstrom: float) -> list[Check]:
         )
     ]
     checks += values.check_values(tomogram)
-    blocks = signal.sample_blocks(tomogram)
-    if blocks:
-        checks.append(signal.check_polarity(tomogram, blocks, diameter_angstrom))
-        checks.append(signal.check_wedge(tomogram, blocks))
-    return checks
+    if checks[1].state == "error":  # voxels that are no numbers, or all the same
+        return checks
+    return [
+        *checks,
+        polarity.check_polarity(tomogram, diameter_angstrom),
+        wedge.check_wedge(tomogram),
+    ]
 
 
 def _same_voxels(tomograms: Sequence[Tomogram]) -> Check:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from aitom_disca.doctor.check import Check, judged
 from aitom_disca.io import Tomogram, open_store, read_picks
+from aitom_disca.particles import ParticleSet
 from aitom_disca.subtomograms.preprocess import is_constant
 
 _MOST_OUTSIDE = 0.05
@@ -17,9 +19,12 @@ _AT_ONCE = 256
 
 
 def check_picks(
-    path: Path, tomograms: Sequence[Tomogram], diameter_angstrom: float
+    path: Path, tomograms: Sequence[Tomogram], diameter_angstrom: float | None
 ) -> tuple[list[Check], int]:
-    """Whether picks lie in their tomograms, and once; with their number."""
+    """Whether picks lie in their tomograms, and once; with their number.
+
+    Without a diameter only picks in the same place count as one particle.
+    """
     from aitom_disca.picking import without_duplicates
 
     infos = {t.name: t.info for t in tomograms}
@@ -34,12 +39,22 @@ def check_picks(
             else_="error",
         )
     ]
-    twice = ~without_duplicates(picks, diameter_angstrom / 2)
+    voxel = max((t.voxel_size_angstrom for t in tomograms), default=0.0)
+    nearest = diameter_angstrom / 2 if diameter_angstrom else 2 * voxel
+    twice = ~without_duplicates(picks, nearest)
+    how = (
+        ""
+        if diameter_angstrom
+        else (
+            f"; half have a neighbour within {_usual_distance_angstrom(picks):.0f} A "
+            "(--particle-diameter-angstrom says what is too near)"
+        )
+    )
     checks.append(
         judged(
             "picks once",
             twice.mean() <= _MOST_TWICE,
-            f"{int(twice.sum())} lie nearer than {diameter_angstrom / 2:g} A to a better one",
+            f"{int(twice.sum())} lie nearer than {nearest:g} A to a better one{how}",
             "run average leaves out those that come to lie in one place; or pick again with a "
             "larger --min-distance-px",
         )
@@ -56,6 +71,17 @@ def check_picks(
         )
     )
     return checks, len(picks)
+
+
+def _usual_distance_angstrom(picks: ParticleSet) -> float:
+    """Median distance to the nearest neighbour in the same tomogram; NaN where none has one."""
+    distances = [np.zeros(0)]
+    for name, info in picks.tomograms.items():
+        places = picks.center_zyx_px[picks.tomogram_name == name] * info.voxel_size_angstrom
+        if len(places) > 1:
+            distances.append(cKDTree(places).query(places, k=2)[0][:, 1])
+    found = np.concatenate(distances)
+    return float(np.median(found)) if len(found) else float("nan")
 
 
 def check_store(path: Path) -> list[Check]:
@@ -82,7 +108,7 @@ def check_store(path: Path) -> list[Check]:
         judged(
             "positions",
             placed,
-            "known" if placed else "not known: clusters and averages, but no star file for RELION",
+            "known" if placed else "not known: clusters and averages with angles, but no places",
             "extract subtomograms from their tomograms with this package",
         ),
     ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aitom_disca.doctor.blocks import filled_slices
 from aitom_disca.doctor.check import Check, judged
 from aitom_disca.io import Tomogram
 from aitom_disca.io.mrc_header import read_header
@@ -96,10 +97,11 @@ def check_values(tomogram: Tomogram) -> list[Check]:
 
 
 def _robust(tomogram: Tomogram) -> tuple[float, float]:
-    """Median and robust standard deviation of a sample of slices."""
-    nz, ny, nx = tomogram.shape_zyx
-    step = max(1, ny * nx * min(nz, 9) // _SAMPLE)
-    rows = np.linspace(0, nz - 1, min(nz, 9)).astype(int)
+    """Median and robust standard deviation of a sample of the slices that are not empty."""
+    _, ny, nx = tomogram.shape_zyx
+    filled = filled_slices(tomogram)
+    rows = np.unique(np.linspace(filled.start, filled.stop - 1, 9).astype(int))
+    step = max(1, ny * nx * len(rows) // _SAMPLE)
     parts = [np.asarray(tomogram.data[z : z + 1], np.float32).ravel()[::step] for z in rows]
     sample = np.concatenate(parts)
     sample = sample[np.isfinite(sample)]

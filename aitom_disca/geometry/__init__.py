@@ -1,6 +1,7 @@
 """Boxes, rotations, Fourier space: geometry without files."""
 
 from aitom_disca.geometry.box import box_slices, centre_index
+from aitom_disca.geometry.ctf import ctf, electron_wavelength_angstrom
 from aitom_disca.geometry.fourier import fourier_crop, frequency_grid_zyx
 from aitom_disca.geometry.rotations import (
     cube_rotations,
@@ -15,7 +16,9 @@ __all__ = [
     "apply_wedge",
     "box_slices",
     "centre_index",
+    "ctf",
     "cube_rotations",
+    "electron_wavelength_angstrom",
     "euler_zyz_deg_from_rotation",
     "fourier_crop",
     "frequency_grid_zyx",

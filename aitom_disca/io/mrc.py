@@ -29,7 +29,7 @@ from aitom_disca.io.mrc_header import (
 from aitom_disca.io.project_folders import tilt_file_of
 from aitom_disca.io.tilt_angles import find_tilt_file, read_tilt_range
 from aitom_disca.io.zarr_tomogram import ZarrVolume, is_zarr, open_zarr_volume
-from aitom_disca.particles import TomogramInfo
+from aitom_disca.particles import Optics, TomogramInfo
 from aitom_disca.progress import say
 
 logger = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ _SUFFIXES = (".mrc", ".rec", ".map")
 
 
 @dataclass(frozen=True, eq=False)
-class Tomogram:
-    """A tomogram whose voxels stay on disk until they are read.
+class Tomogram(Optics):
+    """A tomogram whose voxels stay on disk until they are read; with the values of `Optics`.
 
     Parameters
     ----------
@@ -83,6 +83,7 @@ class Tomogram:
             self.path,
             self.tilt_series_pixel_size_angstrom,
             self.unbinned_shape_zyx,
+            **self.optics,
         )
 
     def read(self, slices: tuple[slice, ...] | None = None) -> np.ndarray:

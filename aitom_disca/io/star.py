@@ -33,8 +33,8 @@ def write_particles_star(
     another star file (further columns, image files, optics groups) is written as far as it fits.
 
     For RELION 3.1 coordinates are voxels of the tomogram from 0, with one optics group for every
-    voxel size; voltage, spherical aberration and amplitude contrast in it are the usual 300 kV,
-    2.7 mm and 0.1, to be corrected where they matter. For RELION 5 coordinates are Angstrom from
+    voxel size and microscope; where that is not known it is the usual 300 kV, 2.7 mm and 0.1, to be
+    corrected where it matters. For RELION 5 coordinates are Angstrom from
     the centre of the tomogram, and there are no optics groups: RELION takes them from its
     tomograms.star.
 

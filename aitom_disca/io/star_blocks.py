@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TypeAlias
 
@@ -30,6 +31,11 @@ GROUP_COLUMN = "rlnOpticsGroup"
 TILT_SERIES_PIXEL_COLUMN = "rlnTomoTiltSeriesPixelSize"
 IMAGE_PIXEL_COLUMN = "rlnImagePixelSize"
 IMAGE_COLUMNS = ["rlnImageName", "rlnCtfImage", "rlnTomoVisibleFrames"]
+MICROSCOPE_COLUMNS = {  # by the names of `Optics`
+    "voltage_kv": "rlnVoltage",
+    "spherical_aberration_mm": "rlnSphericalAberration",
+    "amplitude_contrast": "rlnAmplitudeContrast",
+}
 # Labels whose values stay text, also where all of them look like numbers ("007").
 _TEXT_LABEL = re.compile(
     r"^\s*_(\w*(?:Name|File|Image|Tomogram|TomogramDenoised|Metadata|Frames|Half[12]))\b",
@@ -87,6 +93,25 @@ def find_table(
     if table.empty:
         raise InputError(f"{Path(path).name} holds no rows in its table {name!r}.")
     return table
+
+
+def positive_number(row: pd.Series, column: str) -> float | None:
+    """A value of a row that is more than 0; None where there is none."""
+    value = row.get(column)
+    return float(value) if isinstance(value, Real) and 0 < float(value) < np.inf else None
+
+
+def tilt_series_of_row(
+    star: Path, blocks: Mapping[str, Block], row: pd.Series
+) -> pd.DataFrame | None:
+    """Images of a tomogram's tilt series: in a file of its own (RELION 5) or a block here (4)."""
+    tilts = blocks.get(row["rlnTomoName"])
+    named = row.get("rlnTomoTiltSeriesStarFile")
+    found = resolve(named, star) if isinstance(named, str) else None
+    if found is not None:
+        own = read_blocks(found)
+        tilts = own.get(row["rlnTomoName"], next(iter(own.values())))
+    return tilts if isinstance(tilts, pd.DataFrame) else None
 
 
 def write_blocks_text(

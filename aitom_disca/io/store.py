@@ -11,6 +11,7 @@ Datasets, one row per subtomogram:
 ``coordinates_xyz_angstrom`` (N, 3)          from the tomogram's centre, if only that is known
 ``labels``                 (N,)              ground truth of simulated data
 ``raw_mean``, ``raw_std``  (N,)              what normalisation took away: raw = std volume + mean
+``image_name``             (N,)              text: the volume's file, where it came from one
 ========================== ================= ==================================================
 
 Only ``subtomograms`` and the attribute ``voxel_size_angstrom`` are needed to read a file.
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 DEFAULT_TILT_RANGE_DEG = (-60.0, 60.0)
 _LONGEST_READ = 64  # volumes in one request: bounds the memory of a read beyond its result
+_TEXT = ("tomogram_name", "image_name")
 _COLUMNS = {  # dataset: ParticleSet's name
     "tomogram_name": "tomogram_name",
     "center_zyx_px": "center_zyx_px",
@@ -154,6 +156,7 @@ class StoreWriter:
         labels: np.ndarray | None = None,
         raw_mean: np.ndarray | None = None,
         raw_std: np.ndarray | None = None,
+        image_name: np.ndarray | None = None,
     ) -> None:
         """Add subtomograms.
 
@@ -166,6 +169,8 @@ class StoreWriter:
             Ground truth of simulated data.
         raw_mean, raw_std : ndarray of shape (n,), optional
             Mean and standard deviation of the volumes before they were normalised.
+        image_name : ndarray of str, shape (n,), optional
+            Files that the volumes came from.
 
         Raises
         ------
@@ -178,6 +183,7 @@ class StoreWriter:
             )
         columns = {name: getattr(particles, attr) for name, attr in _COLUMNS.items()}
         columns |= {"labels": labels, "raw_mean": raw_mean, "raw_std": raw_std}
+        columns |= {"image_name": image_name}
         columns = {name: c for name, c in columns.items() if c is not None}
         if list(self._file) == ["subtomograms"]:
             self._make_columns(columns)
@@ -187,15 +193,15 @@ class StoreWriter:
         for name, column in {"subtomograms": volumes, **columns}.items():
             dataset = self._file[name]
             dataset.resize(stop, axis=0)
-            dataset[self._n : stop] = column.astype(object) if name == "tomogram_name" else column
+            dataset[self._n : stop] = column.astype(object) if name in _TEXT else column
         self._n = stop
 
     def _make_columns(self, columns: dict[str, np.ndarray]) -> None:
         for name, column in columns.items():
             width = np.shape(column)[1:]
-            dtype: Any = np.float64
-            if name in ("tomogram_name", "labels"):
-                dtype = h5py.string_dtype() if name == "tomogram_name" else np.int64
+            dtype: Any = np.int64 if name == "labels" else np.float64
+            if name in _TEXT:
+                dtype = h5py.string_dtype()
             self._file.create_dataset(name, (0, *width), dtype, maxshape=(None, *width))
 
 
@@ -283,6 +289,11 @@ class SubtomogramStore:
     def raw_std(self) -> np.ndarray | None:
         """Standard deviations (N,) before normalisation; None where not known."""
         return self._column("raw_std")
+
+    @property
+    def image_name(self) -> np.ndarray | None:
+        """Files (N,) that the volumes came from; None where they were cut from tomograms."""
+        return self._column("image_name")
 
     def _column(self, name: str) -> np.ndarray | None:
         if name not in self._file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +59,17 @@ def find_tilt_file(tomogram: str | Path) -> Path | None:
     What programs add to the name of a tilt series (``_rec``, ``_Vol``, ``_10.00Apx``, ...) does not
     count.
     """
+    return find_beside(tomogram, _ENDINGS)
+
+
+def find_beside(tomogram: str | Path, endings: Sequence[str]) -> Path | None:
+    """The first file beside a tomogram with its name, or its tilt series', and an ending."""
     tomogram = Path(tomogram)
     name = re.sub(r"\.(gz|bz2)$", "", tomogram.name)
     name = re.sub(r"\.(mrc|rec|map|zarr)$", "", name)
     stems = list(dict.fromkeys([tomogram.name, name, _ADDED.sub("", name)]))
     for stem in stems:
-        for ending in _ENDINGS:
+        for ending in endings:
             for middle in ("", ".mrc", ".st"):
                 found = tomogram.with_name(f"{stem}{middle}{ending}")
                 if found.is_file():

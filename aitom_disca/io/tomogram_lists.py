@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
+from aitom_disca.io.defocus import optics_of, optics_of_row
 from aitom_disca.io.mrc import Tomogram, open_tomogram
 from aitom_disca.io.project_folders import tomograms_in
-from aitom_disca.io.star_blocks import find_table, read_blocks, resolve
+from aitom_disca.io.star_blocks import (
+    find_table,
+    positive_number,
+    read_blocks,
+    resolve,
+    tilt_series_of_row,
+)
 from aitom_disca.io.tilt_angles import read_tilt_range
 from aitom_disca.io.zarr_tomogram import is_zarr
 
@@ -34,11 +40,13 @@ def open_tomograms(
     dark_protein: bool = False,
     tilt_file: str | Path | None = None,
     zarr_level: int = 0,
+    optics: OpticsSettings | None = None,
 ) -> list[Tomogram]:
     """Open MRC files, OME-Zarr folders, RELION's tomograms.star (.star) and folders of projects.
 
     The options hold for every tomogram, as in `open_tomogram`. What a folder holds is told by
-    `tomograms_in`.
+    `tomograms_in`. Defocus and microscope are those given (``optics``), else those that a
+    tomograms.star or a file beside the tomogram says, see `aitom_disca.io.defocus`.
 
     Raises
     ------
@@ -53,9 +61,11 @@ def open_tomograms(
         inside = tomograms_in(path) if path.is_dir() and not is_zarr(path) else [path]
         for one in inside:
             if one.suffix == ".star":
-                tomograms += _read_list(one, *options)
+                tomograms += _read_list(one, *options, optics)
             else:
-                tomograms.append(_open(one, *options, zarr_level))
+                opened = _open(one, *options, zarr_level)
+                found = optics_of(opened.name, opened.path, optics)
+                tomograms.append(replace(opened, **found))
     if not tomograms:
         raise InputError("no tomogram was given; give at least one .mrc, .rec or tomograms.star.")
     return _unique(tomograms)
@@ -86,6 +96,7 @@ def _read_list(
     voxel_size_angstrom: float | None,
     tilt_range_deg: tuple[float, float] | None,
     dark_protein: bool,
+    optics: OpticsSettings | None = None,
 ) -> list[Tomogram]:
     blocks = read_blocks(path)
     table = find_table(path, blocks, "global", VOLUME_COLUMNS)
@@ -107,6 +118,7 @@ def _read_list(
                 name=row["rlnTomoName"],
                 tilt_series_pixel_size_angstrom=positive_number(row, "rlnTomoTiltSeriesPixelSize"),
                 unbinned_shape_zyx=unbinned_shape(row),
+                **optics_of(row["rlnTomoName"], path, optics, optics_of_row(path, blocks, row)),
             )
         )
     return tomograms
@@ -156,12 +168,6 @@ def _volume_path(star: Path, row: pd.Series) -> Path:
     return found
 
 
-def positive_number(row: pd.Series, column: str) -> float | None:
-    """A value of a row that is more than 0; None where there is none."""
-    value = row.get(column)
-    return float(value) if isinstance(value, Real) and 0 < float(value) < np.inf else None
-
-
 def _binned_voxel_size(row: pd.Series) -> float | None:
     pixel_size = positive_number(row, "rlnTomoTiltSeriesPixelSize")
     binning = positive_number(row, "rlnTomoTomogramBinning")
@@ -179,14 +185,9 @@ def unbinned_shape(row: pd.Series) -> tuple[float, float, float] | None:
 def tilt_range_of_row(
     star: Path, blocks: dict[str, pd.DataFrame | dict], row: pd.Series
 ) -> tuple[float, float] | None:
-    """Range of the tilt series: in a file of its own (RELION 5) or a block of this one (4)."""
-    tilts = blocks.get(row["rlnTomoName"])
-    named = row.get("rlnTomoTiltSeriesStarFile")
-    found = resolve(named, star) if isinstance(named, str) else None
-    if found is not None:
-        own = read_blocks(found)
-        tilts = own.get(row["rlnTomoName"], next(iter(own.values())))
-    if not isinstance(tilts, pd.DataFrame):
+    """Range of a tilt series; None where it is not said."""
+    tilts = tilt_series_of_row(star, blocks, row)
+    if tilts is None:
         return None
     for column in _TILT_COLUMNS:
         angles = pd.to_numeric(tilts.get(column, pd.Series(dtype=float)), errors="coerce")

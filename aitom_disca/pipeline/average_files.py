@@ -8,14 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from aitom_disca.alignment.to_reference import AlignedPoses
 from aitom_disca.averaging.judged import JudgedAverage
 from aitom_disca.config import RelionVersion
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
-from aitom_disca.io import replacing, write_particles_star, write_rows_csv
+from aitom_disca.io import replacing, write_particles_star, write_rows_csv, write_text
+from aitom_disca.io.formats.relion_optics import microscope
 from aitom_disca.io.mrc import write_volume
+from aitom_disca.io.star_blocks import (
+    ANGLE_COLUMNS,
+    CLASS_COLUMN,
+    GROUP_COLUMN,
+    IMAGE_PIXEL_COLUMN,
+    ORIGIN_ANGST_COLUMNS,
+    write_blocks_text,
+)
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.progress import say
@@ -52,7 +62,8 @@ def write_average(
             temporary.write_bytes(png)
     members = members_of(source, cluster, rows, poses)
     if members is None:
-        say("the store holds no positions: no star file written")
+        path = write_poses(folder, source, cluster, rows, poses)
+        say(f"the store holds no positions: angles and shifts written to {path}")
         return None
     write_star(folder / "particles.star", members, relion)
     return members
@@ -82,6 +93,48 @@ def members_of(
     if not particles.has_positions and particles.centered_xyz_angstrom is None:
         return None
     return particles.with_clusters(np.full(len(particles), cluster), particles.posterior)
+
+
+def write_poses(
+    folder: Path, source: SubtomogramStore, cluster: int, rows: np.ndarray, poses: AlignedPoses
+) -> Path:
+    """Write angles and shifts of members without positions.
+
+    Where the subtomograms came from files they go into ``particles.star``, in RELION 3.1's layout:
+    the files with angles and origins, but without the ``rlnCtfImage`` that holds a missing wedge.
+    Elsewhere they go into ``poses.csv``, by the row of the store; a shift leads from the middle of
+    the box to the particle.
+    """
+    angles = dict(zip(ANGLE_COLUMNS, euler_zyz_deg_from_rotation(poses.rotations).T, strict=True))
+    shifts_angstrom = poses.shifts_zyx_px[:, ::-1] * source.voxel_size_angstrom
+    origins = dict(zip(ORIGIN_ANGST_COLUMNS, -shifts_angstrom.T, strict=True))
+    names = source.image_name
+    if names is None:
+        shifts = {f"shift_{axis}_angstrom": shifts_angstrom[:, i] for i, axis in enumerate("xyz")}
+        table = pd.DataFrame({"index": rows, **angles, **shifts, "score": poses.score})
+        write_rows_csv(folder / "poses.csv", table.round(6).to_dict("records"))  # type: ignore[arg-type]
+        return folder / "poses.csv"
+    particles = pd.DataFrame(
+        {
+            "rlnImageName": names[rows],
+            "rlnMicrographName": source.particles().tomogram_name[rows],
+            **angles,
+            **origins,
+            CLASS_COLUMN: cluster + 1,
+            GROUP_COLUMN: 1,
+        }
+    )
+    group = {
+        GROUP_COLUMN: 1,
+        "rlnOpticsGroupName": "opticsGroup1",
+        **microscope(next(iter(source.particles().tomograms.values()), None)),
+        IMAGE_PIXEL_COLUMN: source.voxel_size_angstrom,
+        "rlnImageSize": source.box_shape_zyx[0],
+        "rlnImageDimensionality": 3,
+    }
+    blocks = {"optics": pd.DataFrame([group]), "particles": particles}
+    write_text(folder / "particles.star", write_blocks_text(blocks, 30001))
+    return folder / "particles.star"
 
 
 def write_star(path: Path, particles: ParticleSet, relion: RelionVersion) -> None:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
+from aitom_disca.io.defocus import optics_of
 from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.reading import read_particles
+from aitom_disca.io.formats.relion_optics import optics_by_tomogram
 from aitom_disca.io.mrc import open_tomogram
 from aitom_disca.io.star_blocks import resolve
 from aitom_disca.io.store import StoreWriter
-from aitom_disca.particles import ParticleSet
+from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
 
@@ -33,6 +36,7 @@ def import_subtomograms(
     file_pixel_angstrom: float | None = None,
     tilt_range_deg: tuple[float, float] | None = None,
     dark_protein: bool = False,
+    optics: OpticsSettings | None = None,
     overwrite: bool = False,
 ) -> int:
     """Write volumes that are there already into a store, normalised.
@@ -53,6 +57,8 @@ def import_subtomograms(
         Measured tilts; -60 to 60 unless given.
     dark_protein : bool
         Whether protein is dark: the volumes are inverted.
+    optics : OpticsSettings, optional
+        Defocus and microscope; come before what the star file says.
     overwrite : bool
 
     Returns
@@ -66,7 +72,7 @@ def import_subtomograms(
         If there are no volumes, one is missing, or they differ in size or voxel size.
     """
     source = Path(source)
-    paths, particles = _listed(source, file_pixel_angstrom, voxel_size_angstrom)
+    paths, particles, of_star = _listed(source, file_pixel_angstrom, voxel_size_angstrom)
     first = open_tomogram(
         paths[0], voxel_size_angstrom=voxel_size_angstrom, tilt_range_deg=_TILT_RANGE_DEG
     )
@@ -76,8 +82,17 @@ def import_subtomograms(
     tilts = tilt_range_deg or _TILT_RANGE_DEG
     if tilt_range_deg is None:
         say("tilt range: -60 to 60 degrees (a guess; --tilt-range sets it)")
+    known = dict(particles.tomograms)
+    if optics is not None and optics.defocus is not None:  # else a folder's need not be listed
+        known = {
+            name: known.get(name, TomogramInfo(name, voxel))
+            for name in np.unique(particles.tomogram_name).tolist()
+        }
     infos = {
-        name: replace(info, tilt_range_deg=tilts) for name, info in particles.tomograms.items()
+        name: replace(
+            info, tilt_range_deg=tilts, **optics_of(name, source, optics, of_star.get(name, {}))
+        )
+        for name, info in known.items()
     }
     particles = replace(particles, tomograms=infos)
     n_constant = 0
@@ -98,6 +113,7 @@ def import_subtomograms(
                 particles.select(rows[~flat]),
                 raw_mean=kept.mean(axis=axes),
                 raw_std=kept.std(axis=axes),
+                image_name=np.array([str(paths[row]) for row in rows[~flat]]),
             )
     if n_constant:
         say(f"{n_constant} volumes hold one value only and were left out")
@@ -106,14 +122,14 @@ def import_subtomograms(
 
 def _listed(
     source: Path, file_pixel_angstrom: float | None, voxel_size_angstrom: float | None
-) -> tuple[list[Path], ParticleSet]:
-    """Paths of all volumes, and the particles that they show."""
+) -> tuple[list[Path], ParticleSet, dict[str, dict[str, float]]]:
+    """Paths of all volumes, the particles that they show, and what is said of the microscope."""
     if source.is_dir():
         paths = [p for p in sorted(source.iterdir()) if p.name.lower().endswith(_VOLUMES)]
         if not paths:
             raise InputError(f"the folder {source} holds no .mrc, .rec or .map; check the path.")
         names = np.array([path.name.split(".")[0] for path in paths])
-        return paths, ParticleSet(names, np.full((len(paths), 3), np.nan))
+        return paths, ParticleSet(names, np.full((len(paths), 3), np.nan)), {}
     known = Known(file_pixel_angstrom=file_pixel_angstrom or voxel_size_angstrom)
     particles = read_particles(source, known=known)
     if _IMAGE not in particles.more:
@@ -130,7 +146,8 @@ def _listed(
         centered_xyz_angstrom=particles.centered_xyz_angstrom,
         tomograms=particles.tomograms,
     )
-    return _resolved(source, particles.more[_IMAGE].astype(str).tolist()), plain
+    paths = _resolved(source, particles.more[_IMAGE].astype(str).tolist())
+    return paths, plain, optics_by_tomogram(particles)
 
 
 def _resolved(star: Path, named: Sequence[str]) -> list[Path]:

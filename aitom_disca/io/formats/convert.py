@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats import get_format
+from aitom_disca.io.formats.classes import numbered_objects
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -30,7 +31,7 @@ from aitom_disca.io.star_blocks import SUBTOMOGRAM_ANGLE_COLUMNS
 from aitom_disca.io.star_places import PIXEL_KEY
 from aitom_disca.io.star_reading import TABLE_KEY
 from aitom_disca.io.store import open_store
-from aitom_disca.io.tables import read_labels_csv
+from aitom_disca.io.tables import read_labels_csv, write_rows_csv
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 _RELION = ("relion", "warp")
@@ -49,12 +50,15 @@ class Converted:
         What the target cannot keep, in plain words.
     n_outside : int
         Particles outside of their tomograms, as far as their sizes are known.
+    legend : dict of int to str
+        What the classes are, where the source names its objects and the target numbers them.
     """
 
     paths: list[Path]
     n_particles: int
     lost: list[str]
     n_outside: int
+    legend: dict[int, str] = field(default_factory=dict)
 
 
 def convert(
@@ -72,6 +76,9 @@ def convert(
     tomograms_star: str | Path | None = None,
 ) -> Converted:
     """Read particles in one format and write them in another.
+
+    Objects of several names, as copick has them, become classes where the target numbers these;
+    ``OUT_classes.csv`` says which is which.
 
     Parameters
     ----------
@@ -111,8 +118,11 @@ def convert(
         raise InputError(f"{target.title} is only read, not written; choose another --to.")
     sources = listed(source)
     particles, left_behind = read_sources(sources, from_, known)
+    legend: dict[int, str] = {}
     if labels is not None:
         particles = _with_labels(particles, labels)
+    elif CLUSTER in target.keeps and to != "copick":
+        particles, legend = numbered_objects(particles)
     lost = left_behind + losses(particles, target, known)
     if strict and lost:
         raise InputError(
@@ -120,6 +130,9 @@ def convert(
             "format."
         )
     out = Path(out)
+    classes = out.with_name(f"{out.stem}_classes.csv")
+    if legend:
+        _check_free([classes], overwrite)
     if optimisation_set:
         _check_project(out, to, particles, known, tomograms_star, overwrite)
     if images:
@@ -130,9 +143,12 @@ def convert(
         paths = target.write(out, particles, known)
     if optimisation_set:
         paths = [*paths, *write_project(out, particles, known, tomograms_star)]
+    if legend:
+        write_rows_csv(classes, [{"class": k, "object": name} for k, name in legend.items()])
+        paths = [*paths, classes]
     sized = replace(particles, tomograms={**particles.tomograms, **known.tomograms})
     n_outside = int((~sized.inside()).sum())
-    return Converted([Path(p) for p in paths], len(particles), lost, n_outside)
+    return Converted([Path(p) for p in paths], len(particles), lost, n_outside, legend)
 
 
 def losses(particles: ParticleSet, target: Format, known: Known) -> list[str]:

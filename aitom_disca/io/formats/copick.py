@@ -44,9 +44,9 @@ from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 _PICKS = "ExperimentRuns/*/Picks/*.json"
-_OBJECT, _USER, _SESSION = "pickable_object_name", "user_id", "session_id"
+OBJECT, _USER, _SESSION = "pickable_object_name", "user_id", "session_id"
 _SPACING, _TRUST, _INSTANCE = "voxel_spacing", "trust_orientation", "instance_id"
-_WHOLE_FILE = (_OBJECT, _USER, _SESSION, _SPACING, _TRUST)
+_WHOLE_FILE = (OBJECT, _USER, _SESSION, _SPACING, _TRUST)
 _EYE = np.eye(4).tolist()
 
 
@@ -80,9 +80,9 @@ def read(path: Path, known: Known) -> ParticleSet:
     center = ((box + matrices[:, :3, 3]) / size)[:, ::-1]
     poses = rotations_from_matrices(matrices[:, :3, :3], path)
     trusted = any(row[_TRUST] for row in rows)
-    cluster, objects = _clusters([row[_OBJECT] for row in rows])
+    cluster, objects = _clusters([row[OBJECT] for row in rows])
     more = {key: np.array([row[key] for row in rows], object) for key in (_USER, _SESSION, _TRUST)}
-    more |= {_OBJECT: np.array(objects, object)}
+    more |= {OBJECT: np.array(objects, object)}
     more[_INSTANCE] = to_numbers([row[_INSTANCE] for row in rows], path, _INSTANCE).astype(int)
     return ParticleSet(
         places.names,
@@ -121,7 +121,7 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
             own = path
             if len(unique) > 1:
                 own = path.with_name(f"{path.stem}_{file_part(run)}_{name}.json")
-        content: dict[str, Any] = {_OBJECT: name, _USER: user, _SESSION: session, "run_name": run}
+        content: dict[str, Any] = {OBJECT: name, _USER: user, _SESSION: session, "run_name": run}
         content |= _content(members, known.info(run, members).voxel_size_angstrom)
         content[_TRUST] = members.euler_zyz_deg is not None
         if np.any(trusted):  # else no pose is from the files read
@@ -133,7 +133,7 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
 
 def _rows(path: Path, known: Known) -> Iterator[dict[str, Any]]:
     content = read_json(path)
-    if not isinstance(content, dict) or _OBJECT not in content or "points" not in content:
+    if not isinstance(content, dict) or OBJECT not in content or "points" not in content:
         raise InputError(
             f"{path.name} is no file of copick picks: it needs pickable_object_name and points."
         )
@@ -169,7 +169,7 @@ def _clusters(objects: list[str]) -> tuple[np.ndarray | None, list[str]]:
 
 def _labels(particles: ParticleSet, known: Known, i: int) -> tuple[str, str, str]:
     """User, session and object of a particle, without what copick forbids in them."""
-    otherwise = {_USER: "aitom-disca", _SESSION: "0", _OBJECT: known.object_name}
+    otherwise = {_USER: "aitom-disca", _SESSION: "0", OBJECT: known.object_name}
     found = {key: column[i] for key, column in particles.more.items() if key in otherwise}
     user, session, name = (_part(found.get(key) or value) for key, value in otherwise.items())
     if particles.cluster is not None and particles.cluster[i] >= 0:
@@ -203,14 +203,14 @@ def _content(members: ParticleSet, voxel: float) -> dict[str, Any]:
 
 def loses(particles: ParticleSet, known: Known) -> list[str]:
     """Further columns that are none of picks."""
-    return lost_columns(particles, (_OBJECT, _USER, _SESSION, _TRUST, _INSTANCE))
+    return lost_columns(particles, (OBJECT, _USER, _SESSION, _TRUST, _INSTANCE))
 
 
 def recognises(path: Path) -> bool:
     """A folder with picks, or JSON with the name of a pickable object."""
     if path.is_dir():
         return next(path.glob(_PICKS), None) is not None
-    return path.suffix.lower() == ".json" and f'"{_OBJECT}"' in head(path)
+    return path.suffix.lower() == ".json" and f'"{OBJECT}"' in head(path)
 
 
 FORMAT = Format(

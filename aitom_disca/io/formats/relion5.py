@@ -16,8 +16,8 @@ from aitom_disca.io.formats.relion4 import general_block, optics_and_group
 from aitom_disca.io.formats.relion30 import KEEPS, convention
 from aitom_disca.io.formats.relion_family import PARTICLES_KEY, TOMOGRAMS_KEY, read, reads
 from aitom_disca.io.formats.relion_optics import (
-    MICROSCOPE,
     has_images,
+    microscope,
     optics_table,
     tilt_series_pixel,
 )
@@ -132,9 +132,9 @@ def write_optimisation_set(
 def write_tomograms_star(path: str | Path, infos: Sequence[TomogramInfo]) -> None:
     """Write RELION's list of tomograms: their sizes in unbinned pixels, their binning.
 
-    Voltage, spherical aberration and amplitude contrast are the usual 300 kV, 2.7 mm and 0.1, the
-    hand is -1: correct them where they matter. Tilt series are not named, so that the list places
-    particles, but does not let RELION extract images.
+    Voltage, spherical aberration and amplitude contrast are the usual 300 kV, 2.7 mm and 0.1 where
+    they are not known, the hand is -1: correct them where they matter. Tilt series are not named,
+    so that the list places particles, but does not let RELION extract images.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def write_tomograms_star(path: str | Path, infos: Sequence[TomogramInfo]) -> Non
         rows.append(
             {
                 "rlnTomoName": info.name,
-                **MICROSCOPE,
+                **microscope(info),
                 TILT_SERIES_PIXEL_COLUMN: unbinned,
                 "rlnTomoHand": -1.0,
                 **{f"rlnTomoSize{axis}": round(n) for axis, n in zip("ZYX", size, strict=True)},

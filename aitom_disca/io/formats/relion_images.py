@@ -12,7 +12,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.formats import get_format
 from aitom_disca.io.formats.files import file_part
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.formats.relion_optics import MICROSCOPE, OPTICS_KEY, tilt_series_pixel
+from aitom_disca.io.formats.relion_optics import OPTICS_KEY, microscope, tilt_series_pixel
 from aitom_disca.io.mrc import write_volume
 from aitom_disca.io.star_blocks import GROUP_COLUMN, IMAGE_PIXEL_COLUMN
 from aitom_disca.io.store import SubtomogramStore
@@ -104,7 +104,7 @@ def with_images(store: SubtomogramStore, folder: Path, particles: ParticleSet) -
     optics = {
         GROUP_COLUMN: 1,
         "rlnOpticsGroupName": "opticsGroup1",
-        **MICROSCOPE,
+        **microscope(next(iter(particles.tomograms.values()), None)),
         IMAGE_PIXEL_COLUMN: store.voxel_size_angstrom,
         "rlnImageSize": box[0],
         "rlnImageDimensionality": 3,

@@ -13,14 +13,15 @@ from aitom_disca.io.star_blocks import (
     GROUP_COLUMN,
     IMAGE_COLUMNS,
     IMAGE_PIXEL_COLUMN,
+    MICROSCOPE_COLUMNS,
     SUBTOMOGRAM_ANGLE_COLUMNS,
     TILT_SERIES_PIXEL_COLUMN,
 )
 from aitom_disca.io.star_places import PIXEL_KEY
-from aitom_disca.particles import ParticleSet
+from aitom_disca.particles import Optics, ParticleSet
 
 OPTICS_KEY = "relion:optics"
-MICROSCOPE = {"rlnVoltage": 300.0, "rlnSphericalAberration": 2.7, "rlnAmplitudeContrast": 0.1}
+MICROSCOPE = tuple(MICROSCOPE_COLUMNS.values())
 _ONLY_UNBINNED = [TILT_SERIES_PIXEL_COLUMN, "rlnTomoSubtomogramBinning"]
 _OF_IMAGES = ["rlnImageSize", "rlnCtfDataAreCtfPremultiplied"]
 _SAME = 1e-6  # pixel sizes that differ by less are written as they were
@@ -51,6 +52,28 @@ class Counting:
     def voxel_angstrom(self) -> np.ndarray:
         """Size (N,) of the voxels that ``scale`` counts."""
         return self.pixel_angstrom * self.scale
+
+
+def microscope(known: Optics | None = None) -> dict[str, float]:
+    """RELION's columns of the microscope; the usual values where nothing is known."""
+    optics = (known or Optics()).optics
+    return {column: optics[name] for name, column in MICROSCOPE_COLUMNS.items()}
+
+
+def optics_by_tomogram(particles: ParticleSet) -> dict[str, dict[str, float]]:
+    """What particles of a star file say of their tomograms, by the names of `Optics`."""
+    columns = {name: optics_value(particles, c) for name, c in MICROSCOPE_COLUMNS.items()}
+    defoci = [optics_value(particles, f"rlnDefocus{axis}") for axis in "UV"]
+    measured = [defocus for defocus in defoci if defocus is not None]
+    columns["defocus_angstrom"] = np.mean(measured, axis=0) if measured else None
+    return {
+        tomogram: {
+            name: float(np.median(column[particles.tomogram_name == tomogram]))
+            for name, column in columns.items()
+            if column is not None and np.any(column[particles.tomogram_name == tomogram])
+        }
+        for tomogram in np.unique(particles.tomogram_name).tolist()
+    }
 
 
 def optics_table(particles: ParticleSet) -> pd.DataFrame | None:
@@ -216,9 +239,11 @@ def _new_optics(
     old = particles.more.get(GROUP_COLUMN)
     if old is not None:
         rows["old"] = old
-    for column, usual in MICROSCOPE.items():
+    usual = {name: microscope(info) for name, info in particles.tomograms.items()}
+    for column in MICROSCOPE:
         value = optics_value(particles, column)
-        rows[column] = usual if value is None else value
+        known = [usual.get(name, microscope())[column] for name in particles.tomogram_name.tolist()]
+        rows[column] = known if value is None else value
     for column, value in values.items():
         rows[column] = [float(f"{v:.10g}") for v in value]
     table = rows.drop_duplicates().reset_index(drop=True)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.defocus import optics_of_row
 from aitom_disca.io.mrc import open_tomogram
-from aitom_disca.io.star_blocks import find_table, read_blocks, resolve
+from aitom_disca.io.star_blocks import find_table, positive_number, read_blocks, resolve
 from aitom_disca.io.tomogram_lists import (
     VOLUME_COLUMNS,
     open_tomograms,
-    positive_number,
     tilt_range_of_row,
     unbinned_shape,
 )
@@ -82,7 +83,8 @@ def _listed(
             )
         size = unbinned_shape(row)
         tilts = tilt_range_deg or tilt_range_of_row(path, blocks, row)
-        options = {} if tilts is None else {"tilt_range_deg": tilts}
+        options: dict[str, Any] = {} if tilts is None else {"tilt_range_deg": tilts}
+        options |= optics_of_row(path, blocks, row)
         volume = _volume(path, row)
         infos.append(
             TomogramInfo(

@@ -1,0 +1,208 @@
+"""Which tilts were measured, from the power by direction in Fourier space; tilt axis y, beam z."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+from scipy.signal.windows import hann
+
+from aitom_disca.doctor.blocks import sample_blocks
+from aitom_disca.doctor.check import Check
+from aitom_disca.io import Tomogram
+from aitom_disca.progress import say
+
+_SMALLEST_PX = 24
+_BIN_DEG = 3.0
+_BAND = (0.15, 0.42)  # frequencies, of 1 / voxel, in which the wedge is looked for
+_CONTRAST = 1.6  # of power inside and outside of a wedge
+_OFF_DEG = 8.0
+_BEAM_DEG = 81.0  # nearer to the beam are the surfaces of the specimen too
+_FLOOR = 0.02  # of the power at small tilts: what the measured power must exceed
+_SPREADS = 5.0  # and by how many standard deviations of the directions along the beam
+_EDGE = 0.5  # of the two bins inside: the power behind the last tilt falls faster than that
+_FADED = 3.0  # times the floor: an edge lower than this may be where noise takes over
+_GAP = 0.35  # of the power on either side
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The tilts that the power shows, in degrees.
+
+    Parameters
+    ----------
+    low, high : float, optional
+        The outermost; None where the power does not end.
+    sure : bool
+        Whether the power ends at both, rather than fading into the background.
+    gaps : tuple of (float, float)
+        Between which tilts there is none.
+    """
+
+    low: float | None
+    high: float | None
+    sure: bool
+    gaps: tuple[tuple[float, float], ...] = ()
+
+
+def check_wedge(tomogram: Tomogram) -> Check:
+    """Whether the power in Fourier space ends where the tilt range says."""
+    blocks = sample_blocks(tomogram)
+    if not blocks or blocks[0].shape[0] < _SMALLEST_PX:
+        return Check("tilt range", "ok", "the tomogram is too thin to see the missing wedge")
+    power = mean_power(blocks)
+    about_y, about_x = (by_direction(power, axis) for axis in ("y", "x"))
+    low, high = tomogram.tilt_range_deg
+    said = f"{low:g} to {high:g} degrees are taken"
+    if contrast(about_x) > max(_CONTRAST, 1.5 * contrast(about_y)):
+        return Check(
+            "tilt range",
+            "error",
+            "the missing wedge lies about x, not about y",
+            "turn the tomogram so that its tilt axis is y: swap the axes x and y",
+        )
+    seen = measured_tilts(about_y)
+    if seen is None:
+        return Check(
+            "tilt range",
+            "warning",
+            f"no missing wedge is seen (contrast {contrast(about_y):.2f}); {said}",
+            "if the tomogram was denoised or its wedge filled, cut subtomograms from the raw one "
+            "(run --pick-on)",
+        )
+    found = f"{in_words(seen)}; {said}"
+    if agrees(seen, tomogram.tilt_range_deg):
+        return Check("tilt range", "ok", found)
+    return Check("tilt range", "warning", found, f"check the tilt series{_advice(seen)}")
+
+
+def ask_tilt_range(tomograms: Sequence[Tomogram]) -> None:
+    """Say where the power of a tomogram contradicts its tilt range; nothing where it cannot."""
+    for tomogram in tomograms:
+        check = check_wedge(tomogram)
+        if check.state != "ok":
+            say(f"warning: {tomogram.name}: {check.found}; {check.remedy}")
+
+
+def agrees(seen: Measured, said_deg: tuple[float, float]) -> bool:
+    """Whether a tilt range is what the power shows, as far as that goes."""
+    for end, said, outwards in ((seen.low, said_deg[0], -1), (seen.high, said_deg[1], 1)):
+        off = 0.0 if end is None else outwards * (end - said)  # above 0: power beyond what is said
+        if off > _OFF_DEG or (seen.sure and off < -_OFF_DEG):
+            return False
+    return True
+
+
+def in_words(seen: Measured) -> str:
+    """What is seen, in a few words."""
+    low, high = ("beyond 80" if end is None else f"{end:.0f}" for end in (seen.low, seen.high))
+    text = f"power from about {low} to {high} degrees"
+    if not seen.sure:
+        text += " at least"
+    if seen.gaps:
+        text += ", none from " + ", ".join(f"{a:.0f} to {b:.0f}" for a, b in seen.gaps)
+    return text
+
+
+def _advice(seen: Measured) -> str:
+    if not seen.sure or seen.low is None or seen.high is None:
+        return ", and give its range with --tilt-range"
+    return f"; --tilt-range {seen.low:.0f} {seen.high:.0f} is what the power shows"
+
+
+def mean_power(blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean power spectrum of cubes, their faces faded out; zero frequency first."""
+    edge = hann(blocks[0].shape[0], sym=False)
+    window = edge[:, None, None] * edge[:, None] * edge
+    spectra = (fft.fftn((b - b.mean()) / b.std() * window) for b in blocks)
+    return np.asarray(sum(np.abs(s) ** 2 for s in spectra) / len(blocks))
+
+
+def by_direction(power: np.ndarray, tilt_axis: str) -> np.ndarray:
+    """Mean power, shell by shell made equal, by the angle to the plane of zero tilt.
+
+    Returns
+    -------
+    ndarray of shape (180 / 3,)
+        From -90 degrees on, of directions ``(cos t, sin t)`` in x (or y) and z.
+    """
+    n = power.shape[0]
+    f = fft.fftfreq(n)
+    kz, ky, kx = np.meshgrid(f, f, f, indexing="ij")
+    across = kx if tilt_axis == "y" else ky
+    flat = np.hypot(kz, across)
+    angle = np.rad2deg(np.arctan2(np.where(across < 0, -kz, kz), np.abs(across)))
+    inside = (flat > _BAND[0]) & (flat < _BAND[1])
+    shell = np.round(np.sqrt(kz**2 + ky**2 + kx**2) * n).astype(int)
+    mean = np.bincount(shell.ravel(), power.ravel()) / np.bincount(shell.ravel())
+    even = (power / np.maximum(mean[shell], 1e-30))[inside]
+    bins = np.minimum((angle[inside] + 90) // _BIN_DEG, 180 / _BIN_DEG - 1).astype(int)
+    size = np.bincount(bins, minlength=len(_angles()))
+    mean = np.bincount(bins, even, minlength=len(size)) / np.maximum(size, 1)
+    return np.interp(_angles(), _angles()[size > 0], mean[size > 0])  # small boxes leave gaps
+
+
+def contrast(power: np.ndarray) -> float:
+    """Power near zero tilt over that near the beam."""
+    angle = np.abs(_angles())
+    return float(np.median(power[angle < 25]) / max(np.median(power[angle > 72]), 1e-30))
+
+
+def measured_tilts(power: np.ndarray) -> Measured | None:
+    """The tilts whose power stands out of the background along the beam.
+
+    The power may fall off slowly towards high tilts, where less is measured of thicker ice; past
+    the last tilt it falls to less than half from one bin of 3 degrees to the next.
+
+    Parameters
+    ----------
+    power : ndarray of shape (60,)
+        Of `by_direction`.
+
+    Returns
+    -------
+    Measured or None
+        None where there is no missing wedge.
+    """
+    if contrast(power) < _CONTRAST:
+        return None
+    angle = _angles()
+    empty = np.sort(power[np.abs(angle) > 72])[:8]  # of 12: some may be measured, or surfaces
+    excess = power - empty.mean()
+    floor = max(_FLOOR * np.median(excess[np.abs(angle) < 25]), _SPREADS * empty.std())
+    low, faded_low = _end(excess[::-1], floor)
+    high, faded_high = _end(excess, floor)
+    first = 0 if low is None else len(angle) - 1 - low
+    last = len(angle) - 1 if high is None else high
+    return Measured(
+        None if low is None else float(angle[first] - _BIN_DEG / 2),
+        None if high is None else float(angle[last] + _BIN_DEG / 2),
+        not (faded_low or faded_high or low is None or high is None),
+        _gaps(excess, first, last),
+    )
+
+
+def _end(excess: np.ndarray, floor: float) -> tuple[int | None, bool]:
+    """The last bin that was measured, and whether it is near to the floor; None beside the beam."""
+    outermost = int(np.flatnonzero(_angles() < _BEAM_DEG)[-1])
+    for i in range(outermost, 1, -1):
+        if excess[i] > floor and excess[i] >= _EDGE * excess[i - 2 : i].mean():
+            return (None, False) if i == outermost else (i, bool(excess[i] < _FADED * floor))
+    return None, False
+
+
+def _gaps(excess: np.ndarray, first: int, last: int) -> tuple[tuple[float, float], ...]:
+    """Stretches between two bins with much less power than there is on either side."""
+    left = np.maximum.accumulate(excess[first : last + 1])
+    right = np.maximum.accumulate(excess[first : last + 1][::-1])[::-1]
+    empty = excess[first : last + 1] < _GAP * np.minimum(left, right)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], empty, [False]]).astype(int)))
+    start = _angles()[first] - _BIN_DEG / 2
+    ends = (start + _BIN_DEG * edges).reshape(-1, 2)
+    return tuple((float(a), float(b)) for a, b in ends)
+
+
+def _angles() -> np.ndarray:
+    return np.arange(-90, 90, _BIN_DEG) + _BIN_DEG / 2
