@@ -1,0 +1,91 @@
+"""Simulated cells as files: tomograms of int8, protein dark, their tilts and their truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+
+from aitom_disca.errors import InputError
+from aitom_disca.io.atomic import replacing, write_text
+from aitom_disca.progress import say
+from aitom_disca.simulation.cell.cell import grow_cell, image_cell
+from aitom_disca.simulation.cell.imaging import reconstruct
+from aitom_disca.simulation.cell.recipe import LEVELS, CellRecipe, Imaging
+from aitom_disca.simulation.cell.truth import write_truth
+from aitom_disca.simulation.phantoms import Template
+
+_DEVIATION = 25  # grey values of one standard deviation
+
+
+def write_cell(
+    folder: str | Path,
+    name: str,
+    recipe: CellRecipe,
+    imaging: Imaging,
+    templates: Mapping[str, Template],
+    seed: int,
+    levels: Sequence[str] = tuple(LEVELS),
+) -> list[Path]:
+    """Simulate one cell and write ``NAME_LEVEL.mrc``, ``.tlt`` and ``truth_NAME.csv``.
+
+    The truth is written first; a tomogram that is there is whole. All levels show the same cell
+    through the same lens; only the electrons that are counted differ.
+
+    Parameters
+    ----------
+    folder : path
+    name : str
+        The tomogram's name in the truth.
+    recipe : CellRecipe
+    imaging : Imaging
+    templates : mapping of str to Template
+    seed : int
+    levels : sequence of str
+        Of `LEVELS`.
+
+    Returns
+    -------
+    list of Path
+        The tomograms.
+
+    Raises
+    ------
+    InputError
+        If there is no such level.
+    """
+    _check(levels)
+    folder = Path(folder)
+    paths = [folder / f"{name}_{level}.mrc" for level in levels]
+    cell = grow_cell(recipe, templates, seed)
+    write_truth(folder / f"truth_{name}.csv", {name: cell.placed})
+    series = image_cell(cell, recipe, imaging, seed)
+    for path, level in zip(paths, levels, strict=True):
+        say(f"{path.stem}: {LEVELS[level]:g} electrons per square angstrom and tilt")
+        images = series.counted(LEVELS[level], np.random.default_rng((seed, 2)))
+        write_text(path.with_suffix(".tlt"), _lines(f"{t:.2f}" for t in imaging.tilts_deg))
+        volume = reconstruct(images, imaging, recipe.shape_zyx[0])
+        _write_int8(path, volume, recipe.voxel_size_angstrom)
+    return paths
+
+
+def _check(levels: Sequence[str]) -> None:
+    for level in levels:
+        if level not in LEVELS:
+            raise InputError(f"there is no level {level!r}; choose from {', '.join(LEVELS)}.")
+
+
+def _lines(texts: Iterable[str]) -> str:
+    return "".join(text + "\n" for text in texts)
+
+
+def _write_int8(path: Path, volume_zyx: np.ndarray, voxel_size_angstrom: float) -> None:
+    """Zero mean and a standard deviation of 25, cut at 127."""
+    scaled = (volume_zyx - volume_zyx.mean()) * (_DEVIATION / volume_zyx.std())
+    grey = np.clip(np.rint(scaled), -127, 127).astype(np.int8)
+    with replacing(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
+        mrc.set_data(grey)
+        mrc.set_volume()
+        mrc.voxel_size = voxel_size_angstrom
