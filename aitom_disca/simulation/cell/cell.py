@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from aitom_disca.progress import say, track
-from aitom_disca.simulation.cell.growing import GrowingCell, Placed
+from aitom_disca.simulation.cell import surroundings as around
+from aitom_disca.simulation.cell.growing import GrowingCell, Placed, reach_px
 from aitom_disca.simulation.cell.imaging import CleanSeries, tilt_series
 from aitom_disca.simulation.cell.recipe import CellRecipe, Imaging
-from aitom_disca.simulation.cell import surroundings as around
 from aitom_disca.simulation.phantoms import Template
 
+_SMALLEST_MARGIN_PX = 20
 _VESICLE_RADIUS = (0.08, 0.14)  # of the shorter edge across the beam
 
 
@@ -41,7 +42,9 @@ class Cell:
 def grow_cell(recipe: CellRecipe, templates: Mapping[str, Template], seed: int) -> Cell:
     """Grow a cell: the largest first, as the last ones find room between them."""
     rng = np.random.default_rng((seed, 0))
-    cell = GrowingCell(recipe.shape_zyx, recipe.voxel_size_angstrom, rng)
+    size = recipe.voxel_size_angstrom
+    margin_px = 1 + max(_SMALLEST_MARGIN_PX, *(reach_px(t, size) for t in templates.values()))
+    cell = GrowingCell(recipe.shape_zyx, size, rng, margin_px)
     around.fill_ice(cell, recipe.ice_angstrom, recipe.ice_change)
     bilayers = [around.add_sheet(cell)] if recipe.sheet else []
     room = cell.free_px()

@@ -63,8 +63,9 @@ def write_cell(
     write_truth(folder / f"truth_{name}.csv", {name: cell.placed})
     series = image_cell(cell, recipe, imaging, seed)
     for path, level in zip(paths, levels, strict=True):
-        say(f"{path.stem}: {LEVELS[level]:g} electrons per square angstrom and tilt")
-        images = series.counted(LEVELS[level], np.random.default_rng((seed, 2)))
+        electrons = LEVELS[level] * imaging.counted_part
+        say(f"{path.stem}: {electrons:g} electrons per square angstrom and tilt")
+        images = series.counted(electrons, np.random.default_rng((seed, 2)))
         write_text(path.with_suffix(".tlt"), _lines(f"{t:.2f}" for t in imaging.tilts_deg))
         volume = reconstruct(images, imaging, recipe.shape_zyx[0])
         _write_int8(path, volume, recipe.voxel_size_angstrom)

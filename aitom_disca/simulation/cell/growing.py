@@ -12,7 +12,6 @@ from scipy.spatial.transform import Rotation
 from aitom_disca.geometry import centre_index, random_rotations
 from aitom_disca.simulation.phantoms import Template
 
-MARGIN_PX = 20  # grown beyond the tomogram on every side, so that no box needs to be cut
 SHAPE_LEVEL = 0.2  # voxels above this part of the maximum are a particle's shape
 _PLACES = 400  # tried with one pose
 _POSES = 25
@@ -50,11 +49,14 @@ class GrowingCell:
     shape_zyx : tuple of 3 int
     voxel_size_angstrom : float
     rng : Generator
+    margin_px : int
+        Grown beyond the tomogram on every side, so that no box needs to be cut: more than the
+        largest particle's radius.
 
     Attributes
     ----------
     density : ndarray of float32
-        Mean of protein 1, with a margin of `MARGIN_PX` on every side.
+        Mean of protein 1, with the margin on every side.
     blocked : ndarray of bool, same shape
         Where nothing more can be put.
     ice, bilayer : ndarray of bool, same shape
@@ -63,12 +65,17 @@ class GrowingCell:
     """
 
     def __init__(
-        self, shape_zyx: tuple[int, int, int], voxel_size_angstrom: float, rng: np.random.Generator
+        self,
+        shape_zyx: tuple[int, int, int],
+        voxel_size_angstrom: float,
+        rng: np.random.Generator,
+        margin_px: int,
     ) -> None:
         self.shape_zyx = shape_zyx
         self.voxel_size_angstrom = voxel_size_angstrom
         self.rng = rng
-        full = tuple(n + 2 * MARGIN_PX for n in shape_zyx)
+        self.margin_px = margin_px
+        full = tuple(n + 2 * self.margin_px for n in shape_zyx)
         self.density = np.zeros(full, np.float32)
         self.blocked = np.zeros(full, bool)
         self.ice = np.ones(full, bool)
@@ -78,11 +85,13 @@ class GrowingCell:
     @property
     def inside(self) -> tuple[slice, ...]:
         """The tomogram within the arrays."""
-        return tuple(slice(MARGIN_PX, MARGIN_PX + n) for n in self.shape_zyx)
+        return tuple(slice(self.margin_px, self.margin_px + n) for n in self.shape_zyx)
 
     def axes_angstrom(self) -> list[np.ndarray]:
         """Positions of the voxels of the arrays along z, y and x; 0 is voxel 0 of the tomogram."""
-        return [(np.arange(n) - MARGIN_PX) * self.voxel_size_angstrom for n in self.density.shape]
+        return [
+            (np.arange(n) - self.margin_px) * self.voxel_size_angstrom for n in self.density.shape
+        ]
 
     def free_px(self) -> int:
         """Voxels of the tomogram in which there is nothing yet."""
@@ -119,8 +128,7 @@ class GrowingCell:
 
     def draw(self, template: Template, turn: Rotation, part_zyx_px: np.ndarray) -> np.ndarray:
         """A template's density at a pose and a part of a voxel, its maximum near 1."""
-        reach = int(np.ceil(template.radius_angstrom / self.voxel_size_angstrom)) + 2
-        box_px = 2 * min(reach, MARGIN_PX - 1) + 1
+        box_px = 2 * reach_px(template, self.voxel_size_angstrom) + 1
         drawn = template.density(box_px, self.voxel_size_angstrom, turn, part_zyx_px)
         return np.maximum(drawn, 0) / drawn.max()
 
@@ -154,15 +162,20 @@ class GrowingCell:
         strides = np.array(self.blocked.strides)
         flat = self.blocked.ravel()  # a view
         offsets = (np.argwhere(shape) - np.array(shape.shape) // 2) @ strides
-        start = (centers + MARGIN_PX) @ strides
+        start = (centers + self.margin_px) @ strides
         few = self.rng.choice(offsets, min(_FEW, len(offsets)), replace=False)
         for i in np.flatnonzero(~flat[start[:, None] + few].any(axis=1)):
             if not flat[start[i] + offsets].any():
                 yield centers[i]
 
     def _box(self, center: np.ndarray, box_px: int) -> tuple[slice, ...]:
-        start = center.astype(int) + MARGIN_PX - box_px // 2
+        start = center.astype(int) + self.margin_px - box_px // 2
         return tuple(slice(s, s + box_px) for s in start)
+
+
+def reach_px(template: Template, voxel_size_angstrom: float) -> int:
+    """Voxels from a template's centre to beyond its surface."""
+    return int(np.ceil(template.radius_angstrom / voxel_size_angstrom)) + 2
 
 
 def mass_radius_px(drawn: np.ndarray, center_zyx_px: Any = (0, 0, 0)) -> float:

@@ -1,4 +1,4 @@
-"""Project a volume along the beam at any tilt, and back: sparse matrices, one the other's transpose.
+"""Project a volume along the beam at any tilt, and back, by sparse matrices.
 
 The tilt axis is y, so that every plane y of the volume projects alike: one matrix from a plane
 (z, x) to a line of the detector does for all of them.

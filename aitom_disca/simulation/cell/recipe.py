@@ -97,6 +97,8 @@ class Imaging:
         Mean inner potential of protein above that of ice.
     free_path_angstrom : float
         Mean free path of inelastic scattering in ice: how fast thickness takes electrons away.
+    counted_part : float
+        Part of the electrons of a level that this tomogram counts.
     shift_error_px, tilt_error_deg : float
         Standard deviations of the alignment errors of a tilt image.
     """
@@ -109,6 +111,7 @@ class Imaging:
     exposure: float = 3.0
     protein_volt: float = 2.0
     free_path_angstrom: float = 3100.0
+    counted_part: float = 1.0
     shift_error_px: float = 0.3
     tilt_error_deg: float = 0.2
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.geometry import random_rotations
-from aitom_disca.simulation.cell.growing import MARGIN_PX, GrowingCell, Placed
+from aitom_disca.simulation.cell.growing import GrowingCell, Placed
 from aitom_disca.simulation.phantoms import Template, draw_rod
 
-Points = np.ndarray
 _EDGE_ANGSTROM = 7.0  # softness of drawn edges
 _HEADS_ANGSTROM, _HEADS_SIGMA_ANGSTROM, _HEADS = 19.0, 6.0, 1.1  # of a leaflet, from the middle
 _BILAYER_HALF_ANGSTROM = 32.0
@@ -50,9 +49,11 @@ class Bilayer:
 
     def distance(self, offsets: list[np.ndarray]) -> np.ndarray:
         """Signed distance of points (z, y, x, broadcast), to first order; negative inside."""
-        scaled = [(o - c) / r for o, c, r in zip(offsets, self.center_zyx, self.radii_zyx)]
+        scaled = [
+            (o - c) / r for o, c, r in zip(offsets, self.center_zyx, self.radii_zyx, strict=True)
+        ]
         value = sum(s**2 for s in scaled)
-        slope = sum((s / r) ** 2 for s, r in zip(scaled, self.radii_zyx))
+        slope = sum((s / r) ** 2 for s, r in zip(scaled, self.radii_zyx, strict=True))
         return (value - np.sqrt(value)) / np.sqrt(np.maximum(slope, 1e-12))
 
     def random_point(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +141,7 @@ def add_microtubule(cell: GrowingCell) -> bool:
     angles = 2 * np.pi * np.arange(_PROTOFILAMENTS) / _PROTOFILAMENTS
     ring = _TUBE_RADIUS_ANGSTROM * np.stack([np.cos(angles), np.sin(angles)], 1) @ across
     pieces = np.linspace(start, end, max(2, int(np.linalg.norm(end - start) / 300) + 1))
-    _add_rods(cell, [(a + r, b + r, 20.0) for a, b in zip(pieces, pieces[1:]) for r in ring])
+    _add_rods(cell, [(a + r, b + r, 20.0) for a, b in pairwise(pieces) for r in ring])
     return True
 
 
@@ -186,7 +187,7 @@ def _walk(cell: GrowingCell, ball: np.ndarray, start: np.ndarray, way: np.ndarra
     step = max(1.0, reach / 2)
     place = start
     while True:
-        low = np.round(place + step * way).astype(int) + MARGIN_PX - reach
+        low = np.round(place + step * way).astype(int) + cell.margin_px - reach
         if (low < 0).any() or (low + len(ball) > cell.blocked.shape).any():
             return place
         if cell.blocked[tuple(slice(s, s + len(ball)) for s in low)][ball].any():
@@ -215,9 +216,10 @@ def _add_rods(
 
 def add_gold(cell: GrowingCell) -> bool:
     """Add one bead of 10 nm, and note its place."""
-    reach = int(np.ceil(_GOLD_RADIUS_ANGSTROM / cell.voxel_size_angstrom)) + 1
+    room = _GOLD_RADIUS_ANGSTROM / cell.voxel_size_angstrom + 2  # its edge is soft
+    reach = int(np.ceil(room))
     grid = np.indices((2 * reach + 1,) * 3) - reach
-    ball = (grid**2).sum(axis=0) <= (_GOLD_RADIUS_ANGSTROM / cell.voxel_size_angstrom + 1) ** 2
+    ball = (grid**2).sum(axis=0) <= room**2
     for center in cell.free_places(ball, 400):
         place = center * cell.voxel_size_angstrom
         _add_rods(cell, [(place, place, _GOLD_RADIUS_ANGSTROM)], _GOLD)
@@ -240,7 +242,7 @@ def add_globules(cell: GrowingCell, until_free_px: int) -> int:
         for center in cell.free_places(solid, _GLOBULES_AT_ONCE):
             if free <= until_free_px:
                 break
-            low = center + MARGIN_PX - len(drawn) // 2
+            low = center + cell.margin_px - len(drawn) // 2
             cell.add(drawn, tuple(slice(s, s + len(drawn)) for s in low), solid)
             count += 1
             free -= int(solid.sum())  # a little more where a face cuts it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import euler_zyz_deg_from_rotation
-from aitom_disca.io.tables import write_rows_csv
+from aitom_disca.io.tables import read_rows_csv, write_rows_csv
 from aitom_disca.simulation.cell.growing import Placed
 
 COLUMNS = ("tomogram", "class", "role", "x", "y", "z", "rot", "tilt", "psi", "radius_px")
@@ -45,7 +44,7 @@ def write_truth(path: str | Path, placed: Mapping[str, Sequence[Placed]]) -> Non
     for tomogram, particles in placed.items():
         for particle in particles:
             z, y, x = particle.center_zyx_px
-            angles = (0.0, 0.0, 0.0)  # of what looks the same from everywhere
+            angles = np.zeros(3)  # of what looks the same from everywhere
             if particle.rotation.magnitude() > 0:
                 angles = euler_zyz_deg_from_rotation(particle.rotation)
             text = [f"{number:.3f}" for number in (x, y, z, *angles, particle.radius_px)]
@@ -54,24 +53,29 @@ def write_truth(path: str | Path, placed: Mapping[str, Sequence[Placed]]) -> Non
     write_rows_csv(path, rows)
 
 
-def read_truth(path: str | Path) -> CellTruth:
-    """Read a table that `write_truth` wrote, or another with its columns.
+def read_truth(*paths: str | Path) -> CellTruth:
+    """Read tables that `write_truth` wrote, or others with their columns, into one.
 
     Raises
     ------
     InputError
-        If a column is missing or a value is no number.
+        If a column is missing, a value is no number, or there are no particles.
     """
+    rows: list[dict[str, str]] = []
+    for path in paths:
+        found = read_rows_csv(path)
+        missing = [name for name in COLUMNS if name not in found[0]]
+        if missing:
+            raise InputError(
+                f"{path} must have the columns {', '.join(COLUMNS)} to be the truth of a cell; it "
+                f"lacks {', '.join(missing)}."
+            )
+        rows += found
+    text = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        text = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
         number = {name: text[name].astype(float) for name in COLUMNS[3:]}
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{path} cannot be read as the truth of a cell ({type(error).__name__}: {error}); it "
-            f"must be a table with the columns {', '.join(COLUMNS)}."
-        ) from error
+    except ValueError as error:
+        raise InputError(f"{paths[0]} holds something that is no number ({error}).") from error
     return CellTruth(
         tomogram=text["tomogram"],
         kind=text["class"],

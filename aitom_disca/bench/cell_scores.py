@@ -1,0 +1,299 @@
+"""Score a run on cells against the truth: picks, clusters, what was called junk, averages."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+from sklearn.metrics import adjusted_rand_score
+
+from aitom_disca.errors import InputError
+from aitom_disca.io import open_store, read_picks_csv
+from aitom_disca.io.star_reading import read_particles_star
+from aitom_disca.io.tables import read_labels_csv
+from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo, concatenate
+from aitom_disca.run_folder import RunFolder
+from aitom_disca.simulation import match_picks
+from aitom_disca.simulation.cell import CellTruth
+
+WANTED = ("abundant", "membrane")  # roles of the particles that are to be found
+TOLERANCE_PX = 8.0  # or the particle's radius, if that is smaller
+FACE_PX = 20.0  # particles nearer to a face cannot be asked for
+_SAME_PX = 4.0  # a particle of the star file is a subtomogram moved by less than this
+JUNK, NOTHING = "junk", "nothing"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CellScore:
+    """How well a run found, sorted and named what is in cells.
+
+    Parameters
+    ----------
+    picker : dict
+        Recall and precision of ``picks.csv`` on the wanted kinds, and what the other picks hit.
+    sorting : dict
+        K, ARI and the like of the particles in clusters.
+    kinds, clusters, junk : list of dict
+        A row for every wanted kind, every cluster, and every file of junk.
+    seconds : dict
+        Of every stage.
+    """
+
+    picker: Row
+    sorting: Row
+    kinds: list[Row]
+    clusters: list[Row]
+    junk: list[Row]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The truth in the tomograms of a run."""
+
+    truth: CellTruth
+    wanted: np.ndarray
+    reachable: np.ndarray
+
+    def hit_by(self, found: ParticleSet) -> np.ndarray:
+        """Row of the truth that each found particle hits, or -1; wanted kinds come first."""
+        hit = np.full(len(found), -1)
+        radius = np.minimum(self.truth.radius_px, TOLERANCE_PX)
+        for name in np.unique(self.truth.tomogram):
+            for asked in (self.wanted, ~self.wanted):
+                free = np.flatnonzero((found.tomogram_name == name) & (hit < 0))
+                true = np.flatnonzero((self.truth.tomogram == name) & asked)
+                places = found.center_zyx_px[free], self.truth.center_zyx_px[true]
+                pairs = match_picks(*places, radius[true] if len(true) else 1.0).pairs
+                hit[free[pairs[:, 0]]] = true[pairs[:, 1]]
+        return hit
+
+    def kinds_of(self, hit: np.ndarray) -> np.ndarray:
+        """Kind of what was hit: wanted kinds, fillers and gold by their names, or nothing."""
+        kind = np.where(self.truth.role == "filler", "filler", self.truth.kind)
+        return np.where(hit < 0, NOTHING, kind[hit]) if len(kind) else np.full(len(hit), NOTHING)
+
+
+def score_cells(truth: CellTruth, run: str | Path) -> CellScore:
+    """Score the folder of a run.
+
+    A particle is found by a pick within its radius, or 8 voxels if that is less; one to one, as
+    many as possible, wanted kinds first. Recall asks for particles at least 20 voxels from every
+    face. Clusters are those of ``particles.star`` (of ``labels.csv`` where there is none), without
+    what ``junk/*.star`` lists; subtomograms in none of them count as one class.
+
+    Parameters
+    ----------
+    truth : CellTruth
+        Its tomograms are found in the run by name, or by a name that goes on after ``_``.
+    run : path
+
+    Raises
+    ------
+    InputError
+        If the folder holds no run with labels, or a tomogram of it is not in the truth.
+    """
+    folder = RunFolder(run)
+    if not (folder.store.is_file() and folder.labels.is_file()):
+        raise InputError(
+            f"expected a run with {folder.store.name} and {folder.labels.name}, but {run} does not "
+            "hold both; give the folder of a finished `aitom-disca run`."
+        )
+    with open_store(folder.store) as source:
+        rows = source.particles()
+    known = _known(truth, rows.tomograms)
+    junk = _junk(folder, known, rows.tomograms)
+    found = _sorted_particles(folder, rows, [places for _, places in junk])
+    hit = known.hit_by(found)
+    kinds, cluster = known.kinds_of(hit), _clusters_of(found)
+    picker = _picker(known, read_picks_csv(folder.picks, tomograms=rows.tomograms))
+    return CellScore(
+        picker=picker,
+        sorting=_sorting(known.wanted[hit] & (hit >= 0), kinds, cluster),
+        kinds=_by_kind(known, hit, found, picker),
+        clusters=_by_cluster(known.wanted[hit] & (hit >= 0), kinds, cluster),
+        junk=[_junk_row(known, name, places) for name, places in junk],
+        seconds=_seconds(folder),
+    )
+
+
+def _known(truth: CellTruth, tomograms: Mapping[str, TomogramInfo]) -> _Known:
+    """The truth under the names of the run's tomograms, those in the run alone."""
+    names = np.full(len(truth.tomogram), "", object)
+    reachable = np.zeros(len(names), bool)
+    for name, info in tomograms.items():
+        fits = [t for t in np.unique(truth.tomogram) if name == t or name.startswith(f"{t}_")]
+        if not fits:
+            raise InputError(
+                f"the truth does not tell of tomogram {name} (it does of "
+                f"{', '.join(np.unique(truth.tomogram))}); give the truth of this run."
+            )
+        own = truth.tomogram == max(fits, key=len)
+        names[own] = name
+        if info.shape_zyx is None:
+            raise InputError(f"the run does not say how large tomogram {name} is; extract anew.")
+        last = np.array(info.shape_zyx) - 1
+        from_face = np.minimum(truth.center_zyx_px, last - truth.center_zyx_px).min(axis=1)
+        reachable |= own & (from_face >= FACE_PX)
+    kept = names != ""
+    columns = {key: value[kept] for key, value in vars(truth).items()}
+    columns["tomogram"] = names[kept].astype(str)
+    own_truth = CellTruth(**columns)
+    return _Known(own_truth, np.isin(own_truth.role, WANTED), reachable[kept])
+
+
+def _sorted_particles(
+    folder: RunFolder, rows: ParticleSet, junk: Sequence[ParticleSet]
+) -> ParticleSet:
+    """Every particle in a cluster, then every subtomogram that is none of them, in no cluster."""
+    labels, _ = read_labels_csv(folder.labels)
+    if folder.star.is_file():
+        final = read_particles_star(folder.star, tomograms=rows.tomograms)
+    else:
+        final = rows.with_clusters(labels, None)
+    cluster = _clusters_of(final)
+    for places in junk:
+        cluster[_near(final, places, 0.5)] = UNASSIGNED
+    final = final.select(np.flatnonzero(cluster >= 0))
+    others = rows.select(np.flatnonzero(~_near(rows, final, _SAME_PX)))
+    nowhere = np.full(len(others), UNASSIGNED)
+    parts = [final.with_clusters(cluster[cluster >= 0], None), others.with_clusters(nowhere, None)]
+    return concatenate([_plain(part) for part in parts])
+
+
+def _plain(found: ParticleSet) -> ParticleSet:
+    """Places and clusters alone."""
+    return ParticleSet(found.tomogram_name, found.center_zyx_px, cluster=found.cluster)
+
+
+def _clusters_of(found: ParticleSet) -> np.ndarray:
+    return np.full(len(found), UNASSIGNED) if found.cluster is None else found.cluster.copy()
+
+
+def _near(found: ParticleSet, others: ParticleSet, distance_px: float) -> np.ndarray:
+    """Which lie so near to one of the others."""
+    near = np.zeros(len(found), bool)
+    for name in np.unique(others.tomogram_name):
+        own = np.flatnonzero(found.tomogram_name == name)
+        tree = cKDTree(others.center_zyx_px[others.tomogram_name == name])
+        near[own] = tree.query(found.center_zyx_px[own])[0] <= distance_px
+    return near
+
+
+def _junk(
+    folder: RunFolder, known: _Known, tomograms: Mapping[str, TomogramInfo]
+) -> list[tuple[str, ParticleSet]]:
+    """What was called junk, by the names of its files."""
+    found = []
+    for path in sorted((folder.path / "junk").glob("*.star")):
+        try:
+            found.append((path.stem, _plain(read_particles_star(path, tomograms=tomograms))))
+        except InputError:  # a file without particles
+            continue
+    return found
+
+
+def _picker(known: _Known, picks: ParticleSet) -> Row:
+    hit = known.hit_by(picks)
+    right = (hit >= 0) & known.wanted[hit]
+    asked = ~right | known.reachable[hit]  # at the faces a pick is neither right nor wrong
+    wrong = Counter(known.kinds_of(hit)[~right].tolist())
+    n_asked = int((known.wanted & known.reachable).sum())
+    n_right = int((right & asked).sum())
+    by_kind = {}
+    for kind in _wanted_kinds(known):
+        own = (known.truth.kind == kind) & known.reachable & known.wanted
+        by_kind[kind] = {"true": int(own.sum()), "picked": int(own[hit[hit >= 0]].sum())}
+    return {
+        "picks": len(picks),
+        "recall": n_right / max(n_asked, 1),
+        "precision": n_right / max(int(asked.sum()), 1),
+        "wrong": dict(wrong.most_common()),
+        "by_kind": by_kind,
+    }
+
+
+def _wanted_kinds(known: _Known) -> list[str]:
+    return np.unique(known.truth.kind[known.wanted]).tolist()
+
+
+def _sorting(right: np.ndarray, kinds: np.ndarray, cluster: np.ndarray) -> Row:
+    """Figures of the whole sorting; what is in no cluster is a class of its own."""
+    inside = cluster >= 0
+    true = np.where(right, kinds, JUNK)
+    most = [Counter(true[right & (cluster == k)]) for k in np.unique(cluster[inside])]
+    best = [Counter(cluster[right & inside & (kinds == kind)]) for kind in np.unique(kinds[right])]
+    return {
+        "K": len(most),
+        "ari": adjusted_rand_score(kinds[right], cluster[right]) if right.any() else np.nan,
+        "ari_with_junk": adjusted_rand_score(true, cluster),
+        "purity": sum(max(c.values(), default=0) for c in most) / max(int(inside.sum()), 1),
+        "completeness": sum(max(c.values(), default=0) for c in best) / max(int(right.sum()), 1),
+        "junk_in_clusters": int((inside & ~right).sum()) / max(int(inside.sum()), 1),
+        "junk_out_of_clusters": int((~inside & ~right).sum()) / max(int((~right).sum()), 1),
+    }
+
+
+def _by_kind(known: _Known, hit: np.ndarray, found: ParticleSet, picker: Row) -> list[Row]:
+    """For every wanted kind the cluster that holds it best, by the F1 score."""
+    cluster = _clusters_of(found)
+    rows = []
+    for kind, counts in picker["by_kind"].items():
+        own = (hit >= 0) & (known.truth.kind[hit] == kind) & known.wanted[hit]
+        best: Row = {"cluster": 0, "recall": 0.0, "purity": 0.0, "f1": 0.0}
+        for k in np.unique(cluster[own & (cluster >= 0)]):
+            members = own & (cluster == k)
+            recall = int((members & known.reachable[hit]).sum()) / max(counts["true"], 1)
+            purity = int(members.sum()) / int((cluster == k).sum())
+            f1 = 2 * recall * purity / max(recall + purity, 1e-9)
+            if f1 > best["f1"]:
+                best = {"cluster": int(k) + 1, "recall": recall, "purity": purity, "f1": f1}
+        off = np.linalg.norm(found.center_zyx_px[own] - known.truth.center_zyx_px[hit[own]], axis=1)
+        rows.append(
+            {"kind": kind, **counts, "pick_recall": counts["picked"] / max(counts["true"], 1)}
+            | {"off_centre_px": float(np.median(off)) if len(off) else np.nan}
+            | best
+        )
+    return rows
+
+
+def _by_cluster(right: np.ndarray, kinds: np.ndarray, cluster: np.ndarray) -> list[Row]:
+    """What every cluster holds."""
+    rows = []
+    for k in np.unique(cluster[cluster >= 0]):
+        members = cluster == k
+        wanted = Counter(kinds[members & right].tolist()).most_common(1)
+        kind, count = wanted[0] if wanted else (JUNK, int(members.sum()))
+        holds = dict(Counter(kinds[members].tolist()).most_common())
+        share = count / int(members.sum())
+        rows.append(
+            {"cluster": int(k) + 1, "members": int(members.sum()), "kind": kind}
+            | {"purity": share, "holds": holds}
+        )
+    return rows
+
+
+def _junk_row(known: _Known, name: str, places: ParticleSet) -> Row:
+    """What a file of junk truly holds; how much of the gold, where it is that of gold."""
+    hit = known.hit_by(places)
+    row: Row = {"name": name, "places": len(places)}
+    row["holds"] = dict(Counter(known.kinds_of(hit).tolist()).most_common())
+    own = (known.truth.role == name) & known.reachable
+    if own.any():
+        row["recall"] = int(own[hit[hit >= 0]].sum()) / int(own.sum())
+    return row
+
+
+def _seconds(folder: RunFolder) -> dict[str, float]:
+    if not folder.record_file.is_file():
+        return {}
+    stages = json.loads(folder.record_file.read_text()).get("stages", {})
+    return {name: stage["seconds"] for name, stage in stages.items()}
