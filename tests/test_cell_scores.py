@@ -155,6 +155,7 @@ def test_cells_are_made_once_and_runs_go_on(tmp_path, monkeypatch) -> None:
         infos = {name: TomogramInfo(name, 10.0, (40, 64, 64)) for name in names}
         places = ParticleSet(np.array(names), np.full((2, 3), 20.0), np.ones(2), tomograms=infos)
         run.mkdir(exist_ok=True)
+        (run / "subtomograms.h5").unlink(missing_ok=True)
         write_picks_csv(run / "picks.csv", places)
         write_labels_csv(run / "labels.csv", np.zeros(2, int))
         with StoreWriter.create(
