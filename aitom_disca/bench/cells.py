@@ -25,7 +25,7 @@ MEMBRANE, FILLERS = "6rd4", ("1bxn", "1u6g", "3h84")
 _ABUNDANT_PART = 0.6  # of templates by other names, the largest
 _TILTS_DEG = (np.arange(-60.0, 61, 3), np.arange(-54.0, 58, 3))
 _COUNTED_PART = (1.0, 0.85)
-_DEFOCUS_ANGSTROM = (25_000.0, 40_000.0)
+_DEFOCUS_ANGSTROM = (22_000.0, 36_000.0)
 
 Row = dict[str, Any]
 

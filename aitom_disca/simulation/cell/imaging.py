@@ -136,6 +136,7 @@ def _filtered(
     kx = fft.rfftfreq(padded.shape[1])
     frequency = np.hypot(ky, kx) / pixel_angstrom
     transfer = contrast_transfer(frequency, imaging)
+    transfer = transfer / np.sinc(kx) ** 2  # `project` shares a voxel between two pixels
     transfer = transfer * dose_damping(frequency, imaging.exposure * (rank + 0.5))
     transfer = transfer * np.exp(-2j * np.pi * (ky * shift_yx[0] + kx * shift_yx[1]))
     done = fft.irfft2(fft.rfft2(padded) * transfer, padded.shape)
