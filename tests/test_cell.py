@@ -19,6 +19,12 @@ from aitom_disca.simulation.cell import (
     reconstruct,
     write_cell,
 )
+from aitom_disca.simulation.cell.bilayers import (
+    Bilayer,
+    _along,
+    add_membrane_complex,
+    add_vesicle,
+)
 from aitom_disca.simulation.cell.growing import SHAPE_LEVEL, GrowingCell, mass_radius_px
 from aitom_disca.simulation.cell.imaging import (
     contrast_transfer,
@@ -27,12 +33,6 @@ from aitom_disca.simulation.cell.imaging import (
     wavelength_angstrom,
 )
 from aitom_disca.simulation.cell.projecting import back_project, project, projection_matrix
-from aitom_disca.simulation.cell.surroundings import (
-    Bilayer,
-    _along,
-    add_membrane_complex,
-    add_vesicle,
-)
 
 RECIPE = CellRecipe(
     abundant=("barrel", "two_lobes"),

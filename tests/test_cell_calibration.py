@@ -6,6 +6,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 
 from aitom_disca.averaging.masks import soft_sphere_mask
 from aitom_disca.bench.cell_averages import through_lens

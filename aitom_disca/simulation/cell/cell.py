@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aitom_disca.progress import say, track
+from aitom_disca.simulation.cell import bilayers as layers
 from aitom_disca.simulation.cell import surroundings as around
 from aitom_disca.simulation.cell.growing import GrowingCell, Placed, reach_px
 from aitom_disca.simulation.cell.imaging import CleanSeries, tilt_series
@@ -46,7 +47,7 @@ def grow_cell(recipe: CellRecipe, templates: Mapping[str, Template], seed: int) 
     margin_px = 1 + max(_SMALLEST_MARGIN_PX, *(reach_px(t, size) for t in templates.values()))
     cell = GrowingCell(recipe.shape_zyx, size, rng, margin_px)
     around.fill_ice(cell, recipe.ice_angstrom, recipe.ice_change)
-    bilayers = [around.add_sheet(cell)] if recipe.sheet else []
+    bilayers = [layers.add_sheet(cell)] if recipe.sheet else []
     room = cell.free_px()
     _add_surroundings(cell, recipe, templates, bilayers)
     wanted = recipe.abundant_counts(rng)
@@ -69,16 +70,16 @@ def _add_surroundings(
     cell: GrowingCell,
     recipe: CellRecipe,
     templates: Mapping[str, Template],
-    bilayers: list[around.Bilayer],
+    bilayers: list[layers.Bilayer],
 ) -> None:
     """Vesicles and what sits in bilayers, then gold and filaments."""
     edge = min(recipe.shape_zyx[1:]) * recipe.voxel_size_angstrom
     radii = (_VESICLE_RADIUS[0] * edge, _VESICLE_RADIUS[1] * edge)
-    made = [around.add_vesicle(cell, radii) for _ in range(recipe.n_vesicles)]
+    made = [layers.add_vesicle(cell, radii) for _ in range(recipe.n_vesicles)]
     bilayers = bilayers + [vesicle for vesicle in made if vesicle is not None]
     if recipe.membrane is not None and bilayers:
         for _ in range(recipe.n_membrane):
-            around.add_membrane_complex(cell, templates[recipe.membrane], bilayers)
+            layers.add_membrane_complex(cell, templates[recipe.membrane], bilayers)
     for _ in range(recipe.n_gold):
         around.add_gold(cell)
     for _ in range(recipe.n_microtubules):
