@@ -17,6 +17,7 @@ from aitom_disca.simulation.cell import (
     image_cell,
     read_truth,
     reconstruct,
+    surroundings_of,
     write_cell,
 )
 from aitom_disca.simulation.cell.bilayers import (
@@ -25,7 +26,7 @@ from aitom_disca.simulation.cell.bilayers import (
     add_membrane_complex,
     add_vesicle,
 )
-from aitom_disca.simulation.cell.growing import SHAPE_LEVEL, GrowingCell, mass_radius_px
+from aitom_disca.simulation.cell.growing import SHAPE_LEVEL, SHEET, GrowingCell, mass_radius_px
 from aitom_disca.simulation.cell.imaging import (
     contrast_transfer,
     dose_damping,
@@ -154,6 +155,7 @@ def test_all_that_was_asked_for_is_there(cell) -> None:
     assert cell.filled_fraction == pytest.approx(0.25, abs=0.01)
     assert not (cell.density_zyx > 0.5)[~cell.ice_zyx].any()
     assert cell.density_zyx.max() > 5  # gold
+    assert set(np.unique(cell.surroundings_zyx)) == {0, 1, 2}
 
 
 def test_no_two_particles_overlap(cell, templates) -> None:
@@ -181,7 +183,7 @@ def test_membrane_complexes_stand_in_their_bilayer(templates) -> None:
     step = placed.rotation.apply([0, 0, 1])[::-1]  # z, y, x
     assert vesicle.distance(list(center + 5 * step)) == pytest.approx(5, abs=0.3)
     assert cell.blocked.sum() > before.sum()
-    assert not (cell.bilayer & ~before).any()
+    assert (cell.surroundings == SHEET).sum() < before.sum()
 
 
 def test_seeds_decide(cell, templates) -> None:
@@ -214,7 +216,14 @@ def test_ice_takes_electrons_most_where_it_is_tilted(series) -> None:
 def test_files_of_a_cell(templates, tmp_path) -> None:
     small = {"n_abundant": 3, "n_membrane": 0, "n_fillers": 0, "filled_fraction": 0.02}
     recipe = CellRecipe(
-        ("barrel",), shape_zyx=(40, 48, 48), ice_angstrom=330, n_vesicles=0, sheet=False, **small
+        ("barrel",),
+        shape_zyx=(40, 48, 48),
+        ice_angstrom=330,
+        n_vesicles=0,
+        n_actin=0,
+        n_microtubules=0,
+        sheet=False,
+        **small,
     )
     paths = write_cell(tmp_path, "one", recipe, Imaging(TILTS), templates, 1, ["good", "raw"])
     assert [path.name for path in paths] == ["one_good.mrc", "one_raw.mrc"]
@@ -224,6 +233,7 @@ def test_files_of_a_cell(templates, tmp_path) -> None:
             assert handle.voxel_size.x == 10 and np.std(handle.data) == pytest.approx(25, abs=1)
     assert np.allclose(np.loadtxt(tmp_path / "one_raw.tlt"), TILTS)
     truth = read_truth(tmp_path / "truth_one.csv")
+    assert not surroundings_of(tmp_path / "truth_one.csv")["one"].any()  # none was asked for
     grown = grow_cell(recipe, templates, 1).placed
     assert truth.kind.tolist() == [placed.kind for placed in grown]
     turns = rotation_from_euler_zyz_deg(truth.euler_zyz_deg)

@@ -104,6 +104,20 @@ def test_what_is_called_junk_is_in_no_cluster(truth, tmp_path) -> None:
     assert score.junk == [{"name": "gold", "places": 1, "holds": {"gold": 1}, "recall": 1.0}]
 
 
+def test_bilayers_and_filaments_are_told_from_nothing(truth, tmp_path) -> None:
+    volume = np.zeros(INFO.shape_zyx, np.uint8)
+    volume[18, 170:190, 170:190], volume[50, 100, 96] = 1, 2
+    write_run(tmp_path / "run", PLACES, LABELS)
+    sheet = ParticleSet(
+        np.array([INFO.name]), np.array([PLACES[10]], float), tomograms={INFO.name: INFO}
+    )
+    (tmp_path / "run" / "junk").mkdir()
+    write_particles_star(tmp_path / "run" / "junk" / "sheet.star", sheet)
+    score = score_cells(truth, tmp_path / "run", {"cell": volume})
+    assert score.picker["wrong"] == {"filler": 1, "gold": 1, "sheet": 1, "filament": 1}
+    assert score.junk == [{"name": "sheet", "places": 1, "holds": {"sheet": 1}, "recall": 1.0}]
+
+
 def test_particles_that_were_found_later_and_moved_ones_count(truth, tmp_path) -> None:
     write_run(tmp_path / "run", PLACES, LABELS, star=False)
     places = np.array([*PLACES[:5], (50, 100, 121)]) + np.array([0.0, 1, 0])

@@ -25,8 +25,11 @@ from aitom_disca.simulation.cell import CellTruth
 WANTED = ("abundant", "membrane")  # roles of the particles that are to be found
 TOLERANCE_PX = 8.0  # or the particle's radius, if that is smaller
 FACE_PX = 20.0  # particles nearer to a face cannot be asked for
+_LISTED_PX = 0.5  # places in files of junk are those of the subtomograms
 _SAME_PX = 4.0  # a particle of the star file is a subtomogram moved by less than this
 JUNK, NOTHING = "junk", "nothing"
+_SURROUNDINGS = (NOTHING, "sheet", "filament")  # as they are numbered
+_BESIDE_PX = 3  # what lies no farther from a bilayer or filament, and on no particle, is on it
 
 Row = dict[str, Any]
 
@@ -62,6 +65,7 @@ class _Known:
     truth: CellTruth
     wanted: np.ndarray
     reachable: np.ndarray
+    surroundings: Mapping[str, np.ndarray]
 
     def hit_by(self, found: ParticleSet) -> np.ndarray:
         """Row of the truth that each found particle hits, or -1; wanted kinds come first."""
@@ -76,13 +80,24 @@ class _Known:
                 hit[free[pairs[:, 0]]] = true[pairs[:, 1]]
         return hit
 
-    def kinds_of(self, hit: np.ndarray) -> np.ndarray:
-        """Kind of what was hit: wanted kinds, fillers and gold by their names, or nothing."""
-        kind = np.where(self.truth.role == "filler", "filler", self.truth.kind)
-        return np.where(hit < 0, NOTHING, kind[hit]) if len(kind) else np.full(len(hit), NOTHING)
+    def kinds_of(self, found: ParticleSet, hit: np.ndarray) -> np.ndarray:
+        """Kind of what was hit: wanted kinds and gold by name, filler, sheet, filament, nothing."""
+        kind = np.where(self.truth.role == "filler", "filler", self.truth.kind).astype(object)
+        kinds = np.where(hit < 0, NOTHING, kind[hit])
+        for name, volume in self.surroundings.items():
+            rows = np.flatnonzero((hit < 0) & (found.tomogram_name == name))
+            for row in rows:
+                place = np.round(found.center_zyx_px[row]).astype(int)
+                near = volume[
+                    tuple(slice(max(p - _BESIDE_PX, 0), p + _BESIDE_PX + 1) for p in place)
+                ]
+                kinds[row] = _SURROUNDINGS[int(near.max(initial=0))]
+        return kinds.astype(str)
 
 
-def score_cells(truth: CellTruth, run: str | Path) -> CellScore:
+def score_cells(
+    truth: CellTruth, run: str | Path, surroundings: Mapping[str, np.ndarray] | None = None
+) -> CellScore:
     """Score the folder of a run.
 
     A particle is found by a pick within its radius, or 8 voxels if that is less; one to one, as
@@ -95,6 +110,8 @@ def score_cells(truth: CellTruth, run: str | Path) -> CellScore:
     truth : CellTruth
         Its tomograms are found in the run by name, or by a name that goes on after ``_``.
     run : path
+    surroundings : mapping of str to ndarray of shape (z, y, x), optional
+        As in `aitom_disca.simulation.cell.Cell`, by the tomogram's name in the truth.
 
     Raises
     ------
@@ -109,26 +126,31 @@ def score_cells(truth: CellTruth, run: str | Path) -> CellScore:
         )
     with open_store(folder.store) as source:
         rows = source.particles()
-    known = _known(truth, rows.tomograms)
+    known = _known(truth, rows.tomograms, surroundings or {})
     junk = _junk(folder, known, rows.tomograms)
     found = _sorted_particles(folder, rows, [places for _, places in junk])
     hit = known.hit_by(found)
-    kinds, cluster = known.kinds_of(hit), _clusters_of(found)
+    kinds, cluster = known.kinds_of(found, hit), _clusters_of(found)
     picker = _picker(known, read_picks_csv(folder.picks, tomograms=rows.tomograms))
     return CellScore(
         picker=picker,
         sorting=_sorting(known.wanted[hit] & (hit >= 0), kinds, cluster),
         kinds=_by_kind(known, hit, found, picker),
         clusters=_by_cluster(known.wanted[hit] & (hit >= 0), kinds, cluster),
-        junk=[_junk_row(known, name, places) for name, places in junk],
+        junk=[_junk_row(known, name, places, found, kinds) for name, places in junk],
         seconds=_seconds(folder),
     )
 
 
-def _known(truth: CellTruth, tomograms: Mapping[str, TomogramInfo]) -> _Known:
+def _known(
+    truth: CellTruth,
+    tomograms: Mapping[str, TomogramInfo],
+    surroundings: Mapping[str, np.ndarray],
+) -> _Known:
     """The truth under the names of the run's tomograms, those in the run alone."""
     names = np.full(len(truth.tomogram), "", object)
     reachable = np.zeros(len(names), bool)
+    around = {}
     for name, info in tomograms.items():
         fits = [t for t in np.unique(truth.tomogram) if name == t or name.startswith(f"{t}_")]
         if not fits:
@@ -136,8 +158,11 @@ def _known(truth: CellTruth, tomograms: Mapping[str, TomogramInfo]) -> _Known:
                 f"the truth does not tell of tomogram {name} (it does of "
                 f"{', '.join(np.unique(truth.tomogram))}); give the truth of this run."
             )
-        own = truth.tomogram == max(fits, key=len)
+        true_name = max(fits, key=len)
+        own = truth.tomogram == true_name
         names[own] = name
+        if true_name in surroundings:
+            around[name] = surroundings[true_name]
         if info.shape_zyx is None:
             raise InputError(f"the run does not say how large tomogram {name} is; extract anew.")
         last = np.array(info.shape_zyx) - 1
@@ -147,7 +172,7 @@ def _known(truth: CellTruth, tomograms: Mapping[str, TomogramInfo]) -> _Known:
     columns = {key: value[kept] for key, value in vars(truth).items()}
     columns["tomogram"] = names[kept].astype(str)
     own_truth = CellTruth(**columns)
-    return _Known(own_truth, np.isin(own_truth.role, WANTED), reachable[kept])
+    return _Known(own_truth, np.isin(own_truth.role, WANTED), reachable[kept], around)
 
 
 def _sorted_particles(
@@ -161,7 +186,7 @@ def _sorted_particles(
         final = rows.with_clusters(labels, None)
     cluster = _clusters_of(final)
     for places in junk:
-        cluster[_near(final, places, 0.5)] = UNASSIGNED
+        cluster[_near(final, places, _LISTED_PX)] = UNASSIGNED
     final = final.select(np.flatnonzero(cluster >= 0))
     others = rows.select(np.flatnonzero(~_near(rows, final, _SAME_PX)))
     nowhere = np.full(len(others), UNASSIGNED)
@@ -205,7 +230,7 @@ def _picker(known: _Known, picks: ParticleSet) -> Row:
     hit = known.hit_by(picks)
     right = (hit >= 0) & known.wanted[hit]
     asked = ~right | known.reachable[hit]  # at the faces a pick is neither right nor wrong
-    wrong = Counter(known.kinds_of(hit)[~right].tolist())
+    wrong = Counter(known.kinds_of(picks, hit)[~right].tolist())
     n_asked = int((known.wanted & known.reachable).sum())
     n_right = int((right & asked).sum())
     by_kind = {}
@@ -281,14 +306,20 @@ def _by_cluster(right: np.ndarray, kinds: np.ndarray, cluster: np.ndarray) -> li
     return rows
 
 
-def _junk_row(known: _Known, name: str, places: ParticleSet) -> Row:
-    """What a file of junk truly holds; how much of the gold, where it is that of gold."""
+def _junk_row(
+    known: _Known, name: str, places: ParticleSet, found: ParticleSet, kinds: np.ndarray
+) -> Row:
+    """What a file of junk truly holds, and how much of its kind: of all beads, or of all found."""
     hit = known.hit_by(places)
+    holds = known.kinds_of(places, hit)
     row: Row = {"name": name, "places": len(places)}
-    row["holds"] = dict(Counter(known.kinds_of(hit).tolist()).most_common())
-    own = (known.truth.role == name) & known.reachable
-    if own.any():
-        row["recall"] = int(own[hit[hit >= 0]].sum()) / int(own.sum())
+    row["holds"] = dict(Counter(holds.tolist()).most_common())
+    beads = (known.truth.role == name) & known.reachable
+    missed = int((~_near(found, places, _LISTED_PX) & (kinds == name)).sum())
+    if beads.any():
+        row["recall"] = int(beads[hit[hit >= 0]].sum()) / int(beads.sum())
+    elif name in holds:
+        row["recall"] = int((holds == name).sum()) / (int((holds == name).sum()) + missed)
     return row
 
 

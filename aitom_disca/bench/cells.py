@@ -18,7 +18,14 @@ from aitom_disca.bench.run import machine
 from aitom_disca.io.atomic import write_text
 from aitom_disca.progress import say
 from aitom_disca.simulation import Template
-from aitom_disca.simulation.cell import LEVELS, CellRecipe, Imaging, read_truth, write_cell
+from aitom_disca.simulation.cell import (
+    LEVELS,
+    CellRecipe,
+    Imaging,
+    read_truth,
+    surroundings_of,
+    write_cell,
+)
 
 ABUNDANT = ("4v4r", "2uv8", "4cr2", "3j9i", "1qvr", "3cf3")
 MEMBRANE, FILLERS = "6rd4", ("1bxn", "1u6g", "3h84")
@@ -117,7 +124,9 @@ def score_with_averages(
     """Score a run, and compare its averages with the templates, if there are any."""
     from aitom_disca.bench.cell_averages import correlations_with_templates
 
-    score = score_cells(read_truth(*truth_files), run)
+    around = [surroundings_of(path) for path in truth_files]
+    surroundings = {name: volume for one in around for name, volume in one.items()}
+    score = score_cells(read_truth(*truth_files), run, surroundings)
     correlation = correlations_with_templates(run, score.clusters, templates, imagings)
     for row in score.clusters:
         row["correlation"] = correlation.get(row["cluster"])

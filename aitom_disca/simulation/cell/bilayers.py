@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.simulation.cell.growing import GrowingCell
+from aitom_disca.simulation.cell.growing import SHEET, GrowingCell
 from aitom_disca.simulation.phantoms import Template
 
 _HEADS_ANGSTROM, _HEADS_SIGMA_ANGSTROM, _HEADS = 19.0, 6.0, 1.1  # of a leaflet, from the middle
@@ -82,8 +82,7 @@ def _add_bilayer(cell: GrowingCell, bilayer: Bilayer, low: np.ndarray, high: np.
         return False
     sigma = np.hypot(_HEADS_SIGMA_ANGSTROM, cell.voxel_size_angstrom / 2)
     heads = np.exp(-(((np.abs(distance) - _HEADS_ANGSTROM) / sigma) ** 2) / 2)
-    cell.add((_HEADS * heads * ice).astype(np.float32), where, solid)
-    cell.bilayer[where] |= solid
+    cell.add((_HEADS * heads * ice).astype(np.float32), where, solid, SHEET)
     return True
 
 

@@ -28,6 +28,8 @@ class Cell:
     density_zyx : ndarray of float32, shape (z, y, x)
         Mean of protein 1, gold far above.
     ice_zyx : ndarray of bool, same shape
+    surroundings_zyx : ndarray of uint8, same shape
+        1 in bilayers, 2 in filaments, 0 elsewhere.
     placed : list of Placed
         The truth.
     filled_fraction : float
@@ -36,6 +38,7 @@ class Cell:
 
     density_zyx: np.ndarray
     ice_zyx: np.ndarray
+    surroundings_zyx: np.ndarray
     placed: list[Placed]
     filled_fraction: float
 
@@ -57,7 +60,9 @@ def grow_cell(recipe: CellRecipe, templates: Mapping[str, Template], seed: int) 
     filled = 1 - cell.free_px() / room
     say(f"{len(cell.placed)} particles and {globules} globules fill {filled:.3f} of the cell")
     inside = cell.inside
-    return Cell(cell.density[inside], cell.ice[inside], cell.placed, filled)
+    return Cell(
+        cell.density[inside], cell.ice[inside], cell.surroundings[inside], cell.placed, filled
+    )
 
 
 def image_cell(cell: Cell, recipe: CellRecipe, imaging: Imaging, seed: int) -> CleanSeries:

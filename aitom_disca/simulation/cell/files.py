@@ -31,6 +31,8 @@ def write_cell(
 ) -> list[Path]:
     """Simulate one cell and write ``NAME_LEVEL.mrc``, ``.tlt`` and ``truth_NAME.csv``.
 
+    ``surroundings_NAME.mrc.gz`` marks bilayers (1) and filaments (2).
+
     The truth is written first; a tomogram that is there is whole. All levels show the same cell
     through the same lens; only the electrons that are counted differ.
 
@@ -61,6 +63,8 @@ def write_cell(
     paths = [folder / f"{name}_{level}.mrc" for level in levels]
     cell = grow_cell(recipe, templates, seed)
     write_truth(folder / f"truth_{name}.csv", {name: cell.placed})
+    voxel = recipe.voxel_size_angstrom
+    _write_int8(folder / f"surroundings_{name}.mrc.gz", cell.surroundings_zyx, voxel)
     series = image_cell(cell, recipe, imaging, seed)
     for path, level in zip(paths, levels, strict=True):
         electrons = LEVELS[level] * imaging.counted_part
@@ -68,7 +72,7 @@ def write_cell(
         images = series.counted(electrons, np.random.default_rng((seed, 2)))
         write_text(path.with_suffix(".tlt"), _lines(f"{t:.2f}" for t in imaging.tilts_deg))
         volume = reconstruct(images, imaging, recipe.shape_zyx[0])
-        _write_int8(path, volume, recipe.voxel_size_angstrom)
+        _write_int8(path, _grey(volume), voxel)
     return paths
 
 
@@ -82,11 +86,32 @@ def _lines(texts: Iterable[str]) -> str:
     return "".join(text + "\n" for text in texts)
 
 
-def _write_int8(path: Path, volume_zyx: np.ndarray, voxel_size_angstrom: float) -> None:
+def _grey(volume_zyx: np.ndarray) -> np.ndarray:
     """Zero mean and a standard deviation of 25, cut at 127."""
     scaled = (volume_zyx - volume_zyx.mean()) * (_DEVIATION / volume_zyx.std())
-    grey = np.clip(np.rint(scaled), -127, 127).astype(np.int8)
-    with replacing(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
-        mrc.set_data(grey)
+    return np.clip(np.rint(scaled), -127, 127)
+
+
+def _write_int8(path: Path, volume_zyx: np.ndarray, voxel_size_angstrom: float) -> None:
+    compression = "gzip" if path.suffix == ".gz" else None
+    with (
+        replacing(path) as temporary,
+        mrcfile.new(temporary, compression=compression, overwrite=True) as mrc,
+    ):
+        mrc.set_data(volume_zyx.astype(np.int8))
         mrc.set_volume()
         mrc.voxel_size = voxel_size_angstrom
+
+
+def surroundings_of(truth_file: str | Path) -> dict[str, np.ndarray]:
+    """The surroundings, (z, y, x) as in `Cell`, that lie beside ``truth_NAME.csv``, by that name.
+
+    Empty where there are none.
+    """
+    truth_file = Path(truth_file)
+    name = truth_file.stem.removeprefix("truth_")
+    path = truth_file.with_name(f"surroundings_{name}.mrc.gz")
+    if not path.is_file():
+        return {}
+    with mrcfile.open(path) as mrc:
+        return {name: np.array(mrc.data)}

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from aitom_disca.geometry import centre_index, random_rotations
 from aitom_disca.simulation.phantoms import Template
 
+SHEET, FILAMENT = 1, 2  # what is noted of the surroundings
 SHAPE_LEVEL = 0.2  # voxels above this part of the maximum are a particle's shape
 _PLACES = 400  # tried with one pose
 _POSES = 25
@@ -59,8 +60,10 @@ class GrowingCell:
         Mean of protein 1, with the margin on every side.
     blocked : ndarray of bool, same shape
         Where nothing more can be put.
-    ice, bilayer : ndarray of bool, same shape
-        Where there is ice (the rest is vacuum), and where it holds a bilayer.
+    ice : ndarray of bool, same shape
+        The rest is vacuum.
+    surroundings : ndarray of uint8, same shape
+        `SHEET` in bilayers, `FILAMENT` in filaments, 0 elsewhere.
     placed : list of Placed
     """
 
@@ -79,7 +82,7 @@ class GrowingCell:
         self.density = np.zeros(full, np.float32)
         self.blocked = np.zeros(full, bool)
         self.ice = np.ones(full, bool)
-        self.bilayer = np.zeros(full, bool)
+        self.surroundings = np.zeros(full, np.uint8)
         self.placed: list[Placed] = []
 
     @property
@@ -119,10 +122,10 @@ class GrowingCell:
         whole = np.floor(center_zyx_px + 0.5)
         drawn = self.draw(template, turn, center_zyx_px - whole)
         box, shape = self._box(whole, len(drawn)), drawn > SHAPE_LEVEL
-        if (self.blocked[box] & ~self.bilayer[box])[shape].any():
+        if (self.blocked[box] & (self.surroundings[box] != SHEET))[shape].any():
             return False
         self.density[box][shape] = 0
-        self.bilayer[box] &= ~shape
+        self.surroundings[box][shape] = 0
         self.put(template, role, drawn, center_zyx_px, turn)
         return True
 
@@ -148,10 +151,13 @@ class GrowingCell:
         radius = mass_radius_px(drawn, center_zyx_px - np.floor(center_zyx_px + 0.5))
         self.placed.append(Placed(template.name, role, center_zyx_px, turn, radius))
 
-    def add(self, drawn: np.ndarray, where: tuple[slice, ...], solid: np.ndarray) -> None:
-        """Add density of anything else, and block its solid part."""
+    def add(
+        self, drawn: np.ndarray, where: tuple[slice, ...], solid: np.ndarray, what: int = 0
+    ) -> None:
+        """Add density of anything else, block its solid part, and say what it is."""
         self.density[where] += drawn
         self.blocked[where] |= solid
+        self.surroundings[where][solid] = what
 
     def free_places(self, shape: np.ndarray, n: int) -> Iterator[np.ndarray]:
         """Of n random voxels of the tomogram, those (3,) where a shape (odd box) is free.

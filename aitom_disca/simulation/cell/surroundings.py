@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.geometry import random_rotations
-from aitom_disca.simulation.cell.growing import GrowingCell, Placed
+from aitom_disca.simulation.cell.growing import FILAMENT, GrowingCell, Placed
 from aitom_disca.simulation.phantoms import draw_rod
 
 _EDGE_ANGSTROM = 7.0  # softness of drawn edges
@@ -42,7 +42,9 @@ def add_microtubule(cell: GrowingCell) -> bool:
     angles = 2 * np.pi * np.arange(_PROTOFILAMENTS) / _PROTOFILAMENTS
     ring = _TUBE_RADIUS_ANGSTROM * np.stack([np.cos(angles), np.sin(angles)], 1) @ across
     pieces = np.linspace(start, end, max(2, int(np.linalg.norm(end - start) / 300) + 1))
-    _add_rods(cell, [(a + r, b + r, 20.0) for a, b in pairwise(pieces) for r in ring])
+    _add_rods(
+        cell, [(a + r, b + r, 20.0) for a, b in pairwise(pieces) for r in ring], what=FILAMENT
+    )
     return True
 
 
@@ -57,7 +59,7 @@ def add_actin(cell: GrowingCell) -> bool:
     angles = np.deg2rad(_ACTIN_TURN_DEG) * np.arange(len(along))
     helix = _ACTIN_OFFSET_ANGSTROM * np.stack([np.cos(angles), np.sin(angles)], 1) @ across
     centers = start + along[:, None] / length * (end - start) + helix
-    _add_rods(cell, [(c, c, 22.0) for c in centers])
+    _add_rods(cell, [(c, c, 22.0) for c in centers], what=FILAMENT)
     return True
 
 
@@ -97,7 +99,10 @@ def _walk(cell: GrowingCell, ball: np.ndarray, start: np.ndarray, way: np.ndarra
 
 
 def _add_rods(
-    cell: GrowingCell, rods: list[tuple[np.ndarray, np.ndarray, float]], density: float = 1.0
+    cell: GrowingCell,
+    rods: list[tuple[np.ndarray, np.ndarray, float]],
+    density: float = 1.0,
+    what: int = 0,
 ) -> None:
     """Add the union of rods: start and end (z, y, x) and radius, in Å."""
     points = np.array([end for rod in rods for end in rod[:2]])
@@ -112,7 +117,7 @@ def _add_rods(
     inner = [a[w] for a, w in zip(axes, where, strict=True)]
     for start, end, radius in rods:
         draw_rod(drawn, inner, start, end, radius, sigma)
-    cell.add(density * drawn, where, drawn > 0.5)
+    cell.add(density * drawn, where, drawn > 0.5, what)
 
 
 def add_gold(cell: GrowingCell) -> bool:
