@@ -29,8 +29,9 @@ RESOLUTIONS_ANGSTROM = (128.0, 77.0, 43.0)
 
 
 def at_resolutions(ssnr: np.ndarray) -> np.ndarray:
-    shells = BOX_PX * VOXEL_ANGSTROM / np.array(RESOLUTIONS_ANGSTROM)
-    return np.interp(shells, np.arange(len(ssnr)), ssnr)
+    """Mean over the three shells about each resolution."""
+    shells = np.rint(BOX_PX * VOXEL_ANGSTROM / np.array(RESOLUTIONS_ANGSTROM)).astype(int)
+    return np.array([ssnr[shell - 1 : shell + 2].mean() for shell in shells])
 
 
 def test_a_known_ratio_is_measured() -> None:
@@ -61,9 +62,9 @@ def ribosomes(shared_data: Path, imaging: Imaging, seed: int, level: str = "raw"
     recipe = CellRecipe(
         abundant=("4v4r",),
         fillers=("3cf3", "1u6g"),
-        shape_zyx=(150, 230, 230),
-        n_abundant=70,
-        n_fillers=60,
+        shape_zyx=(150, 340, 340),
+        n_abundant=170,
+        n_fillers=120,
         n_vesicles=0,
         n_microtubules=0,
         n_actin=0,

@@ -9,7 +9,7 @@ import numpy as np
 from aitom_disca.errors import InputError
 
 # Electrons counted per square angstrom and tilt. Dose damping is that of a whole exposure at each.
-LEVELS = {"good": 3.0, "mid": 0.3, "raw": 0.07}
+LEVELS = {"good": 3.0, "mid": 0.3, "raw": 0.08}
 
 
 @dataclass(frozen=True)
