@@ -92,6 +92,13 @@ def test_a_perfect_run_is_perfect(truth, tmp_path) -> None:
     assert score.sorting["junk_in_clusters"] == 0
 
 
+def test_a_second_pick_of_a_particle_is_called_so(truth, tmp_path) -> None:
+    write_run(tmp_path / "run", [(50, 50, 30), (50, 53, 30)], [0, 0])
+    score = score_cells(truth, tmp_path / "run")
+    assert score.picker["wrong"] == {"double": 1}
+    assert score.clusters[0]["holds"] == {"large": 1, "double": 1}
+
+
 def test_what_is_called_junk_is_in_no_cluster(truth, tmp_path) -> None:
     write_run(tmp_path / "run", PLACES, LABELS)
     gold = ParticleSet(

@@ -13,23 +13,18 @@ import numpy as np
 from scipy.spatial import cKDTree
 from sklearn.metrics import adjusted_rand_score
 
+from aitom_disca.bench.cell_truth import KnownCells, known_cells
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_picks_csv
 from aitom_disca.io.star_reading import read_particles_star
 from aitom_disca.io.tables import read_labels_csv
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo, concatenate
 from aitom_disca.run_folder import RunFolder
-from aitom_disca.simulation import match_picks
 from aitom_disca.simulation.cell import CellTruth
 
-WANTED = ("abundant", "membrane")  # roles of the particles that are to be found
-TOLERANCE_PX = 8.0  # or the particle's radius, if that is smaller
-FACE_PX = 20.0  # particles nearer to a face cannot be asked for
 _LISTED_PX = 0.5  # places in files of junk are those of the subtomograms
 _SAME_PX = 4.0  # a particle of the star file is a subtomogram moved by less than this
-JUNK, NOTHING = "junk", "nothing"
-_SURROUNDINGS = (NOTHING, "sheet", "filament")  # as they are numbered
-_BESIDE_PX = 3  # what lies no farther from a bilayer or filament, and on no particle, is on it
+JUNK = "junk"
 
 Row = dict[str, Any]
 
@@ -56,43 +51,6 @@ class CellScore:
     clusters: list[Row]
     junk: list[Row]
     seconds: dict[str, float]
-
-
-@dataclass(frozen=True)
-class _Known:
-    """The truth in the tomograms of a run."""
-
-    truth: CellTruth
-    wanted: np.ndarray
-    reachable: np.ndarray
-    surroundings: Mapping[str, np.ndarray]
-
-    def hit_by(self, found: ParticleSet) -> np.ndarray:
-        """Row of the truth that each found particle hits, or -1; wanted kinds come first."""
-        hit = np.full(len(found), -1)
-        radius = np.minimum(self.truth.radius_px, TOLERANCE_PX)
-        for name in np.unique(self.truth.tomogram):
-            for asked in (self.wanted, ~self.wanted):
-                free = np.flatnonzero((found.tomogram_name == name) & (hit < 0))
-                true = np.flatnonzero((self.truth.tomogram == name) & asked)
-                places = found.center_zyx_px[free], self.truth.center_zyx_px[true]
-                pairs = match_picks(*places, radius[true] if len(true) else 1.0).pairs
-                hit[free[pairs[:, 0]]] = true[pairs[:, 1]]
-        return hit
-
-    def kinds_of(self, found: ParticleSet, hit: np.ndarray) -> np.ndarray:
-        """Kind of what was hit: wanted kinds and gold by name, filler, sheet, filament, nothing."""
-        kind = np.where(self.truth.role == "filler", "filler", self.truth.kind).astype(object)
-        kinds = np.where(hit < 0, NOTHING, kind[hit])
-        for name, volume in self.surroundings.items():
-            rows = np.flatnonzero((hit < 0) & (found.tomogram_name == name))
-            for row in rows:
-                place = np.round(found.center_zyx_px[row]).astype(int)
-                near = volume[
-                    tuple(slice(max(p - _BESIDE_PX, 0), p + _BESIDE_PX + 1) for p in place)
-                ]
-                kinds[row] = _SURROUNDINGS[int(near.max(initial=0))]
-        return kinds.astype(str)
 
 
 def score_cells(
@@ -126,7 +84,7 @@ def score_cells(
         )
     with open_store(folder.store) as source:
         rows = source.particles()
-    known = _known(truth, rows.tomograms, surroundings or {})
+    known = known_cells(truth, rows.tomograms, surroundings or {})
     junk = _junk(folder, known, rows.tomograms)
     found = _sorted_particles(folder, rows, [places for _, places in junk])
     hit = known.hit_by(found)
@@ -140,39 +98,6 @@ def score_cells(
         junk=[_junk_row(known, name, places, found, kinds) for name, places in junk],
         seconds=_seconds(folder),
     )
-
-
-def _known(
-    truth: CellTruth,
-    tomograms: Mapping[str, TomogramInfo],
-    surroundings: Mapping[str, np.ndarray],
-) -> _Known:
-    """The truth under the names of the run's tomograms, those in the run alone."""
-    names = np.full(len(truth.tomogram), "", object)
-    reachable = np.zeros(len(names), bool)
-    around = {}
-    for name, info in tomograms.items():
-        fits = [t for t in np.unique(truth.tomogram) if name == t or name.startswith(f"{t}_")]
-        if not fits:
-            raise InputError(
-                f"the truth does not tell of tomogram {name} (it does of "
-                f"{', '.join(np.unique(truth.tomogram))}); give the truth of this run."
-            )
-        true_name = max(fits, key=len)
-        own = truth.tomogram == true_name
-        names[own] = name
-        if true_name in surroundings:
-            around[name] = surroundings[true_name]
-        if info.shape_zyx is None:
-            raise InputError(f"the run does not say how large tomogram {name} is; extract anew.")
-        last = np.array(info.shape_zyx) - 1
-        from_face = np.minimum(truth.center_zyx_px, last - truth.center_zyx_px).min(axis=1)
-        reachable |= own & (from_face >= FACE_PX)
-    kept = names != ""
-    columns = {key: value[kept] for key, value in vars(truth).items()}
-    columns["tomogram"] = names[kept].astype(str)
-    own_truth = CellTruth(**columns)
-    return _Known(own_truth, np.isin(own_truth.role, WANTED), reachable[kept], around)
 
 
 def _sorted_particles(
@@ -214,7 +139,7 @@ def _near(found: ParticleSet, others: ParticleSet, distance_px: float) -> np.nda
 
 
 def _junk(
-    folder: RunFolder, known: _Known, tomograms: Mapping[str, TomogramInfo]
+    folder: RunFolder, known: KnownCells, tomograms: Mapping[str, TomogramInfo]
 ) -> list[tuple[str, ParticleSet]]:
     """What was called junk, by the names of its files."""
     found = []
@@ -226,7 +151,7 @@ def _junk(
     return found
 
 
-def _picker(known: _Known, picks: ParticleSet) -> Row:
+def _picker(known: KnownCells, picks: ParticleSet) -> Row:
     hit = known.hit_by(picks)
     right = (hit >= 0) & known.wanted[hit]
     asked = ~right | known.reachable[hit]  # at the faces a pick is neither right nor wrong
@@ -246,7 +171,7 @@ def _picker(known: _Known, picks: ParticleSet) -> Row:
     }
 
 
-def _wanted_kinds(known: _Known) -> list[str]:
+def _wanted_kinds(known: KnownCells) -> list[str]:
     return np.unique(known.truth.kind[known.wanted]).tolist()
 
 
@@ -267,7 +192,7 @@ def _sorting(right: np.ndarray, kinds: np.ndarray, cluster: np.ndarray) -> Row:
     }
 
 
-def _by_kind(known: _Known, hit: np.ndarray, found: ParticleSet, picker: Row) -> list[Row]:
+def _by_kind(known: KnownCells, hit: np.ndarray, found: ParticleSet, picker: Row) -> list[Row]:
     """For every wanted kind the cluster that holds it best, by the F1 score."""
     cluster = _clusters_of(found)
     rows = []
@@ -307,7 +232,7 @@ def _by_cluster(right: np.ndarray, kinds: np.ndarray, cluster: np.ndarray) -> li
 
 
 def _junk_row(
-    known: _Known, name: str, places: ParticleSet, found: ParticleSet, kinds: np.ndarray
+    known: KnownCells, name: str, places: ParticleSet, found: ParticleSet, kinds: np.ndarray
 ) -> Row:
     """What a file of junk truly holds, and how much of its kind: of all beads, or of all found."""
     hit = known.hit_by(places)
