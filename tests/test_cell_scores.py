@@ -11,6 +11,7 @@ from aitom_disca.bench import cells
 from aitom_disca.bench.cell_averages import correlations_with_templates, through_lens
 from aitom_disca.bench.cell_scores import score_cells
 from aitom_disca.bench.data import TemplateSet, load_templates
+from aitom_disca.cli import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, write_labels_csv, write_particles_star, write_picks_csv
 from aitom_disca.io.mrc import write_volume
@@ -152,6 +153,27 @@ def test_runs_that_cannot_be_scored(truth, tmp_path) -> None:
     other = CellTruth(**{**vars(truth), "tomogram": np.full(len(KINDS), "elsewhere")})
     with pytest.raises(InputError, match="does not tell of tomogram cell_good"):
         score_cells(other, tmp_path / "run")
+
+
+def test_the_command_scores_a_run(tmp_path, capsys) -> None:
+    write_run(tmp_path / "run", CENTERS, [0] * 5 + [1] * 4 + [0, -1, -1])
+    header = "tomogram,class,role,x,y,z,rot,tilt,psi,radius_px"
+    lines = [
+        f"cell,{kind},{role},{x},{y},{z},0,0,0,8"
+        for kind, role, (z, y, x) in zip(KINDS, ROLES, CENTERS, strict=True)
+    ]
+    table = tmp_path / "truth.csv"
+    table.write_text("\n".join([header, *lines]) + "\n")
+    command = ["bench", "--what", "cells", "--score", str(tmp_path / "run")]
+    assert main([*command, "--truth", str(table)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "│ large │ 5 │ 1.00 │ 0.0 │ 1 │ 1.00 │ 1.00 │" in shown
+    assert "│ ARI of particles │ 1.00 │" in shown
+    assert main(command) == 2
+    assert "--truth" in capsys.readouterr().err
+    table.write_text("\n".join([header, lines[0].replace("large,abundant,30", "large,abundant,x")]))
+    assert main([*command, "--truth", str(table)]) == 2
+    assert "no number" in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_average_is_compared_through_the_lens(tmp_path) -> None:
