@@ -209,7 +209,7 @@ def _by_kind(known: KnownCells, hit: np.ndarray, found: ParticleSet, picker: Row
         off = np.linalg.norm(found.center_zyx_px[own] - known.truth.center_zyx_px[hit[own]], axis=1)
         rows.append(
             {"kind": kind, **counts, "pick_recall": counts["picked"] / max(counts["true"], 1)}
-            | {"off_centre_px": float(np.median(off)) if len(off) else np.nan}
+            | {"off_centre_px": float(np.median(off)) if len(off) else None}
             | best
         )
     return rows

@@ -172,7 +172,9 @@ def kind_rows(score: Mapping[str, Any]) -> list[dict[str, str]]:
                 "kind": row["kind"],
                 "true": str(row["true"]),
                 "picked": f"{row['pick_recall']:.2f}",
-                "off centre (voxels)": f"{row['off_centre_px']:.1f}",
+                "off centre (voxels)": ""
+                if row["off_centre_px"] is None
+                else f"{row['off_centre_px']:.1f}",
                 "best cluster": str(row["cluster"] or "none"),
                 "recall": f"{row['recall']:.2f}",
                 "purity": f"{row['purity']:.2f}",
