@@ -50,8 +50,8 @@ def test_a_known_ratio_is_measured() -> None:
     expected = mean / (mean + 0.64 * (mask**2).sum())
     assert np.allclose(share[2:6], expected[2:6], rtol=0.15)
 
-    ssnr = single_particle_ssnr(volumes, drawn, tilts, 9.5, n_chance=2)
-    nothing = single_particle_ssnr(apply_wedge(noise, tilts), drawn, tilts, 9.5, n_chance=2)
+    ssnr = single_particle_ssnr(volumes, drawn, tilts, 9.5, n_chance=1)
+    nothing = single_particle_ssnr(apply_wedge(noise, tilts), drawn, tilts, 9.5, n_chance=1)
     assert np.all(ssnr[3:6] > 10 * np.abs(nothing[3:6]))
 
 
