@@ -28,6 +28,15 @@ class What(str, Enum):
     alignment = "alignment"
     averages = "averages"
     refinement = "refinement"
+    cells = "cells"
+
+
+class Level(str, Enum):
+    """How many electrons a simulated cell was seen with."""
+
+    good = "good"
+    mid = "mid"
+    raw = "raw"
 
 
 _Cases = Annotated[
@@ -81,6 +90,24 @@ def bench(
     samples: Annotated[
         int, typer.Option("--samples", help="For --what selection: samples to cluster.", min=100)
     ] = 200_000,
+    level: Annotated[
+        Level, typer.Option("--level", help="For --what cells: from clear to raw.")
+    ] = Level.good,
+    score: Annotated[
+        Path | None,
+        typer.Option("--score", help="For --what cells: score the run in this folder alone."),
+    ] = None,
+    truth: Annotated[
+        list[Path] | None,
+        typer.Option("--truth", help="With --score: table of the true particles (repeatable)."),
+    ] = None,
+    defocus_angstrom: Annotated[
+        float | None,
+        typer.Option(
+            "--defocus-angstrom",
+            help="With --score and --templates: to compare averages with templates.",
+        ),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure even what is there.")] = False,
     show: Annotated[
         bool, typer.Option("--show", help="Measure nothing; print the table of what is there.")
@@ -91,8 +118,9 @@ def bench(
 
     accuracy: ARI, K and time of every case, method and seed; speed: preset fast beside preset
     paper; size: memory and time as the number of subtomograms grows; selection: choice of K at
-    size; alignment, averages, refinement: poses, averages and clusters beside the truth. Stopped,
-    accuracy and size go on where they were when started again.
+    size; alignment, averages, refinement: poses, averages and clusters beside the truth; cells:
+    whole runs on simulated cells, or with --score one that is there. Stopped, accuracy, size and
+    cells go on where they were when started again.
 
     Example: aitom-disca bench --templates maps --cases snr-0.1 --methods ours --seeds 0
     """
@@ -100,6 +128,15 @@ def bench(
 
     if list_all:
         _print_names()
+        return
+    if what is What.cells:
+        from aitom_disca.cli import bench_cells
+
+        if score is not None:
+            bench_cells.score(score, truth or [], templates, defocus_angstrom)
+        else:
+            named, changed = parse_seeds(seeds), parse_changes(changes or [])
+            bench_cells.measure(out, templates, level.value, named, changed, again=again)
         return
     width = paper_width or (1.0 if what is What.speed else 0.25)
     options = b.BenchOptions(fraction, width, paper_iterations, parse_changes(changes or []))

@@ -95,11 +95,11 @@ class Phantom:
         sigma = np.hypot(EDGE_SIGMA_ANGSTROM, voxel_size_angstrom / 2)  # half a voxel: no aliases
         volume = np.zeros((box_px,) * 3, np.float32)
         for start, end, radius in zip(starts, ends, self.radii_angstrom, strict=True):
-            _draw_rod(volume, axes, start, end, radius, sigma)
+            draw_rod(volume, axes, start, end, radius, sigma)
         return volume
 
 
-def _draw_rod(
+def draw_rod(
     volume: np.ndarray,
     axes: list[np.ndarray],
     start: np.ndarray,

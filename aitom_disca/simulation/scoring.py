@@ -47,15 +47,17 @@ class PickScore:
         return 2 * len(self.pairs) / total if total else 0.0
 
 
-def match_picks(found_zyx: np.ndarray, true_zyx: np.ndarray, tolerance_px: float) -> PickScore:
+def match_picks(
+    found_zyx: np.ndarray, true_zyx: np.ndarray, tolerance_px: float | np.ndarray
+) -> PickScore:
     """Match picks with particles one to one: as many as possible, then as near as possible.
 
     Parameters
     ----------
     found_zyx : ndarray of shape (N, 3)
     true_zyx : ndarray of shape (M, 3)
-    tolerance_px : float
-        Largest distance of a match.
+    tolerance_px : float or ndarray of shape (M,)
+        Largest distance of a match, for all particles or for each of them.
 
     Raises
     ------
@@ -63,14 +65,16 @@ def match_picks(found_zyx: np.ndarray, true_zyx: np.ndarray, tolerance_px: float
         If an array is not (N, 3), or the tolerance is not positive.
     """
     found, true = _points("found_zyx", found_zyx), _points("true_zyx", true_zyx)
-    if not tolerance_px > 0:
-        raise InputError(f"tolerance_px must be positive; got {tolerance_px:g}.")
+    tolerance = np.broadcast_to(np.asarray(tolerance_px, float), len(true))
+    if not (np.asarray(tolerance_px) > 0).all():
+        raise InputError(f"tolerance_px must be positive; got {np.min(tolerance_px):g}.")
     if not len(found) or not len(true):
         return PickScore(np.empty((0, 2), int), np.empty(0), len(found), len(true))
     near = cKDTree(found).sparse_distance_matrix(
-        cKDTree(true), tolerance_px, output_type="coo_matrix"
+        cKDTree(true), tolerance.max(), output_type="coo_matrix"
     )
-    pairs = _match(near.row, near.col, near.data, len(found), len(true))
+    may = near.data <= tolerance[near.col]
+    pairs = _match(near.row[may], near.col[may], near.data[may], len(found), len(true))
     pairs = pairs[np.argsort(pairs[:, 1])]
     distances = np.linalg.norm(found[pairs[:, 0]] - true[pairs[:, 1]], axis=1)
     return PickScore(pairs, distances, len(found), len(true))
