@@ -107,6 +107,7 @@ def expect(
     shifts_zyx_px: np.ndarray,
     *,
     add_up: bool = True,
+    by_half: bool = True,
 ) -> Expectation:
     """Weigh every reference, rotation and shift for every subtomogram.
 
@@ -123,6 +124,8 @@ def expect(
         Those tried, added to each particle's offset.
     add_up : bool
         Whether ``sums`` and ``counts`` are wanted; they are empty otherwise.
+    by_half : bool
+        Whether each half of the data is added up by itself; else their first axis is 1.
 
     References
     ----------
@@ -133,14 +136,16 @@ def expect(
     prior = np.repeat(log_prior, n_rotations) - (slices**2).sum(axis=1) / 2
     prior -= np.log(n_rotations * len(shifts_zyx_px))
     columns = np.concatenate([slices.T, prior[None]]).astype(np.float32)
-    n = len(particles)
+    n, n_halves = len(particles), add_up * (1 + by_half)
+    if not by_half:
+        particles = replace(particles, half=np.zeros(n, int))
     found = Expectation(
         np.zeros(n),
         np.zeros((n, n_classes)),
         np.zeros(n, int),
         particles.offset_zyx_px.copy(),
-        np.zeros((2 * add_up, n_classes, n_rotations, n_coefficients), np.complex64),
-        np.zeros((2 * add_up, n_classes, n_rotations)),
+        np.zeros((n_halves, n_classes, n_rotations, n_coefficients), np.complex64),
+        np.zeros((n_halves, n_classes, n_rotations)),
     )
     block = max(1, _SCORES_AT_ONCE // (columns.shape[1] * len(shifts_zyx_px)))
     for start in range(0, n, block):
@@ -205,9 +210,10 @@ def _expect_block(
     if not len(found.counts):
         return
     slot = block.half[row] * size + column
+    n_slots = found.counts.size
     matrix = sparse.csr_matrix(
-        (weight.astype(np.float32), (slot, shift * n + row)), (2 * size, n_shifts * n)
+        (weight.astype(np.float32), (slot, shift * n + row)), (n_slots, n_shifts * n)
     )
     used = np.flatnonzero(np.diff(matrix.indptr))
-    found.sums.reshape(2 * size, -1)[used] += matrix[used] @ shifted
-    found.counts.reshape(-1)[:] += np.bincount(slot, weight, 2 * size)
+    found.sums.reshape(n_slots, -1)[used] += matrix[used] @ shifted
+    found.counts.reshape(-1)[:] += np.bincount(slot, weight, n_slots)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -72,6 +72,13 @@ class Slicer:
         spectrum = centred_fft(padded_for_slices(volume)).astype(np.complex64).reshape(-1)
         both = self._matrix @ spectrum.view(np.float32).reshape(-1, 2)
         return np.ascontiguousarray(both).view(np.complex64).reshape(self._shape)
+
+    def several(self, volumes: Sequence[np.ndarray]) -> np.ndarray:
+        """Slices (V, m, n_coefficients), complex64, of V volumes, in less time than one by one."""
+        spectra = [centred_fft(padded_for_slices(volume)).ravel() for volume in volumes]
+        columns = np.stack(spectra, axis=1).astype(np.complex64).view(np.float32)
+        slices = np.ascontiguousarray(self._matrix @ columns).view(np.complex64)
+        return np.ascontiguousarray(slices.T).reshape(-1, *self._shape)
 
     def insert(self, sums: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Add slices into one padded Fourier volume: the adjoint of slicing.

@@ -78,7 +78,8 @@ class Classes:
     @classmethod
     def of(cls, found: Expectation, kept: np.ndarray, averages: list[np.ndarray]) -> Classes:
         """What a round found, and the averages of the references that kept their members."""
-        size, posterior = found.posterior.sum(axis=0), found.posterior[:, kept]
+        posterior = found.posterior[:, kept]
+        size = np.maximum(found.posterior.sum(axis=0), 1e-3)
         return cls(
             averages,
             np.log(size[kept] / size[kept].sum()),
@@ -207,12 +208,13 @@ class Search:
         """
         particles = particles.moved(classes.offset_zyx_px)
         parts = _parts(particles.half)
-        references = [classes.averages] * _N_PARTS
+        references = [[average] * _N_PARTS for average in classes.averages]
         previous = classes.labels
         for number in range(1, (rounds or self._rounds) + 1):
-            found, sums = self._meet(particles, parts, references, classes.log_prior)
+            slices = on_all_cores(self.slicer.several, references)
+            found, sums = self._meet(particles, parts, slices, classes.log_prior)
             size = found.posterior.sum(axis=0)
-            kept = np.flatnonzero(size >= min(_SMALLEST, size.max()))
+            kept = np.flatnonzero(balanced | (size >= min(_SMALLEST, size.max())))
             made = on_all_cores(
                 self.averager.without_each, [[part[k] for part in sums] for k in kept]
             )
@@ -220,7 +222,7 @@ class Search:
             classes = Classes.of(found, kept, [whole for whole, _ in made])
             if balanced:
                 classes = replace(classes, log_prior=before - classes.log_prior)
-            references = [[others[part] for _, others in made] for part in range(_N_PARTS)]
+            references = [others for _, others in made]
             particles = particles.moved(classes.offset_zyx_px)
             changed = float(np.mean(previous != classes.labels))
             sizes = np.bincount(classes.labels, minlength=len(classes.averages)).tolist()
@@ -235,16 +237,20 @@ class Search:
         self,
         particles: Particles,
         parts: list[np.ndarray],
-        references: list[list[np.ndarray]],
+        slices: list[np.ndarray],
         log_prior: np.ndarray,
     ) -> tuple[Expectation, list[list[Totals]]]:
-        """What each part of the data says about its own references, and what that adds up to."""
+        """What each part of the data says about its own references, and what that adds up to.
+
+        ``slices`` holds for every cluster those of the reference of each part.
+        """
 
         def meet(part: int) -> tuple[Expectation, list[Totals]]:
             mine = particles.select(parts[part])
-            found = expect(mine, self.slices(references[part]), log_prior, self.shifts_zyx_px)
-            sums, counts = found.sums.sum(axis=0), found.counts.sum(axis=0)
-            return found, [self.slicer.insert(*pair) for pair in zip(sums, counts, strict=True)]
+            own = np.stack([of_cluster[part] for of_cluster in slices])
+            found = expect(mine, own, log_prior, self.shifts_zyx_px, by_half=False)
+            sums = zip(found.sums[0], found.counts[0], strict=True)
+            return found, [self.slicer.insert(*pair) for pair in sums]
 
         met = on_all_cores(meet, range(_N_PARTS))
         order = np.argsort(np.concatenate(parts))

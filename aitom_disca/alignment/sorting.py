@@ -39,6 +39,7 @@ _SPLIT_TRIES = 4
 _SPLIT_FAILURES = 2  # tries that end in one cluster, after which it is left whole
 _SPLIT_ROUNDS = 4
 _SPLIT_LOOKS = 3
+_BALANCED_ROUNDS = 6
 _FEWEST_TO_SPLIT = 24
 _SAME = 0.9  # share of common members from which two clusters count as the same one
 _MISFITS = 0.15  # share of the subtomograms, those that fit their averages worst
@@ -276,7 +277,7 @@ class AlignmentSorter:
         for number, starts in enumerate(tries):
             first = singles(at_offset, starts)
             if number % 2:
-                first = self._fine.iterate(members, first, rounds=_SPLIT_ROUNDS, balanced=True)
+                first = self._balanced(rows, first)
             tried.append(self._fine.iterate(members, first, rounds=_SPLIT_ROUNDS))
             if sum(len(one.averages) == 1 for one in tried) == _SPLIT_FAILURES:
                 return []
@@ -284,6 +285,13 @@ class AlignmentSorter:
         merger = self._merger(found, rows)
         parts = merger.merge(found.members(), found.averages, least_z=_ONE_Z)
         return [(rows[part], average) for part, average in parts]
+
+    def _balanced(self, rows: np.ndarray, classes: Classes) -> Classes:
+        """References from among some subtomograms, grown while none may draw in the others."""
+        rough = self._rough.select(rows)
+        classes = self._coarse.iterate(rough, classes, rounds=_BALANCED_ROUNDS, balanced=True)
+        members = self._particles.select(rows)
+        return self._fine.iterate(members, classes, rounds=_BALANCED_ROUNDS, balanced=True)
 
     def _ripened(self, rows: np.ndarray, classes: Classes) -> Classes:
         """Some rounds among some subtomograms, with second looks, until their labels stay."""
