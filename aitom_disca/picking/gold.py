@@ -1,0 +1,105 @@
+"""Gold beads: found before anything else, since they outshine it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aitom_disca.io.mrc import Tomogram
+from aitom_disca.picking.dog import sigma_from_diameter
+from aitom_disca.picking.peaks import Peaks, apart_rows, join
+from aitom_disca.picking.search import NO_BALLS, Balls, Filter, search
+
+_DIAMETERS_ANGSTROM = (50.0, 85.0, 140.0)  # beads have 50 to 150
+_SIGMA_RATIO = 1.44
+_FINEST_SIGMA_PX = 0.8
+_LOWEST = 12.0  # noise levels
+_GAP = 1.5  # gold over the densest of what is no gold; 2.0 and more was seen
+_CLEARLY_SEEN = 6.0  # noise levels
+_SMALLER = 0.7  # than the particles: what is so small and so dense is none of them
+_REACH = 1.2  # of its diameter is a bead wide, with its dark fringe
+
+
+@dataclass(frozen=True)
+class Beads:
+    """Gold beads, best first.
+
+    Parameters
+    ----------
+    peaks : Peaks
+        With heights in noise levels.
+    diameter_angstrom : ndarray of shape (N,)
+        The size, of a few, that answers most.
+    """
+
+    peaks: Peaks
+    diameter_angstrom: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.peaks)
+
+    def balls(self, voxel_size_angstrom: float) -> Balls:
+        """What the beads cover, with their dark fringes."""
+        radius = _REACH * self.diameter_angstrom / 2 / voxel_size_angstrom + 1
+        return Balls(self.peaks.zyx.astype(float), radius) if len(self) else NO_BALLS
+
+
+def find_gold(
+    tomogram: Tomogram,
+    smallest_particle_angstrom: float,
+    block_shape_zyx: tuple[int, int, int] | None = None,
+) -> Beads:
+    """Find beads of 50 to 150 A: far denser than everything else.
+
+    A peak of a Difference of Gaussians of bead size is gold if it is above 12 noise levels and a
+    clear gap lies between it and the densest of the others. Where nothing else is clearly seen,
+    as in a tomogram with little noise, it must also be smaller than the particles.
+
+    Parameters
+    ----------
+    tomogram : Tomogram
+    smallest_particle_angstrom : float
+    block_shape_zyx : tuple of 3 int, optional
+    """
+    sigmas = {
+        d: sigma_from_diameter(d, tomogram.voxel_size_angstrom) for d in _DIAMETERS_ANGSTROM
+    }
+    smallest = min(tomogram.shape_zyx)
+    sizes = [
+        d
+        for d, s in sigmas.items()
+        if s >= _FINEST_SIGMA_PX and d / tomogram.voxel_size_angstrom < smallest
+    ]
+    if not sizes:
+        return Beads(Peaks(np.empty((0, 3), int), np.empty(0)), np.empty(0))
+    everywhere = tuple(slice(0, n) for n in tomogram.shape_zyx), None
+    filters = [Filter(sigmas[d], _SIGMA_RATIO) for d in sizes]
+    responses = search(
+        tomogram, filters, everywhere, block_shape_zyx=block_shape_zyx, what="gold in"
+    )
+    maxima = [response.in_noise_levels().maxima for response in responses]
+    peaks = join(maxima)
+    diameter = np.repeat(sizes, [len(p) for p in maxima])
+    seen = np.flatnonzero(peaks.height >= _CLEARLY_SEEN)
+    peaks, diameter = peaks.select(seen), diameter[seen]
+    rows = apart_rows(peaks, 1.5 * diameter / tomogram.voxel_size_angstrom)
+    peaks, diameter = peaks.select(rows), diameter[rows]
+    n_gold = _count(peaks.height)
+    if not n_gold or (
+        len(peaks) < 2 * n_gold
+        and np.median(diameter[:n_gold]) > _SMALLER * smallest_particle_angstrom
+    ):
+        n_gold = 0
+    return Beads(peaks.select(np.arange(n_gold)), diameter[:n_gold])
+
+
+def _count(heights: np.ndarray) -> int:
+    """How many of the heights, best first, lie above the widest gap, if it is wide enough."""
+    dense = int((heights >= _LOWEST).sum())
+    if not dense:
+        return 0
+    below = np.append(heights, _CLEARLY_SEEN)[1 : dense + 1]
+    ratio = heights[:dense] / below
+    widest = int(np.argmax(ratio))
+    return widest + 1 if ratio[widest] >= _GAP else 0

@@ -1,0 +1,77 @@
+"""A closer look at picks: where their centre is, and whether they are particles at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from aitom_disca.config import PickSettings
+from aitom_disca.io.mrc import Tomogram
+from aitom_disca.picking.blocks import Block, split_into_blocks
+from aitom_disca.picking.centre import centre_of_mass, window_radius_px
+from aitom_disca.picking.scales import Scale, ScaledPeaks
+from aitom_disca.picking.search import BLOCK_SHAPE_ZYX, Balls, grey_level, map_threads
+
+_LOW_PASS_DIAMETERS = 1 / 12  # sigma: what is finer says nothing about the place of a particle
+_TRUNCATE = 4.0
+
+
+def look_closely(
+    tomogram: Tomogram,
+    picked: ScaledPeaks,
+    scales: Sequence[Scale],
+    beads: Balls,
+    membranes: np.ndarray | None,
+    settings: PickSettings,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Centre picks, and name their kinds.
+
+    Parameters
+    ----------
+    tomogram : Tomogram
+    picked : ScaledPeaks
+    scales : sequence of Scale
+    beads : Balls
+        Gold, which is painted over.
+    membranes : ndarray of bool, shape (z, y, x), optional
+    settings : PickSettings
+
+    Returns
+    -------
+    places : ndarray of shape (N, 3)
+        In voxels.
+    kinds : ndarray of str, shape (N,)
+        "particle", "sheet" or "filament".
+    """
+    places = picked.peaks.zyx.astype(float)
+    kinds = np.full(len(picked), "particle", object)
+    if not len(picked):
+        return places, kinds
+    diameters = np.array([s.diameter_px for s in scales])[picked.scale]
+    sigma = _LOW_PASS_DIAMETERS * min(s.diameter_px for s in scales)
+    halo = window_radius_px(diameters.max()) + int(np.ceil(_TRUNCATE * sigma))
+    blocks = split_into_blocks(tomogram.shape_zyx, BLOCK_SHAPE_ZYX, halo)
+    level = grey_level(tomogram)
+
+    def work(block: Block) -> tuple[np.ndarray, np.ndarray]:
+        low, high = ([getattr(s, end) for s in block.core] for end in ("start", "stop"))
+        rows = np.flatnonzero(
+            ((picked.peaks.zyx >= low) & (picked.peaks.zyx < high)).all(axis=1)
+        )
+        if not len(rows):
+            return rows, np.empty((0, 3))
+        grey = tomogram.read(block.padded) - np.float32(level)
+        beads.paint(grey, block.start_zyx, 0.0)
+        density = ndimage.gaussian_filter(grey, sigma, mode="nearest", truncate=_TRUNCATE)
+        start = np.array(block.start_zyx)
+        moved = [
+            start + centre_of_mass(density, picked.peaks.zyx[row] - start, diameters[row])
+            for row in rows
+        ]
+        return rows, np.array(moved)
+
+    for rows, moved in map_threads(work, blocks):
+        places[rows] = moved
+    return places, kinds
