@@ -16,8 +16,9 @@ from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.picking.gold import find_gold
 from aitom_disca.picking.looking import look_closely
 from aitom_disca.picking.peaks import Peaks, apart_rows
-from aitom_disca.picking.scales import Scale, ScaledPeaks, expected_in_noise, in_one_list, scales_of
-from aitom_disca.picking.search import NO_BALLS, Balls, Region, n_allowed, search, where_allowed
+from aitom_disca.picking.noise import expected_in_noise, peaks_in_noise_levels
+from aitom_disca.picking.scales import Scale, ScaledPeaks, scales_of
+from aitom_disca.picking.search import Balls, Region, level_of, n_allowed, search, where_allowed
 from aitom_disca.picking.thresholds import choose_threshold
 
 logger = logging.getLogger(__name__)
@@ -266,13 +267,11 @@ def _peaks(
         without=beads,
         block_shape_zyx=block_shape_zyx,
     )
-    levelled = [response.in_noise_levels() for response in responses]
     away = []
-    for response, scale in zip(levelled, scales, strict=True):
-        peaks = response.maxima
-        near = beads.inside(peaks.zyx, _GOLD_MARGIN_DIAMETERS * scale.diameter_px)
-        away.append(peaks.select(~near))
-    return in_one_list(away, scales), np.concatenate([r.voxels for r in levelled])
+    for response, scale in zip(responses, scales, strict=True):
+        near = beads.inside(response.maxima.zyx, _GOLD_MARGIN_DIAMETERS * scale.diameter_px)
+        away.append(replace(response, maxima=response.maxima.select(~near)))
+    return peaks_in_noise_levels(away, scales, n_allowed(allowed))
 
 
 def _upper_bound(
@@ -353,7 +352,7 @@ def _ask(
     maxima = picker.apart(where_allowed(found, allowed), scale.min_distance_px)
     noise, share = expected_in_noise([scale], n_allowed(allowed))
     heights = found.height if rule == "aitom" else maxima.height
-    middle, level = response.median, response.noise or 1.0
+    middle, level = level_of(response.voxels)
     threshold = math.inf
     if len(heights):
         threshold = middle + level * choose_threshold(

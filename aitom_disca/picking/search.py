@@ -20,7 +20,7 @@ from aitom_disca.progress import track
 
 BLOCK_SHAPE_ZYX = (128, 256, 256)  # about 0.5 GB per thread at a sigma of 5
 _MOST_THREADS = 8  # bounds the memory
-_SAMPLE_SIZE = 4_000_000  # voxels from which the noise level is taken, at most
+_SAMPLE_SIZE = 400_000  # voxels from which the noise level is taken, at most
 _MAD_TO_STD = 1.4826  # standard deviation of a Gaussian over its median absolute deviation
 
 Region = tuple[tuple[slice, ...], np.ndarray | None]  # inside of the border, and a mask
@@ -43,31 +43,36 @@ class Response:
     ----------
     maxima : Peaks
         Bright ones, where picks may lie.
-    voxels : ndarray
+    voxels : ndarray of shape (N,)
         A fair sample of the filtered volume.
+    voxels_zyx : ndarray of int, shape (N, 3)
+        Where they are.
     """
 
     maxima: Peaks
     voxels: np.ndarray
+    voxels_zyx: np.ndarray
 
-    @property
-    def median(self) -> float:
-        """What the filter answers to nothing."""
-        return float(np.median(self.voxels))
+    def in_noise_levels(self, rows: np.ndarray | None = None) -> Response:
+        """The same response, counted from its median in noise levels.
 
-    @property
-    def noise(self) -> float:
-        """Noise level: the standard deviation that the median absolute deviation gives.
-
-        A few particles do not change it.
+        Parameters
+        ----------
+        rows : ndarray, optional
+            The voxels that median and noise level are taken of.
         """
-        return _MAD_TO_STD * float(np.median(np.abs(self.voxels - self.median)))
-
-    def in_noise_levels(self) -> Response:
-        """The same response, counted from its median in noise levels."""
-        middle, noise = self.median, self.noise or 1.0
+        middle, noise = level_of(self.voxels if rows is None else self.voxels[rows])
         maxima = replace(self.maxima, height=(self.maxima.height - middle) / noise)
-        return Response(maxima, (self.voxels - middle) / noise)
+        return replace(self, maxima=maxima, voxels=(self.voxels - middle) / noise)
+
+
+def level_of(voxels: np.ndarray) -> tuple[float, float]:
+    """Median, and the standard deviation that the median absolute deviation gives.
+
+    A few particles do not change it.
+    """
+    middle = float(np.median(voxels))
+    return middle, _MAD_TO_STD * float(np.median(np.abs(voxels - middle))) or 1.0
 
 
 @dataclass(frozen=True)
@@ -167,9 +172,11 @@ def search(
             f"every voxel of tomogram {tomogram.name} is {extremes[0] + level:g}: there is "
             "nothing to pick; check the file."
         )
+    places = _sample_allowed(grid[0], stride, allowed)
+    at = (slice(None), *(places // stride).T)
     return [
-        Response(merge_plateaus(join(parts)), _sample_allowed(one, stride, allowed))
-        for parts, one in zip(maxima, grid, strict=True)
+        Response(merge_plateaus(join(parts)), voxels, places)
+        for parts, voxels in zip(maxima, grid[at], strict=True)
     ]
 
 
@@ -245,16 +252,15 @@ def _sample_stride(shape_zyx: tuple[int, int, int], sigma_px: float) -> int:
 
 
 def _sample_allowed(grid: np.ndarray, stride: int, allowed: Region) -> np.ndarray:
+    """Voxels (n, 3) of the sample where picks may lie, or all where a small mask holds none."""
+    places = np.argwhere(np.isfinite(grid)) * stride
     inside, mask = allowed
-    region = tuple(slice(-(-s.start // stride), -(-s.stop // stride)) for s in inside)
-    sample = grid[region]
+    here = _within(places, inside)
     if mask is not None:
-        sample = sample[mask[::stride, ::stride, ::stride][region]]
-    for candidate in (sample, grid):  # a small mask may hold no sample
-        finite = candidate[np.isfinite(candidate)]
-        if finite.size:
-            return finite
-    return np.zeros(1)
+        here &= mask[tuple(places.T)]
+    if not len(places):
+        return np.zeros((1, 3), int)
+    return places[here] if here.any() else places
 
 
 def grey_level(tomogram: Tomogram) -> float:

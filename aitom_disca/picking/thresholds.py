@@ -64,28 +64,29 @@ def choose_threshold(
 def auto_threshold(
     heights: np.ndarray, noise: np.ndarray, share: float, c: float | None = None
 ) -> float:
-    """The threshold of a false discovery rate, or less where particles stand clear of the rest.
+    """The gap where particles stand clear of the rest; else that of a false discovery rate.
 
-    The noise level that heights are counted in grows with the number of particles: the filter
-    gives each a dark rim, and in a crowded tomogram little else is left. There the peaks may fall
-    into two groups, and the gap between these (`split_in_two`) is taken instead, if it is clear
-    and lower.
+    Where the peaks fall into two groups (`split_in_two`) the gap between them is the threshold,
+    if it is clear and above what divides pure noise.
 
     Parameters
     ----------
     heights, noise, share
         As in `choose_threshold`.
     c : float, optional
-        Noise levels to begin from instead of the false discovery rate.
+        Noise levels, instead of the false discovery rate; a gap then counts only if it is lower.
     """
-    threshold = fdr_threshold(heights, noise, share, DEFAULT_C["fdr"]) if c is None else c
     positive = heights[heights > 0]
-    if len(positive) < _FEWEST_PEAKS_TO_SPLIT:
-        return float(threshold)
-    split, clearness = split_in_two(positive)
-    if clearness >= _CLEAR_SPLIT and split >= _LOWEST_SPLIT:
-        threshold = min(threshold, split)
-    return float(threshold)
+    split = math.inf
+    if len(positive) >= _FEWEST_PEAKS_TO_SPLIT:
+        split, clearness = split_in_two(positive)
+        if clearness < _CLEAR_SPLIT or split < _LOWEST_SPLIT:
+            split = math.inf
+    if c is not None:
+        return float(min(split, c))
+    if math.isfinite(split):
+        return float(split)
+    return fdr_threshold(heights, noise, share, DEFAULT_C["fdr"])
 
 
 def split_in_two(heights: np.ndarray) -> tuple[float, float]:
