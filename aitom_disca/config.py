@@ -61,7 +61,7 @@ class PickSettings(Settings):
 
     particle_diameter_angstrom: Length | tuple[Length, ...] = Field(
         default=200.0,
-        description="Particle diameter in Angstrom, one or several; one is taken with 0.7 and 1.4 of it.",
+        description="Typical particle diameter in Angstrom, or several.",
     )
     sigma_px: float | None = Field(
         default=None,
@@ -88,7 +88,7 @@ class PickSettings(Settings):
     threshold: float | None = Field(
         default=None,
         allow_inf_nan=False,
-        description="C of the rule; if left out: fdr 0.4, std 3, aitom 3.",
+        description="C of the rule; if left out: fdr 0.5, std 3, aitom 3.",
     )
     min_distance_px: float | None = Field(
         default=None,

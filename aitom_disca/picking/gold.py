@@ -62,9 +62,7 @@ def find_gold(
     smallest_particle_angstrom : float
     block_shape_zyx : tuple of 3 int, optional
     """
-    sigmas = {
-        d: sigma_from_diameter(d, tomogram.voxel_size_angstrom) for d in _DIAMETERS_ANGSTROM
-    }
+    sigmas = {d: sigma_from_diameter(d, tomogram.voxel_size_angstrom) for d in _DIAMETERS_ANGSTROM}
     smallest = min(tomogram.shape_zyx)
     sizes = [
         d

@@ -57,9 +57,7 @@ def look_closely(
 
     def work(block: Block) -> tuple[np.ndarray, np.ndarray]:
         low, high = ([getattr(s, end) for s in block.core] for end in ("start", "stop"))
-        rows = np.flatnonzero(
-            ((picked.peaks.zyx >= low) & (picked.peaks.zyx < high)).all(axis=1)
-        )
+        rows = np.flatnonzero(((picked.peaks.zyx >= low) & (picked.peaks.zyx < high)).all(axis=1))
         if not len(rows):
             return rows, np.empty((0, 3))
         grey = tomogram.read(block.padded) - np.float32(level)

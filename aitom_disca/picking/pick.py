@@ -17,15 +17,16 @@ from aitom_disca.picking.gold import find_gold
 from aitom_disca.picking.looking import look_closely
 from aitom_disca.picking.peaks import Peaks, apart_rows
 from aitom_disca.picking.noise import expected_in_noise, peaks_in_noise_levels
-from aitom_disca.picking.scales import Scale, ScaledPeaks, scales_of
+from aitom_disca.picking.scales import Scale, ScaledPeaks, in_one_list, scales_of
 from aitom_disca.picking.search import Balls, Region, level_of, n_allowed, search, where_allowed
-from aitom_disca.picking.thresholds import choose_threshold
+from aitom_disca.picking.thresholds import choose_threshold, clear_gap
 
 logger = logging.getLogger(__name__)
 
 _BORDER_DIAMETERS = 0.8  # half the default box of a subtomogram
+_NOISE_LEVELS = 4.5  # what stands so high is a particle, where particles stand clear
 _GOLD_MARGIN_DIAMETERS = 0.25  # a pick so near to a bead is of the bead's making
-_SAME_DIAMETERS = 0.5  # picks that are centred to one place are one
+_SAME_DIAMETERS = 0.65  # picks that are centred to one place are one
 
 PARTICLE = "particle"
 
@@ -146,19 +147,13 @@ def find_candidates(
         return _ask(picker, tomogram, settings, scales[0], allowed, block_shape_zyx)
     gold = find_gold(tomogram, settings.diameters_angstrom[0], block_shape_zyx)
     beads = gold.balls(tomogram.voxel_size_angstrom)
-    found, voxels = _peaks(tomogram, scales, allowed, beads, block_shape_zyx)
+    found, threshold = _peaks_and_threshold(
+        tomogram, scales, settings, allowed, beads, block_shape_zyx
+    )
     heights = found.peaks.height
-    noise, share = expected_in_noise(scales, n_allowed(allowed))
-    reason, threshold = "", math.inf
-    if len(found):
-        threshold = choose_threshold(
-            settings.threshold_rule, settings.threshold, heights, noise, share, voxels
-        )
     picked = _upper_bound(
         found.select(heights >= threshold), scales, settings.max_picks, n_allowed(allowed)
     )
-    if not len(picked):
-        reason = _reason(tomogram, settings, heights, threshold)
     places, kinds = look_closely(tomogram, picked, scales, beads, membranes, settings)
     rows = _one_each(picked, places, scales)
     picked, places, kinds = picked.select(rows), places[rows], kinds[rows]
@@ -174,12 +169,10 @@ def find_candidates(
     )
     particles, junk = _set_apart(every, bead_set, settings)
     logger.info("%s: %d picks of %d peaks", tomogram.name, len(particles), len(heights))
-    name = tomogram.name
-    if reason and len(particles):
-        reason = ""
-    return Candidates(
-        particles, junk, {name: heights}, {name: threshold}, {name: reason} if reason else {}
-    )
+    name, reasons = tomogram.name, {}
+    if not len(particles):
+        reasons = {name: _reason(tomogram, settings, heights, threshold)}
+    return Candidates(particles, junk, {name: heights}, {name: threshold}, reasons)
 
 
 def join_candidates(parts: Sequence[Candidates]) -> Candidates:
@@ -252,26 +245,40 @@ def check_shape(volume: np.ndarray, tomogram: Tomogram, what: str) -> np.ndarray
     return volume
 
 
-def _peaks(
+def _peaks_and_threshold(
     tomogram: Tomogram,
     scales: Sequence[Scale],
+    settings: PickSettings,
     allowed: Region,
     beads: Balls,
     block_shape_zyx: tuple[int, int, int] | None,
-) -> tuple[ScaledPeaks, np.ndarray]:
-    """Peaks of all scales in noise levels, away from gold; and a sample of voxels."""
-    responses = search(
-        tomogram,
-        [s.filter for s in scales],
-        allowed,
-        without=beads,
-        block_shape_zyx=block_shape_zyx,
-    )
-    away = []
-    for response, scale in zip(responses, scales, strict=True):
+) -> tuple[ScaledPeaks, float]:
+    """Peaks in noise levels, away from gold, best first; and how high they must be.
+
+    Where particles stand clear at the one diameter that was given, no other is looked for.
+    """
+    filters = [s.filter for s in scales]
+    responses = []
+    for response, scale in zip(
+        search(tomogram, filters, allowed, without=beads, block_shape_zyx=block_shape_zyx),
+        scales,
+        strict=True,
+    ):
         near = beads.inside(response.maxima.zyx, _GOLD_MARGIN_DIAMETERS * scale.diameter_px)
-        away.append(replace(response, maxima=response.maxima.select(~near)))
-    return peaks_in_noise_levels(away, scales, n_allowed(allowed))
+        responses.append(replace(response, maxima=response.maxima.select(~near)))
+    rule, c = settings.threshold_rule, settings.threshold
+    if rule == "auto" and len(settings.diameters_angstrom) == 1:
+        own = len(scales) // 2
+        alone = in_one_list([responses[own].in_noise_levels().maxima], [scales[own]])
+        gap = clear_gap(alone.peaks.height)
+        if math.isfinite(gap):
+            alone = ScaledPeaks(alone.peaks, np.full(len(alone), own))
+            return alone, min(gap, c or _NOISE_LEVELS)
+    found, voxels = peaks_in_noise_levels(responses, scales, n_allowed(allowed))
+    if not len(found):
+        return found, math.inf
+    noise, share = expected_in_noise(scales, n_allowed(allowed))
+    return found, choose_threshold(rule, c, found.peaks.height, noise, share, voxels)
 
 
 def _upper_bound(

@@ -8,7 +8,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 
-DEFAULT_C = {"fdr": 0.4, "std": 3.0, "aitom": 3.0}
+DEFAULT_C = {"fdr": 0.5, "std": 3.0, "aitom": 3.0}
 _CLEAR_SPLIT = 0.68  # one Gaussian cut in two has 2 / pi = 0.64
 _LOWEST_SPLIT = 2.2  # noise levels; pure noise was split at 1.1 to 2.0, crowded volumes above 2.4
 _FEWEST_PEAKS_TO_SPLIT = 30
@@ -33,7 +33,7 @@ def choose_threshold(
         deviations of the voxels. "absolute": c. "aitom": ``m + c (M - m) / 20`` with the best
         and worst maximum M and m, the rule of AITom's picker.
     c : float or None
-        None: 0.4, 3 and 3 for "fdr", "std" and "aitom".
+        None: 0.5, 3 and 3 for "fdr", "std" and "aitom".
     heights : ndarray
         Of the maxima.
     noise, share : ndarray and float
@@ -66,9 +66,6 @@ def auto_threshold(
 ) -> float:
     """The gap where particles stand clear of the rest; else that of a false discovery rate.
 
-    Where the peaks fall into two groups (`split_in_two`) the gap between them is the threshold,
-    if it is clear and above what divides pure noise.
-
     Parameters
     ----------
     heights, noise, share
@@ -76,17 +73,22 @@ def auto_threshold(
     c : float, optional
         Noise levels, instead of the false discovery rate; a gap then counts only if it is lower.
     """
-    positive = heights[heights > 0]
-    split = math.inf
-    if len(positive) >= _FEWEST_PEAKS_TO_SPLIT:
-        split, clearness = split_in_two(positive)
-        if clearness < _CLEAR_SPLIT or split < _LOWEST_SPLIT:
-            split = math.inf
+    gap = clear_gap(heights)
     if c is not None:
-        return float(min(split, c))
-    if math.isfinite(split):
-        return float(split)
-    return fdr_threshold(heights, noise, share, DEFAULT_C["fdr"])
+        return min(gap, c)
+    return gap if math.isfinite(gap) else fdr_threshold(heights, noise, share, DEFAULT_C["fdr"])
+
+
+def clear_gap(heights: np.ndarray) -> float:
+    """Where heights fall into two groups: the lowest of the upper one; infinite if they do not.
+
+    The groups (`split_in_two`) must be clear, and lie above what divides pure noise.
+    """
+    positive = heights[heights > 0]
+    if len(positive) < _FEWEST_PEAKS_TO_SPLIT:
+        return math.inf
+    split, clearness = split_in_two(positive)
+    return split if clearness >= _CLEAR_SPLIT and split >= _LOWEST_SPLIT else math.inf
 
 
 def split_in_two(heights: np.ndarray) -> tuple[float, float]:
