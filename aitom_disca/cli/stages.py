@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from aitom_disca.cli import options as o
@@ -21,7 +22,7 @@ def run(
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = False,
-    particle_diameter_angstrom: o.Diameter = None,
+    particle_diameter_angstrom: o.Diameters = None,
     picks: o.PicksOfRun = None,
     pick_on: o.PickOn = None,
     picker: o.PickerName = o.PickedBy.dog,
@@ -31,6 +32,8 @@ def run(
     min_distance_px: o.MinDistance = None,
     border_px: o.Border = None,
     max_picks: o.MaxPicks = None,
+    keep: o.Keep = None,
+    membranes: o.Membranes = None,
     box_px: o.Box = None,
     working_voxel_size_angstrom: o.WorkingVoxelSize = None,
     preset: o.MinePreset = o.Preset.fast,
@@ -66,7 +69,7 @@ def run(
         zarr_level=zarr_level,
         dark_protein=dark_protein,
     )
-    diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
+    diameter = o.chosen_diameters_angstrom(particle_diameter_angstrom, opened)
     settings = RunSettings.checked(
         voxel_size_angstrom=voxel_size_angstrom,
         tilt_range_deg=tilt_range,
@@ -80,11 +83,13 @@ def run(
             min_distance_px=min_distance_px,
             border_px=border_px,
             max_picks=max_picks,
+            keep=o.kinds_to_keep(keep),
+            membranes=tuple(map(str, membranes or ())),
         ),
         picks=tuple(map(str, picks or ())),
         pick_on=tuple(map(str, pick_on or ())),
         extract=ExtractSettings.checked(
-            particle_diameter_angstrom=diameter,
+            particle_diameter_angstrom=float(np.max(diameter)),
             box_px=box_px,
             working_voxel_size_angstrom=working_voxel_size_angstrom,
         ),
@@ -115,7 +120,7 @@ def pick(
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = False,
-    particle_diameter_angstrom: o.Diameter = None,
+    particle_diameter_angstrom: o.Diameters = None,
     picker: o.PickerName = o.PickedBy.dog,
     sigma_px: o.Sigma = None,
     threshold_rule: o.Rule = o.ThresholdRule.auto,
@@ -123,8 +128,17 @@ def pick(
     min_distance_px: o.MinDistance = None,
     border_px: o.Border = None,
     max_picks: o.MaxPicks = None,
+    keep: o.Keep = None,
+    membranes: o.Membranes = None,
     mask: Annotated[
         Path | None, typer.Option(help="MRC of the tomogram's size; picks lie where it is not 0.")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="HTML file to write: score against rank with the threshold, what was kept and "
+            "why, slices with picks coloured by kind."
+        ),
     ] = None,
     relion: o.RelionVersion = o.Relion.v31,
     overwrite: o.Overwrite = False,
@@ -134,7 +148,7 @@ def pick(
     Example: aitom-disca pick tomogram.mrc --out picks.csv --particle-diameter-angstrom 250
     """
     from aitom_disca.io import open_tomograms, read_mask, write_particles_star, write_picks_csv
-    from aitom_disca.pipeline import pick_tomograms
+    from aitom_disca.pipeline.stages import find_in_tomograms, write_junk
 
     _refuse_existing(out, overwrite)
     if out.suffix not in (".csv", ".star"):
@@ -147,7 +161,7 @@ def pick(
         zarr_level=zarr_level,
         dark_protein=dark_protein,
     )
-    diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
+    diameter = o.chosen_diameters_angstrom(particle_diameter_angstrom, opened)
     settings = PickSettings.checked(
         particle_diameter_angstrom=diameter,
         picker=picker.value,
@@ -157,13 +171,24 @@ def pick(
         min_distance_px=min_distance_px,
         border_px=border_px,
         max_picks=max_picks,
+        keep=o.kinds_to_keep(keep),
+        membranes=tuple(map(str, membranes or ())),
     )
-    picks = pick_tomograms(opened, settings, mask=None if mask is None else read_mask(mask))
+    found = find_in_tomograms(opened, settings, mask=None if mask is None else read_mask(mask))
+    picks = found.particles
     if out.suffix == ".csv":
         write_picks_csv(out, picks)
     else:
         write_particles_star(out, picks, relion=relion.value)
-    say(f"{len(picks)} picks written to {out}")
+    junk = out.with_name(f"{out.stem}_junk")
+    write_junk(junk, found, relion=relion.value)
+    apart = f"; what was set apart lies in {junk}" if found.junk else ""
+    say(f"{len(picks)} picks written to {out}{apart}")
+    if report is not None:
+        from aitom_disca.report.picking import write_pick_report
+
+        write_pick_report(report, opened, found, settings)
+        say(f"report written to {report}")
 
 
 def extract(

@@ -11,6 +11,7 @@ from aitom_disca.config import PickSettings
 from aitom_disca.io.mrc import Tomogram
 from aitom_disca.picking.blocks import Block, split_into_blocks
 from aitom_disca.picking.centre import centre_of_mass, window_radius_px
+from aitom_disca.picking.membranes import near_membranes
 from aitom_disca.picking.scales import Scale, ScaledPeaks
 from aitom_disca.picking.search import BLOCK_SHAPE_ZYX, Balls, grey_level, map_threads
 
@@ -72,4 +73,7 @@ def look_closely(
 
     for rows, moved in map_threads(work, blocks):
         places[rows] = moved
+    if membranes is not None:
+        reach = settings.membrane_distance_angstrom / tomogram.voxel_size_angstrom
+        kinds[near_membranes(membranes, places, reach)] = "sheet"
     return places, kinds

@@ -15,8 +15,8 @@ from aitom_disca.io.mrc import Tomogram
 from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.picking.gold import find_gold
 from aitom_disca.picking.looking import look_closely
-from aitom_disca.picking.peaks import Peaks, apart_rows
 from aitom_disca.picking.noise import expected_in_noise, peaks_in_noise_levels
+from aitom_disca.picking.peaks import Peaks, apart_rows
 from aitom_disca.picking.scales import Scale, ScaledPeaks, in_one_list, scales_of
 from aitom_disca.picking.search import Balls, Region, level_of, n_allowed, search, where_allowed
 from aitom_disca.picking.thresholds import choose_threshold, clear_gap

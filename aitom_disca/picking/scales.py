@@ -63,7 +63,7 @@ def scales_of(
     it, unless ``sigma_px`` says what to look for, or it shall stand alone.
     """
     diameters = settings.diameters_angstrom
-    weights = {diameter: 1.0 for diameter in diameters}
+    weights = dict.fromkeys(diameters, 1.0)
     if len(diameters) == 1 and settings.sigma_px is None and not alone:
         weights = {round(diameters[0] * f, 6): weight for f, weight in _AROUND.items()}
     found = []
