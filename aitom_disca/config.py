@@ -88,7 +88,7 @@ class PickSettings(Settings):
     threshold: float | None = Field(
         default=None,
         allow_inf_nan=False,
-        description="C of the rule; if left out: fdr 0.5, std 3, aitom 3.",
+        description="C of the rule; if left out: fdr 0.4, std 3, aitom 3.",
     )
     min_distance_px: float | None = Field(
         default=None,

@@ -17,7 +17,8 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import remove_unfinished, write_text
 
 _PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "scikit-learn", "h5py", "mrcfile", "starfile")
-# The stages that give clusters, or find that there is nothing to sort: until one of them is done, the run that is replaced is kept.
+# The stages that give clusters, or find nothing to sort: until one of them is done, the run that is
+# replaced is kept.
 _DECIDING = ("mine", "predict", "refine", "nothing")
 _LIST = "replaced.json"  # names of the files that were set aside
 

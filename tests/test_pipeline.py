@@ -205,12 +205,26 @@ def test_several_tomograms_and_one_without_particles(tomogram, tmp_path, caplog)
     noise = tmp_path / "empty.mrc"
     write_volume(noise, rng.normal(size=(40, 60, 60)) * 1e-3, VOXEL_SIZE)
     settings = PickSettings(particle_diameter_angstrom=DIAMETER, threshold_rule="absolute")
-    settings = settings.model_copy(update={"threshold": 0.05})
+    settings = settings.model_copy(update={"threshold": 6.0})
     picks = pipeline.pick_tomograms([opened, open_tomogram(noise), opened], settings)
     assert set(picks.tomogram_name) == {"TS_7"}
     assert "empty" in caplog.text
-    with pytest.raises(InputError, match="empty"):
-        pipeline.pick_tomograms([open_tomogram(noise)], settings)
+    assert len(pipeline.pick_tomograms([open_tomogram(noise)], settings)) == 0
+
+
+def test_a_run_without_any_particle_says_so_and_leaves_valid_files(tmp_path, capsys):
+    noise = np.random.default_rng(0).normal(size=(40, 60, 60))
+    write_volume(tmp_path / "noise.mrc", noise, VOXEL_SIZE, tilt_range_deg=(-60, 60))
+    out = tmp_path / "out"
+    size = ["--particle-diameter-angstrom", str(DIAMETER)]
+    assert main(["run", str(tmp_path / "noise.mrc"), "--out", str(out), *size]) == 0
+    assert "nothing to sort" in "".join(capsys.readouterr())
+    assert len(starfile.read(out / "particles.star", always_dict=True)["particles"]) == 0
+    assert (out / "picks.csv").read_text().startswith("tomogram,z,y,x,score,diameter_angstrom,kind")
+    assert main(["run", str(tmp_path / "noise.mrc"), "--out", str(out), *size, "--resume"]) == 0
+    picks = ["pick", str(tmp_path / "noise.mrc"), "--out", str(tmp_path / "picks.star"), *size]
+    assert main(picks) == 0
+    assert not (tmp_path / "picks_junk").exists()
 
 
 # -- structures ------------------------------------------------------------------------------

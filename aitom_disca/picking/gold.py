@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from aitom_disca.io.mrc import Tomogram
 from aitom_disca.picking.dog import sigma_from_diameter
 from aitom_disca.picking.peaks import Peaks, apart_rows, join
 from aitom_disca.picking.search import NO_BALLS, Balls, Filter, search
 
-_DIAMETERS_ANGSTROM = (50.0, 85.0, 140.0)  # beads have 50 to 150
+_DIAMETERS_ANGSTROM = (50.0, 85.0, 140.0, 240.0)  # beads have 50 to 150
+_LARGEST_ANGSTROM = 140.0  # what answers more to the next is no bead
 _SIGMA_RATIO = 1.44
 _FINEST_SIGMA_PX = 0.8
 _LOWEST = 12.0  # noise levels
 _GAP = 1.5  # gold over the densest of what is no gold; 2.0 and more was seen
 _CLEARLY_SEEN = 6.0  # noise levels
+_OTHERS = 5  # so many times as many peaks as beads must be clearly seen
 _SMALLER = 0.7  # than the particles: what is so small and so dense is none of them
 _REACH = 1.2  # of its diameter is a bead wide, with its dark fringe
 
@@ -62,7 +65,10 @@ def find_gold(
     smallest_particle_angstrom : float
     block_shape_zyx : tuple of 3 int, optional
     """
-    sigmas = {d: sigma_from_diameter(d, tomogram.voxel_size_angstrom) for d in _DIAMETERS_ANGSTROM}
+    sigmas = {  # between the narrow and the wide one lies the sigma of the diameter
+        d: sigma_from_diameter(d, tomogram.voxel_size_angstrom) / _SIGMA_RATIO**0.5
+        for d in _DIAMETERS_ANGSTROM
+    }
     smallest = min(tomogram.shape_zyx)
     sizes = [
         d
@@ -82,14 +88,28 @@ def find_gold(
     seen = np.flatnonzero(peaks.height >= _CLEARLY_SEEN)
     peaks, diameter = peaks.select(seen), diameter[seen]
     rows = apart_rows(peaks, 1.5 * diameter / tomogram.voxel_size_angstrom)
-    peaks, diameter = peaks.select(rows), diameter[rows]
+    peaks = peaks.select(rows)
+    diameter = _sizes(peaks, [response.maxima for response in responses], sizes, tomogram)
+    small = diameter <= _LARGEST_ANGSTROM
+    peaks, diameter = peaks.select(small), diameter[small]
     n_gold = _count(peaks.height)
     if not n_gold or (
-        len(peaks) < 2 * n_gold
+        len(peaks) < _OTHERS * n_gold
         and np.median(diameter[:n_gold]) > _SMALLER * smallest_particle_angstrom
     ):
         n_gold = 0
     return Beads(peaks.select(np.arange(n_gold)), diameter[:n_gold])
+
+
+def _sizes(peaks: Peaks, maxima: list[Peaks], sizes: list[float], tomogram: Tomogram) -> np.ndarray:
+    """The size that answers most to each peak, in grey values: there it matches the ball's."""
+    answer = np.zeros((len(sizes), len(peaks)))
+    for row, (size, found) in enumerate(zip(sizes, maxima, strict=True)):
+        if len(found) and len(peaks):
+            radius = size / 2 / tomogram.voxel_size_angstrom
+            for column, near in enumerate(cKDTree(found.zyx).query_ball_point(peaks.zyx, radius)):
+                answer[row, column] = found.height[near].max(initial=0)
+    return np.array(sizes)[answer.argmax(axis=0)]
 
 
 def _count(heights: np.ndarray) -> int:

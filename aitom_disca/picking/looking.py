@@ -13,9 +13,11 @@ from aitom_disca.picking.blocks import Block, split_into_blocks
 from aitom_disca.picking.centre import centre_of_mass, window_radius_px
 from aitom_disca.picking.membranes import near_membranes
 from aitom_disca.picking.scales import Scale, ScaledPeaks
+from aitom_disca.picking.shapes import FARTHEST_DIAMETERS, shape_of
 from aitom_disca.picking.search import BLOCK_SHAPE_ZYX, Balls, grey_level, map_threads
 
 _LOW_PASS_DIAMETERS = 1 / 12  # sigma: what is finer says nothing about the place of a particle
+_SHAPE_LOW_PASS_DIAMETERS = 1 / 6
 _TRUNCATE = 4.0
 
 
@@ -52,15 +54,21 @@ def look_closely(
         return places, kinds
     diameters = np.array([s.diameter_px for s in scales])[picked.scale]
     sigma = _LOW_PASS_DIAMETERS * min(s.diameter_px for s in scales)
-    halo = window_radius_px(diameters.max()) + int(np.ceil(_TRUNCATE * sigma))
+    given = np.array(settings.diameters_angstrom) / tomogram.voxel_size_angstrom
+    typical = float(np.sqrt(given[0] * given[-1]))
+    smooth = _SHAPE_LOW_PASS_DIAMETERS * typical
+    reach = np.maximum(diameters, typical)
+    halo = window_radius_px(diameters.max()) + int(
+        np.ceil(FARTHEST_DIAMETERS * reach.max() + _TRUNCATE * (sigma + smooth))
+    )
     blocks = split_into_blocks(tomogram.shape_zyx, BLOCK_SHAPE_ZYX, halo)
     level = grey_level(tomogram)
 
-    def work(block: Block) -> tuple[np.ndarray, np.ndarray]:
+    def work(block: Block) -> tuple[np.ndarray, np.ndarray, list[str]]:
         low, high = ([getattr(s, end) for s in block.core] for end in ("start", "stop"))
         rows = np.flatnonzero(((picked.peaks.zyx >= low) & (picked.peaks.zyx < high)).all(axis=1))
         if not len(rows):
-            return rows, np.empty((0, 3))
+            return rows, np.empty((0, 3)), []
         grey = tomogram.read(block.padded) - np.float32(level)
         beads.paint(grey, block.start_zyx, 0.0)
         density = ndimage.gaussian_filter(grey, sigma, mode="nearest", truncate=_TRUNCATE)
@@ -69,10 +77,16 @@ def look_closely(
             start + centre_of_mass(density, picked.peaks.zyx[row] - start, diameters[row])
             for row in rows
         ]
-        return rows, np.array(moved)
+        density = ndimage.gaussian_filter(density, smooth, mode="nearest", truncate=_TRUNCATE)
+        shapes = [
+            shape_of(density, place - start, reach[row])
+            for row, place in zip(rows, moved, strict=True)
+        ]
+        return rows, np.array(moved), shapes
 
-    for rows, moved in map_threads(work, blocks):
+    for rows, moved, shapes in map_threads(work, blocks):
         places[rows] = moved
+        kinds[rows] = shapes
     if membranes is not None:
         reach = settings.membrane_distance_angstrom / tomogram.voxel_size_angstrom
         kinds[near_membranes(membranes, places, reach)] = "sheet"

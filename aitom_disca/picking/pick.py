@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 _BORDER_DIAMETERS = 0.8  # half the default box of a subtomogram
 _NOISE_LEVELS = 4.5  # what stands so high is a particle, where particles stand clear
 _GOLD_MARGIN_DIAMETERS = 0.25  # a pick so near to a bead is of the bead's making
-_SAME_DIAMETERS = 0.65  # picks that are centred to one place are one
+_SAME_DIAMETERS = 0.5  # picks that are centred to one place are one
 
 PARTICLE = "particle"
 
@@ -155,7 +155,7 @@ def find_candidates(
         found.select(heights >= threshold), scales, settings.max_picks, n_allowed(allowed)
     )
     places, kinds = look_closely(tomogram, picked, scales, beads, membranes, settings)
-    rows = _one_each(picked, places, scales)
+    rows = _one_each(picked, places, scales, settings.min_distance_px)
     picked, places, kinds = picked.select(rows), places[rows], kinds[rows]
     places = _back_inside(places, picked.peaks.zyx, allowed)
     diameter = np.array([s.diameter_px for s in scales]) * tomogram.voxel_size_angstrom
@@ -291,10 +291,13 @@ def _upper_bound(
     return picked.select(np.arange(len(picked))[:most])
 
 
-def _one_each(picked: ScaledPeaks, places: np.ndarray, scales: Sequence[Scale]) -> np.ndarray:
+def _one_each(
+    picked: ScaledPeaks, places: np.ndarray, scales: Sequence[Scale], given_px: float | None
+) -> np.ndarray:
     """Rows, best first, without those that were centred to the place of a better one."""
-    apart = _SAME_DIAMETERS * np.array([s.diameter_px for s in scales])[picked.scale]
-    apart = np.minimum(apart, np.array([s.min_distance_px for s in scales])[picked.scale])
+    apart: float | np.ndarray | None = given_px
+    if apart is None:
+        apart = _SAME_DIAMETERS * np.array([s.diameter_px for s in scales])[picked.scale]
     return np.sort(apart_rows(Peaks(places, picked.peaks.height), apart))
 
 
@@ -302,7 +305,7 @@ def _back_inside(places: np.ndarray, peaks_zyx: np.ndarray, allowed: Region) -> 
     """Places; where one left the border or the mask, the peak that it came from."""
     inside, mask = allowed
     low, high = np.array([s.start for s in inside]), np.array([s.stop - 1 for s in inside])
-    stays = ((places >= low) & (places <= high)).all(axis=1)
+    stays = np.asarray(((places >= low) & (places <= high)).all(axis=1), bool)
     if mask is not None:
         rows = np.flatnonzero(stays)
         stays[rows] = mask[tuple(np.rint(places[rows]).astype(int).T)]

@@ -8,10 +8,11 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 
-DEFAULT_C = {"fdr": 0.5, "std": 3.0, "aitom": 3.0}
+DEFAULT_C = {"fdr": 0.4, "std": 3.0, "aitom": 3.0}
 _CLEAR_SPLIT = 0.68  # one Gaussian cut in two has 2 / pi = 0.64
 _LOWEST_SPLIT = 2.2  # noise levels; pure noise was split at 1.1 to 2.0, crowded volumes above 2.4
 _FEWEST_PEAKS_TO_SPLIT = 30
+_CERTAIN = 5.0  # noise levels
 
 
 def choose_threshold(
@@ -33,7 +34,7 @@ def choose_threshold(
         deviations of the voxels. "absolute": c. "aitom": ``m + c (M - m) / 20`` with the best
         and worst maximum M and m, the rule of AITom's picker.
     c : float or None
-        None: 0.5, 3 and 3 for "fdr", "std" and "aitom".
+        None: 0.4, 3 and 3 for "fdr", "std" and "aitom".
     heights : ndarray
         Of the maxima.
     noise, share : ndarray and float
@@ -66,6 +67,8 @@ def auto_threshold(
 ) -> float:
     """The gap where particles stand clear of the rest; else that of a false discovery rate.
 
+    A peak of 5 noise levels always counts: a rate cannot speak of one or two particles.
+
     Parameters
     ----------
     heights, noise, share
@@ -76,7 +79,9 @@ def auto_threshold(
     gap = clear_gap(heights)
     if c is not None:
         return min(gap, c)
-    return gap if math.isfinite(gap) else fdr_threshold(heights, noise, share, DEFAULT_C["fdr"])
+    if math.isfinite(gap):
+        return gap
+    return min(fdr_threshold(heights, noise, share, DEFAULT_C["fdr"]), _CERTAIN)
 
 
 def clear_gap(heights: np.ndarray) -> float:
