@@ -15,6 +15,7 @@ import starfile
 pytest.importorskip("keras")
 
 from aitom_disca import pipeline
+from aitom_disca.cli import main
 from aitom_disca.config import ExtractSettings, MineSettings, PickSettings, RunSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import (

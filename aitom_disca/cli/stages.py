@@ -206,7 +206,7 @@ def extract(
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = False,
-    particle_diameter_angstrom: o.Diameter = None,
+    particle_diameter_angstrom: o.Diameters = None,
     box_px: o.Box = None,
     working_voxel_size_angstrom: o.WorkingVoxelSize = None,
     overwrite: o.Overwrite = False,
@@ -227,13 +227,13 @@ def extract(
         zarr_level=zarr_level,
         dark_protein=dark_protein,
     )
-    diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
+    diameter = o.chosen_diameters_angstrom(particle_diameter_angstrom, opened)
     settings = ExtractSettings.checked(
-        particle_diameter_angstrom=diameter,
+        particle_diameter_angstrom=float(np.max(diameter)),
         box_px=box_px,
         working_voxel_size_angstrom=working_voxel_size_angstrom,
     )
-    particles = read_all_picks(picks, opened, diameter / 2)
+    particles = read_all_picks(picks, opened, float(np.min(diameter)) / 2)
     summary = extract_subtomograms(opened, particles, out, settings, overwrite=overwrite)
     say(
         f"{summary.n_extracted} subtomograms of {summary.box_px} voxels at "

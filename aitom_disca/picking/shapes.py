@@ -10,7 +10,7 @@ _N_AROUND = 16
 _RINGS_DIAMETERS = (0.5, 0.75, 1.0)
 _STEPS_DIAMETERS = (0.5, 0.75, 1.0, 1.25)
 FARTHEST_DIAMETERS = _STEPS_DIAMETERS[-1]
-# Densities over that of the pick. Of particles in crowds 1 % reach the first two, 2 % the last.
+# Densities over that of the pick. Few particles in crowds reach them.
 _SHEET_LOWEST, _SHEET_MEAN, _FILAMENT = 0.03, 0.35, 0.32
 
 
@@ -19,8 +19,9 @@ def shape_of(density: np.ndarray, place_zyx: np.ndarray, diameter_px: float) -> 
 
     A sheet, such as a bilayer or the edge of a carbon film, goes on in a plane: of the density on
     rings around the pick, as a part of the density at the pick, the lowest quarter is above
-    nothing in the best plane, and the mean a third. A filament goes on along a line, to both sides: there the lowest
-    density is a third of that at the pick. A particle ends, and its neighbours are somewhere.
+    nothing in the best plane, and the mean a third. A filament goes on along a line, to both sides:
+    there the lowest density is a third of that at the pick. A particle ends, and its neighbours are
+    somewhere.
 
     Parameters
     ----------
