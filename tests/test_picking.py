@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from aitom_disca.config import PickSettings
+from aitom_disca.cli import main
+from aitom_disca.config import ExtractSettings, PickSettings
 from aitom_disca.errors import InputError
+from aitom_disca.io import open_store, read_picks
 from aitom_disca.io.mrc import Tomogram, open_tomogram, write_volume
 from aitom_disca.picking import (
     choose_threshold,
@@ -36,6 +38,7 @@ from aitom_disca.picking.thresholds import (
     fdr_threshold,
     split_in_two,
 )
+from aitom_disca.subtomograms import extract_subtomograms
 
 SHAPE = (40, 51, 62)
 CENTRES = np.array([(12, 13, 14), (13, 36, 15), (26, 14, 40), (27, 37, 47), (20, 25, 29)])
@@ -482,7 +485,6 @@ def test_bright_and_dark_edges_are_not_picked(rng, edge, width):
 
 
 def test_default_border_leaves_room_for_the_default_box():
-    from aitom_disca.config import ExtractSettings
     from aitom_disca.subtomograms import plan_box
 
     for voxel_size in (4.0, 10.0, 13.3, 14.0):
@@ -588,3 +590,46 @@ def test_settings_are_optional(rng):
     tomogram = make_tomogram(data + rng.normal(size=data.shape).astype(np.float32))
     picks = pick_particles(tomogram)
     assert np.abs(picks.center_zyx_px[0] - (30, 31, 29)).max() <= 1
+
+
+# files
+
+
+def test_pick_writes_what_goes_on_what_was_set_apart_and_a_report(noisy, tmp_path):
+    membranes = np.zeros(SHAPE, np.float32)
+    membranes[tuple(CENTRES[0])] = 1
+    write_volume(tmp_path / "t1.mrc", noisy.data, 10.0, tilt_range_deg=(-60, 60))
+    write_volume(tmp_path / "membranes.mrc", membranes, 10.0)
+    out, report = tmp_path / "picks.csv", tmp_path / "picks.html"
+    command = ["pick", str(tmp_path / "t1.mrc"), "-d", "80", "--out", str(out), "--overwrite"]
+    command += ["--membranes", str(tmp_path / "membranes.mrc")]
+    assert main([*command, "--report", str(report)]) == 0
+    picks = read_picks(out)
+    assert len(picks) == len(CENTRES) - 1
+    assert set(picks.more["kind"]) == {"particle"}
+    assert set(picks.more["diameter_angstrom"]) <= {56, 80, 112}
+    junk = tmp_path / "picks_junk" / "sheet.star"
+    assert len(read_picks(junk)) == 1
+    assert "set apart" in report.read_text() and report.read_text().count("<img") == 4
+    assert main([*command, "--keep", "sheet"]) == 0
+    assert len(read_picks(out)) == len(CENTRES) and not junk.exists()
+
+    store = tmp_path / "store.h5"
+    tomogram = open_tomogram(tmp_path / "t1.mrc")
+    extract_subtomograms([tomogram], picks, store, ExtractSettings(box_px=12))
+    with open_store(store) as opened:
+        kept = opened.particles().more["diameter_angstrom"]
+    np.testing.assert_array_equal(kept, picks.more["diameter_angstrom"])
+
+
+def test_bad_diameters_and_kinds_are_refused(noisy, tmp_path, capsys):
+    write_volume(tmp_path / "t1.mrc", noisy.data, 10.0, tilt_range_deg=(-60, 60))
+    command = ["pick", str(tmp_path / "t1.mrc"), "--out", str(tmp_path / "p.csv")]
+    for options, said in (
+        (["-d", "80,big"], "several such as 150,270"),
+        (["-d", "80,-3"], "particle_diameter_angstrom"),
+        (["-d", "80", "--keep", "ice"], "keep"),
+    ):
+        assert main([*command, *options]) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "p.csv").exists()
