@@ -18,9 +18,8 @@ _SIGMA_RATIO = 1.44
 _FINEST_SIGMA_PX = 0.8
 _LOWEST = 12.0  # noise levels
 _GAP = 1.5  # gold over the densest of what is no gold; 2.0 and more was seen
-_CLEARLY_SEEN = 6.0  # noise levels
+_CLEARLY_SEEN = 5.0  # noise levels
 _OTHERS = 5  # so many times as many peaks as beads must be clearly seen
-_SMALLER = 0.7  # than the particles: what is so small and so dense is none of them
 _REACH = 1.2  # of its diameter is a bead wide, with its dark fringe
 
 
@@ -48,21 +47,16 @@ class Beads:
         return Balls(self.peaks.zyx.astype(float), radius) if len(self) else NO_BALLS
 
 
-def find_gold(
-    tomogram: Tomogram,
-    smallest_particle_angstrom: float,
-    block_shape_zyx: tuple[int, int, int] | None = None,
-) -> Beads:
+def find_gold(tomogram: Tomogram, block_shape_zyx: tuple[int, int, int] | None = None) -> Beads:
     """Find beads of 50 to 150 A: far denser than everything else.
 
     A peak of a Difference of Gaussians of bead size is gold if it is above 12 noise levels and a
-    clear gap lies between it and the densest of the others. Where nothing else is clearly seen,
-    as in a tomogram with little noise, it must also be smaller than the particles.
+    clear gap lies between it and the densest of the others, of which five times as many must be
+    clearly seen: in a tomogram of little noise the particles themselves are far above it.
 
     Parameters
     ----------
     tomogram : Tomogram
-    smallest_particle_angstrom : float
     block_shape_zyx : tuple of 3 int, optional
     """
     sigmas = {  # between the narrow and the wide one lies the sigma of the diameter
@@ -93,10 +87,7 @@ def find_gold(
     small = diameter <= _LARGEST_ANGSTROM
     peaks, diameter = peaks.select(small), diameter[small]
     n_gold = _count(peaks.height)
-    if not n_gold or (
-        len(peaks) < _OTHERS * n_gold
-        and np.median(diameter[:n_gold]) > _SMALLER * smallest_particle_angstrom
-    ):
+    if len(peaks) - n_gold < _OTHERS * n_gold:
         n_gold = 0
     return Beads(peaks.select(np.arange(n_gold)), diameter[:n_gold])
 

@@ -145,7 +145,7 @@ def find_candidates(
         check_shape(membranes, tomogram, "the membranes")
     if picker is not None:
         return _ask(picker, tomogram, settings, scales[0], allowed, block_shape_zyx)
-    gold = find_gold(tomogram, settings.diameters_angstrom[0], block_shape_zyx)
+    gold = find_gold(tomogram, block_shape_zyx)
     beads = gold.balls(tomogram.voxel_size_angstrom)
     found, threshold = _peaks_and_threshold(
         tomogram, scales, settings, allowed, beads, block_shape_zyx
