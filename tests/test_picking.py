@@ -370,8 +370,8 @@ def test_picks_on_a_bilayer_are_sheets_and_particles_beside_it_are_not(rng):
     wall = np.zeros(shape, np.float32)
     wall[:, :, 48:50] = wall[:, :, 52:54] = 1
     centres = [(30, 20, 20), (30, 70, 22), (30, 45, 75), (30, 80, 80)]
-    data = 2 * wall + 2 * balls(shape, centres, 10.0) + rng.normal(size=shape)
-    settings = PickSettings(particle_diameter_angstrom=200, threshold=4)
+    data = 4 * wall + 2 * balls(shape, centres, 10.0) + rng.normal(size=shape)
+    settings = PickSettings(particle_diameter_angstrom=200, threshold_rule="absolute", threshold=3)
     found = find_candidates(make_tomogram(data.astype(np.float32)), settings)
     from_centre = np.linalg.norm(found.particles.center_zyx_px[:, None] - centres, axis=2)
     assert from_centre.min(axis=0).max() < 3
