@@ -28,6 +28,8 @@ def look_closely(
     beads: Balls,
     membranes: np.ndarray | None,
     settings: PickSettings,
+    *,
+    judge: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Centre picks, and name their kinds.
 
@@ -40,6 +42,8 @@ def look_closely(
         Gold, which is painted over.
     membranes : ndarray of bool, shape (z, y, x), optional
     settings : PickSettings
+    judge : bool
+        Whether to look for sheets and filaments: not where particles stand clear of everything else.
 
     Returns
     -------
@@ -86,7 +90,8 @@ def look_closely(
 
     for rows, moved, shapes in map_threads(work, blocks):
         places[rows] = moved
-        kinds[rows] = shapes
+        if judge:
+            kinds[rows] = shapes
     if membranes is not None:
         reach = settings.membrane_distance_angstrom / tomogram.voxel_size_angstrom
         kinds[near_membranes(membranes, places, reach)] = "sheet"

@@ -147,14 +147,16 @@ def find_candidates(
         return _ask(picker, tomogram, settings, scales[0], allowed, block_shape_zyx)
     gold = find_gold(tomogram, block_shape_zyx)
     beads = gold.balls(tomogram.voxel_size_angstrom)
-    found, threshold = _peaks_and_threshold(
+    found, threshold, clear = _peaks_and_threshold(
         tomogram, scales, settings, allowed, beads, block_shape_zyx
     )
     heights = found.peaks.height
     picked = _upper_bound(
         found.select(heights >= threshold), scales, settings.max_picks, n_allowed(allowed)
     )
-    places, kinds = look_closely(tomogram, picked, scales, beads, membranes, settings)
+    places, kinds = look_closely(
+        tomogram, picked, scales, beads, membranes, settings, judge=not clear
+    )
     rows = _one_each(picked, places, scales, settings.min_distance_px)
     picked, places, kinds = picked.select(rows), places[rows], kinds[rows]
     places = _back_inside(places, picked.peaks.zyx, allowed)
@@ -252,8 +254,8 @@ def _peaks_and_threshold(
     allowed: Region,
     beads: Balls,
     block_shape_zyx: tuple[int, int, int] | None,
-) -> tuple[ScaledPeaks, float]:
-    """Peaks in noise levels, away from gold, best first; and how high they must be.
+) -> tuple[ScaledPeaks, float, bool]:
+    """Peaks in noise levels, away from gold, best first; how high they must be; if that is a gap.
 
     Where particles stand clear at the one diameter that was given, no other is looked for.
     """
@@ -273,12 +275,12 @@ def _peaks_and_threshold(
         gap = clear_gap(alone.peaks.height)
         if math.isfinite(gap):
             alone = ScaledPeaks(alone.peaks, np.full(len(alone), own))
-            return alone, min(gap, c or _NOISE_LEVELS)
+            return alone, min(gap, c or _NOISE_LEVELS), True
     found, voxels = peaks_in_noise_levels(responses, scales, n_allowed(allowed))
     if not len(found):
-        return found, math.inf
+        return found, math.inf, False
     noise, share = expected_in_noise(scales, n_allowed(allowed))
-    return found, choose_threshold(rule, c, found.peaks.height, noise, share, voxels)
+    return found, choose_threshold(rule, c, found.peaks.height, noise, share, voxels), False
 
 
 def _upper_bound(
