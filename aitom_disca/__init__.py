@@ -20,6 +20,7 @@ _HOME = {
     "PickSettings": "aitom_disca.config",
     "RunSettings": "aitom_disca.config",
     "extract_subtomograms": "aitom_disca.subtomograms",
+    "find_candidates": "aitom_disca.picking",
     "open_store": "aitom_disca.io",
     "open_tomogram": "aitom_disca.io",
     "open_tomograms": "aitom_disca.io",
@@ -36,7 +37,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time `__getattr__` lo
     from aitom_disca.io import open_store, open_tomogram, open_tomograms, write_particles_star
     from aitom_disca.mining import DISCA
     from aitom_disca.particles import ParticleSet
-    from aitom_disca.picking import pick_particles
+    from aitom_disca.picking import find_candidates, pick_particles
     from aitom_disca.pipeline import run
     from aitom_disca.subtomograms import extract_subtomograms
 

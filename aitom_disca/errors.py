@@ -9,10 +9,6 @@ class InputError(ValueError):
     """
 
 
-class NoPicksError(InputError):
-    """A tomogram in which nothing passes the threshold."""
-
-
 class IterationError(RuntimeError):
     """An iteration that gave nothing usable, such as a loss that is not a number.
 

@@ -17,8 +17,9 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import remove_unfinished, write_text
 
 _PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "scikit-learn", "h5py", "mrcfile", "starfile")
-# The stages that give clusters: until one of them is done, the run that is replaced is kept.
-_DECIDING = ("mine", "predict", "refine")
+# The stages that give clusters, or find nothing to sort: until one of them is done, the run that is
+# replaced is kept.
+_DECIDING = ("mine", "predict", "refine", "nothing")
 _LIST = "replaced.json"  # names of the files that were set aside
 
 
@@ -35,6 +36,7 @@ class RunFolder:
         self.path = Path(path)
         self.record_file = self.path / "run.json"
         self.picks = self.path / "picks.csv"
+        self.junk = self.path / "junk"  # picks that were set apart, a star file a kind
         self.store = self.path / "subtomograms.h5"
         self.model = self.path / "model.h5"
         self.labels = self.path / "labels.csv"
@@ -62,9 +64,9 @@ class RunFolder:
         below = [path for folder in self._deep() for path in sorted(folder.rglob("*"))]
         return files + [path for path in below if path.is_file()]
 
-    def _deep(self) -> tuple[Path, Path]:
+    def _deep(self) -> tuple[Path, ...]:
         """Folders whose whole content belongs to the run."""
-        return self.averages, self.embedded
+        return self.junk, self.averages, self.embedded
 
     def start(
         self,

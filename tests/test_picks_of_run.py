@@ -54,7 +54,7 @@ def test_a_particle_of_two_files_counts_once(tmp_path, tomogram, capsys):
 
 def test_a_run_takes_picks_in_place_of_picking(tmp_path, tomogram):
     get_format("stopgap").write(tmp_path / "m.star", particles([2, 0]), Known())
-    found = picks_of_run([tomogram], RunSettings(picks=(str(tmp_path / "m.star"),)))
+    found = picks_of_run([tomogram], RunSettings(picks=(str(tmp_path / "m.star"),))).particles
     np.testing.assert_allclose(found.center_zyx_px, CENTRES[[2, 0]], atol=1e-3)
     assert list(found.tomograms) == ["TS_01"]
 
@@ -69,7 +69,7 @@ def test_picks_are_made_on_another_version(tmp_path):
     raw = open_tomogram(tmp_path / "raw/TS_01.mrc")
     pick = PickSettings(particle_diameter_angstrom=200)
     settings = RunSettings(pick=pick, pick_on=(str(tmp_path / "clean"),))
-    found = picks_of_run([raw], settings)
+    found = picks_of_run([raw], settings).particles
     assert set(found.tomogram_name) == {"TS_01"}
     away = np.linalg.norm(found.center_zyx_px[:, None] - made.truth.center_zyx_px, axis=2)
     assert (away.min(axis=0) < 4).mean() > 0.7, away.min(axis=0)

@@ -15,6 +15,7 @@ import starfile
 pytest.importorskip("keras")
 
 from aitom_disca import pipeline
+from aitom_disca.cli import main
 from aitom_disca.config import ExtractSettings, MineSettings, PickSettings, RunSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import (
@@ -205,12 +206,28 @@ def test_several_tomograms_and_one_without_particles(tomogram, tmp_path, caplog)
     noise = tmp_path / "empty.mrc"
     write_volume(noise, rng.normal(size=(40, 60, 60)) * 1e-3, VOXEL_SIZE)
     settings = PickSettings(particle_diameter_angstrom=DIAMETER, threshold_rule="absolute")
-    settings = settings.model_copy(update={"threshold": 0.05})
+    settings = settings.model_copy(update={"threshold": 6.0})
     picks = pipeline.pick_tomograms([opened, open_tomogram(noise), opened], settings)
     assert set(picks.tomogram_name) == {"TS_7"}
     assert "empty" in caplog.text
-    with pytest.raises(InputError, match="empty"):
-        pipeline.pick_tomograms([open_tomogram(noise)], settings)
+    assert len(pipeline.pick_tomograms([open_tomogram(noise)], settings)) == 0
+
+
+def test_a_run_without_any_particle_says_so_and_leaves_valid_files(tmp_path, capsys):
+    noise = np.random.default_rng(0).normal(size=(40, 60, 60))
+    write_volume(tmp_path / "noise.mrc", noise, VOXEL_SIZE, tilt_range_deg=(-60, 60))
+    out = tmp_path / "out"
+    size = ["--particle-diameter-angstrom", str(DIAMETER)]
+    assert main(["run", str(tmp_path / "noise.mrc"), "--out", str(out), *size]) == 0
+    assert "nothing to sort" in "".join(capsys.readouterr())
+    star = (out / "particles.star").read_text().split("data_particles")[1].split("loop_")[1]
+    lines = [line for line in star.splitlines() if line.strip()]
+    assert "_rlnCoordinateX" in star and all(line.startswith("_rln") for line in lines)
+    assert (out / "picks.csv").read_text().startswith("tomogram,z,y,x,score,diameter_angstrom,kind")
+    assert main(["run", str(tmp_path / "noise.mrc"), "--out", str(out), *size, "--resume"]) == 0
+    picks = ["pick", str(tmp_path / "noise.mrc"), "--out", str(tmp_path / "picks.star"), *size]
+    assert main(picks) == 0
+    assert not (tmp_path / "picks_junk").exists()
 
 
 # -- structures ------------------------------------------------------------------------------

@@ -171,8 +171,32 @@ Diameter = Annotated[
     _option(
         PICK,
         "--particle-diameter-angstrom",
+        "-d",
         text="Typical particle diameter in Angstrom; if left out 200, or less in a thin tomogram.",
     ),
+]
+Diameters = Annotated[
+    str | None,
+    _option(
+        PICK,
+        "--particle-diameter-angstrom",
+        "-d",
+        text="Typical particle diameter in Angstrom, or several such as 150,270; if left out 200, "
+        "or less in a thin tomogram. Boxes are made for the largest.",
+    ),
+]
+Keep = Annotated[
+    str | None,
+    _option(
+        PICK,
+        "--keep",
+        text="Kinds that go on with the particles instead of being set apart: some of "
+        "gold,sheet,filament.",
+    ),
+]
+Membranes = Annotated[
+    list[Path] | None,
+    _option(PICK, "--membranes", text=_described(PickSettings, "membranes") + " (Repeatable.)"),
 ]
 PicksOfRun = Annotated[
     list[Path] | None,
@@ -340,6 +364,33 @@ def chosen_diameter_angstrom(given: float | None, tomograms: Sequence[Tomogram])
     chosen = min(_DIAMETER_ANGSTROM, round(thinnest / (2 * _BOX_DIAMETERS)))
     say(f"particle diameter: {chosen:g} A (a guess; --particle-diameter-angstrom sets it)")
     return float(chosen)
+
+
+def chosen_diameters_angstrom(
+    given: str | None, tomograms: Sequence[Tomogram]
+) -> float | tuple[float, ...]:
+    """One diameter or several, such as ``150,270``; where none is given that of a guess.
+
+    Raises
+    ------
+    InputError
+        If the text is no list of numbers.
+    """
+    if given is None:
+        return chosen_diameter_angstrom(None, tomograms)
+    try:
+        found = tuple(float(part) for part in given.split(","))
+    except ValueError as error:
+        raise InputError(
+            "--particle-diameter-angstrom takes a number of Angstrom, or several such as 150,270; "
+            f"got {given!r}."
+        ) from error
+    return found[0] if len(found) == 1 else found
+
+
+def kinds_to_keep(given: str | None) -> tuple[str, ...]:
+    """The kinds of ``--keep``."""
+    return tuple(kind.strip() for kind in (given or "").split(",") if kind.strip())
 
 
 def parse_candidate_k(text: str) -> tuple[int, ...]:

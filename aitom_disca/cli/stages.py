@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from aitom_disca.cli import options as o
@@ -31,7 +32,7 @@ def run(
     voltage_kv: o.Voltage = None,
     spherical_aberration_mm: o.SphericalAberration = None,
     amplitude_contrast: o.AmplitudeContrast = None,
-    particle_diameter_angstrom: o.Diameter = None,
+    particle_diameter_angstrom: o.Diameters = None,
     picks: o.PicksOfRun = None,
     pick_on: o.PickOn = None,
     picker: o.PickerName = o.PickedBy.dog,
@@ -41,6 +42,8 @@ def run(
     min_distance_px: o.MinDistance = None,
     border_px: o.Border = None,
     max_picks: o.MaxPicks = None,
+    keep: o.Keep = None,
+    membranes: o.Membranes = None,
     box_px: o.Box = None,
     working_voxel_size_angstrom: o.WorkingVoxelSize = None,
     preset: o.MinePreset = o.Preset.fast,
@@ -84,9 +87,9 @@ def run(
         dark_protein=bool(dark_protein),
         optics=optics,
     )
-    diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
+    diameter = o.chosen_diameters_angstrom(particle_diameter_angstrom, opened)
     if not resume:
-        ask_polarity(opened, diameter, dark_protein)
+        ask_polarity(opened, float(np.max(diameter)), dark_protein)
         ask_tilt_range(opened)
     settings = RunSettings.checked(
         voxel_size_angstrom=voxel_size_angstrom,
@@ -102,11 +105,13 @@ def run(
             min_distance_px=min_distance_px,
             border_px=border_px,
             max_picks=max_picks,
+            keep=o.kinds_to_keep(keep),
+            membranes=tuple(map(str, membranes or ())),
         ),
         picks=tuple(map(str, picks or ())),
         pick_on=tuple(map(str, pick_on or ())),
         extract=ExtractSettings.checked(
-            particle_diameter_angstrom=diameter,
+            particle_diameter_angstrom=float(np.max(diameter)),
             box_px=box_px,
             working_voxel_size_angstrom=working_voxel_size_angstrom,
         ),
@@ -137,7 +142,7 @@ def pick(
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = None,
-    particle_diameter_angstrom: o.Diameter = None,
+    particle_diameter_angstrom: o.Diameters = None,
     picker: o.PickerName = o.PickedBy.dog,
     sigma_px: o.Sigma = None,
     threshold_rule: o.Rule = o.ThresholdRule.auto,
@@ -145,8 +150,17 @@ def pick(
     min_distance_px: o.MinDistance = None,
     border_px: o.Border = None,
     max_picks: o.MaxPicks = None,
+    keep: o.Keep = None,
+    membranes: o.Membranes = None,
     mask: Annotated[
         Path | None, typer.Option(help="MRC of the tomogram's size; picks lie where it is not 0.")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="HTML file to write: score against rank with the threshold, what was kept and "
+            "why, slices with picks coloured by kind."
+        ),
     ] = None,
     relion: o.RelionVersion = o.Relion.v31,
     overwrite: o.Overwrite = False,
@@ -157,7 +171,7 @@ def pick(
     """
     from aitom_disca.doctor import ask_polarity
     from aitom_disca.io import open_tomograms, read_mask, write_particles_star, write_picks_csv
-    from aitom_disca.pipeline import pick_tomograms
+    from aitom_disca.pipeline.stages import find_in_tomograms, write_junk
 
     _refuse_existing(out, overwrite)
     if out.suffix not in (".csv", ".star"):
@@ -170,8 +184,8 @@ def pick(
         zarr_level=zarr_level,
         dark_protein=bool(dark_protein),
     )
-    diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
-    ask_polarity(opened, diameter, dark_protein)
+    diameter = o.chosen_diameters_angstrom(particle_diameter_angstrom, opened)
+    ask_polarity(opened, float(np.max(diameter)), dark_protein)
     settings = PickSettings.checked(
         particle_diameter_angstrom=diameter,
         picker=picker.value,
@@ -181,13 +195,24 @@ def pick(
         min_distance_px=min_distance_px,
         border_px=border_px,
         max_picks=max_picks,
+        keep=o.kinds_to_keep(keep),
+        membranes=tuple(map(str, membranes or ())),
     )
-    picks = pick_tomograms(opened, settings, mask=None if mask is None else read_mask(mask))
+    found = find_in_tomograms(opened, settings, mask=None if mask is None else read_mask(mask))
+    picks = found.particles
     if out.suffix == ".csv":
         write_picks_csv(out, picks)
     else:
         write_particles_star(out, picks, relion=relion.value)
-    say(f"{len(picks)} picks written to {out}")
+    junk = out.with_name(f"{out.stem}_junk")
+    write_junk(junk, found, relion=relion.value)
+    apart = f"; what was set apart lies in {junk}" if found.junk else ""
+    say(f"{len(picks)} picks written to {out}{apart}")
+    if report is not None:
+        from aitom_disca.report.picking import write_pick_report
+
+        write_pick_report(report, opened, found, settings)
+        say(f"report written to {report}")
 
 
 def extract(
@@ -209,7 +234,7 @@ def extract(
     voltage_kv: o.Voltage = None,
     spherical_aberration_mm: o.SphericalAberration = None,
     amplitude_contrast: o.AmplitudeContrast = None,
-    particle_diameter_angstrom: o.Diameter = None,
+    particle_diameter_angstrom: o.Diameters = None,
     box_px: o.Box = None,
     working_voxel_size_angstrom: o.WorkingVoxelSize = None,
     overwrite: o.Overwrite = False,
@@ -237,13 +262,13 @@ def extract(
         dark_protein=bool(dark_protein),
         optics=optics,
     )
-    diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
+    diameter = o.chosen_diameters_angstrom(particle_diameter_angstrom, opened)
     settings = ExtractSettings.checked(
-        particle_diameter_angstrom=diameter,
+        particle_diameter_angstrom=float(np.max(diameter)),
         box_px=box_px,
         working_voxel_size_angstrom=working_voxel_size_angstrom,
     )
-    particles = read_all_picks(picks, opened, diameter / 2)
+    particles = read_all_picks(picks, opened, float(np.min(diameter)) / 2)
     summary = extract_subtomograms(opened, particles, out, settings, overwrite=overwrite)
     say(
         f"{summary.n_extracted} subtomograms of {summary.box_px} voxels at "

@@ -23,11 +23,16 @@ def run_rows(folder: RunFolder) -> list[tuple[str, str]]:
     stages = folder.record["stages"]
     rows = []
     if "pick" in stages:
-        rows.append(("picks", str(stages["pick"]["n_picks"])))
+        apart = stages["pick"].get("set_apart", {})
+        note = ", ".join(f"{n} {kind}" for kind, n in apart.items())
+        note = f" (set apart: {note})" if note else ""
+        rows.append(("picks", f"{stages['pick']['n_picks']}{note}"))
     if "extract" in stages:
         dropped = stages["extract"]["n_dropped_border"]
         note = f" ({dropped} too near to the border)" if dropped else ""
         rows.append(("subtomograms", f"{stages['extract']['n_extracted']}{note}"))
+    if "nothing" in stages:
+        return [*rows, ("clusters", "none: no particle was found")]
     mined = stages.get("refine", stages["mine"])
     sizes = ", ".join(map(str, mined["sizes"]))
     rows.append(("clusters", f"{mined['n_clusters']} (sizes {sizes})"))
@@ -59,6 +64,7 @@ def file_rows(folder: RunFolder) -> list[tuple[str, str]]:
     """Where the star file, labels and report lie."""
     files = {
         "star file": folder.star,
+        "set apart": folder.junk,
         "labels": folder.labels,
         "averages": folder.averages,
         "embedded": folder.embedded,

@@ -7,6 +7,7 @@ Datasets, one row per subtomogram:
 ``tomogram_name``          (N,)              text
 ``center_zyx_px``          (N, 3)            voxels of the tomogram, from 0; NaN where unknown
 ``score``                  (N,)              picking score
+``diameter_angstrom``      (N,)              size at which the particle was found, if known
 ``euler_zyz_deg``          (N, 3)            RELION's rot, tilt, psi, if known
 ``coordinates_xyz_angstrom`` (N, 3)          from the tomogram's centre, if only that is known
 ``labels``                 (N,)              ground truth of simulated data
@@ -49,6 +50,8 @@ _COLUMNS = {  # dataset: ParticleSet's name
     "euler_zyz_deg": "euler_zyz_deg",
     "coordinates_xyz_angstrom": "centered_xyz_angstrom",
 }
+
+_DIAMETER = "diameter_angstrom"  # a further column of the particles
 
 
 class StoreWriter:
@@ -182,6 +185,7 @@ class StoreWriter:
                 f"expected {len(particles)} volumes of {self.box_shape_zyx}, got {volumes.shape}"
             )
         columns = {name: getattr(particles, attr) for name, attr in _COLUMNS.items()}
+        columns[_DIAMETER] = particles.more.get(_DIAMETER)
         columns |= {"labels": labels, "raw_mean": raw_mean, "raw_std": raw_std}
         columns |= {"image_name": image_name}
         columns = {name: c for name, c in columns.items() if c is not None}
@@ -272,7 +276,9 @@ class SubtomogramStore:
         center = columns.pop("center_zyx_px")
         center = np.full((n, 3), np.nan) if center is None else center
         tomograms = self._tomograms(names)
-        return ParticleSet(names, center, **columns, tomograms=tomograms)  # type: ignore[arg-type]
+        diameter = self._column(_DIAMETER)
+        more = {} if diameter is None else {_DIAMETER: diameter}
+        return ParticleSet(names, center, **columns, tomograms=tomograms, more=more)  # type: ignore[arg-type]
 
     @property
     def labels(self) -> np.ndarray | None:

@@ -18,6 +18,7 @@ from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 
 _LABELS = ("index", "cluster", "posterior")
 _PICKS = ("tomogram", "z", "y", "x", "score")
+_PICKS_MORE = ("diameter_angstrom", "kind")
 _RELION = ("relion", "warp")
 
 
@@ -102,19 +103,32 @@ def read_labels_csv(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def write_picks_csv(path: str | Path, particles: ParticleSet) -> None:
-    """Write ``tomogram,z,y,x,score``: voxels of the tomogram from 0; no score as an empty cell."""
+    """Write ``tomogram,z,y,x,score``: voxels of the tomogram from 0; no score as an empty cell.
+
+    ``diameter_angstrom`` and ``kind`` follow, where the particles have them.
+    """
     scores = [""] * len(particles)
     if particles.score is not None:
         scores = [f"{s:.9g}" for s in particles.score]
     centers = ([f"{float(c):.10g}" for c in center] for center in particles.center_zyx_px)
-    rows = ((n, *c, s) for n, c, s in zip(particles.tomogram_name, centers, scores, strict=True))
-    _write(path, _PICKS, rows)
+    more = [name for name in _PICKS_MORE if name in particles.more]
+    further = [
+        [f"{v:.9g}" if isinstance(v, float) else v for v in np.asarray(particles.more[name])]
+        for name in more
+    ]
+    rows = (
+        (n, *c, s, *rest)
+        for n, c, s, *rest in zip(particles.tomogram_name, centers, scores, *further, strict=True)
+    )
+    _write(path, (*_PICKS, *more), rows)
 
 
 def read_picks_csv(
     path: str | Path, *, tomograms: Mapping[str, TomogramInfo] | None = None
 ) -> ParticleSet:
     """Read picks from a table with the columns tomogram, z, y, x and, if known, score.
+
+    The columns ``diameter_angstrom`` and ``kind`` become further columns of the particles.
 
     Parameters
     ----------
@@ -130,7 +144,12 @@ def read_picks_csv(
     columns = _read(path, _PICKS[:4])
     center = np.stack([_numbers(path, columns, axis) for axis in "zyx"], axis=1)
     score = _numbers(path, columns, "score") if any(columns.get("score", [])) else None
-    picks = ParticleSet(np.array(columns["tomogram"]), center, score)
+    more: dict[str, np.ndarray] = {}
+    if all(columns.get("diameter_angstrom", [""])):
+        more["diameter_angstrom"] = _numbers(path, columns, "diameter_angstrom")
+    if "kind" in columns:
+        more["kind"] = np.array(columns["kind"], object)
+    picks = ParticleSet(np.array(columns["tomogram"]), center, score, more=more)
     if tomograms is None:
         return picks
     known, names = find_known(path, picks.tomogram_name, tomograms)

@@ -2,13 +2,23 @@
 
 from aitom_disca.picking.dog import difference_of_gaussians, sigma_from_diameter
 from aitom_disca.picking.duplicates import without_duplicates
-from aitom_disca.picking.pick import pick_particles
+from aitom_disca.picking.membranes import read_membranes
+from aitom_disca.picking.pick import (
+    Candidates,
+    find_candidates,
+    join_candidates,
+    pick_particles,
+)
 from aitom_disca.picking.thresholds import choose_threshold
 
 __all__ = [
+    "Candidates",
     "choose_threshold",
     "difference_of_gaussians",
+    "find_candidates",
+    "join_candidates",
     "pick_particles",
+    "read_membranes",
     "sigma_from_diameter",
     "without_duplicates",
 ]

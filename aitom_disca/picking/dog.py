@@ -41,7 +41,7 @@ def kernel_radius_px(sigma_px: float, sigma_ratio: float) -> int:
 
 
 def difference_of_gaussians(
-    volume: np.ndarray, sigma_px: float, sigma_ratio: float = 1.1
+    volume: np.ndarray, sigma_px: float, sigma_ratio: float = 1.1, *, mode: str = "nearest"
 ) -> np.ndarray:
     """Filter a volume with ``G(sigma) - G(sigma * sigma_ratio)``.
 
@@ -49,7 +49,6 @@ def difference_of_gaussians(
     al. (2023) writes I(s1) - I(s2) with s1 > s2, the same map with its sign turned, in which
     bright particles are minima and dark ones, as in an unprocessed tomogram, maxima.
 
-    Beyond its faces the volume goes on with its outermost value.
 
     Parameters
     ----------
@@ -59,6 +58,9 @@ def difference_of_gaussians(
         Sigma of the narrow Gaussian in voxels.
     sigma_ratio : float, default 1.1
         Wide sigma divided by narrow sigma, above 1.
+    mode : str
+        How the volume goes on beyond its faces, as in `scipy.ndimage`; by default with its
+        outermost value.
 
     Returns
     -------
@@ -74,10 +76,10 @@ def difference_of_gaussians(
     if not (math.isfinite(sigma_ratio) and sigma_ratio > 1):
         raise InputError(f"sigma_ratio must be above 1 (1.1 is usual); got {sigma_ratio}.")
     volume = np.asarray(volume, np.float32)
-    difference = _gaussian(volume, sigma_px)
-    difference -= _gaussian(volume, sigma_px * sigma_ratio)
+    difference = _gaussian(volume, sigma_px, mode)
+    difference -= _gaussian(volume, sigma_px * sigma_ratio, mode)
     return difference
 
 
-def _gaussian(volume: np.ndarray, sigma_px: float) -> np.ndarray:
-    return ndimage.gaussian_filter(volume, sigma_px, mode="nearest", truncate=_TRUNCATE)
+def _gaussian(volume: np.ndarray, sigma_px: float, mode: str) -> np.ndarray:
+    return ndimage.gaussian_filter(volume, sigma_px, mode=mode, truncate=_TRUNCATE)

@@ -39,7 +39,11 @@ class Peaks:
 
     def best_first(self) -> Peaks:
         """Highest first; equal ones in the order of z, then y, then x."""
-        return self.select(np.lexsort((*self.zyx.T[::-1], -self.height)))
+        return self.select(self.order())
+
+    def order(self) -> np.ndarray:
+        """Rows, highest first."""
+        return np.lexsort((*self.zyx.T[::-1], -self.height))
 
 
 def join(parts: list[Peaks]) -> Peaks:
@@ -89,28 +93,39 @@ def merge_plateaus(peaks: Peaks) -> Peaks:
     return peaks.select(np.sort(order[first]))
 
 
-def keep_apart(peaks: Peaks, min_distance_px: float) -> Peaks:
+def keep_apart(peaks: Peaks, min_distance_px: float | np.ndarray) -> Peaks:
     """Greedy choice, best first: a peak stays unless a better one that stayed is too near.
 
     Parameters
     ----------
     peaks : Peaks
-    min_distance_px : float
-        Peaks exactly this far apart both stay.
+    min_distance_px : float or ndarray of shape (N,)
+        Peaks exactly this far apart both stay. Where each peak has a distance of its own, it is
+        the mean of both that counts.
 
     Returns
     -------
     Peaks
         Best first.
     """
-    ordered = peaks.best_first()
-    if min_distance_px <= 1 or len(ordered) < 2:  # voxels are at least 1 apart
-        return ordered
-    tree = cKDTree(ordered.zyx)
-    reach = np.nextafter(min_distance_px, 0)
-    stays = np.ones(len(ordered), bool)
-    for row in range(len(ordered)):
-        if stays[row]:
-            near = np.array(tree.query_ball_point(ordered.zyx[row], reach))
-            stays[near[near > row]] = False
-    return ordered.select(stays)
+    return peaks.select(apart_rows(peaks, min_distance_px))
+
+
+def apart_rows(peaks: Peaks, min_distance_px: float | np.ndarray) -> np.ndarray:
+    """Rows of the peaks that `keep_apart` keeps, best first."""
+    order = peaks.order()
+    zyx = peaks.zyx[order]
+    distance = np.broadcast_to(np.asarray(min_distance_px, float), len(peaks))[order]
+    if len(order) < 2 or distance.max() <= 1:  # voxels are at least 1 apart
+        return order
+    tree = cKDTree(zyx)
+    stays = np.ones(len(order), bool)
+    farthest = distance.max()
+    for row in range(len(order)):
+        if not stays[row]:
+            continue
+        near = np.array(tree.query_ball_point(zyx[row], (distance[row] + farthest) / 2))
+        near = near[near > row]
+        apart = np.linalg.norm(zyx[near] - zyx[row], axis=1)
+        stays[near[apart < np.nextafter((distance[row] + distance[near]) / 2, 0)]] = False
+    return order[stays]

@@ -1,36 +1,34 @@
-"""Pick particles: filter a tomogram block by block, find its peaks, keep the good ones."""
+"""Pick particles: what stands out at their sizes, without gold, sheets and filaments."""
 
 from __future__ import annotations
 
 import logging
 import math
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from aitom_disca.config import PickSettings
-from aitom_disca.errors import InputError, NoPicksError
+from aitom_disca.errors import InputError
 from aitom_disca.io.mrc import Tomogram
-from aitom_disca.particles import ParticleSet
-from aitom_disca.picking.blocks import Block, split_into_blocks
-from aitom_disca.picking.dog import difference_of_gaussians, kernel_radius_px, sigma_from_diameter
-from aitom_disca.picking.peaks import Peaks, join, keep_apart, local_extrema, merge_plateaus
-from aitom_disca.picking.thresholds import choose_threshold
-from aitom_disca.progress import track
+from aitom_disca.particles import ParticleSet, concatenate
+from aitom_disca.picking.gold import find_gold
+from aitom_disca.picking.looking import look_closely
+from aitom_disca.picking.noise import expected_in_noise, peaks_in_noise_levels
+from aitom_disca.picking.peaks import Peaks, apart_rows
+from aitom_disca.picking.scales import Scale, ScaledPeaks, in_one_list, scales_of
+from aitom_disca.picking.search import Balls, Region, level_of, n_allowed, search, where_allowed
+from aitom_disca.picking.thresholds import choose_threshold, clear_gap
 
 logger = logging.getLogger(__name__)
 
-_BLOCK_SHAPE_ZYX = (128, 256, 256)  # about 0.5 GB per thread at a sigma of 5
-_MOST_THREADS = 8  # bounds the memory
-_SAMPLE_SIZE = 4_000_000  # voxels from which the noise level is taken, at most
-_MIN_DISTANCE_DIAMETERS = 0.75
 _BORDER_DIAMETERS = 0.8  # half the default box of a subtomogram
+_NOISE_LEVELS = 4.5  # what stands so high is a particle, where particles stand clear
+_GOLD_MARGIN_DIAMETERS = 0.25  # a pick so near to a bead is of the bead's making
+_SAME_DIAMETERS = 0.5  # picks that are centred to one place are one
 
-
-Region = tuple[tuple[slice, ...], np.ndarray | None]  # inside of the border, and a mask
+PARTICLE = "particle"
 
 
 @dataclass(frozen=True)
@@ -51,25 +49,29 @@ class Picker:
 
 
 @dataclass(frozen=True)
-class _Lengths:
-    """The settings' lengths in voxels of one tomogram."""
+class Candidates:
+    """What was found in a tomogram, or in several.
 
-    sigma: float
-    sigma_ratio: float
-    min_distance: float
-    border: int
+    Parameters
+    ----------
+    particles : ParticleSet
+        What goes on, best first. ``score`` is the height of the peak in noise levels, ``more``
+        holds ``diameter_angstrom``, the size at which it was found, and ``kind``.
+    junk : mapping of str to ParticleSet
+        What was set apart: gold, sheet, filament.
+    heights : mapping of str to ndarray
+        Of each tomogram the heights of all peaks, best first.
+    thresholds : mapping of str to float
+        Of each tomogram.
+    reasons : mapping of str to str
+        Why a tomogram has no particle.
+    """
 
-
-@dataclass(frozen=True)
-class _Found:
-    """What one block contributes."""
-
-    maxima: Peaks
-    minima: Peaks
-    sample: np.ndarray
-    sample_place: tuple[slice, ...]
-    lowest: float
-    highest: float
+    particles: ParticleSet
+    junk: Mapping[str, ParticleSet] = field(default_factory=dict)
+    heights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def pick_particles(
@@ -77,14 +79,40 @@ def pick_particles(
     settings: PickSettings | None = None,
     *,
     mask: np.ndarray | None = None,
+    membranes: np.ndarray | None = None,
     block_shape_zyx: tuple[int, int, int] | None = None,
     picker: Picker | None = None,
 ) -> ParticleSet:
-    """Find everything that stands out at the size of the particles.
+    """Find everything that stands out at the size of the particles and is no junk.
 
-    Difference of Gaussians (Zeng et al. 2023, SI Eq. 6), its maxima above a threshold, and of
-    maxima that are too near to each other the highest. Blocks bound the memory; the result does
-    not depend on them.
+    Parameters and errors as in `find_candidates`, whose ``particles`` these are; empty where
+    there are none.
+    """
+    return find_candidates(
+        tomogram,
+        settings,
+        mask=mask,
+        membranes=membranes,
+        block_shape_zyx=block_shape_zyx,
+        picker=picker,
+    ).particles
+
+
+def find_candidates(
+    tomogram: Tomogram,
+    settings: PickSettings | None = None,
+    *,
+    mask: np.ndarray | None = None,
+    membranes: np.ndarray | None = None,
+    block_shape_zyx: tuple[int, int, int] | None = None,
+    picker: Picker | None = None,
+) -> Candidates:
+    """Find what may be a particle, and what is gold, a sheet or a filament.
+
+    Gold comes first and is painted over. Then Difference of Gaussians (Zeng et al. 2023, SI Eq. 6)
+    at several scales, each counted in its own noise levels; of maxima that are too near to each
+    other the highest; those above a threshold; each moved to the centre of its mass. Blocks bound
+    the memory; the result does not depend on them.
 
     Parameters
     ----------
@@ -92,226 +120,287 @@ def pick_particles(
     settings : PickSettings, optional
     mask : ndarray of bool, shape (z, y, x), optional
         True where picks may lie.
+    membranes : ndarray of bool, shape (z, y, x), optional
+        True where a membrane is.
     block_shape_zyx : tuple of 3 int, optional
         Size in voxels of the blocks, without their halo.
     picker : Picker, optional
-        What finds peaks and chooses among close ones instead. The noise level of the threshold
-        stays that of our own filter; the rule "aitom" counts all peaks of the picker, as AITom
-        does.
-
-    Returns
-    -------
-    ParticleSet
-        Best first; ``score`` is the height of the peak in grey values of the tomogram.
+        What finds peaks and chooses among close ones instead, at one scale: no gold, sheets or
+        filaments, and peaks stay where they are. The noise level of the threshold is that of our
+        own filter, scores are grey values; the rule "aitom" counts all peaks of the picker, as
+        AITom does.
 
     Raises
     ------
     InputError
-        If the tomogram is too small for the particle, constant, or not finite; if the mask does
-        not fit; if no peak is high enough.
+        If the tomogram is too small for the particle, constant, or not finite; if the mask or the
+        membranes do not fit.
     """
     settings = settings or PickSettings()
-    lengths = _lengths(settings, tomogram.voxel_size_angstrom)
-    _check_size(tomogram, lengths)
-    allowed = _allowed(tomogram, lengths, mask)
-    maxima, minima, voxels = _filter(tomogram, lengths, allowed, block_shape_zyx)
-    counted = maxima.height
+    scales = scales_of(settings, tomogram.voxel_size_angstrom, alone=picker is not None)
+    border = border_px(settings, tomogram.voxel_size_angstrom)
+    _check_size(tomogram, scales, settings, border)
+    allowed = _allowed(tomogram, border, mask)
+    if membranes is not None:
+        check_shape(membranes, tomogram, "the membranes")
     if picker is not None:
-        signed = settings.threshold_rule == "aitom"
-        maxima, minima, counted = _ask(picker, tomogram, lengths, allowed, signed)
-    if not len(maxima):
-        raise NoPicksError(
-            f"tomogram {tomogram.name} has no bright peak where picks may lie; check that protein "
-            "is bright, and the mask."
-        )
-    threshold = choose_threshold(
-        settings.threshold_rule, settings.threshold, counted, minima.height, voxels
+        return _ask(picker, tomogram, settings, scales[0], allowed, block_shape_zyx)
+    gold = find_gold(tomogram, block_shape_zyx)
+    beads = gold.balls(tomogram.voxel_size_angstrom)
+    found, threshold, clear = _peaks_and_threshold(
+        tomogram, scales, settings, allowed, beads, block_shape_zyx
     )
-    picks = maxima.select(maxima.height >= threshold)
-    if not len(picks):
-        raise NoPicksError(
-            f"no peak of tomogram {tomogram.name} reaches the threshold {threshold:.4g} of the "
-            f"rule '{settings.threshold_rule}', the best is {maxima.height[0]:.4g}; lower the "
-            "threshold, or check the particle diameter and that protein is bright."
-        )
-    logger.info("%s: %d picks of %d peaks", tomogram.name, len(picks), len(maxima))
-    return _particles(tomogram, picks.select(np.arange(len(picks))[: settings.max_picks]))
+    heights = found.peaks.height
+    picked = _upper_bound(
+        found.select(heights >= threshold), scales, settings.max_picks, n_allowed(allowed)
+    )
+    places, kinds = look_closely(
+        tomogram, picked, scales, beads, membranes, settings, judge=not clear
+    )
+    rows = _one_each(picked, places, scales, settings.min_distance_px)
+    picked, places, kinds = picked.select(rows), places[rows], kinds[rows]
+    places = _back_inside(places, picked.peaks.zyx, allowed)
+    diameter = np.array([s.diameter_px for s in scales]) * tomogram.voxel_size_angstrom
+    every = particle_set(tomogram, places, picked.peaks.height, diameter[picked.scale], kinds)
+    bead_set = particle_set(
+        tomogram,
+        gold.peaks.zyx,
+        gold.peaks.height,
+        gold.diameter_angstrom,
+        np.full(len(gold), "gold", object),
+    )
+    particles, junk = _set_apart(every, bead_set, settings)
+    logger.info("%s: %d picks of %d peaks", tomogram.name, len(particles), len(heights))
+    name, reasons = tomogram.name, {}
+    if not len(particles):
+        reasons = {name: _reason(tomogram, settings, heights, threshold)}
+    return Candidates(particles, junk, {name: heights}, {name: threshold}, reasons)
 
 
-def _lengths(settings: PickSettings, voxel_size_angstrom: float) -> _Lengths:
-    diameter = settings.particle_diameter_angstrom
-    sigma, apart, border = settings.sigma_px, settings.min_distance_px, settings.border_px
-    if sigma is None:
-        sigma = sigma_from_diameter(diameter, voxel_size_angstrom)
-    diameter_px = diameter / voxel_size_angstrom
-    if apart is None:
-        apart = _MIN_DISTANCE_DIAMETERS * diameter_px
-    if border is None:
-        border = math.ceil(_BORDER_DIAMETERS * diameter_px)
-    return _Lengths(sigma, settings.sigma_ratio, apart, border)
+def join_candidates(parts: Sequence[Candidates]) -> Candidates:
+    """What was found in several tomograms as one."""
+
+    def merged(name: str) -> dict:
+        return {k: v for part in parts for k, v in getattr(part, name).items()}
+
+    kinds = dict.fromkeys(kind for part in parts for kind in part.junk)
+    return Candidates(
+        concatenate([part.particles for part in parts]),
+        {kind: concatenate([p.junk[kind] for p in parts if kind in p.junk]) for kind in kinds},
+        merged("heights"),
+        merged("thresholds"),
+        merged("reasons"),
+    )
 
 
-def _check_size(tomogram: Tomogram, lengths: _Lengths) -> None:
+def border_px(settings: PickSettings, voxel_size_angstrom: float) -> int:
+    """How many voxels picks stay away from the faces."""
+    if settings.border_px is not None:
+        return settings.border_px
+    return math.ceil(_BORDER_DIAMETERS * settings.largest_diameter_angstrom / voxel_size_angstrom)
+
+
+def _check_size(
+    tomogram: Tomogram, scales: Sequence[Scale], settings: PickSettings, border: int
+) -> None:
     smallest = min(tomogram.shape_zyx)
-    ball = 2 * math.sqrt(3) * lengths.sigma  # the diameter that this sigma looks for
-    if ball > smallest or 2 * lengths.border >= smallest:
+    ball = settings.largest_diameter_angstrom / tomogram.voxel_size_angstrom
+    if settings.sigma_px is not None:
+        ball = 2 * math.sqrt(3) * scales[0].filter.sigma_px  # what this sigma looks for
+    if ball > smallest or 2 * border >= smallest:
         raise InputError(
             f"tomogram {tomogram.name} is {tomogram.shape_zyx} voxels (z, y, x), too small for "
-            f"particles of {ball:.0f} voxels with a border of {lengths.border}; give a smaller "
+            f"particles of {ball:.0f} voxels with a border of {border}; give a smaller "
             "particle diameter, or sigma and border."
         )
 
 
-def _allowed(tomogram: Tomogram, lengths: _Lengths, mask: np.ndarray | None) -> Region:
+def _allowed(tomogram: Tomogram, border: int, mask: np.ndarray | None) -> Region:
     """Where picks may lie: the inside of the border, and the mask."""
-    inside = tuple(slice(lengths.border, n - lengths.border) for n in tomogram.shape_zyx)
+    inside = tuple(slice(border, n - border) for n in tomogram.shape_zyx)
     if mask is None:
         return inside, None
-    mask = np.asarray(mask, bool)
-    if mask.shape != tomogram.shape_zyx:
-        raise InputError(
-            f"the mask is {mask.shape} voxels (z, y, x), tomogram {tomogram.name} is "
-            f"{tomogram.shape_zyx}; give a mask of the same size."
-        )
+    mask = check_shape(mask, tomogram, "the mask")
     if not mask[inside].any():
         raise InputError(
             f"the mask of tomogram {tomogram.name} leaves no voxel farther than "
-            f"{lengths.border} from the faces; enlarge it, or give a smaller border."
+            f"{border} from the faces; enlarge it, or give a smaller border."
         )
     return inside, mask
 
 
-def _filter(
-    tomogram: Tomogram,
-    lengths: _Lengths,
-    allowed: Region,
-    block_shape_zyx: tuple[int, int, int] | None,
-) -> tuple[Peaks, Peaks, np.ndarray]:
-    """Maxima and minima, thinned out and best first, and a sample of the filtered voxels."""
-    halo = kernel_radius_px(lengths.sigma, lengths.sigma_ratio) + 1  # 1: a peak's neighbours
-    blocks = split_into_blocks(tomogram.shape_zyx, block_shape_zyx or _BLOCK_SHAPE_ZYX, halo)
-    stride = _sample_stride(tomogram.shape_zyx, lengths.sigma)
-    grid = np.empty([-(-n // stride) for n in tomogram.shape_zyx], np.float32)
-    level = _grey_level(tomogram)
-    maxima, minima, extremes = [], [], []
+def check_shape(volume: np.ndarray, tomogram: Tomogram, what: str) -> np.ndarray:
+    """A volume of bool of the size of a tomogram.
 
-    def search(block: Block) -> _Found:
-        return _search_block(tomogram, block, lengths, level, stride)
-
-    for found in track(_map_threads(search, blocks), f"picking {tomogram.name}", len(blocks)):
-        grid[found.sample_place] = found.sample
-        maxima.append(_where_allowed(found.maxima, allowed))
-        minima.append(_where_allowed(found.minima, allowed))
-        extremes += [found.lowest, found.highest]
-    if min(extremes) == max(extremes):
+    Raises
+    ------
+    InputError
+        If it has another.
+    """
+    volume = np.asarray(volume, bool)
+    if volume.shape != tomogram.shape_zyx:
+        is_are = "are" if what.endswith("s") else "is"
         raise InputError(
-            f"every voxel of tomogram {tomogram.name} is {extremes[0] + level:g}: there is "
-            "nothing to pick; check the file."
+            f"{what} {is_are} {volume.shape} voxels (z, y, x), tomogram {tomogram.name} is "
+            f"{tomogram.shape_zyx}; give a file of the same size."
         )
-    thinned = [keep_apart(merge_plateaus(join(p)), lengths.min_distance) for p in (maxima, minima)]
-    return thinned[0], thinned[1], _sample_allowed(grid, stride, allowed)
+    return volume
+
+
+def _peaks_and_threshold(
+    tomogram: Tomogram,
+    scales: Sequence[Scale],
+    settings: PickSettings,
+    allowed: Region,
+    beads: Balls,
+    block_shape_zyx: tuple[int, int, int] | None,
+) -> tuple[ScaledPeaks, float, bool]:
+    """Peaks in noise levels, away from gold, best first; how high they must be; if that is a gap.
+
+    Where particles stand clear at the one diameter that was given, no other is looked for.
+    """
+    filters = [s.filter for s in scales]
+    responses = []
+    for response, scale in zip(
+        search(tomogram, filters, allowed, without=beads, block_shape_zyx=block_shape_zyx),
+        scales,
+        strict=True,
+    ):
+        near = beads.inside(response.maxima.zyx, _GOLD_MARGIN_DIAMETERS * scale.diameter_px)
+        responses.append(replace(response, maxima=response.maxima.select(~near)))
+    rule, c = settings.threshold_rule, settings.threshold
+    if rule == "auto" and len(settings.diameters_angstrom) == 1:
+        own = len(scales) // 2
+        alone = in_one_list([responses[own].in_noise_levels().maxima], [scales[own]])
+        gap = clear_gap(alone.peaks.height)
+        if math.isfinite(gap):
+            alone = ScaledPeaks(alone.peaks, np.full(len(alone), own))
+            return alone, min(gap, c or _NOISE_LEVELS), True
+    found, voxels = peaks_in_noise_levels(responses, scales, n_allowed(allowed))
+    if not len(found):
+        return found, math.inf, False
+    noise, share = expected_in_noise(scales, n_allowed(allowed))
+    return found, choose_threshold(rule, c, found.peaks.height, noise, share, voxels), False
+
+
+def _upper_bound(
+    picked: ScaledPeaks, scales: Sequence[Scale], most: int | None, n_voxels: int
+) -> ScaledPeaks:
+    """The best: as many as are wanted, at most as many as fill the tomogram with their cubes."""
+    if most is None:
+        volume = np.cumsum(np.array([s.diameter_px**3 for s in scales])[picked.scale])
+        most = max(int((volume <= n_voxels).sum()), 1)
+    return picked.select(np.arange(len(picked))[:most])
+
+
+def _one_each(
+    picked: ScaledPeaks, places: np.ndarray, scales: Sequence[Scale], given_px: float | None
+) -> np.ndarray:
+    """Rows, best first, without those that were centred to the place of a better one."""
+    apart: float | np.ndarray | None = given_px
+    if apart is None:
+        apart = _SAME_DIAMETERS * np.array([s.diameter_px for s in scales])[picked.scale]
+    return np.sort(apart_rows(Peaks(places, picked.peaks.height), apart))
+
+
+def _back_inside(places: np.ndarray, peaks_zyx: np.ndarray, allowed: Region) -> np.ndarray:
+    """Places; where one left the border or the mask, the peak that it came from."""
+    inside, mask = allowed
+    low, high = np.array([s.start for s in inside]), np.array([s.stop - 1 for s in inside])
+    stays = np.asarray(((places >= low) & (places <= high)).all(axis=1), bool)
+    if mask is not None:
+        rows = np.flatnonzero(stays)
+        stays[rows] = mask[tuple(np.rint(places[rows]).astype(int).T)]
+    return np.where(stays[:, None], places, peaks_zyx)
+
+
+def _set_apart(
+    picks: ParticleSet, gold: ParticleSet, settings: PickSettings
+) -> tuple[ParticleSet, dict[str, ParticleSet]]:
+    """What goes on, best first, and what does not, by kind."""
+    every = concatenate([picks, gold])
+    kind = np.asarray(every.more["kind"])
+    goes_on = np.isin(kind, [PARTICLE, *settings.keep])
+    order = np.argsort(-np.asarray(every.score), kind="stable")
+    particles = every.select(order[goes_on[order]])
+    junk = {
+        name: every.select(order[(kind == name)[order]])
+        for name in dict.fromkeys(kind[~goes_on].tolist())
+    }
+    return particles, junk
+
+
+def _reason(
+    tomogram: Tomogram, settings: PickSettings, heights: np.ndarray, threshold: float
+) -> str:
+    """Why nothing was picked."""
+    if not len(heights):
+        return (
+            f"tomogram {tomogram.name} has no bright peak where picks may lie; check that protein "
+            "is bright, and the mask."
+        )
+    return (
+        f"no peak of tomogram {tomogram.name} reaches the threshold {threshold:.4g} of the "
+        f"rule '{settings.threshold_rule}', the best is {heights[0]:.4g}; lower the "
+        "threshold, or check the particle diameter and that protein is bright."
+    )
 
 
 def _ask(
-    picker: Picker, tomogram: Tomogram, lengths: _Lengths, allowed: Region, signed: bool
-) -> tuple[Peaks, Peaks, np.ndarray]:
-    """Maxima and minima of a picker, thinned out, and the heights that a threshold is taken of."""
-    found = picker.extrema(tomogram.read(), lengths.sigma, lengths.sigma_ratio)
-    if not signed:
-        found = found[0].select(found[0].height > 0), found[1].select(found[1].height > 0)
-    maxima, minima = (
-        picker.apart(_where_allowed(peaks, allowed), lengths.min_distance) for peaks in found
-    )
-    return maxima, minima, found[0].height if signed else maxima.height
+    picker: Picker,
+    tomogram: Tomogram,
+    settings: PickSettings,
+    scale: Scale,
+    allowed: Region,
+    block_shape_zyx: tuple[int, int, int] | None,
+) -> Candidates:
+    """What another picker finds, with heights in grey values."""
+    one = scale.filter
+    response = search(tomogram, [one], allowed, block_shape_zyx=block_shape_zyx)[0]
+    found = picker.extrema(tomogram.read(), one.sigma_px, one.sigma_ratio)[0]
+    rule = settings.threshold_rule
+    if rule != "aitom":
+        found = found.select(found.height > 0)
+    maxima = picker.apart(where_allowed(found, allowed), scale.min_distance_px)
+    noise, share = expected_in_noise([scale], n_allowed(allowed))
+    heights = found.height if rule == "aitom" else maxima.height
+    middle, level = level_of(response.voxels)
+    threshold = math.inf
+    if len(heights):
+        threshold = middle + level * choose_threshold(
+            rule,
+            settings.threshold,
+            (heights - middle) / level,
+            noise,
+            share,
+            response.in_noise_levels().voxels,
+        )
+    ulp = 1e-9 * max(abs(threshold), 1) if math.isfinite(threshold) else 0.0
+    picks = maxima.select(maxima.height >= threshold - ulp)
+    picks = picks.select(np.arange(len(picks))[: settings.max_picks])
+    name = tomogram.name
+    reasons = {} if len(picks) else {name: _reason(tomogram, settings, maxima.height, threshold)}
+    diameter = np.full(len(picks), scale.diameter_px * tomogram.voxel_size_angstrom)
+    kinds = np.full(len(picks), PARTICLE, object)
+    particles = particle_set(tomogram, picks.zyx, picks.height, diameter, kinds)
+    return Candidates(particles, {}, {name: maxima.height}, {name: threshold}, reasons)
 
 
-def _search_block(
-    tomogram: Tomogram, block: Block, lengths: _Lengths, level: float, stride: int
-) -> _Found:
-    """Filter one block and find the peaks of its core."""
-    grey = tomogram.read(block.padded)
-    grey -= np.float32(level)  # small numbers keep their digits in float32
-    core = block.core_in_padded
-    lowest, highest = float(grey[core].min()), float(grey[core].max())
-    filtered = difference_of_gaussians(grey, lengths.sigma, lengths.sigma_ratio)
-    near = tuple(slice(max(c.start - 1, 0), c.stop + 1) for c in core)
-    start = tuple(n.start + s for n, s in zip(near, block.start_zyx, strict=True))
-    maxima, minima = (_in_core(p.moved(start), block) for p in local_extrema(filtered[near]))
-    place, sample = _sample(grey, filtered, block, stride)
-    return _Found(maxima, minima, sample, place, lowest, highest)
-
-
-def _sample(
-    grey: np.ndarray, filtered: np.ndarray, block: Block, stride: int
-) -> tuple[tuple[slice, ...], np.ndarray]:
-    """Every stride-th filtered voxel of the tomogram that lies in the core, and where it goes.
-
-    NaN where a grey value equals the next one along x: in padding, which has no noise, all do,
-    and elsewhere that is chance.
-    """
-    first = [-(-c.start // stride) for c in block.core]
-    place = tuple(slice(f, -(-c.stop // stride)) for f, c in zip(first, block.core, strict=True))
-    z, y, x = (
-        np.arange(f * stride, c.stop, stride) - b
-        for f, c, b in zip(first, block.core, block.start_zyx, strict=True)
-    )
-    sample = filtered[np.ix_(z, y, x)]
-    beside = grey[np.ix_(z, y, np.minimum(x + 1, grey.shape[2] - 1))]
-    sample[grey[np.ix_(z, y, x)] == beside] = np.nan
-    return place, sample
-
-
-def _in_core(peaks: Peaks, block: Block) -> Peaks:
-    return peaks.select(_within(peaks.zyx, block.core))
-
-
-def _where_allowed(peaks: Peaks, allowed: Region) -> Peaks:
-    inside, mask = allowed
-    peaks = peaks.select(_within(peaks.zyx, inside))
-    return peaks if mask is None else peaks.select(mask[tuple(peaks.zyx.T)])
-
-
-def _within(zyx: np.ndarray, region: tuple[slice, ...]) -> np.ndarray:
-    low, high = [s.start for s in region], [s.stop for s in region]
-    return np.all((zyx >= low) & (zyx < high), axis=1)
-
-
-def _sample_stride(shape_zyx: tuple[int, int, int], sigma_px: float) -> int:
-    """Every how many voxels to sample: neighbours within sigma say the same."""
-    fewest = math.ceil((math.prod(shape_zyx) / _SAMPLE_SIZE) ** (1 / 3))
-    return max(1, int(sigma_px / 2), fewest)
-
-
-def _sample_allowed(grid: np.ndarray, stride: int, allowed: Region) -> np.ndarray:
-    inside, mask = allowed
-    region = tuple(slice(-(-s.start // stride), -(-s.stop // stride)) for s in inside)
-    sample = grid[region]
-    if mask is not None:
-        sample = sample[mask[::stride, ::stride, ::stride][region]]
-    for candidate in (sample, grid):  # a small mask may hold no sample
-        finite = candidate[np.isfinite(candidate)]
-        if finite.size:
-            return finite
-    return np.zeros(1)
-
-
-def _grey_level(tomogram: Tomogram) -> float:
-    """A typical grey value: the median of the middle slice."""
-    nz, ny, nx = tomogram.shape_zyx
-    return float(np.median(tomogram.read((slice(nz // 2, nz // 2 + 1), slice(ny), slice(nx)))))
-
-
-def _map_threads(search: Callable[[Block], _Found], blocks: list[Block]) -> Iterator[_Found]:
-    """Search the blocks in threads (the filters release the GIL), results in order."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(min(cores or 1, _MOST_THREADS, len(blocks))) as pool:
-        yield from pool.map(search, blocks)
-
-
-def _particles(tomogram: Tomogram, picks: Peaks) -> ParticleSet:
+def particle_set(
+    tomogram: Tomogram,
+    zyx: np.ndarray,
+    score: np.ndarray,
+    diameter_angstrom: np.ndarray,
+    kind: np.ndarray,
+) -> ParticleSet:
+    """Picks of one tomogram."""
     return ParticleSet(
-        np.full(len(picks), tomogram.name),
-        picks.zyx.astype(float),
-        score=picks.height.astype(float),
+        np.full(len(score), tomogram.name),
+        np.asarray(zyx, float).reshape(-1, 3),
+        score=np.asarray(score, float),
         tomograms={tomogram.name: tomogram.info},
+        more={
+            "diameter_angstrom": np.asarray(diameter_angstrom, float),
+            "kind": np.asarray(kind, object),
+        },
     )

@@ -8,17 +8,24 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 
-DEFAULT_C = {"auto": 4.5, "fdr": 0.4, "std": 3.0, "aitom": 3.0}
-_MAD_TO_STD = 1.4826  # standard deviation of a Gaussian over its median absolute deviation
+DEFAULT_C = {"fdr": 0.4, "std": 3.0, "aitom": 3.0}
 _CLEAR_SPLIT = 0.68  # one Gaussian cut in two has 2 / pi = 0.64
 _LOWEST_SPLIT = 2.2  # noise levels; pure noise was split at 1.1 to 2.0, crowded volumes above 2.4
 _FEWEST_PEAKS_TO_SPLIT = 30
+_CERTAIN = 5.0  # noise levels
 
 
 def choose_threshold(
-    rule: str, c: float | None, maxima: np.ndarray, minima: np.ndarray, voxels: np.ndarray
+    rule: str,
+    c: float | None,
+    heights: np.ndarray,
+    noise: np.ndarray,
+    share: float,
+    voxels: np.ndarray,
 ) -> float:
     """Height from which a maximum counts as a particle.
+
+    All heights are in noise levels.
 
     Parameters
     ----------
@@ -27,9 +34,11 @@ def choose_threshold(
         deviations of the voxels. "absolute": c. "aitom": ``m + c (M - m) / 20`` with the best
         and worst maximum M and m, the rule of AITom's picker.
     c : float or None
-        None: 4.5, 0.4, 3 and 3 for "auto", "fdr", "std" and "aitom".
-    maxima, minima : ndarray
-        Heights of the bright and of the dark peaks, both positive.
+        None: 0.4, 3 and 3 for "fdr", "std" and "aitom".
+    heights : ndarray
+        Of the maxima.
+    noise, share : ndarray and float
+        Heights of maxima of pure noise, and the expected number for each of them.
     voxels : ndarray
         Values of the filtered volume, or a fair sample of them.
 
@@ -38,44 +47,53 @@ def choose_threshold(
     InputError
         If c is missing for "absolute", or is no rate between 0 and 1 for "fdr".
     """
+    if rule == "auto":
+        return auto_threshold(heights, noise, share, c)
     if c is None:
         c = DEFAULT_C.get(rule)
     if c is None:
         raise InputError("threshold_rule 'absolute' needs a threshold; give one.")
     if rule == "fdr":
-        return fdr_threshold(maxima, minima, c)
+        return fdr_threshold(heights, noise, share, c)
     if rule == "std":
         return float(np.mean(voxels, dtype=float) + c * np.std(voxels, dtype=float))
     if rule == "aitom":
-        return float(maxima.min() + c * (maxima.max() - maxima.min()) / 20)
-    return auto_threshold(maxima, voxels, c) if rule == "auto" else float(c)
+        return float(heights.min() + c * (heights.max() - heights.min()) / 20)
+    return float(c)
 
 
-def auto_threshold(maxima: np.ndarray, voxels: np.ndarray, c: float) -> float:
-    """Median plus ``c`` noise levels, or less where particles stand clear of the rest.
+def auto_threshold(
+    heights: np.ndarray, noise: np.ndarray, share: float, c: float | None = None
+) -> float:
+    """The gap where particles stand clear of the rest; else that of a false discovery rate.
 
-    The noise level is the standard deviation as the median absolute deviation gives it, which a
-    few particles do not change. Many particles do: the filter gives each a dark rim, and in a
-    crowded tomogram little else is left. There the peaks fall into two groups, and the gap
-    between these (`split_in_two`) is taken instead, if it is clear and lower.
+    A peak of 5 noise levels always counts: a rate cannot speak of one or two particles.
 
     Parameters
     ----------
-    maxima : ndarray
-        Heights of the bright peaks, positive.
-    voxels : ndarray
-        Values of the filtered volume, or a fair sample of them.
-    c : float
+    heights, noise, share
+        As in `choose_threshold`.
+    c : float, optional
+        Noise levels, instead of the false discovery rate; a gap then counts only if it is lower.
     """
-    middle = float(np.median(voxels))
-    noise = _MAD_TO_STD * float(np.median(np.abs(voxels - middle)))
-    threshold = middle + c * noise
-    if len(maxima) < _FEWEST_PEAKS_TO_SPLIT:
-        return threshold
-    split, clearness = split_in_two(maxima)
-    if clearness >= _CLEAR_SPLIT and split >= middle + _LOWEST_SPLIT * noise:
-        threshold = min(threshold, split)
-    return threshold
+    gap = clear_gap(heights)
+    if c is not None:
+        return min(gap, c)
+    if math.isfinite(gap):
+        return gap
+    return min(fdr_threshold(heights, noise, share, DEFAULT_C["fdr"]), _CERTAIN)
+
+
+def clear_gap(heights: np.ndarray) -> float:
+    """Where heights fall into two groups: the lowest of the upper one; infinite if they do not.
+
+    The groups (`split_in_two`) must be clear, and lie above what divides pure noise.
+    """
+    positive = heights[heights > 0]
+    if len(positive) < _FEWEST_PEAKS_TO_SPLIT:
+        return math.inf
+    split, clearness = split_in_two(positive)
+    return split if clearness >= _CLEAR_SPLIT and split >= _LOWEST_SPLIT else math.inf
 
 
 def split_in_two(heights: np.ndarray) -> tuple[float, float]:
@@ -104,19 +122,17 @@ def split_in_two(heights: np.ndarray) -> tuple[float, float]:
     return float(np.sort(heights)[cut + 1]), float(between[cut] / spread)
 
 
-def fdr_threshold(maxima: np.ndarray, minima: np.ndarray, rate: float) -> float:
+def fdr_threshold(heights: np.ndarray, noise: np.ndarray, share: float, rate: float) -> float:
     """Lowest threshold above which at most a part ``rate`` of the maxima may be noise.
 
-    Noise is as often dark as bright, so the minima of the filtered volume serve as decoys: one
-    expects as many noise maxima above a height T as there are minima below -T. The dark rims of
-    particles are minima too, so the true rate is lower, the more so in a crowded tomogram. The
-    estimate is ``(1 + minima below -T) / maxima above T``; the 1 keeps a handful of peaks of
-    pure noise from passing.
+    The estimate is ``(1 + expected in noise above T) / (maxima above T)``; the 1 keeps a handful
+    of peaks of pure noise from passing. The noise level is that of the whole volume: structure
+    that is no particle, such as the crowd between particles, counts as noise.
 
     Parameters
     ----------
-    maxima, minima : ndarray
-        Heights of the bright and of the dark peaks, both positive.
+    heights, noise, share
+        As in `choose_threshold`.
     rate : float
         Above 0, at most 1.
 
@@ -132,8 +148,7 @@ def fdr_threshold(maxima: np.ndarray, minima: np.ndarray, rate: float) -> float:
     """
     if not 0 < rate <= 1:
         raise InputError(f"threshold of the rule 'fdr' is a rate above 0, at most 1; got {rate:g}.")
-    heights, decoys = np.sort(maxima)[::-1], np.sort(minima)
-    n_decoys = len(decoys) - np.searchsorted(decoys, heights, side="left")
-    expected = (1 + n_decoys) / np.arange(1, len(heights) + 1)
-    good = np.flatnonzero(expected <= rate)
+    heights, noise = np.sort(heights)[::-1], np.sort(noise)
+    n_noise = share * (len(noise) - np.searchsorted(noise, heights, side="left"))
+    good = np.flatnonzero((1 + n_noise) / np.arange(1, len(heights) + 1) <= rate)
     return float(heights[good[-1]]) if len(good) else math.inf

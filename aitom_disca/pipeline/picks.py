@@ -6,19 +6,23 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aitom_disca.config import RunSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram, open_tomograms, read_picks
 from aitom_disca.particles import ParticleSet, concatenate
-from aitom_disca.pipeline.stages import pick_tomograms
+from aitom_disca.pipeline.stages import find_in_tomograms
 from aitom_disca.progress import say
+
+if TYPE_CHECKING:
+    from aitom_disca.picking import Candidates
 
 _SAME_VOXEL = 0.01
 logger = logging.getLogger(__name__)
 
 
-def picks_of_run(tomograms: Sequence[Tomogram], settings: RunSettings) -> ParticleSet:
+def picks_of_run(tomograms: Sequence[Tomogram], settings: RunSettings) -> Candidates:
     """Pick the particles of tomograms, or read them, as the settings say.
 
     Raises
@@ -26,9 +30,11 @@ def picks_of_run(tomograms: Sequence[Tomogram], settings: RunSettings) -> Partic
     InputError
         If a file or a tomogram cannot be used.
     """
+    from aitom_disca.picking import Candidates
+
     if settings.picks:
-        nearest = settings.pick.particle_diameter_angstrom / 2
-        return read_all_picks(settings.picks, tomograms, nearest)
+        nearest = settings.pick.diameters_angstrom[0] / 2
+        return Candidates(read_all_picks(settings.picks, tomograms, nearest))
     if settings.pick_on:
         others = open_tomograms(
             settings.pick_on,
@@ -36,8 +42,8 @@ def picks_of_run(tomograms: Sequence[Tomogram], settings: RunSettings) -> Partic
             tilt_range_deg=settings.tilt_range_deg,
             dark_protein=settings.dark_protein,
         )
-        return pick_tomograms(matched(tomograms, others), settings.pick)
-    return pick_tomograms(tomograms, settings.pick)
+        return find_in_tomograms(matched(tomograms, others), settings.pick)
+    return find_in_tomograms(tomograms, settings.pick)
 
 
 def read_all_picks(

@@ -6,14 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aitom_disca.config import UNTIL, MineSettings, RelionVersion, RunSettings
-from aitom_disca.io import Tomogram, open_store, read_picks_csv, write_picks_csv
+from aitom_disca.io import (
+    Tomogram,
+    open_store,
+    read_picks_csv,
+    write_particles_star,
+    write_picks_csv,
+)
+from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline import stages
 from aitom_disca.pipeline.averages import average_clusters
 from aitom_disca.pipeline.embedding import embed_clusters
 from aitom_disca.pipeline.picks import picks_of_run
 from aitom_disca.pipeline.refinement import refine_mined
 from aitom_disca.pipeline.reports import make_report
+from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
 
 _STAGES = (
@@ -39,6 +49,8 @@ def run(
         As opened by `aitom_disca.open_tomograms`.
     out : path
         The run's folder.
+        Where they hold no particle there is nothing to sort: ``particles.star`` is empty, and the
+        run ends.
     settings : RunSettings, optional
     overwrite : bool
         Replace a run that is already there; it is kept until this one has its clusters.
@@ -78,7 +90,10 @@ def run(
         "report": lambda: make_report(folder, store, tomograms),
     }
     for name in wanted:
-        folder.stage(name, work[name])
+        done = folder.stage(name, work[name])
+        if name == "pick" and not done["n_picks"]:
+            folder.stage("nothing", lambda: _nothing(folder, settings))
+            break
     return folder
 
 
@@ -94,9 +109,20 @@ def _wanted(settings: RunSettings) -> list[str]:
 def _pick(
     folder: RunFolder, tomograms: Sequence[Tomogram], settings: RunSettings
 ) -> dict[str, Any]:
-    picks = picks_of_run(tomograms, settings)
-    write_picks_csv(folder.picks, picks)
-    return {"n_picks": len(picks)}
+    found = picks_of_run(tomograms, settings)
+    write_picks_csv(folder.picks, found.particles)
+    stages.write_junk(folder.junk, found, relion=settings.relion)
+    junk = {kind: len(particles) for kind, particles in found.junk.items()}
+    return {"n_picks": len(found.particles), "set_apart": junk}
+
+
+def _nothing(folder: RunFolder, settings: RunSettings) -> dict[str, Any]:
+    """What a run without any particle leaves."""
+    say("no particle was found: there is nothing to sort")
+    nobody = np.empty(0)
+    particles = ParticleSet(nobody.astype(str), np.empty((0, 3)), cluster=nobody.astype(int))
+    write_particles_star(folder.star, particles, relion=settings.relion)
+    return {"star_files": 1}
 
 
 def _extract(

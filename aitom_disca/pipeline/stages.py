@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aitom_disca.config import MineSettings, PickSettings, RelionVersion
-from aitom_disca.errors import InputError, NoPicksError
+from aitom_disca.config import JUNK_KINDS, MineSettings, PickSettings, RelionVersion
+from aitom_disca.errors import InputError
 from aitom_disca.io import (
     Tomogram,
     open_store,
@@ -23,12 +23,13 @@ from aitom_disca.io import (
 )
 from aitom_disca.io.atomic import replacing
 from aitom_disca.io.store import SubtomogramStore
-from aitom_disca.particles import ParticleSet, concatenate
+from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from aitom_disca.network.training import RotateVolumes
+    from aitom_disca.picking import Candidates
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,14 @@ logger = logging.getLogger(__name__)
 def pick_tomograms(
     tomograms: Sequence[Tomogram], settings: PickSettings, *, mask: np.ndarray | None = None
 ) -> ParticleSet:
-    """Pick the particles of several tomograms, tomogram by tomogram.
+    """Pick the particles of several tomograms; parameters and errors as in `find_in_tomograms`."""
+    return find_in_tomograms(tomograms, settings, mask=mask).particles
+
+
+def find_in_tomograms(
+    tomograms: Sequence[Tomogram], settings: PickSettings, *, mask: np.ndarray | None = None
+) -> Candidates:
+    """Pick the particles of several tomograms, tomogram by tomogram, and set junk apart.
 
     Parameters
     ----------
@@ -48,27 +56,25 @@ def pick_tomograms(
     Raises
     ------
     InputError
-        If a tomogram cannot be used, or none of them has a pick.
+        If a tomogram or its membranes cannot be used.
     """
-    from aitom_disca.picking import pick_particles
+    from aitom_disca.picking import find_candidates, join_candidates, read_membranes
 
     picker = None
     if settings.picker == "aitom":
         from aitom_disca.bridge import aitom_picker
 
         picker = aitom_picker()
-    sets, empty = [], []
+    parts = []
     for tomogram in tomograms:
-        try:
-            sets.append(pick_particles(tomogram, settings, mask=mask, picker=picker))
-            say(f"{tomogram.name}: {len(sets[-1])} picks")
-        except NoPicksError as error:  # one empty tomogram among many is no reason to stop
-            empty.append(error)
-    if not sets:
-        raise empty[0]
-    for reason in empty:
-        logger.warning("%s", reason)
-    return concatenate(sets)
+        membranes = read_membranes(tomogram, settings.membranes)
+        found = find_candidates(tomogram, settings, mask=mask, membranes=membranes, picker=picker)
+        apart = "".join(f", {len(junk)} {kind}" for kind, junk in found.junk.items())
+        say(f"{tomogram.name}: {len(found.particles)} picks{apart}")
+        for reason in found.reasons.values():
+            logger.warning("%s", reason)
+        parts.append(found)
+    return join_candidates(parts)
 
 
 def mine_clusters(
@@ -212,3 +218,17 @@ def _writable(particles: ParticleSet, relion: RelionVersion) -> RelionVersion | 
     if relion != "5":
         say("the store counts positions from the tomogram's centre: writing RELION 5")
     return "5"
+
+
+def write_junk(
+    folder: Path, candidates: Candidates, *, relion: RelionVersion = "3.1"
+) -> list[Path]:
+    """Write what was set apart, ``gold.star`` and so on; files of an earlier run go."""
+    paths = []
+    for kind, particles in candidates.junk.items():
+        paths.append(folder / f"{kind}.star")
+        write_particles_star(paths[-1], particles, relion=relion)
+    for kind in JUNK_KINDS:
+        if kind not in candidates.junk:
+            (folder / f"{kind}.star").unlink(missing_ok=True)
+    return paths

@@ -270,6 +270,8 @@ def _overlays(
     if not particles.has_positions:
         return []
     diameter = folder.record["settings"].get("pick", {}).get("particle_diameter_angstrom")
+    if isinstance(diameter, list):  # several
+        diameter = max(diameter)
     pictures = []
     for tomogram in tomograms[:_MOST_TOMOGRAMS]:
         here = np.flatnonzero(particles.tomogram_name == tomogram.name)
