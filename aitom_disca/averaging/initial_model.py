@@ -37,6 +37,7 @@ _WIDEST = 2  # steps of shift
 _NOISE_TO_SIGNAL = 0.6  # of one subtomogram in shell s, over s squared: typical of cells
 _FEWEST_RUNS, _MOST_RUNS, _MEMBERS_IN_RUNS = 2, 6, 150
 _CONSENSUS = 3  # runs that make it
+_GENERATIONS = 2  # the joint model may be one of the next joint model
 _PARTS = 4  # of the members; each is judged by a model of the others
 _SCORES_AT_ONCE = 2**23
 
@@ -93,9 +94,10 @@ def initial_model(
     rough, fine = (_Level(small[chosen], tilt_range_deg, noise, *level) for level in _LEVELS)
     n_runs = int(np.clip(_MEMBERS_IN_RUNS / len(chosen), _FEWEST_RUNS, _MOST_RUNS))
     found = on_all_cores(lambda own: _run(rough, fine, own), rng.spawn(n_runs))
-    found.sort(key=lambda run: -run[1])
-    joint = _consensus([volume for volume, _ in found[:_CONSENSUS]])
-    found.append(fine.judged(fine.rounds(joint, 2 * _ROUNDS), rng))
+    for _ in range(_GENERATIONS):
+        found.sort(key=lambda run: -run[1])
+        joint = _consensus([volume for volume, _ in found[:_CONSENSUS]])
+        found.append(fine.judged(fine.rounds(joint, 2 * _ROUNDS), rng))
     say(f"initial models, log likelihood by others: {', '.join(f'{run[1]:.0f}' for run in found)}")
     volume, likelihood = max(found, key=lambda run: run[1])
     if len(chosen) < len(small):
