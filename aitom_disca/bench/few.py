@@ -141,7 +141,7 @@ def correlation_with_truth(volume: np.ndarray, truth: np.ndarray) -> tuple[float
         mask=mask,
     )
     rest = [one - radial_part(one, found.shift_zyx_px) for one in (volume, found.aligned)]
-    return found.correlation, masked_correlation(*rest, mask)
+    return found.correlation, masked_correlation(rest[0], rest[1], mask)
 
 
 def radial_part(volume: np.ndarray, centre_zyx_px: np.ndarray) -> np.ndarray:

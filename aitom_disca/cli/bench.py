@@ -93,7 +93,8 @@ def bench(
     accuracy: ARI, K and time of every case, method and seed; speed: preset fast beside preset
     paper; size: memory and time as the number of subtomograms grows; selection: choice of K at
     size; alignment, averages, refinement: poses, averages and clusters beside the truth; few:
-    averages of 24 to 400 particles as noisy as ribosomes in cells. Stopped, accuracy and size go on where they were when started again.
+    averages of 24 to 400 particles as noisy as ribosomes in cells. Stopped, accuracy and size go
+    on where they were when started again.
 
     Example: aitom-disca bench --templates maps --cases snr-0.1 --methods ours --seeds 0
     """
