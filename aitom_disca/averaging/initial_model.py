@@ -223,8 +223,10 @@ class _Level:
             best[piece] = score.argmax(axis=1)
             top = score.max(axis=1, keepdims=True)
             score -= top
-            likelihood[piece] = top[:, 0] + np.log(np.exp(score).sum(axis=1))
-            weight = np.exp(power * score)
+            weight = np.exp(score)
+            likelihood[piece] = top[:, 0] + np.log(weight.sum(axis=1))
+            if power != 1:
+                weight = np.exp(power * score)
             weight /= weight.sum(axis=1, keepdims=True)
             weight = weight.reshape(-1, n_rotations)
             sums += weight.T @ shifted
