@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.averaging.half import FindsPoses, Half
+from aitom_disca.averaging.initial_model import initial_model
 from aitom_disca.averaging.masks import density_mask
 from aitom_disca.averaging.symmetrise import find_axes
 from aitom_disca.errors import InputError
@@ -17,6 +18,8 @@ from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import muted, say
 
 FEWEST_MEMBERS = 4
+FEW = 100  # noisy members: so few have one initial model for both halves
+NOISY = 20.0  # mean log likelihood over noise; SNR 0.03 on the benchmark has 34 or more
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class ClusterAverage:
         0 or 1.
     score : ndarray of shape (N,)
         Constrained correlation with the average of the member's own half, -1 to 1.
+    noisy : bool
+        Whether members said so little that it began from initial models.
     """
 
     average: np.ndarray
@@ -44,6 +49,7 @@ class ClusterAverage:
     shifts_zyx_px: np.ndarray
     half: np.ndarray
     score: np.ndarray
+    noisy: bool = False
 
 
 def average_cluster(
@@ -54,6 +60,7 @@ def average_cluster(
     symmetry: str = "C1",
     network: FindsPoses | None = None,
     everywhere: bool = True,
+    noisy: bool | None = None,
     seed: int = 0,
 ) -> ClusterAverage:
     """Align the members of a cluster to one another and average them, each half by itself.
@@ -79,6 +86,8 @@ def average_cluster(
         seen each other through it.
     everywhere : bool
         Whether all rotations are searched; without, the network alone decides.
+    noisy : bool, optional
+        Whether to begin from initial models; as the members fit, unless given.
     seed : int
 
     Raises
@@ -100,8 +109,13 @@ def average_cluster(
         else:  # it uses all cores itself
             for part in halves:
                 part.refined(largest_frequency, network, everywhere=everywhere)
+        if noisy is None:
+            noisy = network is None and float(np.mean([part.fit for part in halves])) < NOISY
+        if noisy:
+            _begin_again(volumes, half, halves, tilt_range_deg, largest_frequency, rng)
     first, second = halves
-    second.lay_on(first)
+    if not (noisy and len(volumes) < FEW):
+        second.lay_on(first)
     middle = _middle(first.average().volume)
     for part in (first, second):
         part.centre_on(middle)
@@ -130,7 +144,28 @@ def average_cluster(
         shifts,
         half,
         score,
+        bool(noisy),
     )
+
+
+def _begin_again(
+    volumes: np.ndarray,
+    half: np.ndarray,
+    halves: list[Half],
+    tilt_range_deg: tuple[float, float],
+    largest_frequency: float | None,
+    rng: np.random.Generator,
+) -> None:
+    """Begin both halves from initial models: one for each, or for few members one for both."""
+    if len(volumes) < FEW:
+        model = initial_model(volumes, tilt_range_deg, rng)
+        for h, part in enumerate(halves):
+            poses = model.rotations[half == h], model.offset_zyx_px[half == h]
+            part.begin_again(*poses, largest_frequency)
+        return
+    for part in halves:
+        model = initial_model(part.volumes, tilt_range_deg, rng)
+        part.begin_again(model.rotations, model.offset_zyx_px, largest_frequency)
 
 
 def _check(volumes: np.ndarray, tilt_range_deg: tuple[float, float]) -> None:

@@ -57,6 +57,7 @@ class Half:
         self.rotations = Rotation.identity(len(volumes))
         self.offset_zyx_px = np.zeros((len(volumes), 3))
         self.score = np.zeros(len(volumes))
+        self.fit = np.inf  # mean log likelihood over noise in the search over all rotations
         self._group = Rotation.identity(1)
 
     def refined(
@@ -90,6 +91,16 @@ class Half:
             largest = largest_frequency or _shared_frequencies(made.correlation)
             self._climb(made.volume, largest, steps)
         return self
+
+    def begin_again(
+        self, rotations: Rotation, offset_zyx_px: np.ndarray, largest_frequency: float | None
+    ) -> Half:
+        """Take poses of an initial model, and only the smallest of steps from there.
+
+        Noisy members would follow one another's noise in larger ones.
+        """
+        self.rotations, self.offset_zyx_px = rotations, offset_zyx_px
+        return self.climb_on(largest_frequency, _ROUNDS[-1:])
 
     def centre_on(self, place_zyx_px: np.ndarray) -> None:
         """Move all poses so that a place of the average becomes the centre of its box."""
@@ -172,6 +183,7 @@ class Half:
         with muted():
             tried = [self._from_single(searches, seen, start) for start in starts]
         best = max(tried, key=lambda classes: classes.log_likelihood.sum())
+        self.fit = float(best.log_likelihood.mean())
         self.rotations = rotation_grid(_LEVELS[-1][1])[best.rotation]
         self.offset_zyx_px = best.offset_zyx_px * self.volumes.shape[-1] / box_px
 

@@ -153,6 +153,7 @@ def judged_average(
             tilt_range_deg,
             voxel_size_angstrom,
             symmetry=settings.symmetry,
+            noisy=found.noisy,
             seed=settings.seed,
         )
     compared = {

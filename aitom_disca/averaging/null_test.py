@@ -52,6 +52,7 @@ def null_test(
     voxel_size_angstrom: float,
     *,
     symmetry: str = "C1",
+    noisy: bool | None = None,
     seed: int = 0,
 ) -> NullTest:
     """Average subtomograms that are no cluster, exactly as the members of a cluster are.
@@ -66,9 +67,11 @@ def null_test(
     tilt_range_deg : tuple of 2 floats
     voxel_size_angstrom : float
     symmetry : str
+    noisy : bool, optional
+        Whether the cluster began from initial models: noise then does so too.
     seed : int
     """
-    found = average_cluster(volumes, tilt_range_deg, symmetry=symmetry, seed=seed)
+    found = average_cluster(volumes, tilt_range_deg, symmetry=symmetry, noisy=noisy, seed=seed)
     rng = np.random.default_rng(seed)
     fsc = corrected_fsc(found.half1, found.half2, mask, voxel_size_angstrom, rng)
     return NullTest(made_from, len(volumes), found, fsc)

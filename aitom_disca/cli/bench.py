@@ -28,6 +28,7 @@ class What(str, Enum):
     alignment = "alignment"
     averages = "averages"
     refinement = "refinement"
+    few = "few"
     cells = "cells"
 
 
@@ -118,9 +119,10 @@ def bench(
 
     accuracy: ARI, K and time of every case, method and seed; speed: preset fast beside preset
     paper; size: memory and time as the number of subtomograms grows; selection: choice of K at
-    size; alignment, averages, refinement: poses, averages and clusters beside the truth; cells:
-    whole runs on simulated cells, or with --score one that is there. Stopped, accuracy, size and
-    cells go on where they were when started again.
+    size; alignment, averages, refinement: poses, averages and clusters beside the truth; few:
+    averages of 24 to 400 particles as noisy as ribosomes in cells; cells: whole runs on simulated
+    cells, or with --score one that is there. Stopped, accuracy, size and cells go on where they
+    were when started again.
 
     Example: aitom-disca bench --templates maps --cases snr-0.1 --methods ours --seeds 0
     """
@@ -146,7 +148,7 @@ def bench(
         _size(out, parse_sizes(sizes), options, again)
     elif what is What.selection:
         _selection(out, samples, parse_seeds(seeds)[0])
-    elif what in (What.alignment, What.averages, What.refinement):
+    elif what in (What.alignment, What.averages, What.refinement, What.few):
         _structures(what, out, templates, parse_seeds(seeds), fraction)
     else:
         if not show:
@@ -214,11 +216,14 @@ def _structures(
 ) -> None:
     from rich.console import Console
 
-    from aitom_disca.bench import load_templates, structures
+    from aitom_disca.bench import few, load_templates, structures
     from aitom_disca.bench.table import rows_table
 
     maps, n = load_templates(templates), max(8, round(_COPIES * fraction))
-    if what is What.refinement:
+    if what is What.few:
+        copies = [max(8, round(n * fraction)) for n in few.COPIES]
+        rows = few.measure_few(out, maps, copies=copies, seeds=seeds)
+    elif what is What.refinement:
         rows = structures.measure_refinement(out, maps, seeds=seeds)
     elif what is What.averages:
         rows = structures.measure_averages(out, maps, n=n, seed=seeds[0])

@@ -1,0 +1,245 @@
+"""A first model of few, noisy subtomograms: annealed maximum likelihood, several runs, one model.
+
+Where one subtomogram says little, a single one is a bad first reference: the others are laid on
+its noise. Here all members begin in random poses, which average to a blob. Every member then has
+every pose by its likelihood, at first raised to a power below 1, so that the structure grows out
+of what all members share. Nothing is decided for good before the power is 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from aitom_disca.alignment.averages import Totals
+from aitom_disca.alignment.coefficients import Coefficients
+from aitom_disca.alignment.likelihood import shell_power
+from aitom_disca.alignment.reference import Slicer, rotation_grid, shell_index, to_volume
+from aitom_disca.alignment.rounds import ball
+from aitom_disca.alignment.search import as_real
+from aitom_disca.averaging.compare import compare_with_map
+from aitom_disca.averaging.masks import soft_sphere_mask
+from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.parallel import on_all_cores
+from aitom_disca.progress import say
+
+_BOX_PX = 20  # the volumes are Fourier-cropped to it
+_MOST_MEMBERS = 100  # the model is made of so many; the others are laid on it
+_MASK_RADIUS, _MASK_EDGE = 0.375, 0.1  # of the box; noise is measured outside
+_LEVELS = ((5.0, 600), (7.0, 1500))  # largest frequency in steps of 1 / box, rotations
+_POWERS = (0.4, 0.55, 0.7, 0.85, 1.0)  # of the likelihood, at the first level
+_ROUNDS = 5  # at every power
+_SHIFT = 1 / 32  # of the box: standard deviation of the particles' places, and step of shifts
+_WIDEST = 2  # steps of shift
+_NOISE_TO_SIGNAL = 0.6  # of one subtomogram in shell s, over s squared: typical of cells
+_FEWEST_RUNS, _MOST_RUNS, _MEMBERS_IN_RUNS = 2, 6, 150
+_CONSENSUS = 3  # runs that make it
+_GENERATIONS = 2  # the joint model may be one of the next joint model
+_PARTS = 4  # of the members; each is judged by a model of the others
+_SCORES_AT_ONCE = 2**23
+
+
+@dataclass(frozen=True)
+class InitialModel:
+    """A first model of n subtomograms.
+
+    Parameters
+    ----------
+    volume : ndarray of float32, shape (m, m, m)
+        At the resolution of the search, masked; m is 20 or the box, if that is smaller.
+    rotations : Rotation of n rotations
+        Likeliest, of (x, y, z) vectors, from the model to the tomogram.
+    offset_zyx_px : ndarray of shape (n, 3)
+        Likeliest place of each particle, from the box centre.
+    log_likelihood : float
+        Over pure noise, of members in models that they are no part of. Of the members that the
+        model was made of, added up.
+    """
+
+    volume: np.ndarray
+    rotations: Rotation
+    offset_zyx_px: np.ndarray
+    log_likelihood: float
+
+
+def initial_model(
+    volumes: np.ndarray, tilt_range_deg: tuple[float, float], rng: np.random.Generator
+) -> InitialModel:
+    """Find a structure in subtomograms of which each says little.
+
+    Several runs begin at random. The best ones, laid on one another and averaged, begin a last
+    run; what is likeliest to members that it was made without is kept. The particles are expected
+    near the centres of their boxes, within about a sixteenth of the box, and inside a sphere of
+    three eighths of it.
+
+    Parameters
+    ----------
+    volumes : ndarray of shape (n, box, box, box)
+        Protein bright.
+    tilt_range_deg : tuple of 2 floats
+    rng : numpy.random.Generator
+
+    References
+    ----------
+    .. [1] Ueda and Nakano (1998), Neural Networks 11, 271: annealed expectation maximisation.
+    .. [2] Scheres et al. (2009), Structure 17, 1563: maximum likelihood for subtomograms.
+    """
+    box_px = min(_BOX_PX, volumes.shape[-1])
+    small = fourier_crop(volumes, box_px)
+    chosen = np.sort(rng.permutation(len(small))[:_MOST_MEMBERS])
+    noise = _noise_outside(small, tilt_range_deg)
+    rough, fine = (_Level(small[chosen], tilt_range_deg, noise, *level) for level in _LEVELS)
+    n_runs = int(np.clip(_MEMBERS_IN_RUNS / len(chosen), _FEWEST_RUNS, _MOST_RUNS))
+    found = on_all_cores(lambda own: _run(rough, fine, own), rng.spawn(n_runs))
+    for _ in range(_GENERATIONS):
+        found.sort(key=lambda run: -run[1])
+        joint = _consensus([volume for volume, _ in found[:_CONSENSUS]])
+        found.append(fine.judged(fine.rounds(joint, 2 * _ROUNDS), rng))
+    say(f"initial models, log likelihood by others: {', '.join(f'{run[1]:.0f}' for run in found)}")
+    volume, likelihood = max(found, key=lambda run: run[1])
+    if len(chosen) < len(small):
+        fine = _Level(small, tilt_range_deg, noise, *_LEVELS[1])
+    met = fine.weigh(volume)
+    offset_zyx_px = fine.shifts_zyx_px[met.shift] * volumes.shape[-1] / box_px
+    return InitialModel(volume, fine.rotations[met.rotation], offset_zyx_px, likelihood)
+
+
+def _run(rough: _Level, fine: _Level, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    volume = rough.at_random(rng)
+    for power in _POWERS:
+        volume = rough.rounds(volume, _ROUNDS, power)
+    return fine.judged(fine.rounds(volume, _ROUNDS), rng)
+
+
+def _consensus(volumes: Sequence[np.ndarray]) -> np.ndarray:
+    """Their mean, after all were laid on the first: errors differ, the structure does not."""
+    laid = [
+        compare_with_map(
+            volumes[0], other, voxel_size_angstrom=1.0, known_voxel_size_angstrom=1.0
+        ).aligned
+        for other in volumes[1:]
+    ]
+    return np.asarray(np.mean([volumes[0], *laid], axis=0))
+
+
+def _noise_outside(volumes: np.ndarray, tilt_range_deg: tuple[float, float]) -> np.ndarray:
+    """Power of the noise by shell, of what lies outside of the particles' sphere."""
+    n = volumes.shape[-1]
+    outside = 1 - soft_sphere_mask(n, _MASK_RADIUS * n, _MASK_EDGE * n)
+    coefficients = Coefficients(n, n / 2 - 1, tilt_range_deg)
+    values = coefficients.of(volumes * outside)
+    return shell_power(values, coefficients.shell) / np.mean(outside**2)
+
+
+@dataclass(frozen=True)
+class _Met:
+    """What members say of a model: sums and counts by rotation, likelihood and best pose."""
+
+    sums: np.ndarray
+    counts: np.ndarray
+    log_likelihood: np.ndarray
+    rotation: np.ndarray
+    shift: np.ndarray
+
+
+class _Level:
+    """One level of detail: all poses of all members, in units of the noise."""
+
+    def __init__(
+        self,
+        volumes: np.ndarray,
+        tilt_range_deg: tuple[float, float],
+        noise: np.ndarray,
+        radius: float,
+        n_rotations: int,
+    ) -> None:
+        n = volumes.shape[-1]
+        self._mask = soft_sphere_mask(n, _MASK_RADIUS * n, _MASK_EDGE * n)
+        self._coefficients = Coefficients(n, min(radius, n / 2 - 1), tilt_range_deg)
+        self._noise = np.sqrt(noise / 2)[self._coefficients.shell].astype(np.float32)
+        self._values = self._coefficients.of(volumes) / self._noise
+        self.rotations = rotation_grid(n_rotations)
+        self._slicer = Slicer(self._coefficients, self.rotations)
+        step = _SHIFT * n
+        self.shifts_zyx_px = ball(step, _WIDEST * step)
+        prior = np.exp(-((self.shifts_zyx_px / step) ** 2).sum(axis=1) / 2)
+        self._log_prior = np.log(prior / prior.sum() / n_rotations).astype(np.float32)
+        shell = shell_index(2 * n)
+        self._used = shell <= self._coefficients.radius + 0.5
+        # Eight voxels of the padded transform hold one coefficient.
+        self._ridge = _NOISE_TO_SIGNAL * np.maximum(shell, 1) ** 2 / 8
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def at_random(self, rng: np.random.Generator) -> np.ndarray:
+        """The average of all members in random rotations."""
+        rotation = rng.integers(len(self.rotations), size=len(self))
+        sums = np.zeros((len(self.rotations), self._values.shape[1]), np.complex64)
+        np.add.at(sums, rotation, self._values)
+        return self._volume(self._insert(sums, np.bincount(rotation, minlength=len(sums))))
+
+    def rounds(self, volume: np.ndarray, n: int, power: float = 1.0) -> np.ndarray:
+        """Expectation and maximisation, n times."""
+        for _ in range(n):
+            met = self.weigh(volume, power)
+            volume = self._volume(self._insert(met.sums, met.counts))
+        return volume
+
+    def judged(self, volume: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        """The next volume, and the log likelihood of members in volumes made without them.
+
+        The first of two rounds takes what members have had in the volume so far out of it.
+        """
+        part = rng.permutation(len(self)) % min(_PARTS, len(self))
+        rows = [np.flatnonzero(part == p) for p in range(part.max() + 1)]
+        without = [volume] * len(rows)
+        for _ in range(2):
+            met = [self.weigh(v, rows=r) for v, r in zip(without, rows, strict=True)]
+            totals = [self._insert(one.sums, one.counts) for one in met]
+            total, weight = (sum(x) for x in zip(*totals, strict=True))
+            without = [self._volume((total - t, weight - w)) for t, w in totals]
+        return self._volume((total, weight)), float(sum(m.log_likelihood.sum() for m in met))
+
+    def weigh(self, volume: np.ndarray, power: float = 1.0, rows: np.ndarray | None = None) -> _Met:
+        """Weigh all poses of some members by their likelihood to a power."""
+        values = self._values if rows is None else self._values[rows]
+        slices = as_real(self._slicer(volume) / self._noise)
+        prior = -(slices**2).sum(axis=1) / 2
+        phases = self._coefficients.shift_phases(self.shifts_zyx_px)
+        n, n_shifts, n_rotations = len(values), len(phases), len(slices)
+        sums, counts = np.zeros_like(slices), np.zeros(n_rotations)
+        likelihood, best = np.zeros(n), np.zeros(n, int)
+        block = max(1, _SCORES_AT_ONCE // (n_shifts * n_rotations))
+        for start in range(0, n, block):
+            piece = slice(start, start + block)
+            shifted = as_real((values[piece, None] * phases).reshape(-1, values.shape[1]))
+            score = (shifted @ slices.T + prior).reshape(-1, n_shifts, n_rotations)
+            score += self._log_prior[:, None]
+            score = score.reshape(len(score), -1)
+            best[piece] = score.argmax(axis=1)
+            top = score.max(axis=1, keepdims=True)
+            score -= top
+            weight = np.exp(score)
+            likelihood[piece] = top[:, 0] + np.log(weight.sum(axis=1))
+            if power != 1:
+                weight = np.exp(power * score)
+            weight /= weight.sum(axis=1, keepdims=True)
+            weight = weight.reshape(-1, n_rotations)
+            sums += weight.T @ shifted
+            counts += weight.sum(axis=0)
+        half = sums.shape[1] // 2
+        shift, rotation = np.divmod(best, n_rotations)
+        return _Met(sums[:, :half] + 1j * sums[:, half:], counts, likelihood, rotation, shift)
+
+    def _insert(self, sums: np.ndarray, counts: np.ndarray) -> Totals:
+        return self._slicer.insert(sums * self._noise, counts)
+
+    def _volume(self, totals: Totals) -> np.ndarray:
+        """The likeliest volume, where the signal's power is about what is expected of it."""
+        total, weight = totals
+        spectrum = np.where(self._used, total / (weight + self._ridge), 0)
+        return np.asarray(to_volume(spectrum, self._coefficients.box_px) * self._mask)
