@@ -302,11 +302,13 @@ class AverageSettings(Settings):
     """How clusters are averaged, and how the averages are judged."""
 
     mask: str = Field("sphere", min_length=1)  # sphere, density, or the path of a map
+    # Of a soft sphere in which averages are looked at; None: the box over 1.6, and 15 %.
+    mask_diameter_angstrom: float | None = Field(None, gt=0)
     symmetry: str = "C1"  # a point group of RELION
     # fft: all rotations are searched; gumnet: a network decides; gumnet+fft: the better of both.
     aligner: Literal["fft", "gumnet", "gumnet+fft"] = "fft"
     gumnet: str | None = None  # the network's file
-    null_test: Literal["none", "noise", "others"] = "none"
+    null_test: Literal["none", "noise", "others"] = "noise"
     b_factor_angstrom2: float | Literal["auto"] | None = None
     # Members of a cluster that are averaged, drawn at random; the others are laid on the outcome.
     most: int = Field(1000, ge=4)
@@ -327,7 +329,7 @@ class RunSettings(Settings):
     pick_on: tuple[str, ...] = ()  # other versions of the tomograms, to pick on
     extract: ExtractSettings = ExtractSettings()
     mine: MineSettings = MineSettings()
-    average: AverageSettings = AverageSettings(null_test="noise")
+    average: AverageSettings = AverageSettings()
     until: Until = "embed"
     runs: int = Field(1, ge=1)  # of mining, with other seeds
     relion: RelionVersion = "3.1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import mrcfile
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from aitom_disca.cli.app import main
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import rotation_from_euler_zyz_deg
-from aitom_disca.io import read_rows_csv
+from aitom_disca.io import open_store, read_rows_csv
 from aitom_disca.io.star_reading import read_particles_star
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.io.tables import write_labels_csv
@@ -32,11 +33,13 @@ from aitom_disca.mining.by_alignment import drawn_rows
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline import averages
 from aitom_disca.pipeline.average_files import posed
+from aitom_disca.pipeline.average_inputs import with_mask_of
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.simulation.simulate import SimulatedSubtomograms
 
 TILT = (-60.0, 60.0)
 BOX, VOXEL, N = 20, 16.0, 40
+NO_TEST = AverageSettings(null_test="none")
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +194,7 @@ def test_the_command_writes_a_folder_for_every_cluster(tmp_path: Path, store: Pa
     write_labels_csv(tmp_path / "labels.csv", labels)
     out = tmp_path / "out"
     command = ["average", str(store), "--labels", str(tmp_path / "labels.csv"), "--out", str(out)]
-    assert main(command) == 0
+    assert main([*command, "--null-test", "none"]) == 0
     rows = read_rows_csv(out / "averages.csv")
     assert [(row["cluster"], row["members"]) for row in rows] == [("1", "18"), ("2", "18")]
     names = {"average.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "fsc.csv", "fsc.png"}
@@ -221,6 +224,7 @@ def test_a_particle_picked_twice_counts_once(tmp_path, made, capsys) -> None:
         writer.append(made.volumes[twice], particles)
     for extra, members in ((["--min-distance-angstrom", "0"], N + 1), ([], N)):
         out = tmp_path / f"of_{members}"
+        extra = [*extra, "--null-test", "none"]
         assert main(["average", str(tmp_path / "s.h5"), "--out", str(out), *extra]) == 0
         assert int(read_rows_csv(out / "averages.csv")[0]["members"]) == members
         assert len(read_particles_star(out / "particles.star")) == members
@@ -231,7 +235,11 @@ def test_members_beyond_the_most_are_laid_on_the_average(
     tmp_path: Path, store: Path, made: SimulatedSubtomograms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(averages, "_LAID_AT_ONCE", 7)
-    (one,) = averages.average_store(store, tmp_path / "out", AverageSettings(most=24))
+    (one,) = averages.average_store(
+        store,
+        tmp_path / "out",
+        AverageSettings(most=24, mask_diameter_angstrom=300, null_test="none"),
+    )
     assert len(one.judged.found.rotations) == 24 and len(one.rows) == N
     posed_ = read_particles_star(tmp_path / "out" / "particles.star")
     assert len(posed_) == N and posed_.euler_zyz_deg is not None
@@ -302,8 +310,63 @@ def test_a_network_is_trained_and_used_from_the_command_line(tmp_path, store, ca
     options = ["--epochs", "1", "--width", "0.01", "--out", str(network)]
     assert main(["train-gumnet", str(store), *options]) == 0
     command = ["average", str(store), "--out", str(out), "--aligner", "gumnet+fft"]
+    command += ["--null-test", "none"]
     assert main(command) == 2
     assert "needs a network" in capsys.readouterr().err
     assert main([*command, "--gumnet", str(network)]) == 0
     assert float(read_rows_csv(out / "averages.csv")[0]["mean_score"]) > 0.3
     assert main(["train-gumnet", str(store), "--out", str(tmp_path / "gum.h5")]) == 2
+
+
+# -- one cluster that fails ----------------------------------------------------------------------
+
+
+def test_a_cluster_that_fails_does_not_keep_the_others_from_it(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    whole, said = averages.judged_average, "the fit is singular"
+
+    def judged(volumes: np.ndarray, **options):
+        if len(volumes) == 16:
+            raise np.linalg.LinAlgError(said)
+        return whole(volumes, **options)
+
+    monkeypatch.setattr(averages, "judged_average", judged)
+    labels = np.array([0] * 24 + [1] * 16)
+    write_labels_csv(tmp_path / "labels.csv", labels)
+    out = tmp_path / "out"
+    command = ["average", str(store), "--labels", str(tmp_path / "labels.csv"), "--out", str(out)]
+    assert main(command) == 0
+    assert f"cluster 2 could not be averaged: {said}" in capsys.readouterr().out
+    first, second = read_rows_csv(out / "averages.csv")
+    assert first["verdict"] == "more than noise" and float(first["p_value"]) < 0.01
+    assert float(first["tilt_uniform_p"]) > 0 and "resolution_across_angstrom" in first
+    assert second["verdict"] == "could not be averaged" and second["error"] == said
+    assert not (out / "cluster_02").exists()
+    assert main([*command[:-1], str(tmp_path / "alone"), "--cluster", "2"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_members_whose_boxes_overlap_go_into_one_half(tmp_path, made) -> None:
+    info = TomogramInfo("t", 8.0, (4000, 310, 320), TILT)
+    centres = np.full((N, 3), 100.0) + np.arange(N)[:, None] // 2 * np.array([90.0, 0, 0])
+    centres[1::2, 2] += 30  # pairs, 240 A from one another in boxes of 320 A
+    particles = ParticleSet(np.array(["t"] * N), centres, tomograms={"t": info})
+    with StoreWriter.create(tmp_path / "s.h5", (BOX,) * 3, VOXEL, TILT, {"t": info}) as writer:
+        writer.append(made.volumes, particles)
+    (one,) = averages.average_store(tmp_path / "s.h5", tmp_path / "out", NO_TEST)
+    assert isinstance(one, averages.Averaged)
+    half = one.judged.found.half
+    assert (half[::2] == half[1::2]).all() and abs(int(half.sum()) - N // 2) <= 2
+
+
+def test_the_mask_has_the_size_of_the_particles_where_that_is_known(tmp_path, store) -> None:
+    with h5py.File(store, "a") as file:
+        file["diameter_angstrom"] = np.r_[np.full(N - 3, 100.0), 200.0, 200.0, 9000.0]
+    with open_store(store) as source:
+        given = with_mask_of(np.arange(N), source, AverageSettings())
+        large = with_mask_of(np.array([N - 1]), source, AverageSettings())
+        asked = with_mask_of(np.arange(N), source, AverageSettings(mask_diameter_angstrom=90))
+    assert given.mask_diameter_angstrom == pytest.approx(115)
+    assert large.mask_diameter_angstrom == BOX * VOXEL  # no larger than the box
+    assert asked.mask_diameter_angstrom == 90

@@ -113,7 +113,7 @@ def test_what_is_refused(tmp_path, subvolumes):
 def test_average_takes_aitoms_trained_gumnet(tmp_path, subvolumes, monkeypatch):
     pytest.importorskip("keras")
     from aitom_disca.network import gumnet
-    from aitom_disca.pipeline.averages import _network
+    from aitom_disca.pipeline.average_inputs import network_of
 
     bridge.import_store(subvolumes, tmp_path / "s.h5", voxel_size_angstrom=10.0)
     asked = []
@@ -125,7 +125,7 @@ def test_average_takes_aitoms_trained_gumnet(tmp_path, subvolumes, monkeypatch):
     monkeypatch.setattr(gumnet, "load_legacy_weights", lambda path, model: asked.append(path))
     weights = str(tmp_path / "gum_demo_model.h5")
     with open_store(tmp_path / "s.h5") as store:
-        network = _network(AverageSettings(aligner="gumnet", gumnet=weights), store)
+        network = network_of(AverageSettings(aligner="gumnet", gumnet=weights), store)
     assert asked == [8, weights] and callable(network)
 
 

@@ -8,18 +8,29 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from aitom_disca.averaging import judged
 from aitom_disca.averaging.judged import JudgedAverage, KnownMap, judged_average
-from aitom_disca.averaging.null_test import noise_like
+from aitom_disca.averaging.null_test import (
+    _p_among_all,
+    _p_among_copies,
+    null_test,
+    round_density,
+    with_random_phases,
+)
+from aitom_disca.bench.verdicts import measure_false_alarms
 from aitom_disca.cli.app import main
 from aitom_disca.config import AverageSettings
+from aitom_disca.errors import InputError
+from aitom_disca.geometry import apply_wedge
 from aitom_disca.io import StoreWriter, read_rows_csv, write_volume
 from aitom_disca.particles import ParticleSet
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
 TILT = (-60.0, 60.0)
 BOX, VOXEL, N = 16, 19.0, 20
+NO_TEST = AverageSettings(null_test="none")
 
 
 @pytest.fixture(scope="module")
@@ -34,33 +45,75 @@ def done(volumes: np.ndarray) -> JudgedAverage:
         name: KnownMap(load_phantoms()[name].density(BOX, VOXEL), VOXEL)
         for name in ("letter_l", "ring")
     }
-    settings = AverageSettings(null_test="noise", b_factor_angstrom2=-20_000)
+    settings = AverageSettings(b_factor_angstrom2=-20_000)
     return judged_average(volumes, TILT, VOXEL, settings, known=known)
 
 
-def test_a_structure_is_far_from_what_comes_of_noise(done: JudgedAverage) -> None:
+def test_a_structure_is_far_from_noise(done: JudgedAverage) -> None:
     assert done.null is not None and done.null.made_from == "noise"
-    assert done.null.n_members == N
-    assert done.margin is not None and done.margin > 0.5
-    assert done.verdict.startswith("more than")
+    assert done.null.p_value < 1e-4 and done.null.p_round < 0.01
+    assert done.null.fit_better > 0.9
+    assert done.verdict == "more than noise" and not done.doubtful
 
 
 def test_noise_is_not_told_from_noise(volumes: np.ndarray) -> None:
-    noise = noise_like(volumes, np.random.default_rng(7))
-    of_noise = judged_average(noise, TILT, VOXEL, AverageSettings(null_test="noise"))
-    assert not (of_noise.margin or 0) > 0.35
-    assert of_noise.resolution_angstrom > 2 * 2 * VOXEL
+    noise = with_random_phases(volumes, np.random.default_rng(7))
+    of_noise = judged_average(noise, TILT, VOXEL)
+    assert of_noise.null is not None and of_noise.null.p_value > 0.01
+    assert of_noise.doubtful and of_noise.verdict.startswith("doubtful")
 
 
-def test_noise_has_the_spectrum_of_the_volumes(volumes: np.ndarray) -> None:
-    noise = noise_like(volumes, np.random.default_rng(0))
-    spectra = [
-        np.mean(np.abs(np.fft.rfftn(v, axes=(1, 2, 3))) ** 2, axis=0) for v in (volumes, noise)
-    ]
-    correlation = np.corrcoef(np.log(spectra[0].ravel() + 1e-3), np.log(spectra[1].ravel() + 1e-3))
-    assert correlation[0, 1] > 0.95
-    assert noise.std() == pytest.approx(volumes.std(), rel=0.05)
-    assert abs(np.corrcoef(noise[0].ravel(), volumes[0].ravel())[0, 1]) < 0.1
+def test_the_same_bright_middle_in_noise_is_called_round(volumes: np.ndarray, done) -> None:
+    """Picks of noise share what they were picked for, and nothing else."""
+    grid = np.indices((BOX,) * 3) - BOX // 2
+    middle = apply_wedge(np.exp(-(grid**2).sum(axis=0) / 8).astype(np.float32), TILT)
+    noise = with_random_phases(volumes, np.random.default_rng(3)) + 2 * middle
+    first, second = (noise[done.found.half == h].mean(axis=0) for h in (0, 1))
+    test = null_test(noise, replace(done.found, half1=first, half2=second), TILT)
+    assert test.p_value < 1e-3 and test.p_round > 0.01
+    kept = round_density(noise, TILT)
+    assert np.corrcoef(kept.ravel(), middle.ravel())[0, 1] > 0.9
+
+
+def test_noise_has_the_amplitudes_of_its_member(volumes: np.ndarray) -> None:
+    kept = volumes[0] * 0.1
+    copies = with_random_phases(volumes, np.random.default_rng(0), kept)
+    for copy, volume in zip(copies[:3], volumes[:3], strict=True):
+        ours, theirs = (np.abs(np.fft.rfftn(v - kept)) for v in (copy, volume))
+        np.testing.assert_allclose(ours, theirs, atol=1e-3 * theirs.max())
+        assert abs(np.corrcoef(copy.ravel(), volume.ravel())[0, 1]) < 0.2
+
+
+def test_the_sums_of_ranks_have_the_spread_that_is_reckoned_with(rng) -> None:
+    m, n, sets = 5, 12, 4000
+    groups = np.array([0, 0, 0, *range(1, n - 2)])
+    scores = rng.normal(size=(sets, m + 1, n))
+    scores[:, :, 1:3] = scores[:, :, :1]  # the members of one group have all in common
+    ranks = (scores[:, 1:] < scores[:, :1]).mean(axis=1)
+    p = np.array([_p_among_copies(one, groups, m) for one in ranks])
+    assert np.mean(p < 0.05) == pytest.approx(0.05, abs=0.015)
+    noise = np.sort(rng.normal(size=(sets, 40)), axis=1)
+    shares = [np.searchsorted(a, b) / 40 for a, b in zip(noise, scores[:, 0, 2:], strict=True)]
+    p = np.array([_p_among_all(one, np.arange(n - 2), 40) for one in shares])
+    assert np.mean(p < 0.05) == pytest.approx(0.05, abs=0.015)
+
+
+def test_the_verdict_is_withheld_where_too_few_can_be_judged(volumes: np.ndarray, done) -> None:
+    few = judged_average(volumes[:8], TILT, VOXEL)
+    assert few.null is not None and np.isnan(few.null.p_value)
+    assert few.verdict.startswith("not judged: fewer than 10 members") and not few.doubtful
+    touching = null_test(volumes, done.found, TILT, groups=np.arange(N) // 5)
+    assert "independent of one another" in touching.withheld
+
+
+@pytest.mark.full
+def test_averages_of_noise_are_called_structures_as_rarely_as_is_said() -> None:
+    """About ten minutes."""
+    rows = list(measure_false_alarms(60, seed=1))
+    alarms = [row["p_value"] < 0.05 for row in rows if row["noise"] != "picked"]
+    assert sum(alarms) <= binom.isf(0.001, len(alarms), 0.05)
+    alarms = [row["p_round"] < 0.05 for row in rows]
+    assert sum(alarms) <= binom.isf(0.001, len(alarms), 0.05)
 
 
 def test_known_maps_are_told_apart(done: JudgedAverage) -> None:
@@ -68,12 +121,29 @@ def test_known_maps_are_told_apart(done: JudgedAverage) -> None:
     assert done.compared["letter_l"].correlation > done.compared["ring"].correlation + 0.1
 
 
-def test_members_of_other_clusters_serve_if_there_are_enough(volumes: np.ndarray) -> None:
+def test_other_volumes_serve_if_there_are_enough(volumes: np.ndarray, done) -> None:
     settings = AverageSettings(null_test="others")
-    made_from, instead = judged._of_nothing(volumes[:8], settings, lambda n: volumes[8 : 8 + n])
-    assert made_from == "members of other clusters" and np.array_equal(instead, volumes[8:16])
-    made_from, instead = judged._of_nothing(volumes[:8], settings, lambda n: volumes[8:10])
-    assert made_from == "noise" and instead.shape == volumes[:8].shape
+    made_from, instead = judged._of_nothing(settings, lambda n: volumes[:n], None)
+    assert made_from == "members of other clusters" and np.array_equal(instead, volumes)
+    assert judged._of_nothing(settings, lambda n: volumes[:5], None) == ("noise", None)
+    empty = with_random_phases(volumes, np.random.default_rng(1))
+    made_from, instead = judged._of_nothing(AverageSettings(), None, empty)
+    assert made_from == "empty places" and instead is empty
+    test = null_test(volumes, done.found, TILT, null_volumes=empty)
+    assert test.p_value < 1e-3 and test.n_noise == len(empty)
+
+
+def test_a_mask_larger_than_the_box_is_refused(volumes: np.ndarray) -> None:
+    with pytest.raises(InputError, match="a mask of 400 A does not fit into a box of 304 A"):
+        judged_average(volumes, TILT, VOXEL, AverageSettings(mask_diameter_angstrom=400))
+
+
+def test_halves_that_share_nothing_do_not_end_the_work(done: JudgedAverage, monkeypatch) -> None:
+    nothing = replace(done.found, half2=-done.found.half2)
+    monkeypatch.setattr(judged, "average_cluster", lambda *_, **__: nothing)
+    of_nothing = judged_average(np.zeros((N, BOX, BOX, BOX)), TILT, VOXEL, NO_TEST)
+    assert np.isinf(of_nothing.resolution_angstrom) and np.isfinite(of_nothing.filtered).all()
+    assert of_nothing.doubtful and of_nothing.verdict == "doubtful: its halves share nothing"
 
 
 def test_a_negative_b_factor_raises_fine_detail(done: JudgedAverage) -> None:
@@ -106,10 +176,12 @@ def test_coarse_averages_are_not_sharpened_automatically(done: JudgedAverage) ->
     assert judged._b_factor(settings, done.found.average, VOXEL, 60.0) == 0.0
 
 
-def test_the_verdict_says_so_where_nothing_was_gained(done: JudgedAverage) -> None:
+def test_the_verdict_follows_the_p_values(done: JudgedAverage) -> None:
     assert done.null is not None
-    same = replace(done, fsc=done.null.fsc)
-    assert same.verdict.startswith("not told from")
+    noise = replace(done, null=replace(done.null, p_value=0.2))
+    assert noise.verdict == "doubtful: not told from noise" and noise.doubtful
+    round_ = replace(done, null=replace(done.null, p_round=0.2))
+    assert round_.verdict == "more than noise, but no more than a round density"
     assert replace(done, null=None).verdict == ""
 
 
@@ -134,15 +206,15 @@ def test_the_command_compares_masks_and_tests(tmp_path: Path, store: Path) -> No
     options += ["--mask", str(tmp_path / "mask.mrc"), "--b-factor", "auto"]
     assert main(["average", str(store), "--out", str(out), *options]) == 0
     row = read_rows_csv(out / "averages.csv")[0]
-    assert float(row["correlation_l"]) > 0.9 and float(row["margin"]) > 0.4
-    assert row["null_test_of"] == "noise"
+    assert float(row["correlation_l"]) > 0.9 and float(row["p_value"]) < 1e-3
+    assert row["null_test_of"] == "noise" and row["verdict"] == "more than noise"
     folder = out / "cluster_01"
-    assert {"null.mrc", "compared_l.mrc", "filtered.mrc"} <= {p.name for p in folder.iterdir()}
+    assert {"compared_l.mrc", "filtered.mrc"} <= {p.name for p in folder.iterdir()}
     assert not (folder / "particles.star").exists()  # the store holds no positions
     with mrcfile.open(folder / "mask.mrc") as file:
         np.testing.assert_allclose(file.data, mask)
     curves = read_rows_csv(folder / "fsc.csv")
-    assert {"corrected", "null_test", "with_l"} <= set(curves[0])
+    assert {"corrected", "along", "across", "with_l"} <= set(curves[0])
 
 
 @pytest.mark.parametrize(
@@ -152,6 +224,8 @@ def test_the_command_compares_masks_and_tests(tmp_path: Path, store: Path) -> No
         (["--mask", "small.mrc"], "give a mask of the map's box"),
         (["--mask", "empty.mrc"], "the mask is empty"),
         (["--mask", "nowhere"], "expected sphere, density or a map as the mask"),
+        (["--mask-diameter-angstrom", "400"], "a mask of 400 A does not fit into a box of 304 A"),
+        (["--symmetry", "Q7"], "symmetry is C or D"),
         (["--b-factor", "much"], "expected auto or a number as --b-factor"),
     ],
 )

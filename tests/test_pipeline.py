@@ -251,7 +251,7 @@ def test_a_run_can_be_resumed_to_go_further(gone_further, finished):
 
 def test_averages_and_their_places_are_written_and_shown(gone_further, tomogram):
     averages = gone_further.record["stages"]["average"]["rows"]
-    assert averages and all("margin" in row for row in averages)
+    assert averages and all("p_value" in row for row in averages)
     html = gone_further.report.read_text(encoding="utf-8")
     assert '<section id="averages">' in html and '<section id="neighbours">' in html
     assert html.count("Fourier shell correlation of the halves") == len(averages)

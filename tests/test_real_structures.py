@@ -104,5 +104,5 @@ def test_a_tomogram_becomes_averages_that_are_its_structures(
     assert sorted(alike.argmax(axis=1)) == [0, 1, 2]
     assert alike.max(axis=1).min() >= 0.9
     rows = folder.record["stages"]["average"]["rows"]
-    assert all(row["members"] >= 60 and row["margin"] > 0.4 for row in rows)
+    assert all(row["members"] >= 60 and row["p_value"] < 1e-6 for row in rows)
     assert (folder.embedded / "three.cxc").exists()

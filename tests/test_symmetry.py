@@ -227,3 +227,11 @@ def test_a_symmetric_average_lies_on_its_axes_and_is_nearer_to_the_truth():
 def test_an_unknown_symmetry_is_refused_before_the_work(rng):
     with pytest.raises(InputError, match="a symmetry is C or D"):
         average_cluster(rng.normal(size=(5, 8, 8, 8)), (-60.0, 60.0), symmetry="Q7")
+
+
+def test_a_symmetry_that_is_not_clearly_there_is_refused(rng):
+    noise = rng.normal(size=(12, 12, 12, 12)).astype(np.float32)
+    found = average_cluster(noise, (-60.0, 60.0), symmetry="O")
+    assert found.axes is not None and not found.axes.clear and found.symmetry == "C1"
+    assert SymmetryAxes(found.axes.rotation, np.zeros(3), 0.21, 0.16).clear is False
+    assert SymmetryAxes(found.axes.rotation, np.zeros(3), 0.41, 0.16).clear is True

@@ -1,7 +1,7 @@
 """How many clusters? Read what a run says about it, merge by hand, refine, name.
 
-You learn what the numbers mean: BIC of the features, margin of the null test, held-out z, audit.
-The trap: a good average with a good margin does not prove that two clusters are two structures.
+You learn what the numbers mean: BIC of the features, p-value of the null test, held-out z, audit.
+The trap: a good average with a small p-value does not prove that two clusters are two structures.
 
 Run it as it is: python tutorials/005_choose_k_and_merge.py
 It takes about two minutes on 2 cores and writes into ./tutorial_005.
@@ -114,9 +114,9 @@ def main(out: Path = Path("tutorial_005"), per_class: int = 50, null_test: str =
     before, after = (adjusted_rand_score(made.labels, x) for x in (many, labels))
     print(f"ARI {before:.2f} with {len(maps)} clusters, {after:.2f} merged and refined")
 
-    # 7. Names. Clusters are numbers everywhere; a name is a file of your own. The margin of the
-    #    null test says how much better the halves of an average agree than halves of noise: above
-    #    0.2 it is more than noise. That does not make it another structure than its neighbour.
+    # 7. Names. Clusters are numbers everywhere; a name is a file of your own. The p-value of
+    #    the null test says how probable it is that noise fits the average of the other half as well
+    #    as the members do. That does not make it another structure than its neighbour.
     for one in average_store(
         store,
         out / "refined" / "averages",
@@ -126,8 +126,8 @@ def main(out: Path = Path("tutorial_005"), per_class: int = 50, null_test: str =
         name = name_of(one.judged.filtered, phantoms)
         folder = out / "refined" / "averages" / f"cluster_{one.cluster + 1:02d}"
         shutil.copy(folder / "average.mrc", out / f"{name}.mrc")
-        margin = "" if one.judged.margin is None else f", margin {one.judged.margin:.2f}"
-        print(f"cluster {one.cluster + 1} looks like {name}{margin}: {out / f'{name}.mrc'}")
+        verdict = f" ({one.judged.verdict})" if one.judged.verdict else ""
+        print(f"cluster {one.cluster + 1} looks like {name}{verdict}: {out / f'{name}.mrc'}")
     draw(out / "005.png", first["bic"], first["k"], alike, maps, group)
 
 

@@ -82,7 +82,7 @@ def main(
     )  # fmt: skip
 
     # 4. Open results/report.html. Membrane and gold make clusters of their own: leave them out by
-    #    what you see. averages.csv holds resolution and margin over noise of every average.
+    #    what you see. averages.csv holds resolution and verdict of every average.
     print((results / "averages" / "averages.csv").read_text())
 
     # 5. To RELION 5, with what its star files count from: size and binning of the tomogram.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.pairing import turned
@@ -12,7 +13,9 @@ from aitom_disca.alignment.reference import matrices_zyx
 from aitom_disca.alignment.rounds import Classes
 from aitom_disca.geometry.box import centre_index
 
-_DENSE = 0.25  # of the largest value: above it a voxel counts as the structure
+_WINDOW = 1.15 / 1.6  # of the box: the particle's diameter, with a margin
+_SMOOTH = 1 / 24  # of the box: sigma
+_MOST_MOVES, _STILL_PX = 30, 0.02
 _NEAR_PX = 0.3  # what lies nearer is left as it is
 
 
@@ -49,10 +52,40 @@ def centred(classes: Classes, rotations: Rotation) -> Classes:
     return replace(classes, averages=averages, offset_zyx_px=classes.offset_zyx_px + moved)
 
 
-def dense_centre(volume: np.ndarray) -> np.ndarray:
-    """Centre of mass of what is dense in a volume (n, n, n), from the box centre, in voxels."""
-    dense = np.maximum(volume - _DENSE * volume.max(), 0)
-    if not dense.any():
-        return np.zeros(3)
-    grid = np.indices(volume.shape).reshape(3, -1) - centre_index(volume.shape[0])
-    return grid @ dense.ravel() / dense.sum()
+def dense_centre(volume: np.ndarray, *, diameter_px: float | None = None) -> np.ndarray:
+    """Centre of the positive mass of a volume, from the box centre, in voxels.
+
+    The volume is smoothed, and its mass above the background is looked at in a sphere of the
+    particle's size, which moves to the centre of what it holds until it is still. A hollow particle
+    counts as a whole, and neighbours beyond the sphere not at all.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (n, n, n)
+        Protein bright.
+    diameter_px : float, optional
+        Of the sphere; by default the box over 1.6, with a margin of 15 %.
+
+    Returns
+    -------
+    ndarray of shape (3,)
+        z, y, x; within a quarter of the box. Zeros where nothing stands out.
+    """
+    n = volume.shape[0]
+    radius_px = (diameter_px or _WINDOW * n) / 2
+    smooth = ndimage.gaussian_filter(np.asarray(volume, float), _SMOOTH * n)
+    grid = np.indices(volume.shape).reshape(3, -1) - centre_index(n)
+    in_box = (grid**2).sum(axis=0) <= (n / 2 - 1) ** 2  # averages hold nothing beyond
+    mass = np.where(in_box, np.maximum(smooth.ravel() - np.median(smooth.ravel()[in_box]), 0), 0)
+    centre = np.zeros(3)
+    for _ in range(_MOST_MOVES):
+        distance = np.linalg.norm(grid - centre[:, None], axis=0)
+        inside = mass * np.clip(radius_px + 0.5 - distance, 0, 1)
+        if not inside.sum() > 0:
+            return np.zeros(3)
+        moved = np.clip(grid @ inside / inside.sum(), -n / 4, n / 4)
+        still = np.linalg.norm(moved - centre) < _STILL_PX
+        centre = moved
+        if still:
+            break
+    return centre

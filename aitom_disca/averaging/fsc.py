@@ -34,6 +34,17 @@ class FscCurve:
         """Where the curve first falls below a threshold; see `resolution_angstrom`."""
         return resolution_angstrom(self, threshold)
 
+    def measured_angstrom(self, threshold: float = GOLD_STANDARD) -> float:
+        """The same, but NaN where the curve stays above the threshold up to its last shells.
+
+        It then says nothing but that the voxels are too large to show the resolution.
+        """
+        below = np.flatnonzero(self.correlation[1:] < threshold)
+        n_shells = len(self.correlation) - 1
+        if len(below) == 0 or (below[0] >= n_shells - 1 and n_shells > 1):
+            return float("nan")
+        return resolution_angstrom(self, threshold)
+
 
 @dataclass(frozen=True)
 class CorrectedFsc:
@@ -137,6 +148,15 @@ def resolution_angstrom(curve: FscCurve, threshold: float = GOLD_STANDARD) -> fl
         return np.inf
     share = (value[j - 1] - threshold) / (value[j - 1] - value[j])
     return float(1 / (frequency[j - 1] + share * (frequency[j] - frequency[j - 1])))
+
+
+def resolution_in_words(measured_angstrom: float, voxel_size_angstrom: float) -> str:
+    """What `FscCurve.measured_angstrom` gave, for people."""
+    if np.isnan(measured_angstrom):
+        return f"beyond what voxels of {voxel_size_angstrom:.4g} A can show"
+    if np.isinf(measured_angstrom):
+        return "none, the halves share nothing"
+    return f"{measured_angstrom:.1f} A"
 
 
 def randomise_phases(volume: np.ndarray, from_shell: int, rng: np.random.Generator) -> np.ndarray:

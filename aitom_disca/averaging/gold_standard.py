@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from aitom_disca.alignment.centring import dense_centre
 from aitom_disca.averaging.half import FindsPoses, Half
+from aitom_disca.averaging.halves import balanced_halves
 from aitom_disca.averaging.initial_model import initial_model
-from aitom_disca.averaging.masks import density_mask
-from aitom_disca.averaging.symmetrise import find_axes
+from aitom_disca.averaging.symmetrise import CLEARLY, SymmetryAxes, find_axes
 from aitom_disca.errors import InputError
-from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import muted, say
@@ -38,8 +38,16 @@ class ClusterAverage:
         0 or 1.
     score : ndarray of shape (N,)
         Constrained correlation with the average of the member's own half, -1 to 1.
+    own_fsc : ndarray of shape (2, n_shells)
+        Fourier shell correlation of two parts of each half, which the other half knows nothing of.
+    symmetry : str
+        That was imposed.
+    axes : SymmetryAxes, optional
+        How well the symmetry that was asked for fits.
     noisy : bool
         Whether members said so little that it began from initial models.
+    independent : bool
+        Whether the halves began apart from one another, not from one model of all members.
     """
 
     average: np.ndarray
@@ -49,7 +57,11 @@ class ClusterAverage:
     shifts_zyx_px: np.ndarray
     half: np.ndarray
     score: np.ndarray
+    own_fsc: np.ndarray
+    symmetry: str = "C1"
+    axes: SymmetryAxes | None = None
     noisy: bool = False
+    independent: bool = True
 
 
 def average_cluster(
@@ -61,6 +73,8 @@ def average_cluster(
     network: FindsPoses | None = None,
     everywhere: bool = True,
     noisy: bool | None = None,
+    mask_diameter_px: float | None = None,
+    groups: np.ndarray | None = None,
     seed: int = 0,
 ) -> ClusterAverage:
     """Align the members of a cluster to one another and average them, each half by itself.
@@ -69,7 +83,8 @@ def average_cluster(
     on with, over all rotations, then from the poses found to ever finer ones. The second half is
     then laid on the first, and takes nothing else from it. With a symmetry, its axes are found in
     the first half, every member enters the averages in all poses that the symmetry makes equal,
-    and the last steps are taken again.
+    and the last steps are taken again. A symmetry that is not clearly above chance is refused, in
+    words, and the average stays in C1.
 
     Parameters
     ----------
@@ -88,6 +103,12 @@ def average_cluster(
         Whether all rotations are searched; without, the network alone decides.
     noisy : bool, optional
         Whether to begin from initial models; as the members fit, unless given.
+    mask_diameter_px : float, optional
+        Of a soft sphere in which averages are looked at when members are aligned to them, so that
+        neighbours are not; by default the whole box is.
+    groups : ndarray of int, shape (N,), optional
+        Members with one number go into one half, since their boxes share voxels; see
+        `neighbour_groups`.
     seed : int
 
     Raises
@@ -99,10 +120,10 @@ def average_cluster(
     _check(volumes, tilt_range_deg)
     group = point_group(symmetry)
     rng = np.random.default_rng(seed)
-    half = rng.permutation(len(volumes)) % 2
+    half = balanced_halves(np.arange(len(volumes)) if groups is None else groups, rng)
     say(f"averaging two halves of {int((half == 0).sum())} and {int((half == 1).sum())}")
     parts = zip((0, 1), rng.spawn(2), strict=True)
-    halves = [Half(volumes[half == h], tilt_range_deg, own) for h, own in parts]
+    halves = [Half(volumes[half == h], tilt_range_deg, own, mask_diameter_px) for h, own in parts]
     with muted():
         if network is None:
             on_all_cores(lambda part: part.refined(largest_frequency), halves)
@@ -116,12 +137,20 @@ def average_cluster(
     first, second = halves
     if not (noisy and len(volumes) < FEW):
         second.lay_on(first)
-    middle = _middle(first.average().volume)
+    middle = dense_centre(first.average().volume, diameter_px=mask_diameter_px)
     for part in (first, second):
         part.centre_on(middle)
+    if not noisy:  # noisy members would follow one another's noise in larger steps
+        with muted():
+            on_all_cores(lambda part: part.climb_on(largest_frequency), [first, second])
+    axes = None
     if len(group) > 1:
-        axes = find_axes(first.average().volume, symmetry, seed=seed)
-        say(f"{symmetry}: score {axes.score:.2f}, by chance {axes.by_chance:.2f}")
+        radius_px = None if mask_diameter_px is None else mask_diameter_px / 2
+        axes = find_axes(first.average().volume, symmetry, radius_px=radius_px, seed=seed)
+        say(f"{symmetry}: score {axes.score:.2f}, by chance up to {axes.by_chance:.2f}")
+        if not axes.clear:
+            say(f"{symmetry} is refused: a score above {axes.by_chance + CLEARLY:.2f} is needed")
+    if axes is not None and axes.clear:
         for part in (first, second):
             part.impose(group, axes)
         with muted():
@@ -144,7 +173,11 @@ def average_cluster(
         shifts,
         half,
         score,
-        bool(noisy),
+        np.array([part.average().correlation for part in (first, second)]),
+        "C1" if axes is None or not axes.clear else symmetry,
+        axes,
+        noisy=bool(noisy),
+        independent=not (noisy and len(volumes) < FEW),
     )
 
 
@@ -182,17 +215,3 @@ def _check(volumes: np.ndarray, tilt_range_deg: tuple[float, float]) -> None:
         raise InputError(
             f"the tilt range {tilt_range_deg} has no width; give the smallest and largest tilt."
         )
-
-
-def _middle(average: np.ndarray) -> np.ndarray:
-    """Centre of mass of the largest piece that stands out, from the box centre; 0 for none.
-
-    A first reference is as far off its box's centre as the one subtomogram that it was.
-    """
-    try:
-        inside = density_mask(average, 1.0, extend_px=0, edge_px=0)
-    except InputError:
-        return np.zeros(3)
-    mass = np.clip(average, 0, None) * inside
-    grid = np.indices(average.shape) - centre_index(average.shape[0])
-    return np.asarray((grid * mass).sum(axis=(1, 2, 3)) / mass.sum())

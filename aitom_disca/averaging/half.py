@@ -8,12 +8,14 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.averages import Average, Averager, Totals
+from aitom_disca.alignment.centring import dense_centre
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.likelihood import Particles, shell_power, whitened
 from aitom_disca.alignment.local import correlations, refine_poses
 from aitom_disca.alignment.reference import Slicer, rotation_grid
 from aitom_disca.alignment.rounds import Classes, Search, cross, cube
 from aitom_disca.averaging.compare import compare_with_map
+from aitom_disca.averaging.masks import sphere_round_particle
 from aitom_disca.averaging.symmetrise import SymmetryAxes, expanded, lay_on_axes
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.progress import muted, say
@@ -37,16 +39,26 @@ _SLICES_AT_ONCE = 2**21
 
 
 class Half:
-    """Half of a cluster: its volumes, their poses, and the volumes that come of them."""
+    """Half of a cluster: its volumes, their poses, and the volumes that come of them.
+
+    With a diameter, averages are looked at in a soft sphere about the particle, which makes them
+    blind to what lies beside it in the volumes. These stay whole: behind a mask they would have no
+    missing wedge any more, but a blurred one, and poses become worse.
+    """
 
     def __init__(
         self,
         volumes: np.ndarray,
         tilt_range_deg: tuple[float, float],
         rng: np.random.Generator,
+        diameter_px: float | None = None,
     ) -> None:
         self.volumes = volumes
         box_px = volumes.shape[-1]
+        self._diameter_px = diameter_px
+        self._mask = np.ones((box_px,) * 3, np.float32)
+        if diameter_px is not None:
+            self._mask = sphere_round_particle(box_px, diameter_px)
         self._tilt_range_deg = tilt_range_deg
         self._rng = rng
         self._part = rng.permutation(len(volumes)) % 2
@@ -78,6 +90,7 @@ class Half:
         self._search()
         if network is not None:
             self._take_better(*network(self.volumes, self.average().volume))
+        self.centre()
         return self.climb_on(largest_frequency, _ROUNDS)
 
     def climb_on(
@@ -89,7 +102,7 @@ class Half:
         for steps in rounds:
             made = self.average()
             largest = largest_frequency or _shared_frequencies(made.correlation)
-            self._climb(made.volume, largest, steps)
+            self._climb(made.volume * self._mask, largest, steps)
         return self
 
     def begin_again(
@@ -101,6 +114,13 @@ class Half:
         """
         self.rotations, self.offset_zyx_px = rotations, offset_zyx_px
         return self.climb_on(largest_frequency, _ROUNDS[-1:])
+
+    def centre(self) -> None:
+        """Bring the average to the centre of its box.
+
+        A first reference is as far off its box's centre as the one subtomogram that it was.
+        """
+        self.centre_on(dense_centre(self.average().volume, diameter_px=self._diameter_px))
 
     def centre_on(self, place_zyx_px: np.ndarray) -> None:
         """Move all poses so that a place of the average becomes the centre of its box."""
@@ -136,7 +156,7 @@ class Half:
 
     def lay_on(self, other: Half) -> None:
         """Turn all poses so that the average lies on that of another half."""
-        onto, mine = other.average().volume, self.average().volume
+        onto, mine = (part.average().volume * self._mask for part in (other, self))
         found = compare_with_map(onto, mine, voxel_size_angstrom=1.0, known_voxel_size_angstrom=1.0)
         self.rotations = self.rotations * found.rotation.inv()
         moved = self.rotations.apply(found.shift_zyx_px[::-1])[:, ::-1]
@@ -167,7 +187,7 @@ class Half:
         made = self.average()
         inside = self._inside(_shared_frequencies(made.correlation))
         values = inside.of(self.volumes)
-        return correlations(values, inside, made.volume, rotations, offset_zyx_px)
+        return correlations(values, inside, made.volume * self._mask, rotations, offset_zyx_px)
 
     def _inside(self, largest: float) -> Coefficients:
         radius = min(largest, self._coefficients.radius)
@@ -208,8 +228,9 @@ class Half:
         self, reference: np.ndarray, largest: float, steps: Sequence[tuple[float, float]]
     ) -> None:
         inside = self._inside(largest)
+        values = inside.of(self.volumes)
         self.rotations, self.offset_zyx_px, self.score = refine_poses(
-            inside.of(self.volumes), inside, reference, self.rotations, self.offset_zyx_px, steps
+            values, inside, reference, self.rotations, self.offset_zyx_px, steps
         )
 
 

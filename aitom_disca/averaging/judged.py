@@ -7,20 +7,30 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from aitom_disca.analysis.wedge_bias import PoseGathering, pose_gathering
 from aitom_disca.averaging.compare import Comparison, compare_with_map
-from aitom_disca.averaging.fsc import CorrectedFsc, corrected_fsc
+from aitom_disca.averaging.directional import along_and_across
+from aitom_disca.averaging.fsc import CorrectedFsc, FscCurve, corrected_fsc
 from aitom_disca.averaging.gold_standard import ClusterAverage, average_cluster
 from aitom_disca.averaging.half import FindsPoses
-from aitom_disca.averaging.masks import density_mask, soft_sphere_mask
-from aitom_disca.averaging.null_test import NullTest, noise_like, null_test
+from aitom_disca.averaging.masks import (
+    default_diameter_px,
+    density_mask,
+    sphere_round_particle,
+)
+from aitom_disca.averaging.null_test import FALSE_ALARMS, NullTest, null_test
 from aitom_disca.averaging.sharpening import guinier_fit, sharpen
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.progress import say
+from aitom_disca.subtomograms.preprocess import low_pass
 
-_MASK_EDGE_PX = 3.0
 _GUINIER_FROM_ANGSTROM = 15.0
-_DOUBTFUL_MARGIN = 0.2
+_COARSE = 4.0  # steps of 1 / box: finest detail of an average whose halves share nothing
+_SIGMA_PX = np.sqrt(np.log(2) / 2) / np.pi  # of a Gaussian that halves detail of one voxel
+_FEWEST_NULL, _MOST_OTHERS = 20, 300  # volumes in place of noise
+_ROUNDED = 1.001
 
 
 @dataclass(frozen=True)
@@ -49,39 +59,58 @@ class JudgedAverage:
     null : NullTest, optional
     compared : mapping of str to Comparison
         With known maps, by their names.
+    gathering : PoseGathering
+    along, across : FscCurve
+        Masked correlation of the halves along the axis about which the beam gathers most, and
+        across it: equal in an average that is isotropic.
+    mask_diameter_px : float
+        Of the sphere in which averages were looked at.
     """
 
     found: ClusterAverage
     mask: np.ndarray
     fsc: CorrectedFsc
     filtered: np.ndarray
+    gathering: PoseGathering
+    along: FscCurve
+    across: FscCurve
+    mask_diameter_px: float
     b_factor_angstrom2: float = 0.0
     null: NullTest | None = None
     compared: Mapping[str, Comparison] = field(default_factory=dict)
 
     @property
     def resolution_angstrom(self) -> float:
-        """Where the corrected Fourier shell correlation of the halves falls below 0.143."""
-        return self.fsc.corrected.resolution_angstrom(0.143)
+        """Where the corrected Fourier shell correlation of the halves falls below 0.143.
 
-    @property
-    def margin(self) -> float | None:
-        """How much better the halves agree than those of the null test; up to 1."""
-        return None if self.null is None else self.null.margin(self.fsc)
-
-    @property
-    def verdict(self) -> str:
-        """In words; empty where there was no null test."""
-        if self.margin is None:
-            return ""
-        if self.doubtful:
-            return "not told from what the same procedure makes of nothing"
-        return "more than the same procedure makes of nothing"
+        Infinite where they share nothing, NaN where the voxels are too large to show it.
+        """
+        return self.fsc.corrected.measured_angstrom(0.143)
 
     @property
     def doubtful(self) -> bool:
-        """Whether a null test gave about as much."""
-        return self.margin is not None and not self.margin > _DOUBTFUL_MARGIN
+        """Whether the halves share nothing, or the members fit no better than noise."""
+        no_better = self.null is not None and self.null.p_value >= FALSE_ALARMS
+        return bool(np.isinf(self.resolution_angstrom) or no_better)
+
+    @property
+    def round(self) -> bool:
+        """Whether nothing but a density that is the same on all sides is told from noise."""
+        return bool(self.null is not None and self.null.p_round >= FALSE_ALARMS)
+
+    @property
+    def verdict(self) -> str:
+        """In words; empty where nothing was tested."""
+        if np.isinf(self.resolution_angstrom):
+            return "doubtful: its halves share nothing"
+        if self.null is None:
+            return ""
+        if self.null.withheld:
+            return f"not judged: {self.null.withheld}"
+        name = self.null.made_from
+        if self.doubtful:
+            return f"doubtful: not told from {name}"
+        return f"more than {name}" + (", but no more than a round density" if self.round else "")
 
 
 def judged_average(
@@ -92,6 +121,8 @@ def judged_average(
     *,
     mask: np.ndarray | None = None,
     others: Callable[[int], np.ndarray] | None = None,
+    null_volumes: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
     network: FindsPoses | None = None,
     known: Mapping[str, KnownMap] | None = None,
     rescale: bool = False,
@@ -109,8 +140,12 @@ def judged_average(
         In place of the one that the settings name.
     others : callable, optional
         Gives so many members of other clusters, or fewer, for the null test.
+    null_volumes : ndarray of shape (M, n, n, n), optional
+        Empty places of the same tomograms, for the null test.
+    groups : ndarray of int, shape (N,), optional
+        Members whose boxes share voxels; see `neighbour_groups`.
     network : callable, optional
-        Finds poses, as in `average_cluster`; the null test goes without.
+        Finds poses, as in `average_cluster`.
     known : mapping of str to KnownMap, optional
     rescale : bool
         Whether known maps of another voxel size may be resampled.
@@ -121,41 +156,43 @@ def judged_average(
         As `average_cluster`, `compare_with_map` and the masks do.
     """
     settings = settings or AverageSettings()
+    box_px = volumes.shape[-1]
+    diameter_px = mask_diameter_px(settings, box_px, voxel_size_angstrom)
     found = average_cluster(
         volumes,
         tilt_range_deg,
         symmetry=settings.symmetry,
         network=network,
         everywhere=settings.aligner != "gumnet",
+        mask_diameter_px=diameter_px,
+        groups=groups,
         seed=settings.seed,
     )
+    sphere = sphere_round_particle(box_px, diameter_px)
     if mask is None:
-        mask = _mask(settings.mask, found.average, voxel_size_angstrom)
+        is_sphere = settings.mask == "sphere"
+        mask = sphere if is_sphere else density_mask(found.average, voxel_size_angstrom)
     rng = np.random.default_rng(settings.seed)
     fsc = corrected_fsc(found.half1, found.half2, mask, voxel_size_angstrom, rng)
-    resolution = fsc.corrected.resolution_angstrom(0.143)
-    b_factor = _b_factor(settings, found.average, voxel_size_angstrom, resolution)
-    filtered = sharpen(
-        found.average,
-        voxel_size_angstrom,
-        b_factor_angstrom2=b_factor,
-        resolution_angstrom=resolution,
-        curve=fsc.corrected,
-    )
+    filtered, b_factor = _filtered(found.average, fsc.corrected, voxel_size_angstrom, settings)
     null = None
     if settings.null_test != "none":
-        say("null test: the same with members of no cluster")
-        made_from, instead = _of_nothing(volumes, settings, others)
+        say("null test: do members fit the average of the other half better than noise does?")
+        made_from, instead = _of_nothing(settings, others, null_volumes)
         null = null_test(
-            instead,
-            made_from,
-            mask,
+            volumes,
+            found,
             tilt_range_deg,
-            voxel_size_angstrom,
-            symmetry=settings.symmetry,
-            noisy=found.noisy,
+            null_volumes=instead,
+            made_from=made_from,
+            mask_diameter_px=diameter_px,
+            groups=groups,
             seed=settings.seed,
         )
+    gathering = pose_gathering(found.rotations, point_group(found.symmetry), seed=settings.seed)
+    along, across = along_and_across(
+        found.half1 * mask, found.half2 * mask, gathering.beam_axis_xyz, voxel_size_angstrom
+    )
     compared = {
         name: compare_with_map(
             found.average,
@@ -166,15 +203,47 @@ def judged_average(
         )
         for name, one in (known or {}).items()
     }
-    filtered = np.asarray(filtered, np.float32)
-    return JudgedAverage(found, mask, fsc, filtered, b_factor, null, compared)
+    return JudgedAverage(
+        found, mask, fsc, filtered, gathering, along, across, diameter_px, b_factor, null, compared
+    )
 
 
-def _mask(kind: str, average: np.ndarray, voxel_size_angstrom: float) -> np.ndarray:
-    if kind == "density":
-        return density_mask(average, voxel_size_angstrom)
-    box_px = average.shape[0]
-    return soft_sphere_mask(box_px, box_px / 2 - _MASK_EDGE_PX, _MASK_EDGE_PX)
+def mask_diameter_px(settings: AverageSettings, box_px: int, voxel_size_angstrom: float) -> float:
+    """Diameter of the sphere in which averages are looked at.
+
+    Raises
+    ------
+    InputError
+        If it is larger than the box.
+    """
+    if settings.mask_diameter_angstrom is None:
+        return default_diameter_px(box_px)
+    edge_angstrom = box_px * voxel_size_angstrom
+    if settings.mask_diameter_angstrom > edge_angstrom * _ROUNDED:
+        raise InputError(
+            f"a mask of {settings.mask_diameter_angstrom:g} A does not fit into a box of "
+            f"{edge_angstrom:.4g} A; give a smaller diameter, or cut larger boxes."
+        )
+    return min(settings.mask_diameter_angstrom / voxel_size_angstrom, float(box_px))
+
+
+def _filtered(
+    average: np.ndarray, curve: FscCurve, voxel_size_angstrom: float, settings: AverageSettings
+) -> tuple[np.ndarray, float]:
+    """The average as far as its halves agree, and the B factor that was applied."""
+    resolution = curve.resolution_angstrom(0.143)
+    if np.isinf(resolution):  # only to be looked at
+        coarse = average.shape[0] * voxel_size_angstrom / _COARSE
+        return low_pass(average, _SIGMA_PX * coarse / voxel_size_angstrom), 0.0
+    b_factor = _b_factor(settings, average, voxel_size_angstrom, resolution)
+    filtered = sharpen(
+        average,
+        voxel_size_angstrom,
+        b_factor_angstrom2=b_factor,
+        resolution_angstrom=resolution,
+        curve=curve,
+    )
+    return np.asarray(filtered, np.float32), b_factor
 
 
 def _b_factor(
@@ -203,13 +272,18 @@ def _b_factor(
 
 
 def _of_nothing(
-    volumes: np.ndarray,
     settings: AverageSettings,
     others: Callable[[int], np.ndarray] | None,
-) -> tuple[str, np.ndarray]:
-    if settings.null_test == "others" and others is not None:
-        instead = others(len(volumes))
-        if len(instead) == len(volumes):
+    null_volumes: np.ndarray | None,
+) -> tuple[str, np.ndarray | None]:
+    """What members are compared with, in words; None for copies of theirs with random phases."""
+    if null_volumes is not None and len(null_volumes) >= _FEWEST_NULL:
+        return "empty places", null_volumes
+    if null_volumes is not None:
+        say("too few empty places for the null test: noise instead")
+    elif settings.null_test == "others" and others is not None:
+        instead = others(_MOST_OTHERS)
+        if len(instead) >= _FEWEST_NULL:
             return "members of other clusters", instead
         say("too few members of other clusters for the null test: noise instead")
-    return "noise", noise_like(volumes, np.random.default_rng(settings.seed))
+    return "noise", None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
@@ -10,6 +12,9 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.subtomograms.preprocess import low_pass
 
+MASK_MARGIN = 1.15  # mask over particle
+_BOX_DIAMETERS = 1.6  # box over particle
+_EDGE = 0.1  # of the box
 _NOISE_LEVELS = 3.0  # above the background; what of the noise is higher still is in small pieces
 _SIGMA = 1.4826  # of a Gaussian, over its median absolute deviation
 _MOST_ROUNDS = 100
@@ -17,7 +22,12 @@ _SMOOTH_PX = 4.0  # resolution of the map that is thresholded, where none is giv
 _HALF = np.sqrt(np.log(2) / 2) / np.pi  # sigma of a Gaussian that halves a period of 1
 
 
-def soft_sphere_mask(box_px: int, radius_px: float, edge_px: float = 3.0) -> np.ndarray:
+def soft_sphere_mask(
+    box_px: int,
+    radius_px: float,
+    edge_px: float = 3.0,
+    offset_zyx_px: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0),
+) -> np.ndarray:
     """A sphere about the centre voxel ``box_px // 2``: 1 inside, a cosine edge, 0 beyond.
 
     Parameters
@@ -27,6 +37,8 @@ def soft_sphere_mask(box_px: int, radius_px: float, edge_px: float = 3.0) -> np.
         Up to where the mask is 1.
     edge_px : float
         Width of the edge beyond the radius; 0 for none.
+    offset_zyx_px : sequence of 3 floats
+        Of the sphere, from the centre voxel.
 
     Returns
     -------
@@ -41,8 +53,45 @@ def soft_sphere_mask(box_px: int, radius_px: float, edge_px: float = 3.0) -> np.
     check_positive(radius_px, "the radius of the mask")
     check_not_negative(edge_px, "the edge of the mask")
     axis = np.arange(box_px) - centre_index(box_px)
-    distance = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2)
+    z, y, x = (axis - shift for shift in offset_zyx_px)
+    distance = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
     return _cosine_edge(distance - radius_px, edge_px)
+
+
+def default_diameter_px(box_px: int) -> float:
+    """Of the mask round a particle in a box that was cut with the usual room around it."""
+    return box_px / _BOX_DIAMETERS * MASK_MARGIN
+
+
+def sphere_round_particle(
+    box_px: int,
+    diameter_px: float,
+    offset_zyx_px: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0),
+) -> np.ndarray:
+    """A soft sphere that holds a particle and leaves its neighbours out.
+
+    Parameters
+    ----------
+    box_px : int
+    diameter_px : float
+        Where the mask has fallen to a half; its edge is a tenth of the box wide.
+    offset_zyx_px : sequence of 3 floats
+        Of the particle, from the centre voxel.
+
+    Raises
+    ------
+    InputError
+        If the diameter is not above 0 or larger than the box.
+    """
+    check_positive(diameter_px, "the diameter of the mask")
+    if diameter_px > box_px:
+        raise InputError(
+            f"a mask of {diameter_px:.4g} voxels does not fit into a box of {box_px}; give a "
+            "smaller diameter, or cut larger boxes."
+        )
+    edge_px = max(2.0, box_px * _EDGE)
+    radius_px = max((diameter_px - edge_px) / 2, 0.5)
+    return soft_sphere_mask(box_px, radius_px, edge_px, offset_zyx_px)
 
 
 def density_mask(

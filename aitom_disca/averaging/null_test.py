@@ -1,4 +1,4 @@
-"""What "a structure" made of nothing looks like, and how far a cluster is from it."""
+"""Whether members fit the average of the other half better than noise does: a p-value."""
 
 from __future__ import annotations
 
@@ -6,84 +6,244 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft
+from scipy.special import ndtr
 
-from aitom_disca.averaging.fsc import CorrectedFsc, corrected_fsc
-from aitom_disca.averaging.gold_standard import ClusterAverage, average_cluster
+from aitom_disca.alignment.coefficients import Coefficients
+from aitom_disca.alignment.local import slices_at
+from aitom_disca.alignment.reference import rotation_grid
+from aitom_disca.alignment.rounds import ball
+from aitom_disca.alignment.search import align
+from aitom_disca.averaging.gold_standard import ClusterAverage
+from aitom_disca.averaging.masks import default_diameter_px, sphere_round_particle
+from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.parallel import on_all_cores
 
+FALSE_ALARMS = 0.01  # share of averages of noise that are taken for a structure
+_DETAIL = 4.0  # the diameter over the finest detail that is looked at
+_FEWEST_SHELLS, _MOST_SHELLS = 3, 8
+_FEWEST_UNITS = 5  # in each half, that are independent of one another
+_N_ROTATIONS = 2304  # 19 degrees apart
+_SHIFT_PX, _FARTHEST = 1.67, 0.125  # steps, and share of the box
+_NOISE_FOR_EACH, _LEAST_NOISE, _ALL_NOISE = 19, 3, 600  # volumes of noise
+_AT_ONCE = 64
 _AXES = (-3, -2, -1)
-_SHARED = 0.143
 
 
 @dataclass(frozen=True)
 class NullTest:
-    """The average of subtomograms that are no cluster, made in the same way as a cluster's.
+    """How the members of each half fit the average of the other half, beside noise.
 
     Parameters
     ----------
     made_from : str
-        In words.
-    n_members : int
-    found : ClusterAverage
-    fsc : CorrectedFsc
-        In the mask of the cluster that it is compared with.
+        What was in the place of the members, in words.
+    n_noise : int
+        Volumes of it.
+    p_value : float
+        Probability that noise fits so well, of both halves together; NaN where too little can be
+        judged.
+    fit_better : float
+        Probability that a member fits better than noise does: 0.5 by chance, 1 always.
+    p_round : float
+        Probability that a density which is the same on all sides, in noise, fits so well. Picks of
+        noise are such: all have the bright middle that they were picked for.
+    withheld : str
+        Why there is no p-value; empty where there is one.
     """
 
     made_from: str
-    n_members: int
-    found: ClusterAverage
-    fsc: CorrectedFsc
-
-    def margin(self, cluster: CorrectedFsc) -> float:
-        """How much better the halves of a cluster agree, mean over the shells that they share.
-
-        Up to 1; 0 where nothing gives the same. NaN where the cluster's halves share nothing.
-        """
-        ours, null = cluster.corrected.correlation[1:], self.fsc.corrected.correlation[1:]
-        below = np.flatnonzero(ours < _SHARED)
-        shared = below[0] if len(below) else len(ours)
-        return float((ours - null)[:shared].mean()) if shared else float("nan")
+    n_noise: int
+    p_value: float
+    fit_better: float
+    p_round: float
+    withheld: str = ""
 
 
 def null_test(
     volumes: np.ndarray,
-    made_from: str,
-    mask: np.ndarray,
+    found: ClusterAverage,
     tilt_range_deg: tuple[float, float],
-    voxel_size_angstrom: float,
     *,
-    symmetry: str = "C1",
-    noisy: bool | None = None,
+    null_volumes: np.ndarray | None = None,
+    made_from: str = "noise",
+    mask_diameter_px: float | None = None,
+    groups: np.ndarray | None = None,
     seed: int = 0,
 ) -> NullTest:
-    """Average subtomograms that are no cluster, exactly as the members of a cluster are.
+    """Compare members with noise, laid on the average of the half that they are not in.
+
+    If there were nothing in the members, the average of one half would be noise to the other half,
+    and its members would fit it no better than noise of their own spectrum does. Every member and
+    several copies of it whose phases are random are laid on that average, over all rotations, with
+    every shell counting alike. The rank of the member among its copies is then uniform, whatever
+    was done to make the average, and so the sum of the ranks is known.
 
     Parameters
     ----------
     volumes : ndarray of shape (N, n, n, n)
-        Noise, or members of other clusters; as many as the cluster has.
-    made_from : str
-    mask : ndarray of shape (n, n, n)
-        That of the cluster.
+        The members.
+    found : ClusterAverage
+        Their average.
     tilt_range_deg : tuple of 2 floats
-    voxel_size_angstrom : float
-    symmetry : str
-    noisy : bool, optional
-        Whether the cluster began from initial models: noise then does so too.
+    null_volumes : ndarray of shape (M, n, n, n), optional
+        In place of the copies: empty places of the same tomograms, say, or members of other
+        clusters.
+    made_from : str
+        What they are.
+    mask_diameter_px : float, optional
+        Of a sphere about the particle, in which averages are looked at; details down to a quarter
+        of it count. By default they are looked at whole.
+    groups : ndarray of int, shape (N,), optional
+        Members with one number share voxels, and count as one.
     seed : int
+
+    Notes
+    -----
+    The ranks of the two halves give a p-value each; the outcome is twice the smaller one.
     """
-    found = average_cluster(volumes, tilt_range_deg, symmetry=symmetry, noisy=noisy, seed=seed)
+    n = volumes.shape[-1]
+    radius = _DETAIL * n / (mask_diameter_px or default_diameter_px(n))
+    radius = float(np.clip(radius, _FEWEST_SHELLS, min(_MOST_SHELLS, n / 2 - 1)))
+    groups = np.arange(len(volumes)) if groups is None else np.asarray(groups)
+    units = min(len(np.unique(groups[found.half == h])) for h in (0, 1))
+    if units < _FEWEST_UNITS:
+        why = f"fewer than {2 * _FEWEST_UNITS} members that are independent of one another"
+        return NullTest(made_from, 0, np.nan, np.nan, np.nan, why)
+    if not found.independent:
+        why = "members so few and noisy that both halves began from one model"
+        return NullTest(made_from, 0, np.nan, np.nan, np.nan, why)
+    fits = _Fits(n, radius, tilt_range_deg, mask_diameter_px)
     rng = np.random.default_rng(seed)
-    fsc = corrected_fsc(found.half1, found.half2, mask, voxel_size_angstrom, rng)
-    return NullTest(made_from, len(volumes), found, fsc)
+    copies = _n_copies(len(volumes))
+    round_part = round_density(volumes, tilt_range_deg)
+    ranks, p_values, p_round = [], [], []
+    for h, average, fsc in zip((1, 0), (found.half1, found.half2), found.own_fsc, strict=True):
+        members, of_members = volumes[found.half == h], groups[found.half == h]
+        reference = fits.reference(average, fsc)
+        by_round = fits.ranks_among_copies(members, reference, copies, rng, round_part)
+        p_round.append(_p_among_copies(by_round, of_members, copies))
+        if null_volumes is None:
+            ranks.append(fits.ranks_among_copies(members, reference, copies, rng))
+            p_values.append(_p_among_copies(ranks[-1], of_members, copies))
+        else:
+            noise = np.sort(fits(null_volumes, reference))
+            ranks.append(np.searchsorted(noise, fits(members, reference)) / len(noise))
+            p_values.append(_p_among_all(ranks[-1], of_members, len(noise)))
+    n_noise = copies * len(volumes) if null_volumes is None else len(null_volumes)
+    share = float(np.concatenate(ranks).mean())
+    p_value, p_of_round = (min(1.0, 2 * min(p)) for p in (p_values, p_round))
+    return NullTest(made_from, n_noise, p_value, share, p_of_round)
 
 
-def noise_like(volumes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise with the mean power spectrum of volumes (N, z, y, x), missing wedge included."""
-    power = np.zeros(fft.rfftn(volumes[0]).shape)
-    for volume in volumes:
-        power += np.abs(fft.rfftn(volume)) ** 2
-    white = rng.normal(size=volumes.shape).astype(np.float32)
-    size = np.sqrt(np.prod(volumes.shape[1:]))
-    amplitude = np.sqrt(power / len(volumes)) / size
-    spectra = fft.rfftn(white, axes=_AXES) * amplitude
-    return np.asarray(fft.irfftn(spectra, s=volumes.shape[1:], axes=_AXES), np.float32)
+class _Fits:
+    """The best correlation of volumes with a reference, over all rotations, at low resolution."""
+
+    def __init__(
+        self,
+        box_px: int,
+        radius: float,
+        tilt_range_deg: tuple[float, float],
+        mask_diameter_px: float | None,
+    ) -> None:
+        self._small_px = min(box_px, 2 * int(np.ceil(radius)) + 4)
+        self._mask = np.ones((box_px,) * 3, np.float32)
+        if mask_diameter_px is not None:
+            self._mask = sphere_round_particle(box_px, mask_diameter_px)
+        self._coefficients = Coefficients(self._small_px, radius, tilt_range_deg)
+        self._grid = rotation_grid(_N_ROTATIONS)
+        step = _SHIFT_PX * self._small_px / 20
+        self._shifts = ball(step, _FARTHEST * self._small_px)
+
+    def reference(self, average: np.ndarray, fsc: np.ndarray) -> np.ndarray:
+        """Slices of an average at all rotations, each shell weighed by how sure it is."""
+        small = fourier_crop(average * self._mask, self._small_px)
+        slices = self._whitened(slices_at(small, self._coefficients, self._grid))
+        return slices * fsc[self._coefficients.shell].astype(np.float32)
+
+    def __call__(self, volumes: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """Correlation of each volume with the reference in the best of all poses."""
+
+        def some(rows: slice) -> np.ndarray:
+            small = fourier_crop(volumes[rows], self._small_px)
+            values = self._whitened(self._coefficients.of(small))
+            nowhere = np.zeros((len(values), 3))
+            return align(values, self._coefficients, reference, self._shifts, nowhere).score
+
+        pieces = [slice(start, start + _AT_ONCE) for start in range(0, len(volumes), _AT_ONCE)]
+        return np.concatenate(on_all_cores(some, pieces))
+
+    def ranks_among_copies(
+        self,
+        members: np.ndarray,
+        reference: np.ndarray,
+        n_copies: int,
+        rng: np.random.Generator,
+        kept: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Share of each member's copies with random phases that fit worse; 0.5 by chance."""
+        scores = self(members, reference)
+        worse = np.zeros(len(members))
+        for _ in range(n_copies):
+            worse += self(with_random_phases(members, rng, kept), reference) < scores
+        return worse / n_copies
+
+    def _whitened(self, values: np.ndarray) -> np.ndarray:
+        """Every shell of every volume with the same power a coefficient, and norm one in all."""
+        shell = self._coefficients.shell
+        is_in = (shell == np.arange(shell.max() + 1)[:, None]).astype(np.float32)
+        power = (np.abs(values) ** 2) @ (is_in / np.maximum(is_in.sum(1, keepdims=True), 1)).T
+        white = values / np.sqrt(np.maximum(power, 1e-30))[:, shell]
+        return (white / np.sqrt(len(shell))).astype(np.complex64)
+
+
+def with_random_phases(
+    volumes: np.ndarray, rng: np.random.Generator, kept: np.ndarray | None = None
+) -> np.ndarray:
+    """Copies of volumes (N, z, y, x) with random phases: the same amplitudes, wedge and all.
+
+    With a density (z, y, x) to be kept, it stays, and what the volumes hold beside it is random.
+    """
+    random = fft.rfftn(rng.standard_normal(volumes.shape, np.float32), axes=_AXES)
+    random /= np.maximum(np.abs(random), 1e-12)
+    beside = volumes if kept is None else volumes - kept
+    spectra = np.abs(fft.rfftn(beside, axes=_AXES)) * random
+    copies = np.asarray(fft.irfftn(spectra, s=volumes.shape[1:], axes=_AXES), np.float32)
+    return copies if kept is None else copies + kept
+
+
+def round_density(volumes: np.ndarray, tilt_range_deg: tuple[float, float]) -> np.ndarray:
+    """What is the same on all sides in the mean of volumes (N, n, n, n), behind their wedge."""
+    n = volumes.shape[-1]
+    coefficients = Coefficients(n, n / 2 - 1, tilt_range_deg)
+    values = coefficients.of(volumes.mean(axis=0)[None])[0].real
+    shell = coefficients.shell
+    mean = np.bincount(shell, values) / np.maximum(np.bincount(shell), 1)
+    return coefficients.volumes(mean[shell][None].astype(np.complex64))[0]
+
+
+def _n_copies(n_members: int) -> int:
+    return int(np.clip(_ALL_NOISE // n_members, _LEAST_NOISE, _NOISE_FOR_EACH))
+
+
+def _p_among_copies(ranks: np.ndarray, groups: np.ndarray, n_copies: int) -> float:
+    """Probability that so high a sum of ranks, each among m copies, comes by chance.
+
+    Each is one of m + 1 equally probable numbers from 0 to 1, of variance (m + 2) / (12 m); those
+    of one group are taken to be the same, which is the most that they can have in common.
+    """
+    sizes = np.unique(groups, return_counts=True)[1]
+    variance = (sizes**2).sum() * (n_copies + 2) / (12 * n_copies)
+    return float(ndtr(-(ranks - 0.5).sum() / np.sqrt(variance)))
+
+
+def _p_among_all(ranks: np.ndarray, groups: np.ndarray, n_noise: int) -> float:
+    """The same where all are compared with the same noise: the test of Mann and Whitney.
+
+    References
+    ----------
+    .. [1] Mann and Whitney (1947), Ann. Math. Statist. 18, 50-60.
+    """
+    sizes = np.unique(groups, return_counts=True)[1]
+    n = len(ranks)
+    variance = (sizes**2).sum() / 12 + n * (n + 1) / (12 * n_noise)
+    return float(ndtr(-(ranks - 0.5).sum() / np.sqrt(variance)))

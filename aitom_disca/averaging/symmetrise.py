@@ -15,7 +15,10 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.symmetry import point_group
+from aitom_disca.parallel import on_all_cores
 
+CLEARLY = 0.1  # above the best of several draws of noise, a symmetry is there
+_DRAWS = 4
 _SEARCH_PX = 32
 _FEWEST_PX = 8
 _LARGEST = 15.0  # frequency, in steps of 1 / box
@@ -36,13 +39,19 @@ class SymmetryAxes:
         same on all sides: 1 is perfect, 0 none, or too round to tell. A group within the true
         one scores as high.
     by_chance : float
-        The score that axes found in noise of the same power and size reach.
+        The highest score that axes found in several draws of noise, of the same power and size,
+        reach.
     """
 
     rotation: Rotation
     shift_zyx_px: np.ndarray
     score: float
     by_chance: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether the score is above chance by a tenth at the least."""
+        return self.score >= self.by_chance + CLEARLY
 
 
 def find_axes(
@@ -97,8 +106,12 @@ def find_axes(
     small = fourier_crop(inside, box_px)
     limit = min(largest_frequency or _LARGEST, box_px / 2 - 1)
     rotation, shift, score = best_axes(small, group_name, limit)
-    small_mask, rng = fourier_crop(mask, box_px), np.random.default_rng(seed)
-    by_chance = best_axes(noise_of_shells(small, rng) * small_mask, group_name, limit)[2]
+    small_mask = fourier_crop(mask, box_px)
+
+    def chance(rng: np.random.Generator) -> float:
+        return best_axes(noise_of_shells(small, rng) * small_mask, group_name, limit)[2]
+
+    by_chance = max(on_all_cores(chance, np.random.default_rng(seed).spawn(_DRAWS)))
     return SymmetryAxes(rotation, shift * (n / box_px), score, by_chance)
 
 

@@ -60,8 +60,19 @@ def average(
     ] = None,
     null_test: Annotated[
         Null,
-        typer.Option(help="Do the same with noise, or with members of other clusters."),
-    ] = Null.none,
+        typer.Option(
+            help="Whether members fit the average of the half that they are not in better than "
+            "noise does, or than members of other clusters do."
+        ),
+    ] = Null.noise,
+    mask_diameter_angstrom: Annotated[
+        float | None,
+        typer.Option(
+            help="Of a soft sphere in which members are aligned to averages, so that neighbours "
+            "are not; by default the particle's and 15 % (box / 1.6 * 1.15).",
+            min=0,
+        ),
+    ] = None,
     compare: Annotated[
         list[Path] | None,
         typer.Option(help="Density map to compare every average with (repeatable)."),
@@ -89,12 +100,14 @@ def average(
 
     Example: aitom-disca average subtomograms.h5 --labels results/labels.csv --out averages
     """
+    from aitom_disca.cli.tables import average_in_words
     from aitom_disca.pipeline import average_store
 
     if (out / "averages.csv").exists() and not overwrite:
         raise InputError(f"{out} holds averages; choose another --out, or add --overwrite.")
     settings = AverageSettings.checked(
         mask=mask,
+        mask_diameter_angstrom=mask_diameter_angstrom,
         symmetry=symmetry,
         aligner=aligner.value,
         gumnet=None if gumnet is None else str(gumnet),
@@ -114,8 +127,9 @@ def average(
         relion=relion.value,
     )
     for one in averaged:
-        if one.judged.verdict:
-            say(f"cluster {one.cluster + 1}: margin {one.judged.margin:.2f}, {one.judged.verdict}")
+        say(f"cluster {one.cluster + 1}: {average_in_words(one.row())}")
+        for warning in one.warnings:
+            say(f"note: {warning}")
     say(f"{len(averaged)} averages written to {out}")
 
 

@@ -44,13 +44,20 @@ def run_rows(folder: RunFolder) -> list[tuple[str, str]]:
         stability = mined["stability"]
         rows.append(("stability", found_in_words(stability["found"], stability["runs"])))
     for average in stages.get("average", {}).get("rows", ()):
-        rows.append((f"average {average['cluster']}", _average_in_words(average)))
+        rows.append((f"average {average['cluster']}", average_in_words(average)))
     return rows
 
 
-def _average_in_words(row: dict[str, Any]) -> str:
-    text = f"{row['resolution_0.143_angstrom']:.0f} A from {row['members']} subtomograms"
-    return text + (f", margin over noise {row['margin']:.2f}" if "margin" in row else "")
+def average_in_words(row: dict[str, Any]) -> str:
+    """A row of averages.csv as a phrase."""
+    if row.get("error"):
+        return f"none: {row['error']}"
+    text = f"{row['resolution']} from {row['members']} subtomograms"
+    if row.get("verdict"):
+        text += f", {row['verdict']}"
+    if row.get("p_value") is not None:
+        text += f" (p = {row['p_value']:.2g}; beside a round density {row['p_round']:.2g})"
+    return text
 
 
 def timing_rows(folder: RunFolder) -> list[tuple[str, str]]:

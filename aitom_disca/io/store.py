@@ -11,6 +11,7 @@ Datasets, one row per subtomogram:
 ``euler_zyz_deg``          (N, 3)            RELION's rot, tilt, psi, if known
 ``coordinates_xyz_angstrom`` (N, 3)          from the tomogram's centre, if only that is known
 ``labels``                 (N,)              ground truth of simulated data
+``diameter_angstrom``      (N,)              of the particle, as it was picked
 ``raw_mean``, ``raw_std``  (N,)              what normalisation took away: raw = std volume + mean
 ``image_name``             (N,)              text: the volume's file, where it came from one
 ========================== ================= ==================================================
@@ -290,6 +291,11 @@ class SubtomogramStore:
     def raw_mean(self) -> np.ndarray | None:
         """Means (N,) of the volumes before they were normalised; None where not known."""
         return self._column("raw_mean")
+
+    @property
+    def diameter_angstrom(self) -> np.ndarray | None:
+        """Diameters (N,) of the particles, as they were picked; None where not known."""
+        return self._column("diameter_angstrom")
 
     @property
     def raw_std(self) -> np.ndarray | None:

@@ -50,8 +50,6 @@ def write_average(
         "half2": found.half2,
         "mask": judged.mask,
     }
-    if judged.null is not None:
-        volumes["null"] = judged.null.found.average
     for name, one in judged.compared.items():
         volumes[f"compared_{name}"] = one.aligned
     for name, volume in volumes.items():
@@ -74,10 +72,9 @@ def _pictures(cluster: int, judged: JudgedAverage, voxel_size_angstrom: float) -
     from aitom_disca.report.fsc_figure import draw_fsc
     from aitom_disca.report.isosurface import draw_isosurface
 
-    null = None if judged.null is None else judged.null.fsc.corrected
     colour = cluster_colour(cluster)
     pictures = {
-        "fsc": draw_fsc(judged.fsc, null),
+        "fsc": draw_fsc(judged.fsc),
         "slices": draw_orthoslices(judged.filtered, voxel_size_angstrom),
     }
     with suppress(InputError):  # halves that share nothing leave a map without a surface
@@ -188,8 +185,7 @@ def _fsc_rows(judged: JudgedAverage) -> list[dict[str, Any]]:
     fsc = judged.fsc
     names = ("unmasked", "masked", "randomised", "corrected")
     curves = {name: getattr(fsc, name).correlation for name in names}
-    if judged.null is not None:
-        curves["null_test"] = judged.null.fsc.corrected.correlation
+    curves |= {"along": judged.along.correlation, "across": judged.across.correlation}
     for name, one in judged.compared.items():
         curves[f"with_{name}"] = one.curve.correlation
     frequency = fsc.unmasked.frequency_per_angstrom

@@ -120,7 +120,8 @@ def _numbers(folder: Path, wanted: Sequence[int]) -> list[int]:
         raise InputError(
             f"{folder} holds no {_TABLE}; give the folder that the average command wrote."
         )
-    known = [int(row["cluster"]) for row in read_rows_csv(folder / _TABLE)]
+    rows = read_rows_csv(folder / _TABLE)
+    known = [int(row["cluster"]) for row in rows if not row.get("error")]
     unknown = [number for number in wanted if number not in known]
     if unknown or not known:
         raise InputError(

@@ -18,7 +18,7 @@ from aitom_disca.io import (
 )
 from aitom_disca.particles import ParticleSet
 from aitom_disca.report.html import AveragedCluster, DecodedCluster, PickOverlay, ReportData
-from aitom_disca.report.trust import NuisanceTable, table_of_rows
+from aitom_disca.report.trust import NuisanceTable, average_facts, table_of_rows
 from aitom_disca.run_folder import RunFolder
 
 _MOST_TOMOGRAMS = 3  # pictures of picks
@@ -132,10 +132,7 @@ def _averaged(folder: RunFolder) -> list[AveragedCluster]:
         directions = folder.averages / "space" / f"orientations_{cluster:02d}.png"
         if directions.exists():
             pictures.append(("from which sides members are seen", directions.read_bytes()))
-        facts = [("resolution", f"{row['resolution_0.143_angstrom']:.0f} Å")]
-        facts.append(("at FSC 0.5", f"{row['resolution_0.5_angstrom']:.0f} Å"))
-        if "margin" in row:
-            facts.append((f"margin over {row['null_test_of']}", f"{row['margin']:.2f}"))
+        facts = average_facts(row)
         if str(cluster) in preference:
             facts.append(("preferred view", preference[str(cluster)]))
         found.append(AveragedCluster(cluster - 1, facts, pictures))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aitom_disca.averaging.fsc import CorrectedFsc, FscCurve
+from aitom_disca.averaging.fsc import CorrectedFsc
 from aitom_disca.report import figures
 
 _CURVES = (
@@ -16,11 +16,8 @@ _CURVES = (
 _THRESHOLDS = (0.143, 0.5)
 
 
-def draw_fsc(fsc: CorrectedFsc, null: FscCurve | None = None) -> bytes:
-    """Draw the four curves against the resolution, with the usual thresholds.
-
-    ``null`` is the corrected curve of a null test, where there was one.
-    """
+def draw_fsc(fsc: CorrectedFsc) -> bytes:
+    """Draw the four curves against the resolution, with the usual thresholds."""
     figure, axes = figures._plot(5.2, 3.2)
     for name, text, colour, style in _CURVES:
         curve = getattr(fsc, name)
@@ -28,11 +25,6 @@ def draw_fsc(fsc: CorrectedFsc, null: FscCurve | None = None) -> bytes:
         axes.plot(
             curve.frequency_per_angstrom, curve.correlation, style, color=colour, label=text,
             linewidth=width,
-        )  # fmt: skip
-    if null is not None:
-        axes.plot(
-            null.frequency_per_angstrom, null.correlation, "-", color="#cc3311", linewidth=1.2,
-            label="null test",
         )  # fmt: skip
     for threshold in _THRESHOLDS:
         axes.axhline(threshold, color=figures._MUTED, linewidth=0.8, linestyle=":")

@@ -1,4 +1,4 @@
-"""What the report shows of what else could explain the clusters: a table coloured by effect."""
+"""What the report shows of trust: facts of averages, and what else could explain the clusters."""
 
 from __future__ import annotations
 
@@ -77,3 +77,23 @@ def _colour(effect: float) -> str:
     colour = np.array(to_rgb(_HIGHER if effect > 0 else _LOWER))
     red, green, blue = (1 - share) + share * colour
     return to_hex((red, green, blue))
+
+
+def average_facts(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is said of an average, from its row of averages.csv."""
+    if row.get("error"):
+        return [("not averaged", row["error"])]
+    facts = [("resolution", row["resolution"].replace(" A", " Å"))]
+    if row["resolution_0.5_angstrom"] is not None:
+        facts.append(("at FSC 0.5", f"{row['resolution_0.5_angstrom']:.0f} Å"))
+    along, across = row["resolution_along_angstrom"], row["resolution_across_angstrom"]
+    if along and across:
+        facts.append(("along the beam, across", f"{along:.0f} Å, {across:.0f} Å"))
+    if row.get("verdict"):
+        facts.append(("verdict", row["verdict"]))
+    if row.get("p_value") is not None:
+        better = f"{100 * row['fit_better_than_null']:.0f} %"
+        facts.append(("p of the null test", f"{row['p_value']:.2g}"))
+        facts.append((f"members fit better than {row['null_test_of']}", better))
+    facts.append(("p of even tilt angles", f"{row['tilt_uniform_p']:.2g}"))
+    return facts
