@@ -43,7 +43,7 @@ def look_closely(
     membranes : ndarray of bool, shape (z, y, x), optional
     settings : PickSettings
     judge : bool
-        Whether to look for sheets and filaments: not where particles stand clear of everything else.
+        Whether to look for sheets and filaments: not where particles stand clear.
 
     Returns
     -------
