@@ -19,7 +19,9 @@ from aitom_disca.progress import muted, say
 
 FEWEST_MEMBERS = 4
 FEW = 100  # noisy members: so few have one initial model for both halves
-NOISY = 20.0  # mean log likelihood over noise; SNR 0.03 on the benchmark has 34 or more
+# Mean log likelihood over noise of noisy members: noise has 0.4 to 2.4, ribosomes in cells have 6,
+# SNR 0.03 on the benchmark has 34 or more.
+NOISY = (3.0, 20.0)
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ def average_cluster(
             for part in halves:
                 part.refined(largest_frequency, network, everywhere=everywhere)
         if noisy is None:
-            noisy = network is None and float(np.mean([part.fit for part in halves])) < NOISY
+            fit = float(np.mean([part.fit for part in halves]))
+            noisy = network is None and NOISY[0] < fit < NOISY[1]
         if noisy:
             _begin_again(volumes, half, halves, tilt_range_deg, largest_frequency, rng)
     first, second = halves
