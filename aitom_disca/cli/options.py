@@ -299,6 +299,16 @@ ComputedIn = Annotated[
         text="mixed: bfloat16, faster on recent graphics cards; auto: mixed there, else float32.",
     ),
 ]
+MaskDiameter = Annotated[
+    float | None,
+    _option(
+        MINE,
+        "--mask-diameter-angstrom",
+        text="Diameter of a soft sphere round the particle, outside of which nothing counts, so "
+        "that neighbours do not; if left out the particle diameter, 0 for the whole box.",
+        min=0,
+    ),
+]
 Devices = Annotated[
     int,
     _option(MINE, "--devices", text="Graphics cards, or processors, to train on.", min=1),
@@ -425,6 +435,7 @@ def mine_settings(
     precision: Precision = Precision.auto,
     n_devices: int = 1,
     rotation: RotatedBy = RotatedBy.own,
+    mask_diameter_angstrom: float | None = None,
 ) -> MineSettings:
     """Settings of a preset with the options that were given."""
     given = {
@@ -436,6 +447,7 @@ def mine_settings(
         "precision": precision.value,
         "n_devices": n_devices,
         "rotation": rotation.value,
+        "mask_diameter_angstrom": mask_diameter_angstrom,
     }
     return MineSettings.from_preset(
         preset.value, **{k: v for k, v in given.items() if v is not None}

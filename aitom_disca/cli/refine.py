@@ -19,6 +19,7 @@ def refine(
     teach: Annotated[
         bool, typer.Option("--teach", help="Train the network on the outcome: writes model.h5.")
     ] = False,
+    mask_diameter_angstrom: o.MaskDiameter = None,
     seed: o.Seed = 0,
     relion: o.RelionVersion = o.Relion.v31,
     overwrite: o.Overwrite = False,
@@ -29,7 +30,9 @@ def refine(
     """
     from aitom_disca.pipeline import refine as refine_store
 
-    settings = o.mine_settings(o.Preset.fast, candidate_k, None, None, seed)
+    settings = o.mine_settings(
+        o.Preset.fast, candidate_k, None, None, seed, mask_diameter_angstrom=mask_diameter_angstrom
+    )
     folder = refine_store(
         store, labels, out, settings, teach=teach, relion=relion.value, overwrite=overwrite
     )

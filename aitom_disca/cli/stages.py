@@ -54,6 +54,7 @@ def run(
     rotation: o.RotationName = o.RotatedBy.own,
     precision: o.ComputedIn = o.Precision.auto,
     devices: o.Devices = 1,
+    mask_diameter_angstrom: o.MaskDiameter = None,
     seed: o.Seed = 0,
     runs: o.Runs = 1,
     until: o.Until = o.LastStage.embed,
@@ -125,6 +126,7 @@ def run(
             precision,
             devices,
             rotation,
+            mask_diameter_angstrom,
         ),
         runs=runs,
         average=AverageSettings(null_test="noise", seed=seed),
@@ -288,6 +290,7 @@ def mine(
     rotation: o.RotationName = o.RotatedBy.own,
     precision: o.ComputedIn = o.Precision.auto,
     devices: o.Devices = 1,
+    mask_diameter_angstrom: o.MaskDiameter = None,
     seed: o.Seed = 0,
     runs: o.Runs = 1,
     relion: o.RelionVersion = o.Relion.v31,
@@ -311,6 +314,7 @@ def mine(
         precision,
         devices,
         rotation,
+        mask_diameter_angstrom,
     )
     folder = mine_store(
         store, out, settings, runs=runs, relion=relion.value, overwrite=overwrite, resume=resume
