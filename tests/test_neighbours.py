@@ -14,11 +14,14 @@ from aitom_disca.alignment.reference import rotation_grid
 from aitom_disca.alignment.rounds import Classes, Search, cross
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.rotations import random_rotations
 from aitom_disca.geometry.sphere import soft_spheres
+from aitom_disca.mining.by_alignment import looked_at_px
 from aitom_disca.mining.embedding import mask_radius_px, with_mask_of
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
-from aitom_disca.subtomograms.preprocess import in_spheres
+from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes
+from aitom_disca.subtomograms.preprocess import crop, in_spheres, normalise
 
 TILT = (-60.0, 60.0)
 BOX, VOXEL, RADIUS = 18, 17.0, 5.0
@@ -172,3 +175,14 @@ def test_the_mask_is_that_of_the_store_unless_told() -> None:
     assert mask_radius_px(store, settings) == np.inf
     with pytest.raises(InputError, match="mask of 250 A does not fit into the box of 200 A"):
         mask_radius_px(store, settings.changed(mask_diameter_angstrom=250))
+
+
+def test_boxes_are_cut_to_the_mask_before_they_are_searched(rng: np.random.Generator) -> None:
+    """The smaller the box, the finer the details that the search looks at."""
+    assert looked_at_px(44, np.inf) == 44
+    assert looked_at_px(44, 13.5) == 34
+    assert looked_at_px(30, 13.5) == 30
+    volumes = rng.normal(size=(3, 16, 16, 16)).astype(np.float32)
+    prepared = PreparedVolumes(ArraySource(volumes), box_px=8, crop_px=10)
+    cut = normalise(fourier_crop(crop(normalise(volumes), 10), 8))
+    np.testing.assert_allclose(prepared.read(np.arange(3)), cut, atol=1e-4)

@@ -47,6 +47,8 @@ class LearntAverages:
     tilt_range_deg : tuple of 2 floats
     mask_radius_px : float
         Of the sphere within which a subtomogram is looked at; infinite for none.
+    box_share : float
+        Edge of the box that was looked at over that of the subtomograms' boxes.
     """
 
     averages: np.ndarray
@@ -55,6 +57,7 @@ class LearntAverages:
     noise_limit: float
     tilt_range_deg: tuple[float, float]
     mask_radius_px: float = np.inf
+    box_share: float = 1.0
 
     def chosen(self, clusters: np.ndarray) -> LearntAverages:
         """Some of the clusters, in that order."""
@@ -75,7 +78,7 @@ class Assigner:
         self, learnt: LearntAverages, tilt_range_deg: tuple[float, float] | None = None
     ) -> None:
         self._learnt = learnt
-        self.box_px = learnt.averages.shape[-1]
+        self.box_px, self.box_share = learnt.averages.shape[-1], learnt.box_share
         low, high = tilt_range_deg or learnt.tilt_range_deg
         self._coarse = search_at(COARSE, self.box_px, (low, high))
         self._fine = search_at(FINE, self.box_px, (low, high))
@@ -87,7 +90,7 @@ class Assigner:
         Parameters
         ----------
         volumes : ndarray of shape (n, z, y, x)
-            Of the box that was learnt from, or Fourier-cropped to that of the averages.
+            The part of the box that was learnt from, or Fourier-cropped to the averages' box.
 
         Returns
         -------

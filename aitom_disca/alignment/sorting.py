@@ -63,6 +63,8 @@ class AlignmentSorter:
     mask_radius_px : float
         Of a soft sphere round each particle, in voxels of the volumes, outside of which nothing
         counts; infinite for none.
+    box_share : float
+        Edge of the volumes over that of the boxes that they were cropped from.
     seed : int
         Of the halves in which the data are split, and of the starts of splits.
 
@@ -82,12 +84,14 @@ class AlignmentSorter:
         tilt_range_deg: tuple[float, float],
         *,
         mask_radius_px: float = np.inf,
+        box_share: float = 1.0,
         seed: int = 0,
     ) -> None:
         self.box_px = min(_BOX_PX, volumes.shape[-1])
         self._tilt_range_deg = tilt_range_deg
         self._rng = np.random.default_rng(seed)
         self._pairs = AveragePairs(self.box_px)
+        self._box_share = box_share
         mask_radius_px *= self.box_px / volumes.shape[-1]
         self._coarse, self._fine = (
             search_at(level, self.box_px, tilt_range_deg, mask_radius_px)
@@ -186,6 +190,7 @@ class AlignmentSorter:
             self._noise_limit,
             self._tilt_range_deg,
             self._look.mask_radius_px,
+            self._box_share,
         )
 
     def averages(self) -> list[np.ndarray]:

@@ -14,6 +14,7 @@ from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 
 _BOX_PX = 20  # alignment looks at low frequencies only
 _ASSIGNED_AT_ONCE = 500
+_MASKS = 1.25  # diameters of the mask that a box holds: it follows particles off the centre
 _FEWEST_DRAWN = 50  # members of every cluster that is known
 
 
@@ -49,10 +50,16 @@ def sort_source(
         Of a soft sphere round each particle, in voxels of the source; infinite for none.
     seed : int
     """
-    box = min(_BOX_PX, source.box_shape_zyx[0])
-    volumes = PreparedVolumes(source, box_px=box, rows=rows).read(np.arange(len(rows)))
-    radius_px = mask_radius_px * box / source.box_shape_zyx[0]
-    sorter = AlignmentSorter(volumes, tilt_range_deg, mask_radius_px=radius_px, seed=seed)
+    crop_px = looked_at_px(source.box_shape_zyx[0], mask_radius_px)
+    box = min(_BOX_PX, crop_px)
+    prepared = PreparedVolumes(source, box_px=box, rows=rows, crop_px=crop_px)
+    sorter = AlignmentSorter(
+        prepared.read(np.arange(len(rows))),
+        tilt_range_deg,
+        mask_radius_px=mask_radius_px * box / crop_px,
+        box_share=crop_px / source.box_shape_zyx[0],
+        seed=seed,
+    )
     labels = np.full(len(source), -1)
     labels[rows] = begin(sorter)
     posterior = np.empty((len(source), sorter.posterior.shape[1]), np.float32)
@@ -63,14 +70,25 @@ def sort_source(
     return Sorted(labels, posterior, sorter)
 
 
+def looked_at_px(box_px: int, mask_radius_px: float) -> int:
+    """Edge of the middle of a box that holds the mask; what is beyond only costs resolution.
+
+    The search looks at so many frequencies of its box: the smaller that is, the finer they are.
+    """
+    if np.isinf(mask_radius_px):
+        return box_px
+    return min(box_px, 2 * round(_MASKS * mask_radius_px))
+
+
 def assign_rows(
     source: Source, rows: np.ndarray, assigner: Assigner
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels (n,), -1 for noise, and posteriors (n, K) of some subtomograms, by averages."""
+    crop_px = round(assigner.box_share * source.box_shape_zyx[0])
     found = []
     pieces = np.split(rows, range(_ASSIGNED_AT_ONCE, len(rows), _ASSIGNED_AT_ONCE))
     for piece in track(pieces, "assigning"):
-        prepared = PreparedVolumes(source, box_px=assigner.box_px, rows=piece)
+        prepared = PreparedVolumes(source, box_px=assigner.box_px, rows=piece, crop_px=crop_px)
         found.append(assigner.assign(prepared.read(np.arange(len(piece)))))
     labels, posterior = zip(*found, strict=True)
     return np.concatenate(labels), np.concatenate(posterior)

@@ -65,6 +65,8 @@ class DISCA:
     averages_ : ndarray of shape (n_clusters, z, y, x) or None
         Aligned average of every cluster, Fourier-cropped to at most 20 voxels; None in the preset
         ``paper``, which does not align.
+    averages_box_share_ : float
+        Edge of the averages' box over that of the subtomograms' boxes; below 1 with a mask.
     history_ : list of dict
         One row an iteration: iteration, k, n_dimensions, bic, ddbi, label_change, sizes, loss,
         seconds, event (what was out of the ordinary), kept.
@@ -242,6 +244,7 @@ class DISCA:
         self.bic_ = best.bic
         self.embedding_ = best.embedding
         self.averages_ = best.averages
+        self.averages_box_share_ = 1.0 if best.learnt is None else best.learnt.box_share
         self._settle(best.labels, best.posterior)
         self.converged_ = result.converged
         self.history_ = [

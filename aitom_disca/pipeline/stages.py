@@ -106,6 +106,7 @@ def mine_clusters(
             embedding=disca.embedding_.astype(np.float32),
             history=json.dumps(disca.history_),
             averages=np.zeros(0) if disca.averages_ is None else disca.averages_,
+            averages_box_share=disca.averages_box_share_,
         )
     return {
         "n_clusters": disca.n_clusters_,

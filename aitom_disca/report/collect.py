@@ -55,7 +55,8 @@ def collect(
         means, voxel_size = saved["averages"], store.voxel_size_angstrom
         aligned = 0 < len(means) == len(rows)
         if aligned:  # they are Fourier-cropped
-            voxel_size *= store.box_shape_zyx[0] / means.shape[-1]
+            share = float(saved["averages_box_share"]) if "averages_box_share" in saved else 1.0
+            voxel_size *= share * store.box_shape_zyx[0] / means.shape[-1]
         else:
             means = cluster_means(store, labels, len(rows))
         decoded = _decoded(folder, store)

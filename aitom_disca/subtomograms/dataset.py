@@ -11,7 +11,7 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.progress import track
-from aitom_disca.subtomograms.preprocess import in_spheres, low_pass, normalise
+from aitom_disca.subtomograms.preprocess import crop, in_spheres, low_pass, normalise
 
 # Prepared volumes above this size live in a temporary file. It is read, not mapped: mapped pages
 # count as memory of the process, and grow with the number of subtomograms.
@@ -82,6 +82,9 @@ class PreparedVolumes:
     mask_radius_px : float
         Of a soft sphere about the box centre, in voxels of the source, outside of which nothing is
         left; infinite for none.
+    crop_px : int, optional
+        Edge of the middle of every subtomogram that is taken, in voxels of the source; by default
+        all of it.
     """
 
     def __init__(
@@ -92,11 +95,13 @@ class PreparedVolumes:
         low_pass_sigma_px: float = 0.0,
         rows: np.ndarray | None = None,
         mask_radius_px: float = np.inf,
+        crop_px: int | None = None,
     ) -> None:
         box = source.box_shape_zyx[0]
-        self.box_px = min(box_px or box, box)
+        self.box_px = min(box_px or box, crop_px or box, box)
         self._sigma_px = low_pass_sigma_px
         self._mask_radius_px = mask_radius_px
+        self._crop_px = min(crop_px or box, box)
         rows = np.arange(len(source)) if rows is None else rows
         self._volumes = _hold(len(rows), self.box_px)
         size = max(1, _BATCH_VOXELS // box**3)
@@ -121,7 +126,7 @@ class PreparedVolumes:
 
     def _prepare(self, volumes: np.ndarray) -> np.ndarray:
         volumes = in_spheres(normalise(volumes), self._mask_radius_px)
-        volumes = fourier_crop(volumes, self.box_px)
+        volumes = fourier_crop(crop(volumes, self._crop_px), self.box_px)
         if self._sigma_px:
             volumes = low_pass(volumes, self._sigma_px)
         return normalise(volumes)
