@@ -61,7 +61,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "exports": EXPORTS,
         "zarr": ZARR,
-        "test": ["pytest>=8", "hypothesis>=6.100", *EXPORTS, *ZARR],
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", *EXPORTS, *ZARR],
         "lint": ["ruff>=0.9", "mypy>=1.14"],
     },
     entry_points={"console_scripts": ["aitom-disca = aitom_disca.cli:main"]},
