@@ -18,7 +18,7 @@ from aitom_disca.io.atomic import remove_unfinished, write_text
 
 _PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "scikit-learn", "h5py", "mrcfile", "starfile")
 # The stages that give clusters: until one of them is done, the run that is replaced is kept.
-_DECIDING = ("mine", "predict", "refine")
+_DECIDING = ("mine", "predict", "refine", "search")
 _LIST = "replaced.json"  # names of the files that were set aside
 
 
@@ -35,6 +35,7 @@ class RunFolder:
         self.path = Path(path)
         self.record_file = self.path / "run.json"
         self.picks = self.path / "picks.csv"
+        self.first_picks = self.path / "picks_first.csv"  # where a search found more
         self.store = self.path / "subtomograms.h5"
         self.model = self.path / "model.h5"
         self.labels = self.path / "labels.csv"
@@ -45,6 +46,7 @@ class RunFolder:
         self.clusters = self.path / "clusters.npz"
         self.star = self.path / "particles.star"
         self.star_folder = self.path / "clusters"
+        self.junk = self.path / "junk"
         self.decoded = self.path / "decoded"
         self.mined_labels = self.path / "labels_mined.csv"  # where they were refined
         self.averages = self.path / "averages"
@@ -62,9 +64,9 @@ class RunFolder:
         below = [path for folder in self._deep() for path in sorted(folder.rglob("*"))]
         return files + [path for path in below if path.is_file()]
 
-    def _deep(self) -> tuple[Path, Path]:
+    def _deep(self) -> tuple[Path, ...]:
         """Folders whose whole content belongs to the run."""
-        return self.averages, self.embedded
+        return self.averages, self.embedded, self.junk
 
     def start(
         self,
