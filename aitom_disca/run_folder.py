@@ -47,6 +47,7 @@ class RunFolder:
         self.star = self.path / "particles.star"
         self.star_folder = self.path / "clusters"
         self.junk = self.path / "junk"
+        self.noise_star = self.junk / "noise.star"  # in no cluster
         self.decoded = self.path / "decoded"
         self.mined_labels = self.path / "labels_mined.csv"  # where they were refined
         self.averages = self.path / "averages"

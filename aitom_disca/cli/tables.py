@@ -28,7 +28,9 @@ def run_rows(folder: RunFolder) -> list[tuple[str, str]]:
         dropped = stages["extract"]["n_dropped_border"]
         note = f" ({dropped} too near to the border)" if dropped else ""
         rows.append(("subtomograms", f"{stages['extract']['n_extracted']}{note}"))
-    mined = stages.get("refine", stages["mine"])
+    for row in stages.get("search", {}).get("rounds", ()):
+        rows.append((f"round {row['round']}", f"{row['particles']} particles by the averages"))
+    mined = {**stages["mine"], **stages.get("refine", {}), **stages.get("search", {})}
     sizes = ", ".join(map(str, mined["sizes"]))
     rows.append(("clusters", f"{mined['n_clusters']} (sizes {sizes})"))
     if mined.get("in_no_cluster"):

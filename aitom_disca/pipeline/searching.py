@@ -143,7 +143,7 @@ def write_found(folder: RunFolder, found: Found, relion: RelionVersion, box_px: 
     write_particles_star(folder.star, particles, relion=relion, box_px=box_px)
     if len(particles):
         write_cluster_stars(folder.star_folder, particles, relion=relion, box_px=box_px)
-    write_particles_star(folder.junk / "noise.star", found.noise, relion=relion, box_px=box_px)
+    write_particles_star(folder.noise_star, found.noise, relion=relion, box_px=box_px)
     say(f"{len(particles)} particles found, {len(found.noise)} candidates left out")
 
 
