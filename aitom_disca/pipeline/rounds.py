@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _PAYS = 0.05  # a round that gains a smaller share of particles is the last
 _APART_DIAMETERS = 0.5
-_KNOWS = 0.6  # of the known particles a search finds again such a share, or it cannot judge them
 
 
 def search_rounds(
@@ -78,10 +77,9 @@ def search_rounds(
 
 
 def joined_with(found: ParticleSet, known: ParticleSet, diameter_angstrom: float) -> ParticleSet:
-    """Found particles, and those known that were not found again if the search cannot judge.
+    """Found particles, and those known that were not found again.
 
-    Where it finds most of the known ones again, it is right about the rest; where it finds few,
-    the averages are too poor to say that the others are none.
+    A structure without an average of its own is not found by those of others.
 
     Parameters
     ----------
@@ -97,10 +95,6 @@ def joined_with(found: ParticleSet, known: ParticleSet, diameter_angstrom: float
     both = replace(concatenate([found, known]), score=ranked)
     stays = without_duplicates(both, _APART_DIAMETERS * diameter_angstrom)
     stays[: len(found)] = True
-    lost = stays[len(found) :]
-    if 1 - lost.mean() >= _KNOWS:
-        return found
-    say(f"{int(lost.sum())} particles were not found again; the averages are poor: they stay")
     return replace(both, score=None).select(np.flatnonzero(stays))
 
 

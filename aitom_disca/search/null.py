@@ -22,18 +22,11 @@ def without_structure(learnt: LearntAverages) -> LearntAverages:
 
 
 def _over_directions(volume: np.ndarray) -> np.ndarray:
-    """Mean over all directions, linear in the distance from the box centre."""
+    """Mean over all directions, in shells of one voxel round the box centre."""
     grid = np.indices(volume.shape) - centre_index(volume.shape[0])
-    distance = np.sqrt((grid**2).sum(axis=0)).ravel()
-    lower = distance.astype(int)
-    share = distance - lower
-    total, weight = (
-        np.bincount(lower, (1 - share) * values, lower.max() + 2)
-        + np.bincount(lower + 1, share * values, lower.max() + 2)
-        for values in (volume.ravel(), np.ones(volume.size))
-    )
-    profile = total / np.maximum(weight, 1e-9)
-    return np.interp(distance, np.arange(len(profile)), profile).reshape(volume.shape)
+    shell = np.round(np.sqrt((grid**2).sum(axis=0))).astype(int)
+    profile = np.bincount(shell.ravel(), volume.ravel()) / np.bincount(shell.ravel())
+    return profile[shell].astype(np.float32)
 
 
 def noise_boxes(box_px: int, n: int = 300, seed: int = 0) -> np.ndarray:
