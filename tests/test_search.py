@@ -16,6 +16,7 @@ from aitom_disca.search import (
     References,
     particle_probability,
     q_values,
+    q_values_of_bulk,
     search,
     template_peaks,
     template_search,
@@ -128,6 +129,14 @@ def test_stated_rates_hold_where_junk_fits_either_as_well(rng) -> None:
     sure = particle_probability(score, null)
     assert calibration_error(sure[score > null], true[score > null], 10) < 0.05
     assert (sure[score <= null] == 0).all() and not len(particle_probability(score[:0], null[:0]))
+
+
+def test_what_stands_out_from_the_bulk_is_found(rng) -> None:
+    true = np.arange(3000) < 300
+    score = rng.normal(-1, 2, 3000) + 12 * true
+    accepted = q_values_of_bulk(score) <= 0.1
+    assert accepted[true].mean() > 0.95 and (~true[accepted]).mean() < 0.12
+    assert (q_values_of_bulk(score[~true]) > 0.1).mean() > 0.99
 
 
 def test_a_globule_is_the_mean_over_all_directions(rng) -> None:

@@ -50,7 +50,12 @@ def search_rounds(
             for tomogram, more in zip(tomograms, candidates, strict=True)
         ]
         found = search(
-            tomograms, references, diameter, border_px=border_px, centers_zyx_px=places
+            tomograms,
+            references,
+            diameter,
+            any_kind=True,  # sorting will tell the kinds apart
+            border_px=border_px,
+            centers_zyx_px=places,
         ).particles
         if not len(found):
             say("the averages find no particle: the first ones stay")

@@ -2,7 +2,12 @@
 
 from aitom_disca.search.candidates import candidates_of
 from aitom_disca.search.finding import Found, Judge, Judged, accepted, search
-from aitom_disca.search.null import particle_probability, q_values, without_structure
+from aitom_disca.search.null import (
+    particle_probability,
+    q_values,
+    q_values_of_bulk,
+    without_structure,
+)
 from aitom_disca.search.plain import template_peaks, template_search
 from aitom_disca.search.references import References, references_of_maps, references_of_run
 
@@ -15,6 +20,7 @@ __all__ = [
     "candidates_of",
     "particle_probability",
     "q_values",
+    "q_values_of_bulk",
     "references_of_maps",
     "references_of_run",
     "search",

@@ -15,7 +15,13 @@ from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo, concate
 from aitom_disca.picking import without_duplicates
 from aitom_disca.progress import say, track
 from aitom_disca.search.candidates import candidates_of, cut_boxes
-from aitom_disca.search.null import noise_boxes, particle_probability, q_values, without_structure
+from aitom_disca.search.null import (
+    noise_boxes,
+    particle_probability,
+    q_values,
+    q_values_of_bulk,
+    without_structure,
+)
 from aitom_disca.search.references import References
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
 
@@ -92,6 +98,7 @@ def search(
     particle_diameter_angstrom: float,
     *,
     fdr: float = 0.1,
+    any_kind: bool = False,
     border_px: int = 0,
     centers_zyx_px: Sequence[np.ndarray] | None = None,
 ) -> Found:
@@ -104,6 +111,8 @@ def search(
     particle_diameter_angstrom : float
     fdr : float
         So many of those that are accepted may be none, 0 to 1.
+    any_kind : bool
+        Whether particles count that stand out but may be of a kind without an average of its own.
     border_px : int
         Particles lie at least this far from the faces.
     centers_zyx_px : sequence of ndarrays of shape (n, 3), optional
@@ -127,10 +136,12 @@ def search(
         noise.append(judge.noise_score())
     particles = concatenate([one.particles for one in judged])
     everything = Judged(particles, np.concatenate([one.null_score for one in judged]))
-    return accepted(everything, np.concatenate(noise), fdr)
+    return accepted(everything, np.concatenate(noise), fdr, any_kind=any_kind)
 
 
-def accepted(judged: Judged, noise_score: np.ndarray, fdr: float) -> Found:
+def accepted(
+    judged: Judged, noise_score: np.ndarray, fdr: float, *, any_kind: bool = False
+) -> Found:
     """Candidates that pass at a false-discovery rate, and those that do not.
 
     Parameters
@@ -141,9 +152,13 @@ def accepted(judged: Judged, noise_score: np.ndarray, fdr: float) -> Found:
         Log likelihood of the averages for pure noise.
     fdr : float
         0 to 1.
+    any_kind : bool
+        As in `search`.
     """
     particles, score, null = judged.particles, judged.score, judged.null_score
     q = q_values(score, null, noise_score)
+    if any_kind:
+        q = np.minimum(q, q_values_of_bulk(score))
     posterior = particle_probability(score, null, noise_score)
     if particles.posterior is not None:
         posterior = posterior * particles.posterior

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 from sklearn.isotonic import IsotonicRegression
 
 from aitom_disca.alignment.assigning import LearntAverages
 from aitom_disca.geometry.box import centre_index
+
+_LOW = 0.1  # quantile that with the median tells the bulk of candidates
 
 
 def without_structure(learnt: LearntAverages) -> LearntAverages:
@@ -65,6 +68,34 @@ def q_values(
     found = np.ones(len(best))
     found[order] = np.minimum.accumulate(rate[::-1])[::-1]
     return np.where(wins, found, 1.0)[: len(score)]
+
+
+def q_values_of_bulk(score: np.ndarray) -> np.ndarray:
+    """False-discovery rate of all that stand out as much from the bulk of candidates, (n,).
+
+    Most candidates are no particles. Their log likelihood is taken for a Gaussian, which the
+    lower half of all tells; what it does not explain at the upper end are particles. Of which
+    kind is not asked: one that has no average of its own may stand out too.
+
+    Parameters
+    ----------
+    score : ndarray of shape (n,)
+        Log likelihood of the averages.
+
+    References
+    ----------
+    .. [1] Efron (2004), J. Am. Stat. Assoc. 99, 96: an empirical null.
+    """
+    if not len(score):
+        return np.zeros(0)
+    low, middle = np.quantile(score, [_LOW, 0.5])
+    spread = max((middle - low) / -ndtri(_LOW), 1e-9)
+    order = np.argsort(-score, kind="stable")
+    by_chance = len(score) * ndtr((middle - score[order]) / spread)
+    rate = np.minimum(by_chance / np.arange(1, len(score) + 1), 1.0)
+    found = np.empty(len(score))
+    found[order] = np.minimum.accumulate(rate[::-1])[::-1]
+    return found
 
 
 def particle_probability(
