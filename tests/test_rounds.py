@@ -30,6 +30,7 @@ def test_a_second_round_finds_what_picking_missed(tmp_path) -> None:
             candidate_k=(1, 2, 3), max_iterations=1, width=0.05, n_convolutions=2, n_features=16,
             alignment_starts=4, alignment_splits=0, pca_dimensions=4,
         ),
+        rounds=2,
         until="mine",
     )  # fmt: skip
     tomogram = open_tomogram(tmp_path / "t.mrc")

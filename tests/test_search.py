@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,15 @@ from aitom_disca.alignment.assigning import LearntAverages
 from aitom_disca.cli.app import main
 from aitom_disca.clustering.calibration import calibration_error
 from aitom_disca.io import open_tomogram, read_labels_csv, read_particles_star, write_volume
+from aitom_disca.picking import without_duplicates
 from aitom_disca.search import (
+    Judge,
     References,
+    candidates_of,
     particle_probability,
     q_values,
     q_values_of_bulk,
+    references_of_maps,
     search,
     template_peaks,
     template_search,
@@ -147,3 +153,44 @@ def test_a_globule_is_the_mean_over_all_directions(rng) -> None:
     for radius in (0, 3, 8):
         inside = shell == radius
         np.testing.assert_allclose(globule[inside], volume[inside].mean(), atol=1e-6)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("level", ["good", "raw"])
+def test_a_map_in_a_cell_beside_the_plain_search(shared_data, level) -> None:
+    """Ribosomes; prints recall of the best so many, and seconds, of both."""
+    cell, path = shared_data / "cell", shared_data / "templates" / "4v4r.mrc.gz"
+    if not cell.is_dir():
+        pytest.skip("the cell is not in ../shared/data")
+    tomogram = open_tomogram(
+        cell / f"cell_{level}.mrc", voxel_size_angstrom=10.0, dark_protein=True
+    )
+    with open(cell / "truth.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["class"] == "4v4r"]
+    true = np.array([[float(row[axis]) for axis in "zyx"] for row in rows])
+    true = true[((true >= 20) & (true < np.array(tomogram.shape_zyx) - 20)).all(axis=1)]
+
+    def recall(name: str, places: np.ndarray, seconds: float) -> float:
+        inside = ((places >= 18) & (places < np.array(tomogram.shape_zyx) - 18)).all(axis=1)
+        distance, _ = cKDTree(places[inside][: 2 * len(true)]).query(true)
+        print(f"{level}, {name}: recall {np.mean(distance < 8):.3f} in {seconds:.0f} s")
+        return float(np.mean(distance < 8))
+
+    start = time.process_time()
+    centers = candidates_of(tomogram, 270.0).center_zyx_px
+    references = references_of_maps([path], [tomogram], [centers], 270.0)
+    judged = Judge(references, tomogram.tilt_range_deg)(tomogram, centers).particles
+    judged = judged.select(np.argsort(-judged.score))
+    judged = judged.select(np.flatnonzero(without_duplicates(judged, 135.0)))
+    own = recall("likelihood", judged.center_zyx_px, time.process_time() - start)
+    start = time.process_time()
+    halved, template = (_halved(one.read()) for one in (tomogram, open_tomogram(path)))
+    score, _ = template_search(halved, template[4:28, 4:28, 4:28], step_deg=30, mask_radius_px=6.75)
+    places = 2 * template_peaks(score, 6.75, 9).zyx + 0.5
+    plain = recall("plain, 30 degrees, 20 A voxels", places, time.process_time() - start)
+    assert own > 0.9 and own > plain - 0.05
+
+
+def _halved(volume: np.ndarray) -> np.ndarray:
+    shape = [m for n in volume.shape for m in (n // 2, 2)]
+    return (volume - volume.mean()).reshape(shape).mean(axis=(1, 3, 5))

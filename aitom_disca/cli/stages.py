@@ -53,7 +53,7 @@ def run(
     devices: o.Devices = 1,
     seed: o.Seed = 0,
     runs: o.Runs = 1,
-    rounds: o.Rounds = 2,
+    rounds: o.Rounds = 3,
     until: o.Until = o.LastStage.embed,
     relion: o.RelionVersion = o.Relion.v31,
     overwrite: o.Overwrite = False,
