@@ -332,4 +332,13 @@ class RunSettings(Settings):
     average: AverageSettings = AverageSettings()
     until: Until = "embed"
     runs: int = Field(1, ge=1)  # of mining, with other seeds
+    # Of sorting: each after the first begins with a search by the averages, and the last one is
+    # that which gains few particles.
+    rounds: int = Field(3, ge=1)
     relion: RelionVersion = "3.1"
+
+    @property
+    def n_rounds(self) -> int:
+        """Rounds at most: one where picks were brought, nothing was aligned, or runs are many."""
+        one = self.picks or not self.mine.alignment or self.runs > 1
+        return 1 if one else self.rounds

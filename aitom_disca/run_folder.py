@@ -19,7 +19,7 @@ from aitom_disca.io.atomic import remove_unfinished, write_text
 _PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "scikit-learn", "h5py", "mrcfile", "starfile")
 # The stages that give clusters, or find nothing to sort: until one of them is done, the run that is
 # replaced is kept.
-_DECIDING = ("mine", "predict", "refine", "nothing")
+_DECIDING = ("mine", "predict", "refine", "search", "nothing")
 _LIST = "replaced.json"  # names of the files that were set aside
 
 
@@ -37,6 +37,7 @@ class RunFolder:
         self.record_file = self.path / "run.json"
         self.picks = self.path / "picks.csv"
         self.junk = self.path / "junk"  # picks that were set apart, a star file a kind
+        self.first_picks = self.path / "picks_first.csv"  # where a search found more
         self.store = self.path / "subtomograms.h5"
         self.model = self.path / "model.h5"
         self.labels = self.path / "labels.csv"
@@ -47,6 +48,7 @@ class RunFolder:
         self.clusters = self.path / "clusters.npz"
         self.star = self.path / "particles.star"
         self.star_folder = self.path / "clusters"
+        self.noise_star = self.junk / "noise.star"  # in no cluster
         self.decoded = self.path / "decoded"
         self.mined_labels = self.path / "labels_mined.csv"  # where they were refined
         self.averages = self.path / "averages"

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial.transform import Rotation
+from scipy.special import logsumexp, softmax
 
+from aitom_disca.alignment.likelihood import Particles, expect
 from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.rounds import Classes, Search, ball, cross
 from aitom_disca.alignment.second_look import second_look
@@ -17,8 +20,11 @@ FINE = (7.0, 1500, cross(0.8), 12)
 WIDE = (ball(1.67, 3.8), 1)  # shifts and rounds of a second look, in coarse detail
 
 
+Level = tuple[float, int, np.ndarray, int]
+
+
 def search_at(
-    level: tuple[float, int, np.ndarray, int],
+    level: Level,
     box_px: int,
     tilt_range_deg: tuple[float, float],
     mask_radius_px: float = np.inf,
@@ -64,6 +70,42 @@ class LearntAverages:
         return replace(self, averages=self.averages[clusters], log_prior=self.log_prior[clusters])
 
 
+@dataclass(frozen=True)
+class Poses:
+    """How n subtomograms fit K averages, and how each lies in the one that fits best.
+
+    Parameters
+    ----------
+    log_likelihood : ndarray of shape (n, K)
+        Log likelihood ratio of each average to pure noise, without prior.
+    log_prior : ndarray of shape (K,)
+    rotation : Rotation of n rotations A
+        The particle is ``average(A^-1 r)``.
+    offset_zyx_px : ndarray of shape (n, 3)
+        Where the particle lies, from the box centre, in voxels of the averages' box.
+    """
+
+    log_likelihood: np.ndarray
+    log_prior: np.ndarray
+    rotation: Rotation
+    offset_zyx_px: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Best average of each, shape (n,)."""
+        return (self.log_likelihood + self.log_prior).argmax(axis=1)
+
+    @property
+    def posterior(self) -> np.ndarray:
+        """Probability of every average (n, K), if one of them it is."""
+        return softmax(self.log_likelihood + self.log_prior, axis=1)
+
+    @property
+    def score(self) -> np.ndarray:
+        """Log likelihood ratio of all averages together to pure noise, shape (n,)."""
+        return logsumexp(self.log_likelihood + self.log_prior, axis=1)
+
+
 class Assigner:
     """Gives subtomograms to the average that each fits best, over all rotations and shifts.
 
@@ -72,17 +114,26 @@ class Assigner:
     learnt : LearntAverages
     tilt_range_deg : tuple of 2 floats, optional
         Of the subtomograms that are sorted, if it is another.
+    spherical : bool
+        Whether the averages look the same from all sides, so that one rotation does.
     """
 
     def __init__(
-        self, learnt: LearntAverages, tilt_range_deg: tuple[float, float] | None = None
+        self,
+        learnt: LearntAverages,
+        tilt_range_deg: tuple[float, float] | None = None,
+        *,
+        spherical: bool = False,
     ) -> None:
         self._learnt = learnt
         self.box_px, self.box_share = learnt.averages.shape[-1], learnt.box_share
         low, high = tilt_range_deg or learnt.tilt_range_deg
-        self._coarse = search_at(COARSE, self.box_px, (low, high))
-        self._fine = search_at(FINE, self.box_px, (low, high))
+        self._coarse, self._fine = (
+            search_at(_one_rotation(level) if spherical else level, self.box_px, (low, high))
+            for level in (COARSE, FINE)
+        )
         self._wide = self._coarse.trying(*WIDE)
+        self._look = Look(self.box_px, learnt.mask_radius_px, learnt.power)
 
     def assign(self, volumes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sort subtomograms.
@@ -100,12 +151,66 @@ class Assigner:
             Probability of every cluster.
         """
         volumes, half = fourier_crop(volumes, self.box_px), np.zeros(len(volumes), int)
-        look = Look(self.box_px, self._learnt.mask_radius_px, self._learnt.power)
         rough, particles = (
-            look.particles(search, volumes, half) for search in (self._coarse, self._fine)
+            self._look.particles(search, volumes, half) for search in (self._coarse, self._fine)
         )
         classes = Classes.start(list(self._learnt.averages), rough.offset_zyx_px)
         classes = replace(classes, log_prior=self._learnt.log_prior)
         found = second_look(self._fine, particles, self._wide, rough, classes)
         labels = np.where(found.log_likelihood > self._learnt.noise_limit, found.labels, -1)
         return labels, found.posterior
+
+    def poses(self, volumes: np.ndarray, *, own_spectrum: bool = False) -> Poses:
+        """How subtomograms of which nothing is known fit every average, and how they lie.
+
+        The place is looked for over the whole range of shifts, in coarse detail. There the mask
+        is put for the second look, in fine detail, which gives all else.
+
+        Parameters
+        ----------
+        volumes : ndarray of shape (n, z, y, x)
+            As in `assign`.
+        own_spectrum : bool
+            Whether they are whitened by their own spectrum, as pure noise is.
+        """
+        volumes, half = fourier_crop(volumes, self.box_px), np.zeros(len(volumes), int)
+        look = self._look
+        if own_spectrum:
+            look = Look.at(self._fine, volumes, look.mask_radius_px)
+        rough = look.particles(self._wide, volumes, half)
+        likelihood, _, offset = self._fits(self._wide, rough)
+        offset = _chosen(offset, likelihood + self._learnt.log_prior)
+        particles = look.particles(self._fine, volumes, half, offset)
+        likelihood, rotation, offset = self._fits(self._fine, particles)
+        joint = likelihood + self._learnt.log_prior
+        rotation = self._fine.rotations[_chosen(rotation, joint)]
+        return Poses(likelihood, self._learnt.log_prior, rotation, _chosen(offset, joint))
+
+    def _fits(
+        self, search: Search, particles: Particles
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Log likelihood (n, K), best rotation (n, K) and offset (n, K, 3) in every average."""
+        found = [
+            expect(
+                particles,
+                search.slicer(average)[None],
+                np.zeros(1),
+                search.shifts_zyx_px,
+                add_up=False,
+            )
+            for average in self._learnt.averages
+        ]
+        return (
+            np.stack([one.log_likelihood for one in found], axis=1),
+            np.stack([one.rotation for one in found], axis=1),
+            np.stack([one.offset_zyx_px for one in found], axis=1),
+        )
+
+
+def _one_rotation(level: Level) -> Level:
+    return (level[0], 1, *level[2:])
+
+
+def _chosen(values: np.ndarray, joint: np.ndarray) -> np.ndarray:
+    """Of values (n, K, ...) those of the best of K averages, shape (n, ...)."""
+    return values[np.arange(len(values)), joint.argmax(axis=1)]

@@ -23,6 +23,7 @@ from aitom_disca.cli import (
     gumnet,
     import_subtomograms,
     refine,
+    search,
     stages,
 )
 from aitom_disca.errors import InputError
@@ -52,6 +53,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     stages.report,
     decode.decode,
     refine.refine,
+    search.search,
     average.average,
     embed.embed,
     gumnet.train_gumnet,

@@ -323,6 +323,16 @@ Runs = Annotated[
         "and say how often each cluster was found.",
     ),
 ]
+Rounds = Annotated[
+    int,
+    _option(
+        MINE,
+        "--rounds",
+        min=1,
+        text="Rounds of sorting at most: before each but the first the averages search the "
+        "tomograms for particles that were missed. One where --picks brings them.",
+    ),
+]
 Until = Annotated[
     LastStage,
     _option(

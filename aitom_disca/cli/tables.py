@@ -33,7 +33,9 @@ def run_rows(folder: RunFolder) -> list[tuple[str, str]]:
         rows.append(("subtomograms", f"{stages['extract']['n_extracted']}{note}"))
     if "nothing" in stages:
         return [*rows, ("clusters", "none: no particle was found")]
-    mined = stages.get("refine", stages["mine"])
+    for row in stages.get("search", {}).get("rounds", ()):
+        rows.append((f"round {row['round']}", f"{row['particles']} particles by the averages"))
+    mined = {**stages["mine"], **stages.get("refine", {}), **stages.get("search", {})}
     sizes = ", ".join(map(str, mined["sizes"]))
     rows.append(("clusters", f"{mined['n_clusters']} (sizes {sizes})"))
     if mined.get("in_no_cluster"):

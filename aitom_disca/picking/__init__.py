@@ -6,6 +6,7 @@ from aitom_disca.picking.membranes import read_membranes
 from aitom_disca.picking.pick import (
     Candidates,
     find_candidates,
+    find_peaks,
     join_candidates,
     pick_particles,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "choose_threshold",
     "difference_of_gaussians",
     "find_candidates",
+    "find_peaks",
     "join_candidates",
     "pick_particles",
     "read_membranes",

@@ -177,6 +177,34 @@ def find_candidates(
     return Candidates(particles, junk, {name: heights}, {name: threshold}, reasons)
 
 
+def find_peaks(tomogram: Tomogram, settings: PickSettings) -> ParticleSet:
+    """Every peak of every height at all scales, away from gold; not moved, and not judged.
+
+    Parameters
+    ----------
+    tomogram : Tomogram
+    settings : PickSettings
+        Its diameters, distances and border count.
+
+    Returns
+    -------
+    ParticleSet
+        Best first; ``score`` in noise levels.
+    """
+    scales = scales_of(settings, tomogram.voxel_size_angstrom)
+    border = border_px(settings, tomogram.voxel_size_angstrom)
+    _check_size(tomogram, scales, settings, border)
+    beads = find_gold(tomogram).balls(tomogram.voxel_size_angstrom)
+    allowed = _allowed(tomogram, border, None)
+    found, _, _ = _peaks_and_threshold(tomogram, scales, settings, allowed, beads, None)
+    return ParticleSet(
+        np.full(len(found), tomogram.name),
+        found.peaks.zyx.astype(float),
+        found.peaks.height.astype(float),
+        tomograms={tomogram.name: tomogram.info},
+    )
+
+
 def join_candidates(parts: Sequence[Candidates]) -> Candidates:
     """What was found in several tomograms as one."""
 

@@ -23,11 +23,12 @@ from aitom_disca.pipeline.embedding import embed_clusters
 from aitom_disca.pipeline.picks import picks_of_run
 from aitom_disca.pipeline.refinement import refine_mined
 from aitom_disca.pipeline.reports import make_report
+from aitom_disca.pipeline.rounds import search_rounds
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
 
 _STAGES = (
-    "pick", "extract", "mine", "refine", "audit", "write", "average", "embed", "report",
+    "pick", "extract", "mine", "refine", "search", "audit", "write", "average", "embed", "report",
 )  # fmt: skip
 
 
@@ -81,6 +82,7 @@ def run(
         "extract": lambda: _extract(folder, tomograms, settings),
         "mine": lambda: stages.mine_clusters(folder, store, settings.mine, settings.runs),
         "refine": lambda: refine_mined(folder, store, settings.mine),
+        "search": lambda: search_rounds(folder, tomograms, settings),
         "audit": lambda: stages.audit_clusters(folder, store),
         "write": lambda: stages.write_stars(
             store, folder.labels, folder.path, relion=settings.relion
@@ -100,9 +102,11 @@ def run(
 def _wanted(settings: RunSettings) -> list[str]:
     """The stages of a run, in order."""
     last = UNTIL.index(settings.until)
-    left_out = {*UNTIL[last + 1 :]}
+    left_out: set[str] = {*UNTIL[last + 1 :]}
     if settings.mine.alignment:
         left_out.add("refine")  # the sorting was by alignment already
+    if settings.n_rounds == 1:
+        left_out.add("search")
     return [name for name in _STAGES if name not in left_out]
 
 

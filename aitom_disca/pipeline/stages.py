@@ -28,6 +28,7 @@ from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from aitom_disca.mining import DISCA
     from aitom_disca.network.training import RotateVolumes
     from aitom_disca.picking import Candidates
 
@@ -97,6 +98,13 @@ def mine_clusters(
             )
             write_rows_csv(folder.stability, stability.rows())
             more, summary = {"agreement": stability.agreement}, {"stability": stability.summary()}
+    return write_mined(folder, disca, more) | summary
+
+
+def write_mined(
+    folder: RunFolder, disca: DISCA, more: dict[str, np.ndarray] | None = None
+) -> dict[str, Any]:
+    """Write labels, with further columns, history, model and what the report is drawn from."""
     write_labels_csv(folder.labels, disca.labels_, disca.posterior_, more=more)
     write_rows_csv(folder.history, [_history_row(row) for row in disca.history_])
     disca.save(folder.model)
@@ -116,7 +124,6 @@ def mine_clusters(
         "sizes": sizes_of(disca.labels_, disca.n_clusters_),
         "in_no_cluster": int((disca.labels_ < 0).sum()),
         "temperature": round(disca.temperature_, 3),
-        **summary,
     }
 
 
@@ -180,8 +187,9 @@ def write_stars(
 ) -> dict[str, Any]:
     """Write the particles of a store with their clusters as RELION star files.
 
-    ``particles.star`` holds all, ``clusters/cluster_01.star`` and so on one cluster each. A store
-    without positions gives no star file, and says so.
+    ``particles.star`` holds all that are in a cluster, ``clusters/cluster_01.star`` and so on one
+    cluster each, ``junk/noise.star`` those in none. A store without positions gives no star file,
+    and says so.
 
     Raises
     ------
@@ -203,7 +211,13 @@ def write_stars(
     infos = list(particles.tomograms.values())
     if infos:
         box_px = round(box_px * voxel_size / infos[0].voxel_size_angstrom)
-    write_particles_star(folder.star, particles, relion=writable, box_px=box_px)
+    in_one = cluster >= 0
+    kept, noise = particles.select(in_one), particles.select(~in_one)
+    write_particles_star(folder.star, kept, relion=writable, box_px=box_px)
+    if len(noise):
+        write_particles_star(folder.noise_star, noise, relion=writable, box_px=box_px)
+    else:
+        folder.noise_star.unlink(missing_ok=True)
     files = write_cluster_stars(folder.star_folder, particles, relion=writable, box_px=box_px)
     for stale in {*folder.star_folder.glob("cluster_*.star")} - {*files}:
         stale.unlink()  # of earlier labels with more clusters

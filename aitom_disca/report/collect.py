@@ -180,20 +180,22 @@ def _summary(folder: RunFolder, labels: np.ndarray) -> list[tuple[str, str]]:
     if "pick" in stages:
         rows.append(("tomograms", str(len(folder.record["inputs"]))))
         rows.append(("picks", f"{stages['pick']['n_picks']:,}"))
+    for row in stages.get("search", {}).get("rounds", ()):
+        rows.append((f"particles in round {row['round']}", f"{row['particles']:,}"))
     rows.append(("subtomograms", f"{len(labels):,}"))
     rows.append(("clusters found", str(_sorting(stages)["n_clusters"])))
     if (labels < 0).any():
         rows.append(("in no cluster", f"{int((labels < 0).sum()):,}"))
     if "stability" in stages["mine"]:
         rows.append(("runs", str(stages["mine"]["stability"]["runs"])))
-    index = stages["mine"]["ddbi"]
+    index = _sorting(stages)["ddbi"]
     rows.append(("DDBI (lower is better)", "–" if index is None else f"{index:.3f}"))
     return rows
 
 
 def _sorting(stages: dict) -> dict:
-    """The stage that had the last word on the clusters."""
-    return stages.get("refine", stages["mine"])
+    """What the stages that sort say of the clusters; the last one has the last word."""
+    return {**stages["mine"], **stages.get("refine", {}), **stages.get("search", {})}
 
 
 def _found(stages: dict) -> list[str]:
@@ -239,7 +241,7 @@ def _warnings(stages: dict, history: list[dict]) -> list[str]:
     dropped = stages.get("extract", {}).get("n_dropped_border", 0)
     if dropped:
         found.append(f"{dropped} picks were too near to a face of the tomogram for a whole box.")
-    if not stages["mine"]["converged"]:
+    if not _sorting(stages)["converged"]:
         found.append(
             "The clusters still changed when the sorting ended: it came to its largest number of "
             "rounds, not to rest."
