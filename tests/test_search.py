@@ -152,7 +152,7 @@ def test_what_stands_out_but_is_like_noise_is_left_out(rng) -> None:
     score = np.concatenate([rng.normal(-8, 1, 900), np.full(100, -2.0)])
     particles = ParticleSet(np.full(1000, "t"), np.zeros((1000, 3)), score=score)
     judged = Judged(particles, np.full(1000, 5.0))
-    for noise, n in ((-4.0, 100), (0.0, 0)):
+    for noise, n in ((-3.0, 100), (0.0, 0)):
         found = accepted(judged, np.full(50, noise), 0.1, any_kind=True)
         assert len(found.particles) == n
 
