@@ -334,7 +334,7 @@ class RunSettings(Settings):
     runs: int = Field(1, ge=1)  # of mining, with other seeds
     # Of sorting: each after the first begins with a search by the averages, and the last one is
     # that which gains few particles.
-    rounds: int = Field(3, ge=1)
+    rounds: int = Field(1, ge=1)
     relion: RelionVersion = "3.1"
 
     @property

@@ -14,10 +14,13 @@ from aitom_disca.alignment.assigning import LearntAverages
 from aitom_disca.cli.app import main
 from aitom_disca.clustering.calibration import calibration_error
 from aitom_disca.io import open_tomogram, read_labels_csv, read_particles_star, write_volume
+from aitom_disca.particles import ParticleSet
 from aitom_disca.picking import without_duplicates
 from aitom_disca.search import (
     Judge,
+    Judged,
     References,
+    accepted,
     candidates_of,
     particle_probability,
     q_values,
@@ -143,6 +146,15 @@ def test_what_stands_out_from_the_bulk_is_found(rng) -> None:
     accepted = q_values_of_bulk(score) <= 0.1
     assert accepted[true].mean() > 0.95 and (~true[accepted]).mean() < 0.12
     assert (q_values_of_bulk(score[~true]) > 0.1).mean() > 0.99
+
+
+def test_what_stands_out_but_is_like_noise_is_left_out(rng) -> None:
+    score = np.concatenate([rng.normal(-8, 1, 900), np.full(100, -2.0)])
+    particles = ParticleSet(np.full(1000, "t"), np.zeros((1000, 3)), score=score)
+    judged = Judged(particles, np.full(1000, 5.0))
+    for noise, n in ((-3.0, 100), (0.0, 0)):
+        found = accepted(judged, np.full(50, noise), 0.1, any_kind=True)
+        assert len(found.particles) == n
 
 
 def test_a_globule_is_the_mean_over_all_directions(rng) -> None:

@@ -57,7 +57,7 @@ def run(
     mask_diameter_angstrom: o.MaskDiameter = None,
     seed: o.Seed = 0,
     runs: o.Runs = 1,
-    rounds: o.Rounds = 3,
+    rounds: o.Rounds = 1,
     until: o.Until = o.LastStage.embed,
     relion: o.RelionVersion = o.Relion.v31,
     overwrite: o.Overwrite = False,

@@ -27,6 +27,7 @@ from aitom_disca.subtomograms.preprocess import is_constant, normalise
 
 _AT_ONCE = 200
 _APART_DIAMETERS = 0.5
+_NOISE_QUANTILE = 0.99  # of pure noise, which what stands out from the bulk exceeds as well
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,8 @@ def accepted(
     particles, score, null = judged.particles, judged.score, judged.null_score
     q = q_values(score, null, noise_score)
     if any_kind:
-        q = np.minimum(q, q_values_of_bulk(score))
+        above_noise = score > np.quantile(noise_score, _NOISE_QUANTILE)
+        q = np.minimum(q, np.where(above_noise, q_values_of_bulk(score), 1.0))
     posterior = particle_probability(score, null, noise_score)
     if particles.posterior is not None:
         posterior = posterior * particles.posterior
