@@ -252,7 +252,8 @@ def test_poses_there_and_back(angle, loc, edge):
     assert (again * rotation.inv()).magnitude().max() < 1e-6
     np.testing.assert_allclose(moved, offset, atol=1e-9)
     output = output_of_transform([*angle, *loc], edge)
-    np.testing.assert_allclose(transform_of_output(output, edge), [[*angle, *loc]], atol=1e-9)
+    # Beside a pole an angle comes back to the square root of the machine's precision only.
+    np.testing.assert_allclose(transform_of_output(output, edge), [[*angle, *loc]], atol=1e-7)
 
 
 @pytest.mark.parametrize("suffix", [".json", ".pickle"])

@@ -503,7 +503,8 @@ def test_microtubule_picks_lie_on_its_wall(shared_data):
     tomogram = open_tomogram(
         shared_data / "tomograms" / "microtubule_13pf.mrc", tilt_range_deg=(-67, 57)
     )
-    picks = pick_particles(tomogram, PickSettings(particle_diameter_angstrom=80))
+    settings = PickSettings(particle_diameter_angstrom=80, keep=("sheet", "filament"))
+    picks = pick_particles(tomogram, settings)
     first, last = np.array([18.0, 180.6, 27.6]), np.array([18.0, 102.5, 48.9])
     along = (last - first) / np.linalg.norm(last - first)
 
