@@ -51,7 +51,8 @@ def test_angles_mean_the_matrix_of_the_definition(angles):
     relion = rotation_from_euler_zyz_deg(np.degrees([angles])).as_matrix()[0]
     np.testing.assert_allclose(relion, matrix(*angles), atol=1e-12)
     again = rotation_of_angles(angles_of_rotation(rotation_of_angles(angles)))
-    np.testing.assert_allclose(again.as_matrix(), matrix(*angles), atol=1e-9)
+    # Within 1e-7 of a pole SciPy takes an angle for 0.
+    np.testing.assert_allclose(again.as_matrix(), matrix(*angles), atol=1e-6)
 
 
 def test_a_point_goes_where_it_should():

@@ -93,7 +93,9 @@ def test_files_count_those_in_none(finished):
     assert stage["in_no_cluster"] == len(NONE)
     assert sum(stage["sizes"]) == N - len(NONE) and len(stage["sizes"]) == stage["n_clusters"]
     rows = starfile.read(folder.star, always_dict=True)["particles"]
-    np.testing.assert_array_equal(rows["rlnClassNumber"], labels + 1)
+    np.testing.assert_array_equal(rows["rlnClassNumber"], labels[labels >= 0] + 1)
+    noise = starfile.read(folder.noise_star, always_dict=True)["particles"]
+    assert len(noise) == len(NONE) and (noise["rlnClassNumber"] == 0).all()
     files = sorted(folder.star_folder.iterdir())
     assert [f.name for f in files] == [f"cluster_{k + 1:02d}.star" for k in range(labels.max() + 1)]
     lengths = [len(starfile.read(f, always_dict=True)["particles"]) for f in files]
