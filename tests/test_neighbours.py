@@ -18,9 +18,10 @@ from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.rotations import random_rotations
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.mining.by_alignment import looked_at_px
-from aitom_disca.mining.embedding import mask_radius_px, with_mask_of
+from aitom_disca.mining.embedding import mask_radius_px
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes
+from aitom_disca.subtomograms.mask_diameter import mask_diameter_angstrom
 from aitom_disca.subtomograms.preprocess import crop, in_spheres, normalise
 
 TILT = (-60.0, 60.0)
@@ -168,7 +169,7 @@ class _Store:
 def test_the_mask_is_that_of_the_store_unless_told() -> None:
     store, settings = _Store(), MineSettings()
     assert mask_radius_px(store, settings) == 6
-    assert with_mask_of(store, settings).mask_diameter_angstrom == 120
+    assert mask_diameter_angstrom(store, None) == 120
     assert mask_radius_px(store, settings.changed(mask_diameter_angstrom=100)) == 5
     assert mask_radius_px(store, settings.changed(mask_diameter_angstrom=0)) == np.inf
     store.particle_diameter_angstrom = None
