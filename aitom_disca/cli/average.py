@@ -70,7 +70,7 @@ def average(
         float | None,
         typer.Option(
             help="Of a soft sphere in which members are aligned to averages, so that neighbours "
-            "are not; by default the particle's and 15 % (box / 1.6 * 1.15).",
+            "are not; by default the particle's and 15 %, or box / 1.6 * 1.15 if not known.",
             min=0,
         ),
     ] = None,
