@@ -11,7 +11,13 @@ import pytest
 
 from aitom_disca.cli.app import main
 from aitom_disca.doctor import examine, machine
-from aitom_disca.io import StoreWriter, open_tomogram, write_picks_csv, write_volume
+from aitom_disca.io import (
+    StoreWriter,
+    open_tomogram,
+    write_particles_star,
+    write_picks_csv,
+    write_volume,
+)
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.picking import find_candidates
 from aitom_disca.simulation import load_phantoms, simulate_tomogram
@@ -141,6 +147,9 @@ def test_picks(states, volume, tmp_path):
     assert picks(grid)["picks once"] == "warning"
     assert picks(grid, is_guess=True)["picks once"] == "ok"
     assert picks(np.concatenate([grid, grid + 0.2]), is_guess=True)["picks once"] == "warning"
+    none = ParticleSet(np.zeros(0, str), np.zeros((0, 3)), tomograms={"t": info})
+    write_particles_star(tmp_path / "none.star", none)
+    assert states(volume, picks=tmp_path / "none.star")["picks"] == "warning"
     (tmp_path / "bad.star").write_text("data_\n")
     assert states(volume, picks=tmp_path / "bad.star")["picks"] == "error"
 
