@@ -302,7 +302,8 @@ class AverageSettings(Settings):
     """How clusters are averaged, and how the averages are judged."""
 
     mask: str = Field("sphere", min_length=1)  # sphere, density, or the path of a map
-    # Of a soft sphere in which averages are looked at; None: the box over 1.6, and 15 %.
+    # Of a soft sphere in which averages are looked at; None: the particles' diameter and 15 %, or
+    # the box over 1.6 for that diameter where none is known.
     mask_diameter_angstrom: float | None = Field(None, gt=0)
     symmetry: str = "C1"  # a point group of RELION
     # fft: all rotations are searched; gumnet: a network decides; gumnet+fft: the better of both.

@@ -33,7 +33,7 @@ from aitom_disca.mining.by_alignment import drawn_rows
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline import averages
 from aitom_disca.pipeline.average_files import posed
-from aitom_disca.pipeline.average_inputs import with_mask_of
+from aitom_disca.pipeline.average_inputs import settings_for_members
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.simulation.simulate import SimulatedSubtomograms
 
@@ -362,11 +362,18 @@ def test_members_whose_boxes_overlap_go_into_one_half(tmp_path, made) -> None:
 
 def test_the_mask_has_the_size_of_the_particles_where_that_is_known(tmp_path, store) -> None:
     with h5py.File(store, "a") as file:
+        file.attrs["particle_diameter_angstrom"] = 80.0
+    with open_store(store) as source:
+        cut_for = settings_for_members(np.arange(N), source, AverageSettings())
+    assert cut_for.mask_diameter_angstrom == pytest.approx(92)
+    with h5py.File(store, "a") as file:
         file["diameter_angstrom"] = np.r_[np.full(N - 3, 100.0), 200.0, 200.0, 9000.0]
     with open_store(store) as source:
-        given = with_mask_of(np.arange(N), source, AverageSettings())
-        large = with_mask_of(np.array([N - 1]), source, AverageSettings())
-        asked = with_mask_of(np.arange(N), source, AverageSettings(mask_diameter_angstrom=90))
+        given = settings_for_members(np.arange(N), source, AverageSettings())
+        large = settings_for_members(np.array([N - 1]), source, AverageSettings())
+        asked = settings_for_members(
+            np.arange(N), source, AverageSettings(mask_diameter_angstrom=90)
+        )
     assert given.mask_diameter_angstrom == pytest.approx(115)
     assert large.mask_diameter_angstrom == BOX * VOXEL  # no larger than the box
     assert asked.mask_diameter_angstrom == 90

@@ -19,8 +19,8 @@ from aitom_disca.config import PickSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_tomogram, read_picks, write_volume
 from aitom_disca.picking import pick_particles
+from aitom_disca.picking.other_picker import Picker
 from aitom_disca.picking.peaks import Peaks
-from aitom_disca.picking.pick import Picker
 
 NEIGHBOURS = [
     step for step in itertools.product((-1, 0, 1), repeat=3) if 0 < sum(map(abs, step)) <= 2

@@ -13,7 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca import DISCA, bridge
 from aitom_disca.bridge.rotating import angles_of_rotation, rotation_of_angles
-from aitom_disca.cli.options import Preset, RotatedBy, mine_settings
+from aitom_disca.cli.choices import Preset, RotatedBy
+from aitom_disca.cli.given import mine_settings
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import rotation_from_euler_zyz_deg

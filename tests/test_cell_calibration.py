@@ -8,11 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
-from aitom_disca.averaging.masks import soft_sphere_mask
 from aitom_disca.bench.cell_averages import through_lens
 from aitom_disca.bench.single_particle import shared_power, single_particle_ssnr
 from aitom_disca.geometry import apply_wedge, box_slices, random_rotations
 from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.simulation import load_phantoms, read_template
 from aitom_disca.simulation.cell import (
     LEVELS,
@@ -41,7 +41,7 @@ def test_a_known_ratio_is_measured() -> None:
     clean = np.array([phantom.density(24, 12.0, turn) for turn in turns])
     noise = rng.standard_normal(clean.shape)
     volumes = apply_wedge(clean + 0.8 * noise, tilts)
-    mask = soft_sphere_mask(24, 9.5, 1.5)  # inside the box however it is turned
+    mask = soft_sphere(24, 9.5, 1.5)  # inside the box however it is turned
     share = shared_power(volumes, turns, np.zeros((40, 3)), tilts, mask)
     signal = (drawn - np.average(drawn, weights=mask)) * mask
     power = np.fft.fftshift(np.abs(np.fft.fftn(signal)) ** 2)

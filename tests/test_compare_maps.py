@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.averaging import compare_with_map, masked_correlation, resample, soft_sphere_mask
+from aitom_disca.averaging import compare_with_map, masked_correlation, resample
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import fourier_crop, random_rotations
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.simulation import load_phantoms, read_template
 
 VOXEL = 14.0
@@ -41,7 +42,7 @@ def test_noise_does_not_lead_astray(rng, letter):
     average = 5 + 100 * (truth + rng.normal(0, truth.std(), truth.shape))
     found = compare_with_map(average, letter.density(n, VOXEL) - 3, **SAME)
     assert np.corrcoef(found.aligned.ravel(), truth.ravel())[0, 1] > 0.98
-    best = masked_correlation(average, truth, soft_sphere_mask(n, 14, 2))
+    best = masked_correlation(average, truth, soft_sphere(n, 14, 2))
     assert best < 0.9
     assert found.correlation == pytest.approx(best, abs=0.02)
 

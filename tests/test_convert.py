@@ -12,7 +12,13 @@ import starfile
 
 from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
-from aitom_disca.io import StoreWriter, write_labels_csv, write_picks_csv, write_volume
+from aitom_disca.io import (
+    StoreWriter,
+    read_picks,
+    write_labels_csv,
+    write_picks_csv,
+    write_volume,
+)
 from aitom_disca.io.formats import NAMES, Known, get_format, recognise
 from aitom_disca.io.formats.convert import convert, losses
 from aitom_disca.io.formats.format import Format
@@ -175,6 +181,26 @@ def test_several_files(tmp_path, star, particles):
     convert(star, tmp_path / "a.csv", "csv")
     with pytest.raises(InputError, match="several formats"):
         convert([star, tmp_path / "a.csv"], tmp_path / "b.csv", "csv")
+
+
+@pytest.mark.parametrize("name", ["relion31", "relion5", "relion4", "relion30", "warp", "stopgap"])
+def test_star_files_without_rows(tmp_path, star, name):
+    known = replace(KNOWN, binning=4.0)
+    none = ParticleSet(np.zeros(0, str), np.zeros((0, 3)), tomograms=INFOS)
+    path = tmp_path / "none.star"
+    get_format(name).write(path, none, known)
+    assert len(read_picks(path)) == len(read_picks(path, tomograms=INFOS)) == 0
+    for to in ("csv", "relion31", "relion4", "stopgap"):
+        out = tmp_path / f"as_{to}.star"
+        assert convert(path, out, to, known=known).n_particles == 0 and out.exists()
+
+
+def test_a_file_without_rows_among_others(tmp_path, star):
+    none = ParticleSet(np.zeros(0, str), np.zeros((0, 3)), tomograms=INFOS)
+    get_format("relion31").write(tmp_path / "none.star", none, KNOWN)
+    together = read_particles([tmp_path / "none.star", star])
+    np.testing.assert_array_equal(together.center_zyx_px, read_particles(star).center_zyx_px)
+    assert len(read_particles([tmp_path / "none.star"] * 2)) == 0
 
 
 def test_a_file_per_tomogram(tmp_path, star, particles):

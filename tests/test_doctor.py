@@ -11,8 +11,15 @@ import pytest
 
 from aitom_disca.cli.app import main
 from aitom_disca.doctor import examine, machine
-from aitom_disca.io import StoreWriter, open_tomogram, write_picks_csv, write_volume
+from aitom_disca.io import (
+    StoreWriter,
+    open_tomogram,
+    write_particles_star,
+    write_picks_csv,
+    write_volume,
+)
 from aitom_disca.particles import ParticleSet, TomogramInfo
+from aitom_disca.picking import find_candidates
 from aitom_disca.simulation import load_phantoms, simulate_tomogram
 
 TILT = (-50.0, 60.0)
@@ -47,7 +54,8 @@ OF_A_TOMOGRAM = (
     "voxel size",
     "numbers",
     "header",
-    "gold, extreme voxels",
+    "gold",
+    "extreme voxels",
     "polarity",
     "tilt range",
 )
@@ -87,11 +95,18 @@ def test_what_is_no_number(states, volume):
     assert states(np.zeros(SHAPE))["numbers"] == "error"
 
 
-def test_gold_beads(states, volume):
+@pytest.mark.parametrize(("grey", "extreme"), [(40, "ok"), (-40, "warning")])
+def test_gold_is_what_picking_sets_apart(tmp_path, volume, grey, extreme):
     beads = volume.copy()
     for z, y, x in ((20, 30, 30), (30, 60, 50), (40, 20, 70)):
-        beads[z - 3 : z + 3, y - 3 : y + 3, x - 3 : x + 3] = -40
-    assert states(beads)["gold, extreme voxels"] == "warning"
+        beads[z - 3 : z + 3, y - 3 : y + 3, x - 3 : x + 3] = grey
+    write_volume(tmp_path / "t.mrc", beads, 14.0, tilt_range_deg=TILT)
+    tomogram = open_tomogram(tmp_path / "t.mrc")
+    found = {c.name: c for _, c in examine([tomogram], 200.0, out=tmp_path)}
+    n_apart = len(find_candidates(tomogram).junk.get("gold", ()))
+    assert n_apart == 3 or grey < 0
+    assert found["gold"].found.startswith(f"{n_apart} bright beads" if n_apart else "no bead")
+    assert found["extreme voxels"].state == extreme
 
 
 def test_a_header_that_lies(states, volume):
@@ -132,6 +147,9 @@ def test_picks(states, volume, tmp_path):
     assert picks(grid)["picks once"] == "warning"
     assert picks(grid, is_guess=True)["picks once"] == "ok"
     assert picks(np.concatenate([grid, grid + 0.2]), is_guess=True)["picks once"] == "warning"
+    none = ParticleSet(np.zeros(0, str), np.zeros((0, 3)), tomograms={"t": info})
+    write_particles_star(tmp_path / "none.star", none)
+    assert states(volume, picks=tmp_path / "none.star")["picks"] == "warning"
     (tmp_path / "bad.star").write_text("data_\n")
     assert states(volume, picks=tmp_path / "bad.star")["picks"] == "error"
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from aitom_disca.averaging import soft_sphere_mask
 from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import rotation_from_euler_zyz_deg
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.io import write_particles_star, write_rows_csv, write_volume
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.particles import ParticleSet, TomogramInfo
@@ -54,7 +54,7 @@ def info_of(made: SimulatedTomogram) -> TomogramInfo:
 
 
 def one_ball(number=1, zyx=((20, 20, 20),), radius=6, height=1.0, box=24) -> PlacedAverage:
-    ball = height * soft_sphere_mask(box, radius, 2)
+    ball = height * soft_sphere(box, radius, 2)
     centres = np.array(zyx, float)
     return PlacedAverage(number, ball, 10.0, centres, np.zeros((len(centres), 3)))
 
@@ -141,11 +141,11 @@ def test_boxes_leave_no_steps(tmp_path) -> None:
     """A slope through the whole box and noise in its corners end softly."""
     ball = one_ball(box=32)
     slope = np.arange(32)[:, None, None] / 100
-    rough = replace(ball, average=ball.average + 5 + slope + 9 * (soft_sphere_mask(32, 15, 0) == 0))
+    rough = replace(ball, average=ball.average + 5 + slope + 9 * (soft_sphere(32, 15, 0) == 0))
     info = TomogramInfo("t", 10.0, (40, 41, 42))
     density, _ = embed(tmp_path, [rough], info)
     assert density.min() == 0 and density[0, 0, 0] == 0
-    edge = np.abs(soft_sphere_mask(41, 16.5, 0) - soft_sphere_mask(41, 10, 0))[:40, :, :41] > 0
+    edge = np.abs(soft_sphere(41, 16.5, 0) - soft_sphere(41, 10, 0))[:40, :, :41] > 0
     steps = np.abs(np.diff(density[:, :, :41], axis=0))[edge[:-1]]
     assert steps.max() < 0.2
 
@@ -248,7 +248,7 @@ def folder(tmp_path: Path, planted: SimulatedTomogram) -> Path:
         # In voxels twice as large as the tomogram's, as of a store that was cropped.
         average = load_phantoms()[NAMES[k]].density(24, 2 * VOXEL)
         write_volume(cluster / "average.mrc", average, 2 * VOXEL)
-        write_volume(cluster / "mask.mrc", soft_sphere_mask(24, 9, 3), 2 * VOXEL)
+        write_volume(cluster / "mask.mrc", soft_sphere(24, 9, 3), 2 * VOXEL)
         write_particles_star(cluster / "particles.star", truth.select(truth.cluster == k))
         rows.append({"cluster": k + 1, "members": 4})
     write_rows_csv(tmp_path / "averages" / "averages.csv", rows)

@@ -11,9 +11,9 @@ from aitom_disca.averaging import (
     fourier_shell_correlation,
     randomise_phases,
     resolution_angstrom,
-    soft_sphere_mask,
 )
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.sphere import soft_sphere
 
 
 def shells_of(n):
@@ -114,7 +114,7 @@ def test_the_correction_removes_what_the_mask_alone_contributes(rng):
     n = 48
     signal = with_shell_amplitudes(rng.normal(size=(n, n, n)), [0, 20, 20, 20, 20])
     halves = signal + 0.3 * rng.normal(size=(2, n, n, n))
-    mask = soft_sphere_mask(n, 10, 0)
+    mask = soft_sphere(n, 10, 0)
     found = corrected_fsc(*halves, mask, 1.0, rng)
     assert found.randomised_from_shell == 5
     fine = slice(7, None)
@@ -129,9 +129,9 @@ def test_the_correction_keeps_true_detail(rng):
     n = 48
     falling = np.exp(-((np.arange(n // 2 + 1) / 14) ** 2))
     signal = with_shell_amplitudes(rng.normal(size=(n, n, n)), 3 * falling)
-    signal *= soft_sphere_mask(n, 14, 6)
+    signal *= soft_sphere(n, 14, 6)
     halves = signal + rng.normal(size=(2, n, n, n))
-    found = corrected_fsc(*halves, soft_sphere_mask(n, 16, 6), 1.0, rng)
+    found = corrected_fsc(*halves, soft_sphere(n, 16, 6), 1.0, rng)
     masked, corrected = found.masked.correlation, found.corrected.correlation
     assert found.masked.resolution_angstrom() < found.unmasked.resolution_angstrom()
     clear = masked > 0.3
@@ -141,9 +141,7 @@ def test_the_correction_keeps_true_detail(rng):
 def test_the_correction_is_the_published_formula(rng):
     n = 24
     signal = with_shell_amplitudes(rng.normal(size=(n, n, n)), np.linspace(3, 0, 13))
-    found = corrected_fsc(
-        *(signal + rng.normal(size=(2, n, n, n))), soft_sphere_mask(n, 7, 2), 1.0, rng
-    )
+    found = corrected_fsc(*(signal + rng.normal(size=(2, n, n, n))), soft_sphere(n, 7, 2), 1.0, rng)
     start = found.randomised_from_shell + 2
     masked, noise = found.masked.correlation[start:], found.randomised.correlation[start:]
     assert len(masked) > 2
@@ -153,7 +151,7 @@ def test_the_correction_is_the_published_formula(rng):
 
 def test_halves_that_never_fall_apart_need_no_correction(rng):
     volume = rng.normal(size=(16, 16, 16))
-    found = corrected_fsc(volume, volume, soft_sphere_mask(16, 5, 2), 1.0, rng)
+    found = corrected_fsc(volume, volume, soft_sphere(16, 5, 2), 1.0, rng)
     assert found.randomised_from_shell == 9
     np.testing.assert_allclose(found.corrected.correlation, 1)
 

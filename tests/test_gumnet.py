@@ -13,8 +13,8 @@ pytest.importorskip("keras")
 
 from keras import ops
 
-from aitom_disca.alignment.reference import soft_sphere
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.network.gumnet import (
     build_gumnet,
     load_gumnet,
@@ -129,7 +129,7 @@ def test_parameters_become_poses_of_this_project(rng, n: int) -> None:
     shifts = shift_in_voxels(tensor(2 * parameters[:, 3:] - 1), n)
     laid = moved(tensor(particle[None]), rotation_matrices(tensor(angles)), shifts)
     laid = np.asarray(laid)[0].transpose(2, 1, 0)
-    inside = soft_sphere(n) > 0.5
+    inside = soft_sphere(n, n / 2 - 2, 1, "gaussian") > 0.5
     assert np.corrcoef(laid[inside], reference[inside])[0, 1] > 0.97
     assert np.corrcoef(particle[inside], reference[inside])[0, 1] < 0.9
 
@@ -234,7 +234,7 @@ def test_the_known_motion_lays_one_copy_on_the_other() -> None:
     copies = TurnedTwice((-90.0, 90.0))([tensor(a) for a in (given, matrices, shifts)])
     first, second = (np.asarray(copy)[..., 0] for copy in copies)
     laid = np.asarray(moved(tensor(first), tensor(motion[:, :3]), tensor(motion[:, 3])))
-    inside = soft_sphere(20) > 0.5
+    inside = soft_sphere(20, 8, 1, "gaussian") > 0.5
     for a, b, c in zip(laid, second, first, strict=True):
         assert np.corrcoef(a[inside], b[inside])[0, 1] > 0.97
         assert np.corrcoef(c[inside], b[inside])[0, 1] < 0.9

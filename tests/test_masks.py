@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aitom_disca.averaging import density_mask, soft_sphere_mask
+from aitom_disca.averaging import density_mask
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.sphere import soft_sphere
 
 
 def balls(shape, *centre_and_radius):
@@ -20,7 +21,7 @@ def balls(shape, *centre_and_radius):
 
 @pytest.mark.parametrize("n", [20, 21])
 def test_a_sphere_has_a_cosine_edge_about_the_centre_voxel(n):
-    mask = soft_sphere_mask(n, 5, 4)
+    mask = soft_sphere(n, 5, 4)
     profile = mask[n // 2, n // 2, n // 2 :]
     expected = [1] * 6 + [(1 + np.cos(np.pi * i / 4)) / 2 for i in (1, 2, 3)] + [0]
     np.testing.assert_allclose(profile[:10], expected, atol=1e-6)
@@ -29,22 +30,22 @@ def test_a_sphere_has_a_cosine_edge_about_the_centre_voxel(n):
 
 
 def test_a_sphere_without_an_edge_is_zero_or_one():
-    mask = soft_sphere_mask(21, 6, 0)
+    mask = soft_sphere(21, 6, 0)
     np.testing.assert_array_equal(mask, balls((21, 21, 21), ((10, 10, 10), 6)))
 
 
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        ((0, 5, 3), "box"),
-        ((20, -1, 3), "radius"),
-        ((20, np.nan, 3), "radius"),
-        ((20, 5, -1), "edge"),
+        ((0, 5, 3), "box of 0"),
+        ((20, -1, 3), "radius of -1"),
+        ((20, np.nan, 3), "radius of nan"),
+        ((20, 5, -1), "edge of -1"),
     ],
 )
 def test_a_sphere_refuses_numbers_without_sense(numbers, message):
     with pytest.raises(InputError, match=message):
-        soft_sphere_mask(*numbers)
+        soft_sphere(*numbers)
 
 
 def test_the_largest_piece_is_extended_and_softened():
@@ -66,7 +67,7 @@ def test_the_largest_piece_is_extended_and_softened():
 def test_the_automatic_threshold_finds_a_ball_in_noise(rng, n, radius, sigma):
     # the smallest ball is 0.4 % of the box; the corners hold nothing, as in masked averages
     ball = balls((n, n, n), ((n // 2, n // 2 - 1, n // 2 + 1), radius))
-    noisy = (ball + sigma * rng.normal(size=ball.shape)) * soft_sphere_mask(n, n / 2 - 2, 2)
+    noisy = (ball + sigma * rng.normal(size=ball.shape)) * soft_sphere(n, n / 2 - 2, 2)
     mask = density_mask(noisy, 10.0, extend_px=0, edge_px=0)
     overlap = 2 * (mask * ball).sum() / (mask.sum() + ball.sum())
     assert overlap > 0.9

@@ -16,11 +16,12 @@ from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.rotations import random_rotations
-from aitom_disca.geometry.sphere import soft_spheres
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.mining.by_alignment import looked_at_px
-from aitom_disca.mining.embedding import mask_radius_px, with_mask_of
+from aitom_disca.mining.embedding import mask_radius_px
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes
+from aitom_disca.subtomograms.mask_diameter import mask_diameter_angstrom
 from aitom_disca.subtomograms.preprocess import crop, in_spheres, normalise
 
 TILT = (-60.0, 60.0)
@@ -64,7 +65,7 @@ def test_a_sorter_and_what_it_learnt_see_through_the_mask(crowded) -> None:
 
 def test_spheres_lie_round_the_particles(rng: np.random.Generator) -> None:
     offsets = np.array([(0.0, 0, 0), (2.0, -1.0, 3.0)])
-    mask = soft_spheres(13, offsets, 3.0, 1.0)
+    mask = soft_sphere(13, 3.0, 1.0, "gaussian", offsets)
     grid = np.indices((13,) * 3) - 6
     for one, offset in zip(mask, offsets, strict=True):
         distance = np.sqrt(((grid - offset[:, None, None, None]) ** 2).sum(axis=0))
@@ -82,7 +83,7 @@ def test_coefficients_count_by_what_the_mask_leaves(rng: np.random.Generator) ->
     """Log likelihoods of a planted signal are those of the same signal without the mask."""
     search = Search(16, 5.0, TILT, 60, np.zeros((1, 3)), 1)
     template = load_phantoms()["ring"].density(16, 25.0)
-    template *= soft_spheres(16, np.zeros((1, 3)), 4.0, 1.0)[0]
+    template *= soft_sphere(16, 4.0, 1.0, "gaussian")
     volumes = (0.4 * template + rng.normal(size=(400, 16, 16, 16))).astype(np.float32)
     gains = []
     for radius in (np.inf, 5.0):
@@ -168,7 +169,7 @@ class _Store:
 def test_the_mask_is_that_of_the_store_unless_told() -> None:
     store, settings = _Store(), MineSettings()
     assert mask_radius_px(store, settings) == 6
-    assert with_mask_of(store, settings).mask_diameter_angstrom == 120
+    assert mask_diameter_angstrom(store, None) == 120
     assert mask_radius_px(store, settings.changed(mask_diameter_angstrom=100)) == 5
     assert mask_radius_px(store, settings.changed(mask_diameter_angstrom=0)) == np.inf
     store.particle_diameter_angstrom = None

@@ -28,7 +28,7 @@ from aitom_disca.picking.dog import kernel_radius_px
 from aitom_disca.picking.membranes import near_membranes
 from aitom_disca.picking.noise import expected_in_noise, peaks_in_noise_levels
 from aitom_disca.picking.peaks import Peaks, keep_apart, local_extrema, merge_plateaus
-from aitom_disca.picking.pick import border_px
+from aitom_disca.picking.region import border_px
 from aitom_disca.picking.scales import scales_of
 from aitom_disca.picking.search import level_of, search
 from aitom_disca.picking.shapes import shape_of

@@ -296,6 +296,30 @@ def test_particles_of_other_tomograms(tmp_path, particles, caplog):
         read_particles_star(tmp_path / "a.star", tomograms={"other": TOMOGRAMS["007"]})
 
 
+@pytest.mark.parametrize("relion", ["3.1", "5"])
+def test_what_was_written_without_rows_is_read(tmp_path, relion):
+    none = ParticleSet(np.zeros(0, str), np.zeros((0, 3)), tomograms=TOMOGRAMS)
+    path = tmp_path / "none.star"
+    write_particles_star(path, none, relion=relion)
+    for tomograms in (None, TOMOGRAMS):
+        assert len(read_particles_star(path, tomograms=tomograms)) == 0
+
+
+def test_a_selection_without_rows_keeps_its_optics(tmp_path, particles):
+    path = tmp_path / "none.star"
+    write_particles_star(path, particles)
+    mark = "# version 30001"
+    header, optics, table = path.read_text().split(mark)
+    rows = [line for line in table.splitlines() if line.startswith(("TS_01", "007"))]
+    assert len(rows) == len(particles)
+    for row in rows:
+        table = table.replace(row + "\n", "")
+    for order in ([optics, table], [table, optics]):  # a comment behind the rows that are not there
+        path.write_text(mark.join([header, *order]))
+        read = read_particles_star(path, tomograms=TOMOGRAMS)
+        assert len(read) == 0 and len(read.more_blocks["relion:optics"]) == 2
+
+
 def test_files_that_cannot_be_read(tmp_path):
     path = tmp_path / "a.star"
     with pytest.raises(InputError, match="does not exist"):
@@ -308,9 +332,6 @@ def test_files_that_cannot_be_read(tmp_path):
         read_particles_star(path)
     path.write_text("data_\n\nloop_\n_rlnFoo #1\n_rlnBar #2\n1 2\n")
     with pytest.raises(InputError, match=r"one of the columns rlnCoordinateX, .*: rlnBar, rlnFoo"):
-        read_particles_star(path)
-    path.write_text("data_particles\n\nloop_\n_rlnCoordinateX #1\n")
-    with pytest.raises(InputError, match="holds no rows"):
         read_particles_star(path)
     path.write_text("data_\n\nloop_\n_rlnCoordinateX #1\n_rlnCoordinateY #2\n1 2\n")
     with pytest.raises(InputError, match="missing: rlnCoordinateZ; found: rlnCoordinateX, rln"):

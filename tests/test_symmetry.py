@@ -13,7 +13,6 @@ from aitom_disca.alignment.reference import Slicer, rotation_grid
 from aitom_disca.averaging.axes_search import _Operations
 from aitom_disca.averaging.compare import compare_with_map, masked_correlation
 from aitom_disca.averaging.gold_standard import average_cluster
-from aitom_disca.averaging.masks import soft_sphere_mask
 from aitom_disca.averaging.symmetrise import (
     SymmetryAxes,
     expanded,
@@ -23,6 +22,7 @@ from aitom_disca.averaging.symmetrise import (
 )
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import apply_wedge, random_rotations
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.simulation import simulate_subtomograms
 from aitom_disca.simulation.phantoms import Phantom
@@ -177,7 +177,7 @@ def test_expanded_members_fill_the_wedge(rng):
 
     rotations, offsets, member = expanded(pose, offset, group)
     assert len(rotations) == len(offsets) == 7 and not member.any()
-    mask = soft_sphere_mask(BOX, 9)
+    mask = soft_sphere(BOX, 9, 3)
     from_all = masked_correlation(average(rotations, offsets), truth, mask)
     afterwards = masked_correlation(symmetrised(average(pose, offset), group), truth, mask)
     assert from_all > max(0.9, afterwards + 0.01)
@@ -216,7 +216,7 @@ def test_a_symmetric_average_lies_on_its_axes_and_is_nearer_to_the_truth():
     plain = average_cluster(made.volumes, tilts)
     symmetric = average_cluster(made.volumes, tilts, symmetry="C4")
     quarter = turned(symmetric.average, Rotation.from_euler("z", 90, degrees=True), np.zeros(3))
-    mask = soft_sphere_mask(20, 7, 2)
+    mask = soft_sphere(20, 7, 2)
     assert masked_correlation(quarter, symmetric.average, mask) > 0.95
     found = compare_with_map(symmetric.average, known, **sizes).correlation
     assert found > compare_with_map(plain.average, known, **sizes).correlation

@@ -10,7 +10,7 @@ import numpy as np
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
 from aitom_disca.alignment.reference import Slicer, shell_index, to_volume
 from aitom_disca.geometry.box import centre_index
-from aitom_disca.geometry.sphere import soft_spheres
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.subtomograms.preprocess import mask_edge_px
 
 Totals = tuple[np.ndarray, np.ndarray]  # sums of coefficients and of weights, as inserted
@@ -51,7 +51,7 @@ class Averager:
     def __init__(self, slicer: Slicer, n_shells: int, mask_radius_px: float = np.inf) -> None:
         self._slicer = slicer
         edge_px = mask_edge_px(slicer.box_px)
-        self._mask = soft_spheres(slicer.box_px, np.zeros((1, 3)), mask_radius_px, edge_px)[0]
+        self._mask = soft_sphere(slicer.box_px, mask_radius_px, edge_px, "gaussian")
         self._shell = shell_index(2 * slicer.box_px)
         self._n_shells = n_shells
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from aitom_disca.alignment.likelihood import Particles, shell_power, whitened
 from aitom_disca.alignment.rounds import Search
-from aitom_disca.geometry.sphere import soft_spheres
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.subtomograms.preprocess import in_spheres, mask_edge_px
 
 
@@ -48,7 +48,7 @@ class Look:
     def share(self) -> float:
         """Share of the box that the mask leaves, 0 to 1, in power."""
         edge_px = mask_edge_px(self.box_px)
-        mask = soft_spheres(self.box_px, np.zeros((1, 3)), self.mask_radius_px, edge_px)
+        mask = soft_sphere(self.box_px, self.mask_radius_px, edge_px, "gaussian")
         return float(np.mean(mask**2))
 
     def particles(

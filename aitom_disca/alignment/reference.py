@@ -10,9 +10,10 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import Coefficients, centred_fft, centred_ifft
 from aitom_disca.geometry.box import centre_index
+from aitom_disca.geometry.sphere import soft_sphere
 
 _PADDING = 2
-_EDGE_PX = 2.0
+_EDGE_PX, _EDGE_SIGMA_PX = 2.0, 1.0  # of the sphere that fills a box
 
 
 def rotation_grid(n: int) -> Rotation:
@@ -33,14 +34,6 @@ def rotation_grid(n: int) -> Rotation:
 def matrices_zyx(rotations: Rotation) -> np.ndarray:
     """Rotation matrices (n, 3, 3) that act on (z, y, x) vectors."""
     return rotations.as_matrix()[:, ::-1, ::-1]
-
-
-def soft_sphere(box_px: int) -> np.ndarray:
-    """A sphere that fills the box but for a soft edge, shape (z, y, x)."""
-    grid = np.indices((box_px,) * 3) - centre_index(box_px)
-    radius = np.sqrt((grid**2).sum(axis=0))
-    outside = np.maximum(0, radius - (box_px / 2 - _EDGE_PX))
-    return np.exp(-(outside**2) / 2).astype(np.float32)
 
 
 class Slicer:
@@ -112,7 +105,8 @@ class Slicer:
 def to_volume(spectrum: np.ndarray, box_px: int) -> np.ndarray:
     """A padded Fourier volume as a density (n, n, n) inside a soft sphere."""
     density = centred_ifft(spectrum)[_inner(box_px)] / _kernel_shape(box_px)
-    return (density * soft_sphere(box_px)).astype(np.float32)
+    sphere = soft_sphere(box_px, box_px / 2 - _EDGE_PX, _EDGE_SIGMA_PX, "gaussian")
+    return (density * sphere).astype(np.float32)
 
 
 def shell_index(size: int) -> np.ndarray:

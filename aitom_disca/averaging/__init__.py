@@ -15,7 +15,7 @@ from aitom_disca.averaging.fsc import (
     resolution_angstrom,
 )
 from aitom_disca.averaging.gold_standard import ClusterAverage, average_cluster
-from aitom_disca.averaging.masks import density_mask, soft_sphere_mask
+from aitom_disca.averaging.masks import density_mask
 from aitom_disca.averaging.sharpening import GuinierFit, fsc_weights, guinier_fit, sharpen
 
 __all__ = [
@@ -36,5 +36,4 @@ __all__ = [
     "resample",
     "resolution_angstrom",
     "sharpen",
-    "soft_sphere_mask",
 ]

@@ -15,10 +15,10 @@ from aitom_disca.alignment.reference import rotation_grid
 from aitom_disca.alignment.search import as_real
 from aitom_disca.averaging.checks import as_cube, as_map, as_mask, check_positive
 from aitom_disca.averaging.fsc import FscCurve, fourier_shell_correlation
-from aitom_disca.averaging.masks import soft_sphere_mask
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.geometry.sphere import soft_sphere
 
 _SAME_VOXEL = 1e-3  # headers are rounded to about this much
 _FEWEST_PX = 8
@@ -119,7 +119,7 @@ def compare_with_map(
     if n < _FEWEST_PX:
         raise InputError(f"the average must have at least {_FEWEST_PX} voxels an edge; it has {n}.")
     edge_px = max(2.0, n / 16)
-    given = soft_sphere_mask(n, n / 2 - edge_px, edge_px) if mask is None else mask
+    given = soft_sphere(n, n / 2 - edge_px, edge_px) if mask is None else mask
     mask = as_mask(given, average.shape)
     check_positive(voxel_size_angstrom, "the voxel size of the average")
     check_positive(known_voxel_size_angstrom, "the voxel size of the known map")

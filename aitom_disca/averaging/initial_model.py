@@ -21,8 +21,8 @@ from aitom_disca.alignment.reference import Slicer, rotation_grid, shell_index, 
 from aitom_disca.alignment.rounds import ball
 from aitom_disca.alignment.search import as_real
 from aitom_disca.averaging.compare import compare_with_map
-from aitom_disca.averaging.masks import soft_sphere_mask
 from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import say
 
@@ -128,7 +128,7 @@ def _consensus(volumes: Sequence[np.ndarray]) -> np.ndarray:
 def _noise_outside(volumes: np.ndarray, tilt_range_deg: tuple[float, float]) -> np.ndarray:
     """Power of the noise by shell, of what lies outside of the particles' sphere."""
     n = volumes.shape[-1]
-    outside = 1 - soft_sphere_mask(n, _MASK_RADIUS * n, _MASK_EDGE * n)
+    outside = 1 - soft_sphere(n, _MASK_RADIUS * n, _MASK_EDGE * n)
     coefficients = Coefficients(n, n / 2 - 1, tilt_range_deg)
     values = coefficients.of(volumes * outside)
     return shell_power(values, coefficients.shell) / np.mean(outside**2)
@@ -157,7 +157,7 @@ class _Level:
         n_rotations: int,
     ) -> None:
         n = volumes.shape[-1]
-        self._mask = soft_sphere_mask(n, _MASK_RADIUS * n, _MASK_EDGE * n)
+        self._mask = soft_sphere(n, _MASK_RADIUS * n, _MASK_EDGE * n)
         self._coefficients = Coefficients(n, min(radius, n / 2 - 1), tilt_range_deg)
         self._noise = np.sqrt(noise / 2)[self._coefficients.shell].astype(np.float32)
         self._values = self._coefficients.of(volumes) / self._noise

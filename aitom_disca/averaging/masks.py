@@ -1,4 +1,4 @@
-"""Masks with a soft edge: a sphere, or what stands out in a map."""
+"""Masks of averages: a sphere round the particle, or what stands out in a map."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from scipy import ndimage
 from aitom_disca.averaging.checks import as_map, check_not_negative, check_positive
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.box import centre_index
+from aitom_disca.geometry.sphere import cosine_edge, soft_sphere
 from aitom_disca.subtomograms.preprocess import low_pass
 
 MASK_MARGIN = 1.15  # mask over particle
@@ -20,42 +21,6 @@ _SIGMA = 1.4826  # of a Gaussian, over its median absolute deviation
 _MOST_ROUNDS = 100
 _SMOOTH_PX = 4.0  # resolution of the map that is thresholded, where none is given
 _HALF = np.sqrt(np.log(2) / 2) / np.pi  # sigma of a Gaussian that halves a period of 1
-
-
-def soft_sphere_mask(
-    box_px: int,
-    radius_px: float,
-    edge_px: float = 3.0,
-    offset_zyx_px: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0),
-) -> np.ndarray:
-    """A sphere about the centre voxel ``box_px // 2``: 1 inside, a cosine edge, 0 beyond.
-
-    Parameters
-    ----------
-    box_px : int
-    radius_px : float
-        Up to where the mask is 1.
-    edge_px : float
-        Width of the edge beyond the radius; 0 for none.
-    offset_zyx_px : sequence of 3 floats
-        Of the sphere, from the centre voxel.
-
-    Returns
-    -------
-    ndarray of float32, shape (box_px, box_px, box_px)
-
-    Raises
-    ------
-    InputError
-        If the box or the radius is not positive, or the edge is negative.
-    """
-    check_positive(box_px, "the box")
-    check_positive(radius_px, "the radius of the mask")
-    check_not_negative(edge_px, "the edge of the mask")
-    axis = np.arange(box_px) - centre_index(box_px)
-    z, y, x = (axis - shift for shift in offset_zyx_px)
-    distance = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
-    return _cosine_edge(distance - radius_px, edge_px)
 
 
 def default_diameter_px(box_px: int) -> float:
@@ -91,7 +56,7 @@ def sphere_round_particle(
         )
     edge_px = max(2.0, box_px * _EDGE)
     radius_px = max((diameter_px - edge_px) / 2, 0.5)
-    return soft_sphere_mask(box_px, radius_px, edge_px, offset_zyx_px)
+    return soft_sphere(box_px, radius_px, edge_px, centre_zyx_px=offset_zyx_px)
 
 
 def density_mask(
@@ -153,7 +118,7 @@ def density_mask(
             "is protein bright in it? If so, give a relative threshold."
         )
     distance = ndimage.distance_transform_edt(~_largest_piece(smooth > threshold))
-    return _cosine_edge(distance - extend_px, edge_px)
+    return cosine_edge(distance - extend_px, edge_px)
 
 
 def _threshold(smooth: np.ndarray, relative: float | None) -> float:
@@ -210,11 +175,3 @@ def _largest_piece(above: np.ndarray) -> np.ndarray:
     pieces, n_pieces = ndimage.label(above)
     sizes = np.bincount(pieces.ravel(), minlength=n_pieces + 1)[1:]
     return np.asarray(pieces == 1 + sizes.argmax())
-
-
-def _cosine_edge(beyond_px: np.ndarray, edge_px: float) -> np.ndarray:
-    """1 up to 0 voxels beyond, falling to 0 over the edge."""
-    if edge_px == 0:
-        return (beyond_px <= 0).astype(np.float32)
-    share = np.clip(beyond_px / edge_px, 0, 1)
-    return ((1 + np.cos(np.pi * share)) / 2).astype(np.float32)

@@ -10,10 +10,10 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.averaging.axes_search import best_axes, noise_of_shells
 from aitom_disca.averaging.checks import as_cube, check_positive
-from aitom_disca.averaging.masks import soft_sphere_mask
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.parallel import on_all_cores
 
@@ -98,7 +98,7 @@ def find_axes(
     radius_px = n / 2 - edge_px if radius_px is None else radius_px
     check_positive(radius_px, "the radius")
     check_positive(_LARGEST if largest_frequency is None else largest_frequency, "the frequency")
-    mask = soft_sphere_mask(n, radius_px, edge_px)
+    mask = soft_sphere(n, radius_px, edge_px)
     inside = (volume - np.average(volume, weights=mask)) * mask
     if not np.ptp(inside) > 0:
         raise InputError("the average holds one value only, so that it has no axes.")

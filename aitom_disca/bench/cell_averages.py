@@ -10,8 +10,8 @@ import numpy as np
 from scipy import fft
 
 from aitom_disca.averaging.compare import compare_with_map
-from aitom_disca.averaging.masks import soft_sphere_mask
 from aitom_disca.geometry.fourier import frequency_grid_zyx
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.progress import track
 from aitom_disca.simulation import Template
 from aitom_disca.simulation.cell import Imaging
@@ -65,7 +65,7 @@ def correlations_with_templates(
                 through_lens(template, box_px, voxel, imagings, flipped=flipped),
                 voxel_size_angstrom=voxel,
                 known_voxel_size_angstrom=voxel,
-                mask=soft_sphere_mask(box_px, radius_px, _EDGE_PX),
+                mask=soft_sphere(box_px, radius_px, _EDGE_PX),
             ).correlation
             for flipped in ((False, True) if imagings else (False,))
         )

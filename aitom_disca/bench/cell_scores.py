@@ -145,9 +145,11 @@ def _junk(
     found = []
     for path in sorted((folder.path / "junk").glob("*.star")):
         try:
-            found.append((path.stem, _plain(read_particles_star(path, tomograms=tomograms))))
-        except InputError:  # a file without particles
+            places = _plain(read_particles_star(path, tomograms=tomograms))
+        except InputError:  # all of them in other tomograms
             continue
+        if len(places):
+            found.append((path.stem, places))
     return found
 
 

@@ -21,10 +21,10 @@ from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
 from aitom_disca.averaging.by_poses import average_at_poses
 from aitom_disca.averaging.compare import compare_with_map, masked_correlation
 from aitom_disca.averaging.gold_standard import average_cluster
-from aitom_disca.averaging.masks import soft_sphere_mask
 from aitom_disca.bench.data import TemplateSet
 from aitom_disca.bench.run import machine
 from aitom_disca.geometry.box import centre_index
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.wedge import apply_wedge
 from aitom_disca.io.atomic import write_text
 from aitom_disca.progress import say
@@ -131,7 +131,7 @@ def correlation_with_truth(volume: np.ndarray, truth: np.ndarray) -> tuple[float
     Voxels of 12 A. Of each map the mean over spheres about the centre of the laid-on truth is taken
     off for the second number.
     """
-    mask = soft_sphere_mask(volume.shape[0], _RADIUS_PX, 0)
+    mask = soft_sphere(volume.shape[0], _RADIUS_PX, 0)
     volume, truth = (_low_passed(one) for one in (volume, truth))
     found = compare_with_map(
         volume,

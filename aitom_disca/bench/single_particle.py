@@ -14,8 +14,8 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.pairing import turned
 from aitom_disca.alignment.to_reference import align_to_reference
-from aitom_disca.averaging.masks import soft_sphere_mask
 from aitom_disca.geometry.fourier import frequency_grid_zyx
+from aitom_disca.geometry.sphere import soft_sphere
 
 _EDGE_PX = 2.0
 _FINEST_DEG = 3.0  # alignment then looks no farther than 0.4 rad / 3 degrees, 7.6 shells
@@ -53,7 +53,7 @@ def single_particle_ssnr(
         inside the mask count as noise.
     """
     box_px = len(reference)
-    mask = soft_sphere_mask(box_px, radius_px, _EDGE_PX)
+    mask = soft_sphere(box_px, radius_px, _EDGE_PX)
     whitening = _whitening(volumes)
     volumes = np.array([_filtered(volume, whitening) for volume in volumes])
     rng = np.random.default_rng(seed)

@@ -15,8 +15,8 @@ from scipy.spatial.distance import cdist
 
 from aitom_disca.bridge.parts import need_aitom
 from aitom_disca.errors import InputError
+from aitom_disca.picking.other_picker import Picker
 from aitom_disca.picking.peaks import Peaks
-from aitom_disca.picking.pick import Picker
 
 # The 18 neighbours that share a face or an edge, and the voxel itself: three planes.
 _PLANES = ((3, 3, 1), (3, 1, 3), (1, 3, 3))

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
+from aitom_disca.cli.choices import Relion
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
@@ -69,7 +70,7 @@ def average(
         float | None,
         typer.Option(
             help="Of a soft sphere in which members are aligned to averages, so that neighbours "
-            "are not; by default the particle's and 15 % (box / 1.6 * 1.15).",
+            "are not; by default the particle's and 15 %, or box / 1.6 * 1.15 if not known.",
             min=0,
         ),
     ] = None,
@@ -93,7 +94,7 @@ def average(
         ),
     ] = None,
     seed: o.Seed = 0,
-    relion: o.RelionVersion = o.Relion.v31,
+    relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
 ) -> None:
     """Align and average the members of every cluster, in halves that never see each other.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aitom_disca.cli import options as o
+from aitom_disca.cli.given import chosen_diameter_angstrom, open_given
 from aitom_disca.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,23 +42,18 @@ def doctor(
     Example: aitom-disca doctor tomogram.mrc --particle-diameter-angstrom 250 --dark-protein
     """
     from aitom_disca.doctor import examine
-    from aitom_disca.io import open_tomograms, write_text
+    from aitom_disca.io import write_text
 
     opened = []
     if tomograms:
-        opened = open_tomograms(
-            tomograms,
-            voxel_size_angstrom=voxel_size_angstrom,
-            tilt_range_deg=tilt_range,
-            tilt_file=tilt_file,
-            zarr_level=zarr_level,
-            dark_protein=bool(dark_protein),
+        opened = open_given(
+            tomograms, voxel_size_angstrom, tilt_range, tilt_file, zarr_level, dark_protein
         )
     elif picks is not None:
         raise InputError("picks are looked at beside their tomograms; give these too.")
     diameter = particle_diameter_angstrom or 0.0
     if opened:
-        diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
+        diameter = chosen_diameter_angstrom(particle_diameter_angstrom, opened)
     rows = examine(
         opened,
         diameter,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
+from aitom_disca.cli.given import refuse_existing
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
@@ -57,8 +58,7 @@ def train_gumnet(
 
     if out.suffix != ".keras":
         raise InputError(f"a network is written as .keras; got --out {out}.")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} already exists; choose another --out, or add --overwrite.")
+    refuse_existing(out, overwrite)
     n = train_gumnet_on_store(
         store,
         out,

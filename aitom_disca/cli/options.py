@@ -1,96 +1,24 @@
-"""Options that several commands share, and how their texts become settings."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from aitom_disca.config import ExtractSettings, MineSettings, OpticsSettings, PickSettings
-from aitom_disca.errors import InputError
-from aitom_disca.progress import say
-
-if TYPE_CHECKING:
-    from aitom_disca.io import Tomogram
-
-_DIAMETER_ANGSTROM = 200.0
-_BOX_DIAMETERS = 1.6
-
-
-class Preset(str, Enum):
-    """Presets of the mining settings."""
-
-    fast = "fast"
-    paper = "paper"
-
-
-class KCriterion(str, Enum):
-    """Criteria for the number of clusters."""
-
-    bic = "bic"
-    bic_si = "bic_si"
-    aic = "aic"
-    ch = "ch"
-    kl = "kl"
-    jump = "jump"
-
-
-class Precision(str, Enum):
-    """Precisions that the network computes in."""
-
-    auto = "auto"
-    float32 = "float32"
-    mixed = "mixed"
-
-
-class ThresholdRule(str, Enum):
-    """Rules of the picking threshold."""
-
-    auto = "auto"
-    fdr = "fdr"
-    std = "std"
-    absolute = "absolute"
-    aitom = "aitom"
-
-
-class PickedBy(str, Enum):
-    """What picks."""
-
-    dog = "dog"
-    aitom = "aitom"
-
-
-class RotatedBy(str, Enum):
-    """What rotates training copies."""
-
-    own = "own"
-    aitom = "aitom"
-
-
-class SortedBy(str, Enum):
-    """What sorts new subtomograms."""
-
-    alignment = "alignment"
-    network = "network"
-
-
-class LastStage(str, Enum):
-    """Where a run ends."""
-
-    mine = "mine"
-    refine = "refine"
-    average = "average"
-    embed = "embed"
-
-
-class Relion(str, Enum):
-    """Versions of RELION that star files are written for."""
-
-    v31 = "3.1"
-    v5 = "5"
+from aitom_disca.cli.choices import (
+    KCriterion,
+    LastStage,
+    PickedBy,
+    Precision,
+    Preset,
+    Relion,
+    RotatedBy,
+    SortedBy,
+    ThresholdRule,
+)
+from aitom_disca.config import ExtractSettings, OpticsSettings, PickSettings
 
 
 def _described(settings: type, name: str) -> str:
@@ -371,94 +299,3 @@ Overwrite = Annotated[
 Resume = Annotated[
     bool, _option(RUN, "--resume", text="Go on with the run there, where it stopped.")
 ]
-
-
-def chosen_diameter_angstrom(given: float | None, tomograms: Sequence[Tomogram]) -> float:
-    """The diameter that was given; else 200 A, or what leaves room for two boxes in the thinnest.
-
-    A guess is said aloud: the diameter decides what is picked.
-    """
-    if given is not None:
-        return given
-    thinnest = min(min(t.shape_zyx) * t.voxel_size_angstrom for t in tomograms)
-    chosen = min(_DIAMETER_ANGSTROM, round(thinnest / (2 * _BOX_DIAMETERS)))
-    say(f"particle diameter: {chosen:g} A (a guess; --particle-diameter-angstrom sets it)")
-    return float(chosen)
-
-
-def chosen_diameters_angstrom(
-    given: str | None, tomograms: Sequence[Tomogram]
-) -> float | tuple[float, ...]:
-    """One diameter or several, such as ``150,270``; where none is given that of a guess.
-
-    Raises
-    ------
-    InputError
-        If the text is no list of numbers.
-    """
-    if given is None:
-        return chosen_diameter_angstrom(None, tomograms)
-    try:
-        found = tuple(float(part) for part in given.split(","))
-    except ValueError as error:
-        raise InputError(
-            "--particle-diameter-angstrom takes a number of Angstrom, or several such as 150,270; "
-            f"got {given!r}."
-        ) from error
-    return found[0] if len(found) == 1 else found
-
-
-def kinds_to_keep(given: str | None) -> tuple[str, ...]:
-    """The kinds of ``--keep``."""
-    return tuple(kind.strip() for kind in (given or "").split(",") if kind.strip())
-
-
-def parse_candidate_k(text: str) -> tuple[int, ...]:
-    """Numbers of clusters from ``2-12``, ``5,10,20`` or a mixture of both.
-
-    Raises
-    ------
-    InputError
-        If the text is neither.
-    """
-    try:
-        found: set[int] = set()
-        for part in text.split(","):
-            low, dash, high = part.strip().partition("-")
-            found |= set(range(int(low), int(high if dash else low) + 1))
-    except ValueError as error:
-        raise InputError(
-            f"--candidate-k takes numbers such as 2-12 or 5,10,20; got {text!r}."
-        ) from error
-    if not found or min(found) < 1:
-        raise InputError(f"--candidate-k takes numbers from 1, smallest first; got {text!r}.")
-    return tuple(sorted(found))
-
-
-def mine_settings(
-    preset: Preset,
-    candidate_k: str | None,
-    max_iterations: int | None,
-    width: float | None,
-    seed: int,
-    k_criterion: KCriterion = KCriterion.bic,
-    precision: Precision = Precision.auto,
-    n_devices: int = 1,
-    rotation: RotatedBy = RotatedBy.own,
-    mask_diameter_angstrom: float | None = None,
-) -> MineSettings:
-    """Settings of a preset with the options that were given."""
-    given = {
-        "candidate_k": None if candidate_k is None else parse_candidate_k(candidate_k),
-        "max_iterations": max_iterations,
-        "width": width,
-        "seed": seed,
-        "k_criterion": k_criterion.value,
-        "precision": precision.value,
-        "n_devices": n_devices,
-        "rotation": rotation.value,
-        "mask_diameter_angstrom": mask_diameter_angstrom,
-    }
-    return MineSettings.from_preset(
-        preset.value, **{k: v for k, v in given.items() if v is not None}
-    )

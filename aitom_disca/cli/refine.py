@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
+from aitom_disca.cli.choices import Preset, Relion
+from aitom_disca.cli.given import mine_settings
 from aitom_disca.progress import say
 
 
@@ -21,7 +23,7 @@ def refine(
     ] = False,
     mask_diameter_angstrom: o.MaskDiameter = None,
     seed: o.Seed = 0,
-    relion: o.RelionVersion = o.Relion.v31,
+    relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
 ) -> None:
     """Sort again from the clusters that there are, by aligning everything to their averages.
@@ -30,8 +32,8 @@ def refine(
     """
     from aitom_disca.pipeline import refine as refine_store
 
-    settings = o.mine_settings(
-        o.Preset.fast, candidate_k, None, None, seed, mask_diameter_angstrom=mask_diameter_angstrom
+    settings = mine_settings(
+        Preset.fast, candidate_k, None, None, seed, mask_diameter_angstrom=mask_diameter_angstrom
     )
     folder = refine_store(
         store, labels, out, settings, teach=teach, relion=relion.value, overwrite=overwrite

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
+from aitom_disca.cli.choices import Relion
+from aitom_disca.cli.given import chosen_diameter_angstrom, open_given
 from aitom_disca.progress import say
 
 
@@ -33,7 +35,7 @@ def search(
     rescale: Annotated[
         bool, typer.Option("--rescale", help="Averages may have other voxels than the tomograms.")
     ] = False,
-    relion: o.RelionVersion = o.Relion.v31,
+    relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
 ) -> None:
     """Find the particles of known averages: all rotations, places and candidates are judged.
@@ -41,18 +43,12 @@ def search(
     Example: aitom-disca search tomogram.mrc --averages results --out found -d 250
     """
     from aitom_disca.doctor import ask_polarity
-    from aitom_disca.io import open_tomograms
     from aitom_disca.pipeline.searching import search_tomograms
 
-    opened = open_tomograms(
-        tomograms,
-        voxel_size_angstrom=voxel_size_angstrom,
-        tilt_range_deg=tilt_range,
-        tilt_file=tilt_file,
-        zarr_level=zarr_level,
-        dark_protein=bool(dark_protein),
+    opened = open_given(
+        tomograms, voxel_size_angstrom, tilt_range, tilt_file, zarr_level, dark_protein
     )
-    diameter = o.chosen_diameter_angstrom(particle_diameter_angstrom, opened)
+    diameter = chosen_diameter_angstrom(particle_diameter_angstrom, opened)
     ask_polarity(opened, diameter, dark_protein)
     folder = search_tomograms(
         opened,

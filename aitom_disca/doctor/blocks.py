@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from aitom_disca.io import Tomogram
 
+_SLAB_VOXELS = 2**25
+_SAMPLE = 200_000
 _EDGE_PX = 64
 _MOST_BLOCKS = 24
 _ALONG = 4  # blocks along an axis, at most
@@ -30,6 +34,30 @@ def filled_slices(tomogram: Tomogram) -> slice:
     if not len(full):
         return slice(0, nz)
     return slice(int(probes[full[0]]), int(probes[full[-1]]) + 1)
+
+
+def slabs(tomogram: Tomogram) -> Iterator[tuple[int, np.ndarray]]:
+    """All slices, some at a time, with the sign of the file: number of the first, and float32."""
+    nz, ny, nx = tomogram.shape_zyx
+    n_slices = max(1, _SLAB_VOXELS // (ny * nx))
+    for start in range(0, nz, n_slices):
+        yield start, np.asarray(tomogram.data[start : start + n_slices], np.float32)
+
+
+def level_and_spread(tomogram: Tomogram) -> tuple[float, float]:
+    """Median and robust standard deviation of a sample of the slices that are not empty."""
+    _, ny, nx = tomogram.shape_zyx
+    filled = filled_slices(tomogram)
+    rows = np.unique(np.linspace(filled.start, filled.stop - 1, 9).astype(int))
+    step = max(1, ny * nx * len(rows) // _SAMPLE)
+    parts = [np.asarray(tomogram.data[z : z + 1], np.float32).ravel()[::step] for z in rows]
+    sample = np.concatenate(parts)
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return 0.0, 1.0
+    median = float(np.median(sample))
+    spread = 1.4826 * float(np.median(np.abs(sample - median)))
+    return median, spread or float(sample.std()) or 1.0
 
 
 def _middle(n: int) -> slice:

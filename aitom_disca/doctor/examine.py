@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aitom_disca.doctor import machine, particles, polarity, values, wedge
+from aitom_disca.doctor import gold, machine, particles, polarity, values, wedge
 from aitom_disca.doctor.check import Check, judged
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram
@@ -29,7 +29,8 @@ def examine(
     Parameters
     ----------
     tomograms : sequence of Tomogram
-        Every voxel is read once, slab by slab; some blocks are looked at more closely.
+        Read slab by slab, and searched for gold block by block; some blocks are looked at more
+        closely.
     diameter_angstrom : float
         Of the particles.
     picks, store : path, optional
@@ -83,6 +84,7 @@ def _of_tomogram(tomogram: Tomogram, diameter_angstrom: float) -> list[Check]:
         return checks
     return [
         *checks,
+        *gold.check_gold(tomogram),
         polarity.check_polarity(tomogram, diameter_angstrom),
         wedge.check_wedge(tomogram),
     ]

@@ -29,6 +29,10 @@ def check_picks(
 
     infos = {t.name: t.info for t in tomograms}
     picks = read_picks(path, tomograms=infos)
+    if not len(picks):
+        return [
+            Check("picks", "warning", "the file holds no particle", "pick again, or elsewhere")
+        ], 0
     outside = ~picks.inside()
     checks = [
         judged(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 import numpy as np
@@ -41,6 +42,7 @@ _TEXT_LABEL = re.compile(
     r"^\s*_(\w*(?:Name|File|Image|Tomogram|TomogramDenoised|Metadata|Frames|Half[12]))\b",
     re.MULTILINE,
 )
+_COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 
 
 def read_blocks(path: str | Path) -> dict[str, pd.DataFrame | dict]:
@@ -56,8 +58,8 @@ def read_blocks(path: str | Path) -> dict[str, pd.DataFrame | dict]:
         raise InputError(f"the star file {path} does not exist; check the path.")
     linecache.clearcache()  # starfile reads through it and would see a file's earlier content
     try:
-        text_labels = _TEXT_LABEL.findall(path.read_text(encoding="utf-8"))
-        blocks = starfile.read(path, always_dict=True, parse_as_string=text_labels)
+        text = path.read_text(encoding="utf-8")
+        blocks = _blocks_of(path, text)
     except (ValueError, TypeError, IndexError) as error:
         raise InputError(
             f"{path.name} cannot be read as a star file ({error}); check that every row has as "
@@ -68,15 +70,32 @@ def read_blocks(path: str | Path) -> dict[str, pd.DataFrame | dict]:
     return blocks
 
 
+def _blocks_of(path: Path, text: str) -> dict[str, Block]:
+    """What the library reads; where a table without rows misleads it, without the comments."""
+    text_labels = _TEXT_LABEL.findall(text)
+    try:
+        return starfile.read(path, always_dict=True, parse_as_string=text_labels)
+    except pd.errors.EmptyDataError:  # a comment behind a loop without rows was taken for its rows
+        with TemporaryDirectory() as folder:
+            copy = Path(folder) / path.name
+            copy.write_text(_COMMENT.sub("", text), encoding="utf-8")
+            return starfile.read(copy, always_dict=True, parse_as_string=text_labels)
+
+
 def find_table(
-    path: str | Path, blocks: dict[str, pd.DataFrame | dict], name: str, any_of: Iterable[str]
+    path: str | Path,
+    blocks: dict[str, pd.DataFrame | dict],
+    name: str,
+    any_of: Iterable[str],
+    *,
+    may_be_empty: bool = False,
 ) -> pd.DataFrame:
     """The table called ``name``, or else the only one with one of the columns.
 
     Raises
     ------
     InputError
-        If there is none, or it is empty; the columns found are named.
+        If there is none, or it is empty and may not be; the columns found are named.
     """
     tables = {key: block for key, block in blocks.items() if isinstance(block, pd.DataFrame)}
     wanted = list(any_of)
@@ -90,7 +109,7 @@ def find_table(
             f"{Path(path).name} needs a table with one of the columns {', '.join(wanted)}; found: "
             f"{', '.join(found) or 'no table'}."
         )
-    if table.empty:
+    if table.empty and not may_be_empty:
         raise InputError(f"{Path(path).name} holds no rows in its table {name!r}.")
     return table
 

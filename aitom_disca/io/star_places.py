@@ -134,8 +134,8 @@ def _said_pixel_sizes(path: Path, table: pd.DataFrame) -> list[np.ndarray | None
 
 def _pixel_size_in_names(table: pd.DataFrame) -> float | None:
     """Warp writes the pixel size into the names of its images."""
-    first = str(table["rlnImageName"].iloc[0]) if "rlnImageName" in table else ""
-    found = re.search(r"_(\d+\.\d+)A[_.]", first)
+    names = table.get("rlnImageName", pd.Series(dtype=str))
+    found = re.search(r"_(\d+\.\d+)A[_.]", str(names.iloc[0])) if len(names) else None
     return float(found[1]) if found else None
 
 

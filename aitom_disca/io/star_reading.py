@@ -106,7 +106,8 @@ def read_star(path: str | Path, known: Known) -> ParticleSet:
 
 def _read(path: Path, known: Known, called: _Called, pixel_option: str) -> ParticleSet:
     blocks = read_blocks(path)
-    rows = find_table(path, blocks, "particles", [PLAIN_COLUMNS[0], CENTERED_COLUMNS[0]])
+    placed = [PLAIN_COLUMNS[0], CENTERED_COLUMNS[0]]
+    rows = find_table(path, blocks, "particles", placed, may_be_empty=True)
     block = next(name for name, table in blocks.items() if table is rows)
     layout = CENTERED_COLUMNS if CENTERED_COLUMNS[0] in rows else PLAIN_COLUMNS
     need_columns(path, rows, layout)
@@ -158,12 +159,13 @@ def find_known(
     Raises
     ------
     InputError
-        If no particle lies in one of the tomograms.
+        If there are particles, and none lies in one of the tomograms.
     """
     unique, which = np.unique(names, return_inverse=True)
-    own = np.array([n if n in tomograms else tomogram_name(n) for n in unique.tolist()])[which]
+    plain = [n if n in tomograms else tomogram_name(n) for n in unique.tolist()]
+    own = np.array(plain, dtype=str)[which]
     known = np.isin(own, list(tomograms))
-    if not known.any():
+    if len(names) and not known.any():
         raise InputError(
             f"{Path(path).name} holds particles of {', '.join(unique[:3])}, none of the tomograms "
             f"given ({', '.join(list(tomograms)[:3])}); the names must agree."

@@ -19,10 +19,11 @@ from aitom_disca.mining.aligned import Known, run_aligned
 from aitom_disca.mining.bundle import Bundle
 from aitom_disca.mining.checkpoint import Checkpoint, fingerprint
 from aitom_disca.mining.checks import as_source, check_against, check_for_fit
-from aitom_disca.mining.embedding import mask_radius_px, prepare_volumes, with_mask_of
+from aitom_disca.mining.embedding import mask_radius_px, prepare_volumes
 from aitom_disca.mining.loop import LoopResult, run_loop
 from aitom_disca.mining.predicting import PredictBy, Prediction
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
+from aitom_disca.subtomograms.mask_diameter import mask_diameter_angstrom
 
 if TYPE_CHECKING:
     from aitom_disca.network.training import RotateVolumes
@@ -222,7 +223,9 @@ class DISCA:
         self._voxel_size_angstrom = voxel_size_angstrom or getattr(
             source, "voxel_size_angstrom", None
         )
-        self._mask = with_mask_of(source, self.settings).mask_diameter_angstrom
+        radius_px = mask_radius_px(source, self.settings, self._voxel_size_angstrom)
+        diameter = mask_diameter_angstrom(source, self.settings.mask_diameter_angstrom)
+        self._mask = 0.0 if np.isinf(radius_px) else diameter  # as the model keeps it
         return source, prepare_volumes(source, self.settings, self._voxel_size_angstrom)
 
     def _keep(self, result: LoopResult) -> None:

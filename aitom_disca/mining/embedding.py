@@ -11,6 +11,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import cube_rotations
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
+from aitom_disca.subtomograms.mask_diameter import mask_diameter_angstrom
 
 if TYPE_CHECKING:
     import keras
@@ -47,35 +48,25 @@ def mask_radius_px(
     InputError
         If the settings name a mask that does not fit into the box, or no voxel size is known.
     """
-    diameter = settings.mask_diameter_angstrom
-    of_store = getattr(source, "particle_diameter_angstrom", None)
+    asked = settings.mask_diameter_angstrom
+    diameter = mask_diameter_angstrom(source, asked)
     voxel = voxel_size_angstrom or getattr(source, "voxel_size_angstrom", None)
-    wanted = of_store if diameter is None else diameter
-    if not wanted:
+    if not diameter:
         return np.inf
     if voxel is None:
         raise InputError(
-            f"a mask of {wanted:g} A needs the voxel size of the subtomograms; give "
+            f"a mask of {diameter:g} A needs the voxel size of the subtomograms; give "
             "voxel_size_angstrom, or mask_diameter_angstrom = 0 for no mask."
         )
     box_angstrom = source.box_shape_zyx[0] * voxel
-    if wanted >= box_angstrom:
-        if diameter is None:
+    if diameter >= box_angstrom:
+        if asked is None:
             return np.inf
         raise InputError(
-            f"the mask of {wanted:g} A does not fit into the box of {box_angstrom:g} A; give a "
+            f"the mask of {diameter:g} A does not fit into the box of {box_angstrom:g} A; give a "
             "smaller mask diameter, or cut larger boxes."
         )
-    return wanted / voxel / 2
-
-
-def with_mask_of(source: Source, settings: MineSettings) -> MineSettings:
-    """The settings with the mask that they mean for this source, as a model keeps them."""
-    if settings.mask_diameter_angstrom is not None:
-        return settings
-    radius = mask_radius_px(source, settings)
-    voxel = getattr(source, "voxel_size_angstrom", 0.0)
-    return settings.changed(mask_diameter_angstrom=0.0 if np.isinf(radius) else 2 * radius * voxel)
+    return diameter / voxel / 2
 
 
 def build_extractor(box_px: int, settings: MineSettings) -> keras.Model:

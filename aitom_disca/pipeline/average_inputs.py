@@ -17,6 +17,7 @@ from aitom_disca.io import open_tomogram
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import say
+from aitom_disca.subtomograms.mask_diameter import mask_diameter_angstrom
 
 _AITOMS = (".h5", ".hdf5")  # models of Keras 2
 _OWN_MASKS = ("sphere", "density")
@@ -38,16 +39,16 @@ class OtherMembers:
         return self._source.read(np.sort(rows))
 
 
-def with_mask_of(
+def settings_for_members(
     rows: np.ndarray, source: SubtomogramStore, settings: AverageSettings
 ) -> AverageSettings:
-    """Settings with a mask of these particles' diameter, where the store knows that."""
-    known = source.diameter_angstrom
-    if settings.mask_diameter_angstrom is not None or known is None:
-        return settings
+    """Settings with the mask that holds for these particles, no larger than their box."""
+    asked = settings.mask_diameter_angstrom
+    diameter = mask_diameter_angstrom(source, asked, rows, MASK_MARGIN)
     edge_angstrom = source.box_shape_zyx[0] * source.voxel_size_angstrom
-    diameter = min(float(np.median(known[rows])) * MASK_MARGIN, edge_angstrom)
-    return settings.model_copy(update={"mask_diameter_angstrom": diameter})
+    return settings.model_copy(
+        update={"mask_diameter_angstrom": min(diameter, edge_angstrom) or None}
+    )
 
 
 def groups_of(source: SubtomogramStore, rows: np.ndarray) -> np.ndarray:

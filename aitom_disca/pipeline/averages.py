@@ -34,7 +34,7 @@ from aitom_disca.pipeline.average_inputs import (
     map_name,
     mask_of,
     network_of,
-    with_mask_of,
+    settings_for_members,
 )
 from aitom_disca.pipeline.averaged import Averaged, NotAveraged
 from aitom_disca.pipeline.stages import labels_of_store
@@ -144,7 +144,7 @@ def _each_cluster(
                 judged_average,
                 tilt_range_deg=source.tilt_range_deg,
                 voxel_size_angstrom=source.voxel_size_angstrom,
-                settings=with_mask_of(rows, source, settings),
+                settings=settings_for_members(rows, source, settings),
                 mask=mask,
                 others=OtherMembers(source, cluster, k, settings.seed),
                 null_volumes=null_volumes,

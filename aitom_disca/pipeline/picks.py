@@ -77,6 +77,7 @@ def read_all_picks(
     sets = [
         read_picks(path, voxel_size_angstrom=voxel_size_angstrom, tomograms=infos) for path in paths
     ]
+    sets = [one for one in sets if len(one)] or sets[:1]
     if len(sets) == 1:
         return sets[0]
     scored = all(one.score is not None for one in sets)

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
 
-from aitom_disca.averaging.masks import soft_sphere_mask
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import centre_index, rotation_from_euler_zyz_deg
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.particles import TomogramInfo
 from aitom_disca.progress import track
@@ -280,7 +280,7 @@ def _checked(one: PlacedAverage) -> tuple[np.ndarray, np.ndarray]:
         )
     n = len(average)
     edge_px = min(_EDGE_PX, n / 4)
-    mask = soft_sphere_mask(n, max((n - 1) // 2 - edge_px, 0.5), edge_px).astype(float)
+    mask = soft_sphere(n, max((n - 1) // 2 - edge_px, 0.5), edge_px).astype(float)
     if one.mask is None:
         return average, mask
     if np.shape(one.mask) != average.shape:

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.reference import rotation_grid
 from aitom_disca.geometry.box import centre_index
-from aitom_disca.geometry.sphere import soft_spheres
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.wedge import apply_wedge
 from aitom_disca.picking.peaks import Peaks, keep_apart, local_extrema
 
@@ -49,7 +49,7 @@ def template_search(
     .. [1] Roseman (2003), Ultramicroscopy 94, 225: the local normalisation.
     """
     n = template.shape[0]
-    mask = soft_spheres(n, np.zeros((1, 3)), mask_radius_px, 1.0)[0]
+    mask = soft_sphere(n, mask_radius_px, 1.0, "gaussian")
     shape = [fft.next_fast_len(s + n, real=True) for s in volume.shape]
     spectrum = fft.rfftn(volume, shape)
     mean = _slid(spectrum, mask / mask.sum(), shape)

@@ -14,7 +14,7 @@ from aitom_disca.alignment.rounds import Search
 from aitom_disca.averaging.compare import resample
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
-from aitom_disca.geometry.sphere import soft_spheres
+from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.io import open_tomogram
 from aitom_disca.io.mrc import Tomogram
 from aitom_disca.mining.bundle import Bundle
@@ -114,7 +114,7 @@ def references_of_maps(
     cut_px = 2 * int(np.ceil(BOX_DIAMETERS / 2 * particle_diameter_angstrom / voxel))
     box_px = min(BOX_PX, cut_px)
     radius_px = particle_diameter_angstrom / 2 / voxel * box_px / cut_px
-    mask = soft_spheres(box_px, np.zeros((1, 3)), radius_px, mask_edge_px(box_px))[0]
+    mask = soft_sphere(box_px, radius_px, mask_edge_px(box_px), "gaussian")
     maps = []
     for path in paths:
         known = open_tomogram(path, tilt_range_deg=(-90.0, 90.0))

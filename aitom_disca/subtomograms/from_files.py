@@ -132,7 +132,7 @@ def _listed(
         return paths, ParticleSet(names, np.full((len(paths), 3), np.nan)), {}
     known = Known(file_pixel_angstrom=file_pixel_angstrom or voxel_size_angstrom)
     particles = read_particles(source, known=known)
-    if _IMAGE not in particles.more:
+    if _IMAGE not in particles.more or not len(particles):
         raise InputError(
             f"{source.name} names no volumes (column {_IMAGE}); give one that does, the folder of "
             "the volumes, or extract them from the tomograms."

@@ -10,7 +10,7 @@ from scipy import fft
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.fourier import frequency_grid_zyx
-from aitom_disca.geometry.sphere import soft_spheres
+from aitom_disca.geometry.sphere import soft_sphere
 
 _AXES = (-3, -2, -1)
 _BATCH_VOXELS = 2**24  # bounds the memory of a transform: about 0.2 GB
@@ -120,7 +120,7 @@ def in_spheres(
     step = max(1, _BATCH_VOXELS // box_px**3)
     for start in range(0, len(volumes), step):
         part = slice(start, start + step)
-        mask = soft_spheres(box_px, offsets[part], radius_px, mask_edge_px(box_px))
+        mask = soft_sphere(box_px, radius_px, mask_edge_px(box_px), "gaussian", offsets[part])
         weight = np.maximum((1 - mask).sum(_AXES, keepdims=True), 1e-6)
         beyond = ((1 - mask) * volumes[part]).sum(_AXES, keepdims=True) / weight
         inside[part] = mask * (volumes[part] - beyond)

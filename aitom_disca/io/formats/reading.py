@@ -74,6 +74,7 @@ def read_sources(
         several = own.one_tomogram and len(found) > 1
         named = replace(known, tomogram_name=_name_of(path, known)) if several else known
         sets.append(own.read(path, named))
+    sets = [one for one in sets if len(one)] or sets[:1]
     return (sets[0], []) if len(sets) == 1 else _join(sets)
 
 

@@ -95,7 +95,9 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     )
     rows = rc.table(placed, rc.further(particles, placed, ()))
     blocks = general_block(particles) | {"optics": optics, "particles": rows}
-    pixels = f"unbinned pixels of {counted[0]:.6g} A" if counted is unbinned else "image pixels"
+    pixels = "unbinned pixels" if counted is unbinned else "image pixels"
+    if counted is unbinned and len(unbinned):
+        pixels += f" of {unbinned[0]:.6g} A"
     said = convention(f"Coordinates count {pixels} from 0, their centres at integers")
     write_text(path, write_blocks_text(blocks, VERSION, said))
     return [Path(path)]

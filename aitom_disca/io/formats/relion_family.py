@@ -107,7 +107,7 @@ def optimisation_set(path: str | Path) -> dict[str, Path]:
     if not path.is_file() or b"_" + PARTICLES_KEY.encode() not in path.read_bytes()[:4096]:
         return {}
     for block in read_blocks(path).values():
-        if PARTICLES_KEY not in block:
+        if PARTICLES_KEY not in block or not len(block):
             continue
         values = block if isinstance(block, dict) else block.iloc[0].to_dict()
         named = {str(k): str(v) for k, v in values.items() if str(k).endswith("File") and v}

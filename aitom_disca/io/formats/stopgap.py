@@ -75,7 +75,8 @@ def read(path: Path, known: Known) -> ParticleSet:
         If columns are missing or hold no numbers.
     """
     path = Path(path)
-    table = find_table(path, read_blocks(path), _BLOCK, ["motl_idx", *_ORIG])
+    wanted = ["motl_idx", *_ORIG]
+    table = find_table(path, read_blocks(path), _BLOCK, wanted, may_be_empty=True)
     missing = [name for name in (*_OWN, "tomo_num") if name not in table]
     if missing:
         raise InputError(

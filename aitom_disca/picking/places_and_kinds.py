@@ -1,4 +1,4 @@
-"""A closer look at picks: where their centre is, and whether they are particles at all."""
+"""Where the centres of picks are, and whether they are particles at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHAPE_LOW_PASS_DIAMETERS = 1 / 6
 _TRUNCATE = 4.0
 
 
-def look_closely(
+def places_and_kinds(
     tomogram: Tomogram,
     picked: ScaledPeaks,
     scales: Sequence[Scale],

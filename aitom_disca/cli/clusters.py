@@ -1,0 +1,116 @@
+"""Commands that sort subtomograms, and write what was sorted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aitom_disca.cli import options as o
+from aitom_disca.cli.choices import KCriterion, Precision, Preset, Relion, RotatedBy
+from aitom_disca.cli.given import mine_settings, refuse_existing
+from aitom_disca.progress import say
+
+
+def mine(
+    store: o.Store,
+    out: o.Out,
+    preset: o.MinePreset = Preset.fast,
+    candidate_k: o.CandidateK = None,
+    k_criterion: o.ChosenBy = KCriterion.bic,
+    max_iterations: o.MaxIterations = None,
+    width: o.Width = None,
+    rotation: o.RotationName = RotatedBy.own,
+    precision: o.ComputedIn = Precision.auto,
+    devices: o.Devices = 1,
+    mask_diameter_angstrom: o.MaskDiameter = None,
+    seed: o.Seed = 0,
+    runs: o.Runs = 1,
+    relion: o.RelionVersion = Relion.v31,
+    overwrite: o.Overwrite = False,
+    resume: o.Resume = False,
+) -> None:
+    """Sort subtomograms into clusters; write labels, model, star files and a report.
+
+    Example: aitom-disca mine subtomograms.h5 --out clusters --candidate-k 2-20
+    """
+    from aitom_disca.cli.tables import print_run
+    from aitom_disca.pipeline import mine as mine_store
+
+    settings = mine_settings(
+        preset,
+        candidate_k,
+        max_iterations,
+        width,
+        seed,
+        k_criterion,
+        precision,
+        devices,
+        rotation,
+        mask_diameter_angstrom,
+    )
+    folder = mine_store(
+        store, out, settings, runs=runs, relion=relion.value, overwrite=overwrite, resume=resume
+    )
+    print_run(folder)
+
+
+def predict(
+    store: o.Store,
+    model: Annotated[Path, typer.Option(help="model.h5 of a finished run.")],
+    out: o.Out,
+    by: o.By = None,
+    outlier_quantile: o.OutlierQuantile = None,
+    relion: o.RelionVersion = Relion.v31,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Sort new subtomograms with a trained model: labels.csv and star files.
+
+    Example: aitom-disca predict new.h5 --model results/model.h5 --out new_labels
+    """
+    from aitom_disca.pipeline import predict as predict_store
+
+    folder, labels = predict_store(
+        store,
+        model,
+        out,
+        by=None if by is None else by.value,
+        outlier_quantile=outlier_quantile,
+        relion=relion.value,
+        overwrite=overwrite,
+    )
+    done = folder.record["stages"]["predict"]
+    none = f", {done['in_no_cluster']} in none" if done["in_no_cluster"] else ""
+    say(f"{len(labels)} subtomograms sorted into {done['n_clusters']} clusters{none}")
+    say(f"{done['subtomograms_per_second']:g} subtomograms a second; labels: {folder.labels}")
+
+
+def export(
+    store: o.Store,
+    labels: Annotated[Path, typer.Option(help="labels.csv of this store.")],
+    out: o.Out,
+    relion: o.RelionVersion = Relion.v31,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Write the particles of a store with their clusters as RELION star files.
+
+    Example: aitom-disca export subtomograms.h5 --labels labels.csv --out stars --relion 5
+    """
+    from aitom_disca.pipeline import write_stars
+
+    refuse_existing(out / "particles.star", overwrite)
+    summary = write_stars(store, labels, out, relion=relion.value)
+    say(f"{summary['star_files']} star files written to {out}")
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
+) -> None:
+    """Write the report of a finished run again.
+
+    Example: aitom-disca report results
+    """
+    from aitom_disca.pipeline import report_again
+
+    say(f"report written to {report_again(folder)}")

@@ -1,0 +1,168 @@
+"""Commands that read tomograms: what they are, picks, subtomograms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from aitom_disca.cli import options as o
+from aitom_disca.cli.choices import PickedBy, Relion, ThresholdRule
+from aitom_disca.cli.given import (
+    chosen_diameters_angstrom,
+    kinds_to_keep,
+    open_given,
+    refuse_existing,
+)
+from aitom_disca.config import ExtractSettings, OpticsSettings, PickSettings
+from aitom_disca.errors import InputError
+from aitom_disca.progress import say
+
+
+def info(
+    tomograms: o.Tomograms,
+    voxel_size_angstrom: o.VoxelSize = None,
+    tilt_range: o.TiltRange = None,
+    tilt_file: o.TiltFile = None,
+    zarr_level: o.ZarrLevel = 0,
+) -> None:
+    """Read tomograms and say what they are: size, voxel size, tilt range.
+
+    Example: aitom-disca info tomogram.mrc
+    """
+    from aitom_disca.cli.tables import print_tomograms
+
+    print_tomograms(open_given(tomograms, voxel_size_angstrom, tilt_range, tilt_file, zarr_level))
+
+
+def pick(
+    tomograms: o.Tomograms,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picks to write: .csv or .star.")],
+    voxel_size_angstrom: o.VoxelSize = None,
+    tilt_range: o.TiltRange = None,
+    tilt_file: o.TiltFile = None,
+    zarr_level: o.ZarrLevel = 0,
+    dark_protein: o.DarkProtein = None,
+    particle_diameter_angstrom: o.Diameters = None,
+    picker: o.PickerName = PickedBy.dog,
+    sigma_px: o.Sigma = None,
+    threshold_rule: o.Rule = ThresholdRule.auto,
+    threshold: o.Threshold = None,
+    min_distance_px: o.MinDistance = None,
+    border_px: o.Border = None,
+    max_picks: o.MaxPicks = None,
+    keep: o.Keep = None,
+    membranes: o.Membranes = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="MRC of the tomogram's size; picks lie where it is not 0.")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="HTML file to write: score against rank with the threshold, what was kept and "
+            "why, slices with picks coloured by kind."
+        ),
+    ] = None,
+    relion: o.RelionVersion = Relion.v31,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Pick particles: Difference of Gaussians, best first.
+
+    Example: aitom-disca pick tomogram.mrc --out picks.csv --particle-diameter-angstrom 250
+    """
+    from aitom_disca.doctor import ask_polarity
+    from aitom_disca.io import read_mask, write_particles_star, write_picks_csv
+    from aitom_disca.pipeline.stages import find_in_tomograms, write_junk
+
+    refuse_existing(out, overwrite)
+    if out.suffix not in (".csv", ".star"):
+        raise InputError(f"picks are written as .csv or .star; got --out {out}.")
+    opened = open_given(
+        tomograms, voxel_size_angstrom, tilt_range, tilt_file, zarr_level, dark_protein
+    )
+    diameter = chosen_diameters_angstrom(particle_diameter_angstrom, opened)
+    ask_polarity(opened, float(np.max(diameter)), dark_protein)
+    settings = PickSettings.checked(
+        particle_diameter_angstrom=diameter,
+        picker=picker.value,
+        sigma_px=sigma_px,
+        threshold_rule=threshold_rule.value,
+        threshold=threshold,
+        min_distance_px=min_distance_px,
+        border_px=border_px,
+        max_picks=max_picks,
+        keep=kinds_to_keep(keep),
+        membranes=tuple(map(str, membranes or ())),
+    )
+    found = find_in_tomograms(opened, settings, mask=None if mask is None else read_mask(mask))
+    picks = found.particles
+    if out.suffix == ".csv":
+        write_picks_csv(out, picks)
+    else:
+        write_particles_star(out, picks, relion=relion.value)
+    junk = out.with_name(f"{out.stem}_junk")
+    write_junk(junk, found, relion=relion.value)
+    apart = f"; what was set apart lies in {junk}" if found.junk else ""
+    say(f"{len(picks)} picks written to {out}{apart}")
+    if report is not None:
+        from aitom_disca.report.picking import write_pick_report
+
+        write_pick_report(report, opened, found, settings)
+        say(f"report written to {report}")
+
+
+def extract(
+    tomograms: o.Tomograms,
+    picks: Annotated[
+        list[Path],
+        typer.Option(
+            help="Picks: .csv of `pick`, or a particle file of any format of `convert` "
+            "(repeatable: particles that several files hold count once)."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Store to write (.h5).")],
+    voxel_size_angstrom: o.VoxelSize = None,
+    tilt_range: o.TiltRange = None,
+    tilt_file: o.TiltFile = None,
+    zarr_level: o.ZarrLevel = 0,
+    dark_protein: o.DarkProtein = None,
+    defocus: o.Defocus = None,
+    voltage_kv: o.Voltage = None,
+    spherical_aberration_mm: o.SphericalAberration = None,
+    amplitude_contrast: o.AmplitudeContrast = None,
+    particle_diameter_angstrom: o.Diameters = None,
+    box_px: o.Box = None,
+    working_voxel_size_angstrom: o.WorkingVoxelSize = None,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Cut subtomograms at picks into an HDF5 store.
+
+    Example: aitom-disca extract tomogram.mrc --picks picks.csv --out subtomograms.h5
+    """
+    from aitom_disca.pipeline.picks import read_all_picks
+    from aitom_disca.subtomograms import extract_subtomograms
+
+    optics = OpticsSettings.checked(
+        defocus=defocus,
+        voltage_kv=voltage_kv,
+        spherical_aberration_mm=spherical_aberration_mm,
+        amplitude_contrast=amplitude_contrast,
+    )
+    opened = open_given(
+        tomograms, voxel_size_angstrom, tilt_range, tilt_file, zarr_level, dark_protein, optics
+    )
+    diameter = chosen_diameters_angstrom(particle_diameter_angstrom, opened)
+    settings = ExtractSettings.checked(
+        particle_diameter_angstrom=float(np.max(diameter)),
+        box_px=box_px,
+        working_voxel_size_angstrom=working_voxel_size_angstrom,
+    )
+    particles = read_all_picks(picks, opened, float(np.min(diameter)) / 2)
+    summary = extract_subtomograms(opened, particles, out, settings, overwrite=overwrite)
+    say(
+        f"{summary.n_extracted} subtomograms of {summary.box_px} voxels at "
+        f"{summary.voxel_size_angstrom:g} A written to {out}; "
+        f"{summary.n_dropped_border} too near to the border left out"
+    )
