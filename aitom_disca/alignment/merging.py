@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.likelihood import Particles, expect, log_likelihood_held_out
 from aitom_disca.alignment.pairing import AveragePairs, turned
@@ -14,10 +13,8 @@ from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import say
 
 _NEIGHBOURS = 2
-_MOST_TESTED = 80  # members of each cluster that take part in a test
+_MOST_TESTED = 400  # members of each cluster that take part in a test
 _HOPELESS_Z = -8.0
-# Between the rotations of the finest grid: half a step of it, about each axis.
-_TURNS = [Rotation.from_rotvec(8.5 * axis, degrees=True) for axis in np.eye(3)]
 # Shifts that are tried, in voxels: averages of one structure may lie apart in their boxes.
 _WIDE, _NEAR = ball(1.67, 3.8), cross(0.8)
 
@@ -53,13 +50,12 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How much better members fit a joint average than their own, in standard errors.
+    """How much better members of two clusters fit a joint average than their own.
 
-    ``z`` is that of the cluster that gains less, ``best_z`` of the other.
+    ``z`` is the gain in log likelihood of all members of both, in standard errors.
     """
 
     z: float
-    best_z: float
     joint: Fitted
 
     @property
@@ -110,7 +106,7 @@ class Merger:
             Rows of every cluster.
         averages : list of ndarray of shape (z, y, x)
         least_z : float
-            Two clusters are one if the members of either fit the joint average better than
+            Two clusters are one if their members together fit the joint average better than
             their own by so many standard errors.
         fewest, most : int
             Numbers of clusters between which it ends, whatever the test says.
@@ -152,34 +148,28 @@ class Merger:
         brought = self._pairs.brought_onto(b.average, a.average)
         share = len(a.rows) / (len(a.rows) + len(b.rows))
         best = self._judge_from(share * a.average + (1 - share) * brought, a, b)
-        if best.in_doubt or best.z < 0 < best.best_z:
+        if best.in_doubt:
             others = [self._judge_from(one.average, a, b) for one in (a, b)]
             best = max(best, *others, key=lambda v: v.z)
         if best.in_doubt:
             best = self._judge_from(best.joint.average, a, b)
-        if best.in_doubt:
-            best = self._judge_finely(best, a, b)
         return best
 
     def _judge_from(self, average: np.ndarray, a: Cluster, b: Cluster) -> Verdict:
         joint = self._refine(np.concatenate([a.tested, b.tested]), average, self._steps)
-        return _verdict(joint, joint.fit, a.own.fit, b.own.fit)
+        gains = [self._fit_in_place(joint, cluster) - cluster.own.fit for cluster in (a, b)]
+        return Verdict(_z(gains, [len(a.rows), len(b.rows)]), joint)
 
-    def _judge_finely(self, verdict: Verdict, a: Cluster, b: Cluster) -> Verdict:
-        """The same with more rotations.
+    def _fit_in_place(self, joint: Fitted, cluster: Cluster) -> np.ndarray:
+        """How well members fit a joint average that lies as their own does.
 
         Two averages of one structure, in different poses, share out the subtomograms by whose
-        rotations suit each better, and both then seem better than one average.
+        rotations and shifts, of those that are tried, suit each better. Both would then seem
+        better than any one average.
         """
-        finely = [self._fit_finely(fitted) for fitted in (verdict.joint, a.own, b.own)]
-        return _verdict(verdict.joint, *finely)
-
-    def _fit_finely(self, fitted: Fitted) -> np.ndarray:
-        fits = [fitted.fit]
-        for turn in _TURNS:
-            halves = [turned(half, turn, np.zeros(3)) for half in fitted.halves]
-            fits.append(self._fit(fitted.particles, halves, self._steps[-1]))
-        return np.logaddexp.reduce(fits) - np.log(len(fits))
+        pose = self._pairs.pose_on(joint.average, cluster.own.average)
+        halves = [turned(half, *pose) for half in joint.halves]
+        return self._fit(cluster.own.particles, halves, self._steps[-1])
 
     def _refine(self, rows: np.ndarray, average: np.ndarray, steps: list[Step]) -> Fitted:
         """Align members to an average and to their own."""
@@ -210,12 +200,8 @@ def _candidates(alive: dict[int, Cluster], similar: np.ndarray) -> list[tuple[in
     return sorted(pairs)
 
 
-def _verdict(joint: Fitted, shared: np.ndarray, *own: np.ndarray) -> Verdict:
-    parts = zip(np.split(shared, [len(own[0])]), own, strict=True)
-    less, more = sorted(_z(part - alone) for part, alone in parts)
-    return Verdict(less, more, joint)
-
-
-def _z(gain: np.ndarray) -> float:
-    """Mean gain in standard errors."""
-    return float(gain.mean() / (gain.std() / np.sqrt(len(gain)) + 1e-9))
+def _z(gains: list[np.ndarray], sizes: list[int]) -> float:
+    """Gain of all members of clusters, in standard errors, by those that were tested."""
+    total = sum(n * gain.mean() for gain, n in zip(gains, sizes, strict=True))
+    variance = sum(n**2 * gain.var() / len(gain) for gain, n in zip(gains, sizes, strict=True))
+    return float(total / (np.sqrt(variance) + 1e-9))

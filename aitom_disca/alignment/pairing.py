@@ -44,6 +44,10 @@ class AveragePairs:
 
     def brought_onto(self, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
         """One average (n, n, n), turned and moved to fit another best."""
+        return turned(moving, *self.pose_on(moving, fixed))
+
+    def pose_on(self, moving: np.ndarray, fixed: np.ndarray) -> tuple[Rotation, np.ndarray]:
+        """Rotation and shift (voxels) by which an average (n, n, n) fits another best."""
         values = self._values([fixed])
         poses = self._coarse(moving, values)
         rotation = self._grid[poses.rotation[0]]
@@ -53,7 +57,7 @@ class AveragePairs:
             offsets, shifts = poses.shift_zyx_px, step_px * _SMALL
             poses = align(values, self._coefficients, slices, shifts, offsets)
             rotation = near[poses.rotation[0]]
-        return turned(moving, rotation, poses.shift_zyx_px[0])
+        return rotation, poses.shift_zyx_px[0]
 
     def _values(self, averages: list[np.ndarray]) -> np.ndarray:
         values = self._coefficients.of(np.array(averages))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from aitom_disca.progress import say
 _SMALLEST = 4  # members of a cluster that can be averaged
 _N_PARTS = 4  # of the data: averages without one of them hold three quarters of it
 STAYED = 0.002  # share of labels that may still change
+Prior = Literal["learnt", "even", "balanced"]
 
 
 def cube(step_px: float) -> np.ndarray:
@@ -89,6 +91,10 @@ class Classes:
             found.rotation,
             found.offset_zyx_px,
         )
+
+    def with_even_prior(self) -> Classes:
+        """The same, all clusters being as probable as one another."""
+        return replace(self, log_prior=np.full(len(self.averages), -np.log(len(self.averages))))
 
     def for_others(self, offset_zyx_px: np.ndarray) -> Classes:
         """These averages, with other subtomograms that nothing is known of."""
@@ -188,7 +194,7 @@ class Search:
         classes: Classes,
         *,
         rounds: int | None = None,
-        balanced: bool = False,
+        prior: Prior = "learnt",
     ) -> Classes:
         """Expectation and maximisation in turn, from the classes' offsets, until labels stay.
 
@@ -201,11 +207,15 @@ class Search:
         classes : Classes
         rounds : int, optional
             At most so many; as the search has it, unless given.
-        balanced : bool
-            Whether prior probabilities make all clusters about equal in size. An average of more
-            members has less noise, fits anything better for that, and would draw in the rest
-            while the averages are still rough.
+        prior : {"learnt", "even", "balanced"}
+            Of the clusters. Learnt, it follows their sizes, and those that are not needed empty
+            quickly. But an average of more members has less noise, fits anything better for that,
+            and draws in the rest, although the subtomograms are then the less likely: even
+            priors hold that back, and balanced ones, which make all clusters about equal in
+            size, keep it out while averages are still rough.
         """
+        if prior == "even":
+            classes = classes.with_even_prior()
         particles = particles.moved(classes.offset_zyx_px)
         parts = _parts(particles.half)
         references = [[average] * _N_PARTS for average in classes.averages]
@@ -214,14 +224,17 @@ class Search:
             slices = on_all_cores(self.slicer.several, references)
             found, sums = self._meet(particles, parts, slices, classes.log_prior)
             size = found.posterior.sum(axis=0)
-            kept = np.flatnonzero(balanced | (size >= min(_SMALLEST, size.max())))
+            enough = size >= min(_SMALLEST, size.max())
+            kept = np.flatnonzero(enough | (prior == "balanced"))
             made = on_all_cores(
                 self.averager.without_each, [[part[k] for part in sums] for k in kept]
             )
             before = classes.log_prior[kept]
             classes = Classes.of(found, kept, [whole for whole, _ in made])
-            if balanced:
+            if prior == "balanced":
                 classes = replace(classes, log_prior=before - classes.log_prior)
+            elif prior == "even":
+                classes = classes.with_even_prior()
             references = [others for _, others in made]
             particles = particles.moved(classes.offset_zyx_px)
             changed = float(np.mean(previous != classes.labels))

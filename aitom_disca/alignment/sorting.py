@@ -6,6 +6,7 @@ Features of a network see size and compactness; alignment sees the structure its
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.assigning import (
     COARSE,
@@ -21,7 +22,7 @@ from aitom_disca.alignment.merging import Merger
 from aitom_disca.alignment.noise import without_noise
 from aitom_disca.alignment.pairing import AveragePairs
 from aitom_disca.alignment.reference import shell_index
-from aitom_disca.alignment.rounds import STAYED, Classes, cube
+from aitom_disca.alignment.rounds import STAYED, Classes, Prior, cube
 from aitom_disca.alignment.second_look import second_look
 from aitom_disca.alignment.starts import averages_of, singles
 from aitom_disca.geometry.fourier import fourier_crop
@@ -33,13 +34,13 @@ _FIRST = (cube(1.67), 3)  # shifts and rounds before all others, in coarse detai
 _ROUNDS_AFTER = 2  # a second look
 # Two clusters are one if members fit a joint average better by so many standard errors.
 _CLEARLY_ONE_Z = 1.5
-_ONE_Z = -2.5
+_ONE_Z = -3.0
 _SPLIT_STARTS = 3
-_SPLIT_TRIES = 4
-_SPLIT_FAILURES = 2  # tries that end in one cluster, after which it is left whole
+_SPLIT_TRIES = 2
 _SPLIT_ROUNDS = 4
 _SPLIT_LOOKS = 3
-_BALANCED_ROUNDS = 6
+_BALANCED_ROUNDS = 6, 3  # in coarse detail, in fine detail
+_SETTLING_ROUNDS = 6  # between looks at what may be merged
 _FEWEST_TO_SPLIT = 24
 _SAME = 0.9  # share of common members from which two clusters count as the same one
 _MISFITS = 0.15  # share of the subtomograms, those that fit their averages worst
@@ -130,6 +131,7 @@ class AlignmentSorter:
         bounds = {"fewest": max(fewest, 1), "most": most}
         first = self._coarse.trying(*_FIRST)
         classes = first.iterate(self._rough, singles(self._rough, starts))
+        classes = self._centred(classes, first.rotations)
         return self._from(self._roughly(classes, **bounds), splits=splits, **bounds)
 
     def refine(
@@ -158,18 +160,16 @@ class AlignmentSorter:
     def _roughly(self, classes: Classes, *, fewest: int, most: int) -> Classes:
         """Sort in coarse detail and merge what is clearly one structure."""
         classes = self._coarse.iterate(self._rough, classes)
-        classes = centred(classes, self._coarse.rotations)
+        classes = self._centred(classes, self._coarse.rotations)
         merger = Merger(self._coarse, self._rough.moved(classes.offset_zyx_px), self._pairs)
         return _merged(merger, classes, least_z=_CLEARLY_ONE_Z, fewest=fewest, most=most)
 
     def _from(self, classes: Classes, *, fewest: int, most: int, splits: int) -> np.ndarray:
         bounds = {"fewest": fewest, "most": most}
-        classes = self._settled(classes, **bounds)
+        classes = self._settled(classes, "learnt", **bounds)
         for _ in range(splits):
             n_before = len(classes.averages)
-            classes = self._fine.iterate(self._particles, self._split(classes))
-            if len(classes.averages) > n_before:
-                classes = self._settled(classes, **bounds)
+            classes = self._settled(self._split(classes), "even", **bounds)
             if len(classes.averages) <= n_before:
                 break
         self.classes, self._noise_limit = without_noise(
@@ -213,19 +213,32 @@ class AlignmentSorter:
             for search in (self._coarse, self._fine)
         )
 
+    def _centred(self, classes: Classes, rotations: Rotation) -> Classes:
+        """Averages in the centres of their boxes, and the masks where the particles lie.
+
+        Picks are some voxels off, those of hollow particles the most, and a mask round the wrong
+        place cuts away what would say so.
+        """
+        classes = centred(classes, rotations)
+        self._look_at(classes.offset_zyx_px)
+        return classes
+
     # -- clusters --------------------------------------------------------------------------
 
-    def _settled(self, classes: Classes, *, fewest: int, most: int) -> Classes:
+    def _settled(self, classes: Classes, prior: Prior, *, fewest: int, most: int) -> Classes:
         """Sort in detail and merge clusters that are one structure until none is left."""
         while True:
             n_before = len(classes.averages)
-            classes = self._fine.iterate(self._particles, classes)
+            classes = self._fine.iterate(
+                self._particles, classes, rounds=_SETTLING_ROUNDS, prior=prior
+            )
             before = classes.labels
-            classes = centred(classes, self._fine.rotations)
-            self._look_at(classes.offset_zyx_px)
+            classes = self._centred(classes, self._fine.rotations)
             classes = second_look(self._fine, self._particles, self._wide, self._rough, classes)
             if np.mean(before != classes.labels) > STAYED:
-                classes = self._fine.iterate(self._particles, classes, rounds=_ROUNDS_AFTER)
+                classes = self._fine.iterate(
+                    self._particles, classes, rounds=_ROUNDS_AFTER, prior=prior
+                )
             merger = self._merger(classes, np.arange(len(self._particles)))
             classes = _merged(merger, classes, least_z=_ONE_Z, fewest=fewest, most=most)
             if len(classes.averages) >= n_before:
@@ -279,13 +292,9 @@ class AlignmentSorter:
         members = self._particles.select(rows)
         at_offset = members.moved(classes.offset_zyx_px[rows])
         tried: list[Classes] = []
-        for number, starts in enumerate(tries):
-            first = singles(at_offset, starts)
-            if number % 2:
-                first = self._balanced(rows, first)
-            tried.append(self._fine.iterate(members, first, rounds=_SPLIT_ROUNDS))
-            if sum(len(one.averages) == 1 for one in tried) == _SPLIT_FAILURES:
-                return []
+        for starts in tries:
+            first = self._balanced(rows, singles(at_offset, starts))
+            tried.append(self._fine.iterate(members, first, rounds=_SPLIT_ROUNDS, prior="even"))
         found = self._ripened(rows, max(tried, key=lambda one: one.log_likelihood.sum()))
         merger = self._merger(found, rows)
         parts = merger.merge(found.members(), found.averages, least_z=_ONE_Z)
@@ -294,15 +303,17 @@ class AlignmentSorter:
     def _balanced(self, rows: np.ndarray, classes: Classes) -> Classes:
         """References from among some subtomograms, grown while none may draw in the others."""
         rough = self._rough.select(rows)
-        classes = self._coarse.iterate(rough, classes, rounds=_BALANCED_ROUNDS, balanced=True)
         members = self._particles.select(rows)
-        return self._fine.iterate(members, classes, rounds=_BALANCED_ROUNDS, balanced=True)
+        in_coarse, in_fine = _BALANCED_ROUNDS
+        classes = self._coarse.iterate(rough, classes, rounds=in_coarse, prior="balanced")
+        classes = self._fine.iterate(members, classes, rounds=in_fine, prior="balanced")
+        return classes.with_even_prior()
 
     def _ripened(self, rows: np.ndarray, classes: Classes) -> Classes:
         """Some rounds among some subtomograms, with second looks, until their labels stay."""
         rough, members = self._rough.select(rows), self._particles.select(rows)
         for _ in range(_SPLIT_LOOKS):
-            classes = self._fine.iterate(members, classes, rounds=_SPLIT_ROUNDS)
+            classes = self._fine.iterate(members, classes, rounds=_SPLIT_ROUNDS, prior="even")
             before = classes.labels
             classes = centred(classes, self._fine.rotations)
             classes = second_look(self._fine, members, self._wide, rough, classes)
