@@ -166,6 +166,7 @@ def judged_average(
         everywhere=settings.aligner != "gumnet",
         mask_diameter_px=diameter_px,
         groups=groups,
+        graded_wedge=settings.graded_wedge,
         seed=settings.seed,
     )
     sphere = sphere_round_particle(box_px, diameter_px)

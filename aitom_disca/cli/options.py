@@ -309,6 +309,16 @@ MaskDiameter = Annotated[
         min=0,
     ),
 ]
+GradedWedge = Annotated[
+    bool,
+    _option(
+        MINE,
+        "--graded-wedge/--binary-wedge",
+        text="Whether noise and signal are measured by tilt, and coefficients of tilts that hold "
+        "less count for less where that is clear; or the wedge is taken to end at the tilt range "
+        "alone.",
+    ),
+]
 Devices = Annotated[
     int,
     _option(MINE, "--devices", text="Graphics cards, or processors, to train on.", min=1),
@@ -446,6 +456,7 @@ def mine_settings(
     n_devices: int = 1,
     rotation: RotatedBy = RotatedBy.own,
     mask_diameter_angstrom: float | None = None,
+    graded_wedge: bool = True,
 ) -> MineSettings:
     """Settings of a preset with the options that were given."""
     given = {
@@ -458,6 +469,7 @@ def mine_settings(
         "n_devices": n_devices,
         "rotation": rotation.value,
         "mask_diameter_angstrom": mask_diameter_angstrom,
+        "graded_wedge": graded_wedge,
     }
     return MineSettings.from_preset(
         preset.value, **{k: v for k, v in given.items() if v is not None}

@@ -55,6 +55,7 @@ def run(
     precision: o.ComputedIn = o.Precision.auto,
     devices: o.Devices = 1,
     mask_diameter_angstrom: o.MaskDiameter = None,
+    graded_wedge: o.GradedWedge = True,
     seed: o.Seed = 0,
     runs: o.Runs = 1,
     rounds: o.Rounds = 1,
@@ -128,10 +129,11 @@ def run(
             devices,
             rotation,
             mask_diameter_angstrom,
+            graded_wedge,
         ),
         runs=runs,
         rounds=rounds,
-        average=AverageSettings(null_test="noise", seed=seed),
+        average=AverageSettings(null_test="noise", graded_wedge=graded_wedge, seed=seed),
         until=until.value,
         relion=relion.value,
     )
@@ -293,6 +295,7 @@ def mine(
     precision: o.ComputedIn = o.Precision.auto,
     devices: o.Devices = 1,
     mask_diameter_angstrom: o.MaskDiameter = None,
+    graded_wedge: o.GradedWedge = True,
     seed: o.Seed = 0,
     runs: o.Runs = 1,
     relion: o.RelionVersion = o.Relion.v31,
@@ -317,6 +320,7 @@ def mine(
         devices,
         rotation,
         mask_diameter_angstrom,
+        graded_wedge,
     )
     folder = mine_store(
         store, out, settings, runs=runs, relion=relion.value, overwrite=overwrite, resume=resume

@@ -243,6 +243,7 @@ def _poses_of_all(
             judged.filtered * sphere_round_particle(box_px, judged.mask_diameter_px),
             source.tilt_range_deg,
             largest_frequency=largest,
+            fall_off=found.fall_off,
         )
         quaternions[piece] = laid.rotations.as_quat()
         shifts_zyx_px[piece], score[piece] = laid.shifts_zyx_px, laid.score
