@@ -25,8 +25,14 @@ from aitom_disca.bench.crowded import (
     measure_wedge_bias,
 )
 from aitom_disca.bench.data import load_templates
+from aitom_disca.cli.app import main
+from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff
 from aitom_disca.io import open_tomogram
+from aitom_disca.io.store import StoreWriter
+from aitom_disca.io.tables import write_labels_csv
+from aitom_disca.particles import ParticleSet
+from aitom_disca.pipeline import averages
 from aitom_disca.progress import shown
 from aitom_disca.search.candidates import cut_boxes
 from aitom_disca.simulation.phantoms import Phantom
@@ -147,9 +153,9 @@ def test_poses_gather_behind_a_binary_wedge_and_not_behind_a_graded_one(globule:
     made = seen(globule, STEEP)
     truth = globule.density(BOX, VOXEL)
     gathered, correlation = [], []
-    for graded in (False, True):
-        found = average_cluster(made.volumes, TILT, graded_wedge=graded, noisy=False)
-        assert (found.fall_off is not None) == graded
+    for fall_off in (None, "measured"):
+        found = average_cluster(made.volumes, TILT, fall_off=fall_off, noisy=False)
+        assert (found.fall_off is None) == (fall_off is None)
         gathered.append(pose_gathering(found.rotations))
         correlation.append(
             compare_with_map(
@@ -177,6 +183,29 @@ def test_sorting_measures_says_and_hands_on_the_fall_off(globule: Phantom) -> No
     with shown(Console(file=said, width=200)):
         AlignmentSorter(volumes, TILT, graded_wedge=False)
     assert "graded" not in said.getvalue()
+
+
+def test_all_clusters_of_a_store_are_averaged_with_one_fall_off(
+    globule: Phantom, tmp_path: Path, monkeypatch
+) -> None:
+    """Each by itself may be too small to measure it."""
+    volumes = seen(globule, STEEP, n=30, snr=0.2).volumes
+    particles = ParticleSet(np.full(30, "t"), np.full((30, 3), np.nan))
+    with StoreWriter.create(tmp_path / "s.h5", (BOX,) * 3, VOXEL, TILT) as store:
+        store.append(volumes, particles)
+    write_labels_csv(tmp_path / "labels.csv", np.arange(30) % 3)
+    given = []
+
+    def judged(*_, settings, fall_off, **__):
+        given.append(fall_off)
+        raise InputError("nothing was averaged")
+
+    monkeypatch.setattr(averages, "judged_average", judged)
+    labels = ["--labels", str(tmp_path / "labels.csv")]
+    command = ["average", str(tmp_path / "s.h5"), *labels, "--out", str(tmp_path / "out")]
+    assert main(command) == main([*command, "--binary-wedge"]) == 2
+    assert len(given) == 6 and given[3:] == [None] * 3
+    assert given[0] is given[1] is given[2] and at(given[0].noise, 55) < 0.6
 
 
 @pytest.mark.full

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -82,7 +83,7 @@ def average_cluster(
     noisy: bool | None = None,
     mask_diameter_px: float | None = None,
     groups: np.ndarray | None = None,
-    graded_wedge: bool = True,
+    fall_off: FallOff | Literal["measured"] | None = "measured",
     seed: int = 0,
 ) -> ClusterAverage:
     """Align the members of a cluster to one another and average them, each half by itself.
@@ -117,8 +118,9 @@ def average_cluster(
     groups : ndarray of int, shape (N,), optional
         Members with one number go into one half, since their boxes share voxels; see
         `neighbour_groups`.
-    graded_wedge : bool
-        Whether noise and signal that clearly fall off with tilt are taken into account.
+    fall_off : FallOff, "measured" or None
+        Of noise and signal with tilt; by default as measured on the members, where it is clear.
+        None for a binary wedge.
     seed : int
 
     Raises
@@ -132,7 +134,8 @@ def average_cluster(
     rng = np.random.default_rng(seed)
     half = balanced_halves(np.arange(len(volumes)) if groups is None else groups, rng)
     say(f"averaging two halves of {int((half == 0).sum())} and {int((half == 1).sum())}")
-    fall_off = measure_fall_off(volumes, tilt_range_deg) if graded_wedge else None
+    if fall_off == "measured":
+        fall_off = measure_fall_off(volumes, tilt_range_deg)
     halves = [
         Half(volumes[half == h], tilt_range_deg, own, mask_diameter_px, fall_off)
         for h, own in zip((0, 1), rng.spawn(2), strict=True)

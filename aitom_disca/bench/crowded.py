@@ -211,7 +211,7 @@ def measure_wedge_bias(
                     made.volumes,
                     tilt_range_deg,
                     mask_diameter_px=diameter_px,
-                    graded_wedge=graded_wedge,
+                    fall_off="measured" if graded_wedge else None,
                     seed=seed,
                 )
             gathered = pose_gathering(found.rotations)
