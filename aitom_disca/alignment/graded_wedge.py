@@ -12,6 +12,7 @@ power where noise prevails, but from the mean of all subtomograms as they lie: t
 out, and the structures, in any orientation, become round. What is left of that between two
 directions of one frequency is how the signal falls off. Particles off the centre blur the mean, the
 more so along the beam, along which they are placed worst: that has a parameter of its own.
+Particles that all lie in one way have no round mean, and may look as if their signal fell off.
 """
 
 from __future__ import annotations
