@@ -207,6 +207,8 @@ class MineSettings(Settings):
     # Diameter of a soft sphere round the particle, outside of which nothing counts. None: that of
     # the particles that a store was cut for, where it says so; 0: the whole box counts.
     mask_diameter_angstrom: float | None = Field(None, ge=0, allow_inf_nan=False)
+    # Whether noise and signal that clearly fall off with tilt count for less, as they are measured.
+    graded_wedge: bool = True
     # The network.
     width: float = Field(0.5, gt=0)
     n_convolutions: int | None = Field(5, ge=1, le=10)
@@ -305,6 +307,7 @@ class AverageSettings(Settings):
     # Of a soft sphere in which averages are looked at; None: the particles' diameter and 15 %, or
     # the box over 1.6 for that diameter where none is known.
     mask_diameter_angstrom: float | None = Field(None, gt=0)
+    graded_wedge: bool = True  # as in `MineSettings`
     symmetry: str = "C1"  # a point group of RELION
     # fft: all rotations are searched; gumnet: a network decides; gumnet+fft: the better of both.
     aligner: Literal["fft", "gumnet", "gumnet+fft"] = "fft"

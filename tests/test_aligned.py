@@ -19,6 +19,7 @@ from aitom_disca.alignment import (
 )
 from aitom_disca.errors import InputError, IterationError
 from aitom_disca.mining import DISCA
+from aitom_disca.mining.bundle import Bundle
 from aitom_disca.network import Classifier
 from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulate_subtomograms
 
@@ -84,6 +85,15 @@ def test_the_model_has_learnt_the_clusters(simulated, fitted, tmp_path, by):
     again = DISCA.load(tmp_path / "model.h5").predict_all(simulated.volumes, by=by)
     np.testing.assert_array_equal(again.labels, found.labels)
     np.testing.assert_array_equal(again.posterior, found.posterior)
+
+
+def test_a_saved_model_keeps_how_the_wedge_falls_off(fitted, tmp_path):
+    falls = np.linspace(0.2, 1, 120).reshape(2, 60)
+    graded = replace(fitted._model, learnt=replace(fitted._model.learnt, fall_off=falls))
+    for model, expected in ((graded, falls), (fitted._model, None)):
+        model.save(tmp_path / "model.h5")
+        again = Bundle.load(tmp_path / "model.h5").learnt.fall_off
+        np.testing.assert_array_equal(again, expected)
 
 
 def test_averages_sort_what_the_network_cannot(simulated, fitted):

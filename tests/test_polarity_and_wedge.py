@@ -14,12 +14,11 @@ from aitom_disca.doctor.polarity import strongest_blobs
 from aitom_disca.doctor.values import check_values
 from aitom_disca.doctor.wedge import (
     agrees,
-    by_direction,
     check_wedge,
     in_words,
-    mean_power,
     measured_tilts,
 )
+from aitom_disca.geometry.fall_off import by_direction, mean_power
 from aitom_disca.io import open_tomogram, write_volume
 from aitom_disca.simulation import load_phantoms, simulate_tomogram
 

@@ -12,6 +12,7 @@ from aitom_disca.alignment.likelihood import Particles, expect
 from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.rounds import Classes, Search, ball, cross
 from aitom_disca.alignment.second_look import second_look
+from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 
 # How finely is searched: largest frequency, rotations, shifts, rounds at most.
@@ -28,12 +29,13 @@ def search_at(
     box_px: int,
     tilt_range_deg: tuple[float, float],
     mask_radius_px: float = np.inf,
+    fall_off: FallOff | None = None,
 ) -> Search:
     """A level of detail in a box."""
     radius, n_rotations, shifts_zyx_px, rounds = level
     radius = min(radius, box_px / 2 - 1)
     return Search(
-        box_px, radius, tilt_range_deg, n_rotations, shifts_zyx_px, rounds, mask_radius_px
+        box_px, radius, tilt_range_deg, n_rotations, shifts_zyx_px, rounds, mask_radius_px, fall_off
     )
 
 
@@ -55,6 +57,8 @@ class LearntAverages:
         Of the sphere within which a subtomogram is looked at; infinite for none.
     box_share : float
         Edge of the box that was looked at over that of the subtomograms' boxes.
+    fall_off : ndarray of shape (2, 60), optional
+        Noise and signal of a `FallOff`; none in a binary wedge.
     """
 
     averages: np.ndarray
@@ -64,6 +68,7 @@ class LearntAverages:
     tilt_range_deg: tuple[float, float]
     mask_radius_px: float = np.inf
     box_share: float = 1.0
+    fall_off: np.ndarray | None = None
 
     def chosen(self, clusters: np.ndarray) -> LearntAverages:
         """Some of the clusters, in that order."""
@@ -128,8 +133,14 @@ class Assigner:
         self._learnt = learnt
         self.box_px, self.box_share = learnt.averages.shape[-1], learnt.box_share
         low, high = tilt_range_deg or learnt.tilt_range_deg
+        fall_off = None if learnt.fall_off is None else FallOff(*learnt.fall_off)
         self._coarse, self._fine = (
-            search_at(_one_rotation(level) if spherical else level, self.box_px, (low, high))
+            search_at(
+                _one_rotation(level) if spherical else level,
+                self.box_px,
+                (low, high),
+                fall_off=fall_off,
+            )
             for level in (COARSE, FINE)
         )
         self._wide = self._coarse.trying(*WIDE)

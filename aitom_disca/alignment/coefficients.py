@@ -8,6 +8,7 @@ import numpy as np
 from scipy import fft
 
 from aitom_disca.geometry.box import centre_index
+from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.wedge import missing_wedge_mask
 
 _AXES = (-3, -2, -1)
@@ -36,6 +37,8 @@ class Coefficients:
     radius : float
         Largest frequency, in steps of 1 / box.
     tilt_range_deg : tuple of 2 floats
+    fall_off : FallOff, optional
+        Of amplitudes with tilt; none in a binary wedge.
 
     Attributes
     ----------
@@ -43,13 +46,19 @@ class Coefficients:
         Frequencies, zero excluded.
     shell : ndarray of int, shape (n_coefficients,)
         Distance from the zero frequency, rounded.
+    noise, amplitude : ndarray of float32, shape (n_coefficients,), optional
+        Amplitude of the noise, by which coefficients are divided, and that of the structure in
+        units of it, which slices of a reference are multiplied by. None in a binary wedge.
     """
 
     box_px: int
     radius: float
     tilt_range_deg: tuple[float, float]
+    fall_off: FallOff | None = None
     index_zyx: np.ndarray = field(init=False)
     shell: np.ndarray = field(init=False)
+    noise: np.ndarray | None = field(init=False)
+    amplitude: np.ndarray | None = field(init=False)
 
     def __post_init__(self) -> None:
         n = self.box_px
@@ -62,14 +71,21 @@ class Coefficients:
         object.__setattr__(self, "index_zyx", chosen)
         shell = np.round(np.linalg.norm(chosen, axis=1)).astype(int)
         object.__setattr__(self, "shell", shell)
+        noise, amplitude = self.fall_off.at(chosen) if self.fall_off else (None, None)
+        object.__setattr__(self, "noise", noise)
+        object.__setattr__(self, "amplitude", amplitude)
 
     def __len__(self) -> int:
         return len(self.index_zyx)
 
     def of(self, volumes: np.ndarray) -> np.ndarray:
-        """Coefficients (n, n_coefficients), complex64, of volumes (n, z, y, x)."""
+        """Coefficients (n, n_coefficients), complex64, of volumes (n, z, y, x).
+
+        With a fall-off, in units of the noise of their directions.
+        """
         place = tuple((self.index_zyx + centre_index(self.box_px)).T)
-        return centred_fft(volumes)[(slice(None), *place)].astype(np.complex64)
+        values = centred_fft(volumes)[(slice(None), *place)].astype(np.complex64)
+        return values if self.noise is None else values / self.noise
 
     def volumes(self, values: np.ndarray) -> np.ndarray:
         """Densities (n, z, y, x), float32, that hold these coefficients and no others."""

@@ -140,4 +140,5 @@ def _spectrum(volume: np.ndarray) -> np.ndarray:
 
 def _slices(spectrum: np.ndarray, coefficients: Coefficients, rotations: Rotation) -> np.ndarray:
     places = turned_frequencies(coefficients, rotations).reshape(-1, 3)
-    return trilinear(spectrum, places).reshape(len(rotations), len(coefficients))
+    slices = trilinear(spectrum, places).reshape(len(rotations), len(coefficients))
+    return slices if coefficients.amplitude is None else slices * coefficients.amplitude

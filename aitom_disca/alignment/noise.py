@@ -7,6 +7,7 @@ import numpy as np
 from aitom_disca.alignment.likelihood import Particles, expect, log_likelihood_held_out
 from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.rounds import Classes, Search
+from aitom_disca.geometry.fall_off import weighed_by_tilt
 from aitom_disca.progress import say
 
 _QUANTILE = 0.99
@@ -75,6 +76,8 @@ def _limit(
 ) -> float:
     """What 99 % of pure noise, aligned in the same way, stays below."""
     volumes = rng.normal(size=(_N_NOISE, *(search.coefficients.box_px,) * 3)).astype(np.float32)
+    if search.coefficients.fall_off is not None:
+        volumes = weighed_by_tilt(volumes, search.coefficients.fall_off.noise)
     look = Look.at(search, volumes, mask_radius_px)
     noise = look.particles(search, volumes, np.zeros(_N_NOISE, int))
     found = search.weigh(noise, classes.for_others(noise.offset_zyx_px))

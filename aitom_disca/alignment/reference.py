@@ -40,7 +40,8 @@ class Slicer:
     """Takes rotated Fourier slices of volumes, always at the same rotations.
 
     Trilinear in the transform of the volume padded twice. The weights are computed once, as a
-    sparse matrix from the padded transform to all slices.
+    sparse matrix from the padded transform to all slices. In a graded wedge a slice is as weak at
+    each tilt as the structure is there.
 
     Parameters
     ----------
@@ -56,6 +57,9 @@ class Slicer:
         corners = list(_corners(place, _PADDING * self.box_px))
         index = np.stack([i for i, _ in corners], axis=1).astype(np.int32)
         weight = np.stack([w for _, w in corners], axis=1).astype(np.float32)
+        self._amplitude = coefficients.amplitude
+        if self._amplitude is not None:
+            weight *= np.tile(self._amplitude, len(rotations))[:, None]
         starts = np.arange(0, index.size + 1, 8)
         size = (len(place), (_PADDING * self.box_px) ** 3)
         self._matrix = sparse.csr_matrix((weight.ravel(), index.ravel(), starts), size)
@@ -88,7 +92,8 @@ class Slicer:
         total : ndarray of complex128, shape (2n, 2n, 2n)
             Zero frequency at index n.
         weight : ndarray of float64, same shape
-            How often each was measured: the missing wedges, turned and added.
+            How often each was measured: the missing wedges, turned and added; in a graded wedge
+            the squares of their amplitudes.
         """
         used = np.flatnonzero(counts)
         n_coefficients = self._shape[1]
@@ -96,6 +101,8 @@ class Slicer:
         parts = np.empty((len(rows), 3), np.float32)
         parts[:, 0], parts[:, 1] = sums[used].real.ravel(), sums[used].imag.ravel()
         parts[:, 2] = np.repeat(counts[used], n_coefficients)
+        if self._amplitude is not None:  # the matrix has it once: amplitude * value, amplitude^2
+            parts[:, 2] *= np.tile(self._amplitude, len(used))
         real, imaginary, weight = (self._matrix[rows].T @ parts).T.astype(float)
         size = (_PADDING * self.box_px,) * 3
         total = (real + 1j * imaginary).reshape(size)

@@ -12,6 +12,7 @@ from aitom_disca.alignment.averages import Averager, Totals
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.likelihood import Expectation, Particles, expect
 from aitom_disca.alignment.reference import Slicer, rotation_grid
+from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import say
 
@@ -153,6 +154,8 @@ class Search:
         At most so many.
     mask_radius_px : float
         Of a soft sphere that averages end at; infinite for that which fills the box.
+    fall_off : FallOff, optional
+        Of amplitudes with tilt; none in a binary wedge.
     """
 
     def __init__(
@@ -164,8 +167,9 @@ class Search:
         shifts_zyx_px: np.ndarray,
         rounds: int,
         mask_radius_px: float = np.inf,
+        fall_off: FallOff | None = None,
     ) -> None:
-        self.coefficients = Coefficients(box_px, radius, tilt_range_deg)
+        self.coefficients = Coefficients(box_px, radius, tilt_range_deg, fall_off)
         self.rotations = rotation_grid(n_rotations)
         self.slicer = Slicer(self.coefficients, self.rotations)
         n_shells = int(self.coefficients.shell.max()) + 1

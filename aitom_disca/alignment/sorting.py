@@ -16,6 +16,7 @@ from aitom_disca.alignment.assigning import (
     search_at,
 )
 from aitom_disca.alignment.centring import centred
+from aitom_disca.alignment.graded_wedge import measure_fall_off
 from aitom_disca.alignment.held_out import HeldOut, held_out_gain, posterior_by_others
 from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.merging import Merger
@@ -66,6 +67,8 @@ class AlignmentSorter:
         counts; infinite for none.
     box_share : float
         Edge of the volumes over that of the boxes that they were cropped from.
+    graded_wedge : bool
+        Whether noise and signal that clearly fall off with tilt are taken into account.
     seed : int
         Of the halves in which the data are split, and of the starts of splits.
 
@@ -86,6 +89,7 @@ class AlignmentSorter:
         *,
         mask_radius_px: float = np.inf,
         box_share: float = 1.0,
+        graded_wedge: bool = True,
         seed: int = 0,
     ) -> None:
         self.box_px = min(_BOX_PX, volumes.shape[-1])
@@ -94,12 +98,15 @@ class AlignmentSorter:
         self._pairs = AveragePairs(self.box_px)
         self._box_share = box_share
         mask_radius_px *= self.box_px / volumes.shape[-1]
+        self._volumes = fourier_crop(volumes, self.box_px)
+        self._fall_off = None
+        if graded_wedge:
+            self._fall_off = measure_fall_off(self._volumes, tilt_range_deg)
         self._coarse, self._fine = (
-            search_at(level, self.box_px, tilt_range_deg, mask_radius_px)
+            search_at(level, self.box_px, tilt_range_deg, mask_radius_px, self._fall_off)
             for level in (COARSE, FINE)
         )
         self._wide = self._coarse.trying(*WIDE)
-        self._volumes = fourier_crop(volumes, self.box_px)
         self._half = self._rng.permutation(len(volumes)) % 2
         self._look = Look.at(self._fine, self._volumes, mask_radius_px)
         self._look_at(np.zeros((len(volumes), 3)))
@@ -191,6 +198,7 @@ class AlignmentSorter:
             self._tilt_range_deg,
             self._look.mask_radius_px,
             self._box_share,
+            None if self._fall_off is None else self._fall_off.as_array(),
         )
 
     def averages(self) -> list[np.ndarray]:

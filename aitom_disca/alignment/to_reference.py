@@ -12,6 +12,7 @@ from aitom_disca.alignment.local import correlations, refine_poses, slices_at
 from aitom_disca.alignment.reference import rotation_grid
 from aitom_disca.alignment.rounds import ball
 from aitom_disca.alignment.search import as_real
+from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.parallel import on_all_cores
 
@@ -54,6 +55,7 @@ def align_to_reference(
     largest_frequency: float | None = None,
     largest_shift_px: float | None = None,
     finest_deg: float = 1.0,
+    fall_off: FallOff | None = None,
 ) -> AlignedPoses:
     """Find the rotation and shift of highest constrained correlation with a reference.
 
@@ -76,6 +78,8 @@ def align_to_reference(
         Of the first search; by default an eighth of the box.
     finest_deg : float
         Last step of rotation.
+    fall_off : FallOff, optional
+        Of amplitudes with tilt, as `measure_fall_off` gives it; none in a binary wedge.
     """
     box_px = volumes.shape[-1]
     small = min(box_px, _BOX_PX)
@@ -87,12 +91,13 @@ def align_to_reference(
         tilt_range_deg,
         rotation_grid(n_rotations(first_step_deg)),
         ball(_SHIFT_PX, largest_shift),
+        fall_off,
     )
     steps = _steps(first_step_deg / 2, finest_deg, _SHIFT_PX / 2 * scale)
     largest = min(largest_frequency or _LARGEST * box_px / 2, box_px / 2 - 1)
     # A step moves the shell of such a radius by about a quarter of its own width.
     radii = [min(largest, np.rad2deg(_TURNED / step[0])) for step in steps]
-    seen = [Coefficients(box_px, radius, tilt_range_deg) for radius in radii]
+    seen = [Coefficients(box_px, radius, tilt_range_deg, fall_off) for radius in radii]
     values = [coefficients.of(volumes) for coefficients in seen]
     tried = [
         refine_poses(values[0], seen[0], reference, turn, shift * scale, steps[:1])
@@ -126,10 +131,11 @@ def _everywhere(
     tilt_range_deg: tuple[float, float],
     rotations: Rotation,
     shifts_zyx_px: np.ndarray,
+    fall_off: FallOff | None = None,
 ) -> list[tuple[Rotation, np.ndarray]]:
     """The best rotation and shift of each volume, and the best far from those before."""
     radius = min(_RADIUS, reference.shape[0] / 2 - 1)
-    coefficients = Coefficients(reference.shape[0], radius, tilt_range_deg)
+    coefficients = Coefficients(reference.shape[0], radius, tilt_range_deg, fall_off)
     values = coefficients.of(volumes)
     values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
     columns = _columns(reference, coefficients, rotations)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.centring import dense_centre
+from aitom_disca.alignment.graded_wedge import measure_fall_off
 from aitom_disca.averaging.half import FindsPoses, Half
 from aitom_disca.averaging.halves import balanced_halves
 from aitom_disca.averaging.initial_model import initial_model
 from aitom_disca.averaging.symmetrise import CLEARLY, SymmetryAxes, find_axes
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import muted, say
@@ -50,6 +53,8 @@ class ClusterAverage:
         Whether members said so little that it began from initial models.
     independent : bool
         Whether the halves began apart from one another, not from one model of all members.
+    fall_off : FallOff, optional
+        How noise and signal of the members fall off with tilt, where they clearly do.
     """
 
     average: np.ndarray
@@ -64,6 +69,7 @@ class ClusterAverage:
     axes: SymmetryAxes | None = None
     noisy: bool = False
     independent: bool = True
+    fall_off: FallOff | None = None
 
 
 def average_cluster(
@@ -77,6 +83,7 @@ def average_cluster(
     noisy: bool | None = None,
     mask_diameter_px: float | None = None,
     groups: np.ndarray | None = None,
+    fall_off: FallOff | Literal["measured"] | None = "measured",
     seed: int = 0,
 ) -> ClusterAverage:
     """Align the members of a cluster to one another and average them, each half by itself.
@@ -111,6 +118,9 @@ def average_cluster(
     groups : ndarray of int, shape (N,), optional
         Members with one number go into one half, since their boxes share voxels; see
         `neighbour_groups`.
+    fall_off : FallOff, "measured" or None
+        Of noise and signal with tilt; by default as measured on the members, where it is clear.
+        None for a binary wedge.
     seed : int
 
     Raises
@@ -124,8 +134,12 @@ def average_cluster(
     rng = np.random.default_rng(seed)
     half = balanced_halves(np.arange(len(volumes)) if groups is None else groups, rng)
     say(f"averaging two halves of {int((half == 0).sum())} and {int((half == 1).sum())}")
-    parts = zip((0, 1), rng.spawn(2), strict=True)
-    halves = [Half(volumes[half == h], tilt_range_deg, own, mask_diameter_px) for h, own in parts]
+    if fall_off == "measured":
+        fall_off = measure_fall_off(volumes, tilt_range_deg)
+    halves = [
+        Half(volumes[half == h], tilt_range_deg, own, mask_diameter_px, fall_off)
+        for h, own in zip((0, 1), rng.spawn(2), strict=True)
+    ]
     with muted():
         if network is None:
             on_all_cores(lambda part: part.refined(largest_frequency), halves)
@@ -136,7 +150,7 @@ def average_cluster(
             fit = float(np.mean([part.fit for part in halves]))
             noisy = network is None and NOISY[0] < fit < NOISY[1]
         if noisy:
-            _begin_again(volumes, half, halves, tilt_range_deg, largest_frequency, rng)
+            _begin_again(volumes, half, halves, tilt_range_deg, fall_off, largest_frequency, rng)
     first, second = halves
     if not (noisy and len(volumes) < FEW):
         second.lay_on(first)
@@ -181,6 +195,7 @@ def average_cluster(
         axes,
         noisy=bool(noisy),
         independent=not (noisy and len(volumes) < FEW),
+        fall_off=fall_off,
     )
 
 
@@ -189,18 +204,19 @@ def _begin_again(
     half: np.ndarray,
     halves: list[Half],
     tilt_range_deg: tuple[float, float],
+    fall_off: FallOff | None,
     largest_frequency: float | None,
     rng: np.random.Generator,
 ) -> None:
     """Begin both halves from initial models: one for each, or for few members one for both."""
     if len(volumes) < FEW:
-        model = initial_model(volumes, tilt_range_deg, rng)
+        model = initial_model(volumes, tilt_range_deg, rng, fall_off)
         for h, part in enumerate(halves):
             poses = model.rotations[half == h], model.offset_zyx_px[half == h]
             part.begin_again(*poses, largest_frequency)
         return
     for part in halves:
-        model = initial_model(part.volumes, tilt_range_deg, rng)
+        model = initial_model(part.volumes, tilt_range_deg, rng, fall_off)
         part.begin_again(model.rotations, model.offset_zyx_px, largest_frequency)
 
 

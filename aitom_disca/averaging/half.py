@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from aitom_disca.alignment.assigning import search_at
 from aitom_disca.alignment.averages import Average, Averager, Totals
 from aitom_disca.alignment.centring import dense_centre
 from aitom_disca.alignment.coefficients import Coefficients
@@ -17,6 +18,7 @@ from aitom_disca.alignment.rounds import Classes, Search, cross, cube
 from aitom_disca.averaging.compare import compare_with_map
 from aitom_disca.averaging.masks import sphere_round_particle
 from aitom_disca.averaging.symmetrise import SymmetryAxes, expanded, lay_on_axes
+from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.progress import muted, say
 
@@ -52,6 +54,7 @@ class Half:
         tilt_range_deg: tuple[float, float],
         rng: np.random.Generator,
         diameter_px: float | None = None,
+        fall_off: FallOff | None = None,
     ) -> None:
         self.volumes = volumes
         box_px = volumes.shape[-1]
@@ -60,9 +63,10 @@ class Half:
         if diameter_px is not None:
             self._mask = sphere_round_particle(box_px, diameter_px)
         self._tilt_range_deg = tilt_range_deg
+        self._fall_off = fall_off
         self._rng = rng
         self._part = rng.permutation(len(volumes)) % 2
-        self._coefficients = Coefficients(box_px, box_px / 2 - 1, tilt_range_deg)
+        self._coefficients = Coefficients(box_px, box_px / 2 - 1, tilt_range_deg, fall_off)
         self._values = self._coefficients.of(volumes)
         one = Slicer(self._coefficients, rotation_grid(1))
         self.averager = Averager(one, int(self._coefficients.shell.max()) + 1)
@@ -191,7 +195,8 @@ class Half:
 
     def _inside(self, largest: float) -> Coefficients:
         radius = min(largest, self._coefficients.radius)
-        return Coefficients(self._coefficients.box_px, radius, self._tilt_range_deg)
+        box_px = self._coefficients.box_px
+        return Coefficients(box_px, radius, self._tilt_range_deg, self._fall_off)
 
     def _search(self) -> None:
         box_px = min(_BOX_PX, self.volumes.shape[-1])
@@ -208,7 +213,8 @@ class Half:
         self.offset_zyx_px = best.offset_zyx_px * self.volumes.shape[-1] / box_px
 
     def _level(self, box_px: int, radius: float, n: int, shifts: np.ndarray, rounds: int) -> Search:
-        return Search(box_px, min(radius, box_px / 2 - 1), self._tilt_range_deg, n, shifts, rounds)
+        level = min(radius, box_px / 2 - 1), n, shifts, rounds
+        return search_at(level, box_px, self._tilt_range_deg, fall_off=self._fall_off)
 
     def _seen(self, search: Search, small: np.ndarray, power: np.ndarray) -> Particles:
         values = search.coefficients.of(small)

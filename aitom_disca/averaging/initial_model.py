@@ -21,6 +21,7 @@ from aitom_disca.alignment.reference import Slicer, rotation_grid, shell_index, 
 from aitom_disca.alignment.rounds import ball
 from aitom_disca.alignment.search import as_real
 from aitom_disca.averaging.compare import compare_with_map
+from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.parallel import on_all_cores
@@ -66,7 +67,10 @@ class InitialModel:
 
 
 def initial_model(
-    volumes: np.ndarray, tilt_range_deg: tuple[float, float], rng: np.random.Generator
+    volumes: np.ndarray,
+    tilt_range_deg: tuple[float, float],
+    rng: np.random.Generator,
+    fall_off: FallOff | None = None,
 ) -> InitialModel:
     """Find a structure in subtomograms of which each says little.
 
@@ -81,6 +85,8 @@ def initial_model(
         Protein bright.
     tilt_range_deg : tuple of 2 floats
     rng : numpy.random.Generator
+    fall_off : FallOff, optional
+        Of amplitudes with tilt; none in a binary wedge.
 
     References
     ----------
@@ -90,8 +96,9 @@ def initial_model(
     box_px = min(_BOX_PX, volumes.shape[-1])
     small = fourier_crop(volumes, box_px)
     chosen = np.sort(rng.permutation(len(small))[:_MOST_MEMBERS])
-    noise = _noise_outside(small, tilt_range_deg)
-    rough, fine = (_Level(small[chosen], tilt_range_deg, noise, *level) for level in _LEVELS)
+    noise = _noise_outside(small, tilt_range_deg, fall_off)
+    wedge = tilt_range_deg, fall_off
+    rough, fine = (_Level(small[chosen], wedge, noise, *level) for level in _LEVELS)
     n_runs = int(np.clip(_MEMBERS_IN_RUNS / len(chosen), _FEWEST_RUNS, _MOST_RUNS))
     found = on_all_cores(lambda own: _run(rough, fine, own), rng.spawn(n_runs))
     for _ in range(_GENERATIONS):
@@ -101,7 +108,7 @@ def initial_model(
     say(f"initial models, log likelihood by others: {', '.join(f'{run[1]:.0f}' for run in found)}")
     volume, likelihood = max(found, key=lambda run: run[1])
     if len(chosen) < len(small):
-        fine = _Level(small, tilt_range_deg, noise, *_LEVELS[1])
+        fine = _Level(small, wedge, noise, *_LEVELS[1])
     met = fine.weigh(volume)
     offset_zyx_px = fine.shifts_zyx_px[met.shift] * volumes.shape[-1] / box_px
     return InitialModel(volume, fine.rotations[met.rotation], offset_zyx_px, likelihood)
@@ -125,11 +132,13 @@ def _consensus(volumes: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray(np.mean([volumes[0], *laid], axis=0))
 
 
-def _noise_outside(volumes: np.ndarray, tilt_range_deg: tuple[float, float]) -> np.ndarray:
+def _noise_outside(
+    volumes: np.ndarray, tilt_range_deg: tuple[float, float], fall_off: FallOff | None
+) -> np.ndarray:
     """Power of the noise by shell, of what lies outside of the particles' sphere."""
     n = volumes.shape[-1]
     outside = 1 - soft_sphere(n, _MASK_RADIUS * n, _MASK_EDGE * n)
-    coefficients = Coefficients(n, n / 2 - 1, tilt_range_deg)
+    coefficients = Coefficients(n, n / 2 - 1, tilt_range_deg, fall_off)
     values = coefficients.of(volumes * outside)
     return shell_power(values, coefficients.shell) / np.mean(outside**2)
 
@@ -151,14 +160,14 @@ class _Level:
     def __init__(
         self,
         volumes: np.ndarray,
-        tilt_range_deg: tuple[float, float],
+        wedge: tuple[tuple[float, float], FallOff | None],
         noise: np.ndarray,
         radius: float,
         n_rotations: int,
     ) -> None:
         n = volumes.shape[-1]
         self._mask = soft_sphere(n, _MASK_RADIUS * n, _MASK_EDGE * n)
-        self._coefficients = Coefficients(n, min(radius, n / 2 - 1), tilt_range_deg)
+        self._coefficients = Coefficients(n, min(radius, n / 2 - 1), *wedge)
         self._noise = np.sqrt(noise / 2)[self._coefficients.shell].astype(np.float32)
         self._values = self._coefficients.of(volumes) / self._noise
         self.rotations = rotation_grid(n_rotations)

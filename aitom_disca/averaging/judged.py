@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from aitom_disca.averaging.null_test import FALSE_ALARMS, NullTest, null_test
 from aitom_disca.averaging.sharpening import guinier_fit, sharpen
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.progress import say
 from aitom_disca.subtomograms.preprocess import low_pass
@@ -123,6 +125,7 @@ def judged_average(
     others: Callable[[int], np.ndarray] | None = None,
     null_volumes: np.ndarray | None = None,
     groups: np.ndarray | None = None,
+    fall_off: FallOff | Literal["measured"] | None = "measured",
     network: FindsPoses | None = None,
     known: Mapping[str, KnownMap] | None = None,
     rescale: bool = False,
@@ -144,6 +147,8 @@ def judged_average(
         Empty places of the same tomograms, for the null test.
     groups : ndarray of int, shape (N,), optional
         Members whose boxes share voxels; see `neighbour_groups`.
+    fall_off : FallOff, "measured" or None
+        As in `average_cluster`; None where the settings want a binary wedge.
     network : callable, optional
         Finds poses, as in `average_cluster`.
     known : mapping of str to KnownMap, optional
@@ -166,6 +171,7 @@ def judged_average(
         everywhere=settings.aligner != "gumnet",
         mask_diameter_px=diameter_px,
         groups=groups,
+        fall_off=fall_off if settings.graded_wedge else None,
         seed=settings.seed,
     )
     sphere = sphere_round_particle(box_px, diameter_px)

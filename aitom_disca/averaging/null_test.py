@@ -15,6 +15,7 @@ from aitom_disca.alignment.rounds import ball
 from aitom_disca.alignment.search import align
 from aitom_disca.averaging.gold_standard import ClusterAverage
 from aitom_disca.averaging.masks import default_diameter_px, sphere_round_particle
+from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.parallel import on_all_cores
 
@@ -112,7 +113,7 @@ def null_test(
     if not found.independent:
         why = "members so few and noisy that both halves began from one model"
         return NullTest(made_from, 0, np.nan, np.nan, np.nan, why)
-    fits = _Fits(n, radius, tilt_range_deg, mask_diameter_px)
+    fits = _Fits(n, radius, tilt_range_deg, mask_diameter_px, found.fall_off)
     rng = np.random.default_rng(seed)
     copies = _n_copies(len(volumes))
     round_part = round_density(volumes, tilt_range_deg)
@@ -144,12 +145,13 @@ class _Fits:
         radius: float,
         tilt_range_deg: tuple[float, float],
         mask_diameter_px: float | None,
+        fall_off: FallOff | None,
     ) -> None:
         self._small_px = min(box_px, 2 * int(np.ceil(radius)) + 4)
         self._mask = np.ones((box_px,) * 3, np.float32)
         if mask_diameter_px is not None:
             self._mask = sphere_round_particle(box_px, mask_diameter_px)
-        self._coefficients = Coefficients(self._small_px, radius, tilt_range_deg)
+        self._coefficients = Coefficients(self._small_px, radius, tilt_range_deg, fall_off)
         self._grid = rotation_grid(_N_ROTATIONS)
         step = _SHIFT_PX * self._small_px / 20
         self._shifts = ball(step, _FARTHEST * self._small_px)

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.bench.data import TemplateSet
 from aitom_disca.geometry import apply_wedge, random_rotations
+from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff, weighed_by_tilt
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.progress import muted
 from aitom_disca.simulation.phantoms import Phantom, Template
@@ -50,6 +51,7 @@ def crowded_subtomograms(
     *,
     n_neighbours: tuple[int, int] = (3, 5),
     tilt_range_deg: tuple[float, float] = (-60.0, 60.0),
+    fall_off: FallOff | None = None,
     shift_max_px: float = 1.5,
     seed: int = 0,
 ) -> Crowded:
@@ -68,6 +70,8 @@ def crowded_subtomograms(
     n_neighbours : tuple of 2 ints
         Fewest and most.
     tilt_range_deg : tuple of 2 floats
+    fall_off : FallOff, optional
+        Of noise and signal with tilt; none behind a binary wedge. The SNR is that before it.
     shift_max_px : float
         Of the particle, along each axis.
     seed : int
@@ -88,9 +92,21 @@ def crowded_subtomograms(
                 signal = signal + other.density(box_px, voxel_size_angstrom, turn, place)
         noise = apply_wedge(rng.standard_normal(signal.shape, np.float32), tilt_range_deg)
         noise *= np.sqrt(variance / snr) / noise.std()
-        volume = apply_wedge(signal, tilt_range_deg) + noise
+        seen = apply_wedge(signal, tilt_range_deg)
+        if fall_off is not None:
+            seen = weighed_by_tilt(seen, fall_off.signal * fall_off.noise)
+            noise = weighed_by_tilt(noise, fall_off.noise)
+        volume = seen + noise
         volumes[i] = (volume - volume.mean()) / volume.std()
     return Crowded(volumes, rotations, shifts)
+
+
+def falling_off(noise: float, signal: float, tilt_deg: float = 60.0) -> FallOff:
+    """Amplitudes that fall off as a Gaussian of the tilt, to these at a tilt."""
+    noise_by_tilt, signal_by_tilt = (
+        least ** ((TILTS_DEG / tilt_deg) ** 2) for least in (noise, signal)
+    )
+    return FallOff(noise_by_tilt, signal_by_tilt)
 
 
 def _free_place(
@@ -148,11 +164,17 @@ def measure_masks(
 
 
 def measure_wedge_bias(
-    templates: TemplateSet, *, n: int = 80, seeds: Sequence[int] = (0, 1, 2)
+    templates: TemplateSet,
+    *,
+    n: int = 80,
+    seeds: Sequence[int] = (0, 1, 2),
+    tilt_range_deg: tuple[float, float] = _NARROW,
+    fall_off: FallOff | None = None,
+    graded_wedge: bool = True,
 ) -> Iterator[Row]:
     """Whether poses and averages of crowded particles behind a wide wedge are even.
 
-    Hollow shells of the size of apoferritin, and ribosomes; tilts of -50 to 50 degrees.
+    Hollow shells of the size of apoferritin, and ribosomes.
 
     Yields
     ------
@@ -162,6 +184,7 @@ def measure_wedge_bias(
     """
     from aitom_disca.alignment.centring import dense_centre
     from aitom_disca.analysis.wedge_bias import pose_gathering
+    from aitom_disca.averaging.compare import compare_with_map
     from aitom_disca.averaging.directional import along_and_across
     from aitom_disca.averaging.gold_standard import average_cluster
     from aitom_disca.averaging.masks import default_diameter_px, sphere_round_particle
@@ -172,22 +195,40 @@ def measure_wedge_bias(
     for name, template, box_px, voxel in cases:
         for seed in seeds:
             made = crowded_subtomograms(
-                template, others, n, box_px, voxel, _LOW_SNR, tilt_range_deg=_NARROW, seed=seed
+                template,
+                others,
+                n,
+                box_px,
+                voxel,
+                _LOW_SNR,
+                tilt_range_deg=tilt_range_deg,
+                fall_off=fall_off,
+                seed=seed,
             )
             diameter_px = default_diameter_px(box_px)
             with muted():
                 found = average_cluster(
-                    made.volumes, _NARROW, mask_diameter_px=diameter_px, seed=seed
+                    made.volumes,
+                    tilt_range_deg,
+                    mask_diameter_px=diameter_px,
+                    fall_off="measured" if graded_wedge else None,
+                    seed=seed,
                 )
             gathered = pose_gathering(found.rotations)
             mask = sphere_round_particle(box_px, diameter_px)
             halves = found.half1 * mask, found.half2 * mask
             along, across = along_and_across(*halves, gathered.beam_axis_xyz, voxel)
+            truth = template.density(box_px, voxel)
+            compared = compare_with_map(
+                found.average, truth, voxel_size_angstrom=voxel, known_voxel_size_angstrom=voxel
+            )
             off_px = np.linalg.norm(dense_centre(found.average, diameter_px=diameter_px))
             yield (
                 {"structure": name, "seed": seed}
                 | gathered.row()
                 | {
+                    "near_one_view": gathered.near_beam_axis / n,
+                    "correlation": compared.correlation,
                     "true_tilt_p": pose_gathering(made.rotations).tilt_p,
                     "off_centre_px": float(off_px),
                     "along_angstrom": along.resolution_angstrom(0.143),

@@ -93,6 +93,7 @@ def average(
             min=0,
         ),
     ] = None,
+    graded_wedge: o.GradedWedge = True,
     seed: o.Seed = 0,
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
@@ -115,6 +116,7 @@ def average(
         null_test=null_test.value,
         b_factor_angstrom2=_b_factor(b_factor),
         min_distance_angstrom=min_distance_angstrom,
+        graded_wedge=graded_wedge,
         seed=seed,
     )
     averaged = average_store(

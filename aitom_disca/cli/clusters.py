@@ -25,6 +25,7 @@ def mine(
     precision: o.ComputedIn = Precision.auto,
     devices: o.Devices = 1,
     mask_diameter_angstrom: o.MaskDiameter = None,
+    graded_wedge: o.GradedWedge = True,
     seed: o.Seed = 0,
     runs: o.Runs = 1,
     relion: o.RelionVersion = Relion.v31,
@@ -49,6 +50,7 @@ def mine(
         devices,
         rotation,
         mask_diameter_angstrom,
+        graded_wedge,
     )
     folder = mine_store(
         store, out, settings, runs=runs, relion=relion.value, overwrite=overwrite, resume=resume

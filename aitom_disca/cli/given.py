@@ -125,6 +125,7 @@ def mine_settings(
     n_devices: int = 1,
     rotation: RotatedBy = RotatedBy.own,
     mask_diameter_angstrom: float | None = None,
+    graded_wedge: bool = True,
 ) -> MineSettings:
     """Settings of a preset with the options that were given."""
     given = {
@@ -137,6 +138,7 @@ def mine_settings(
         "n_devices": n_devices,
         "rotation": rotation.value,
         "mask_diameter_angstrom": mask_diameter_angstrom,
+        "graded_wedge": graded_wedge,
     }
     return MineSettings.from_preset(
         preset.value, **{k: v for k, v in given.items() if v is not None}

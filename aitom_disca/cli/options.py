@@ -237,6 +237,16 @@ MaskDiameter = Annotated[
         min=0,
     ),
 ]
+GradedWedge = Annotated[
+    bool,
+    _option(
+        MINE,
+        "--graded-wedge/--binary-wedge",
+        text="Whether noise and signal are measured by tilt, and coefficients of tilts that hold "
+        "less count for less where that is clear; or the wedge is taken to end at the tilt range "
+        "alone.",
+    ),
+]
 Devices = Annotated[
     int,
     _option(MINE, "--devices", text="Graphics cards, or processors, to train on.", min=1),

@@ -22,6 +22,7 @@ def refine(
         bool, typer.Option("--teach", help="Train the network on the outcome: writes model.h5.")
     ] = False,
     mask_diameter_angstrom: o.MaskDiameter = None,
+    graded_wedge: o.GradedWedge = True,
     seed: o.Seed = 0,
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
@@ -33,7 +34,13 @@ def refine(
     from aitom_disca.pipeline import refine as refine_store
 
     settings = mine_settings(
-        Preset.fast, candidate_k, None, None, seed, mask_diameter_angstrom=mask_diameter_angstrom
+        Preset.fast,
+        candidate_k,
+        None,
+        None,
+        seed,
+        mask_diameter_angstrom=mask_diameter_angstrom,
+        graded_wedge=graded_wedge,
     )
     folder = refine_store(
         store, labels, out, settings, teach=teach, relion=relion.value, overwrite=overwrite

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft
-from scipy.signal.windows import hann
 
 from aitom_disca.doctor.blocks import sample_blocks
 from aitom_disca.doctor.check import Check
+from aitom_disca.geometry.fall_off import BIN_DEG, TILTS_DEG, by_direction, mean_power
 from aitom_disca.io import Tomogram
 from aitom_disca.progress import say
 
 _SMALLEST_PX = 24
-_BIN_DEG = 3.0
-_BAND = (0.15, 0.42)  # frequencies, of 1 / voxel, in which the wedge is looked for
 _CONTRAST = 1.6  # of power inside and outside of a wedge
 _OFF_DEG = 8.0
 _BEAM_DEG = 81.0  # nearer to the beam are the surfaces of the specimen too
@@ -112,41 +109,9 @@ def _advice(seen: Measured) -> str:
     return f"; --tilt-range {seen.low:.0f} {seen.high:.0f} is what the power shows"
 
 
-def mean_power(blocks: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean power spectrum of cubes, their faces faded out; zero frequency first."""
-    edge = hann(blocks[0].shape[0], sym=False)
-    window = edge[:, None, None] * edge[:, None] * edge
-    spectra = (fft.fftn((b - b.mean()) / b.std() * window) for b in blocks)
-    return np.asarray(sum(np.abs(s) ** 2 for s in spectra) / len(blocks))
-
-
-def by_direction(power: np.ndarray, tilt_axis: str) -> np.ndarray:
-    """Mean power, shell by shell made equal, by the angle to the plane of zero tilt.
-
-    Returns
-    -------
-    ndarray of shape (180 / 3,)
-        From -90 degrees on, of directions ``(cos t, sin t)`` in x (or y) and z.
-    """
-    n = power.shape[0]
-    f = fft.fftfreq(n)
-    kz, ky, kx = np.meshgrid(f, f, f, indexing="ij")
-    across = kx if tilt_axis == "y" else ky
-    flat = np.hypot(kz, across)
-    angle = np.rad2deg(np.arctan2(np.where(across < 0, -kz, kz), np.abs(across)))
-    inside = (flat > _BAND[0]) & (flat < _BAND[1])
-    shell = np.round(np.sqrt(kz**2 + ky**2 + kx**2) * n).astype(int)
-    mean = np.bincount(shell.ravel(), power.ravel()) / np.bincount(shell.ravel())
-    even = (power / np.maximum(mean[shell], 1e-30))[inside]
-    bins = np.minimum((angle[inside] + 90) // _BIN_DEG, 180 / _BIN_DEG - 1).astype(int)
-    size = np.bincount(bins, minlength=len(_angles()))
-    mean = np.bincount(bins, even, minlength=len(size)) / np.maximum(size, 1)
-    return np.interp(_angles(), _angles()[size > 0], mean[size > 0])  # small boxes leave gaps
-
-
 def contrast(power: np.ndarray) -> float:
     """Power near zero tilt over that near the beam."""
-    angle = np.abs(_angles())
+    angle = np.abs(TILTS_DEG)
     return float(np.median(power[angle < 25]) / max(np.median(power[angle > 72]), 1e-30))
 
 
@@ -159,7 +124,7 @@ def measured_tilts(power: np.ndarray) -> Measured | None:
     Parameters
     ----------
     power : ndarray of shape (60,)
-        Of `by_direction`.
+        Of `geometry.fall_off.by_direction`.
 
     Returns
     -------
@@ -168,7 +133,7 @@ def measured_tilts(power: np.ndarray) -> Measured | None:
     """
     if contrast(power) < _CONTRAST:
         return None
-    angle = _angles()
+    angle = TILTS_DEG
     empty = np.sort(power[np.abs(angle) > 72])[:8]  # of 12: some may be measured, or surfaces
     excess = power - empty.mean()
     floor = max(_FLOOR * np.median(excess[np.abs(angle) < 25]), _SPREADS * empty.std())
@@ -177,8 +142,8 @@ def measured_tilts(power: np.ndarray) -> Measured | None:
     first = 0 if low is None else len(angle) - 1 - low
     last = len(angle) - 1 if high is None else high
     return Measured(
-        None if low is None else float(angle[first] - _BIN_DEG / 2),
-        None if high is None else float(angle[last] + _BIN_DEG / 2),
+        None if low is None else float(angle[first] - BIN_DEG / 2),
+        None if high is None else float(angle[last] + BIN_DEG / 2),
         not (faded_low or faded_high or low is None or high is None),
         _gaps(excess, first, last),
     )
@@ -186,7 +151,7 @@ def measured_tilts(power: np.ndarray) -> Measured | None:
 
 def _end(excess: np.ndarray, floor: float) -> tuple[int | None, bool]:
     """The last bin that was measured, and whether it is near to the floor; None beside the beam."""
-    outermost = int(np.flatnonzero(_angles() < _BEAM_DEG)[-1])
+    outermost = int(np.flatnonzero(TILTS_DEG < _BEAM_DEG)[-1])
     for i in range(outermost, 1, -1):
         if excess[i] > floor and excess[i] >= _EDGE * excess[i - 2 : i].mean():
             return (None, False) if i == outermost else (i, bool(excess[i] < _FADED * floor))
@@ -199,10 +164,6 @@ def _gaps(excess: np.ndarray, first: int, last: int) -> tuple[tuple[float, float
     right = np.maximum.accumulate(excess[first : last + 1][::-1])[::-1]
     empty = excess[first : last + 1] < _GAP * np.minimum(left, right)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], empty, [False]]).astype(int)))
-    start = _angles()[first] - _BIN_DEG / 2
-    ends = (start + _BIN_DEG * edges).reshape(-1, 2)
+    start = TILTS_DEG[first] - BIN_DEG / 2
+    ends = (start + BIN_DEG * edges).reshape(-1, 2)
     return tuple((float(a), float(b)) for a, b in ends)
-
-
-def _angles() -> np.ndarray:
-    return np.arange(-90, 90, _BIN_DEG) + _BIN_DEG / 2

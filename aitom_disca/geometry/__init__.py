@@ -10,7 +10,7 @@ from aitom_disca.geometry.rotations import (
     rotate_by_cube,
     rotation_from_euler_zyz_deg,
 )
-from aitom_disca.geometry.wedge import apply_wedge, missing_wedge_mask
+from aitom_disca.geometry.wedge import apply_wedge, missing_wedge_mask, tilt_of_direction_deg
 
 __all__ = [
     "apply_wedge",
@@ -26,4 +26,5 @@ __all__ = [
     "random_rotations",
     "rotate_by_cube",
     "rotation_from_euler_zyz_deg",
+    "tilt_of_direction_deg",
 ]

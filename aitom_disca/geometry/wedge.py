@@ -44,13 +44,20 @@ def missing_wedge_mask(
             f"got ({low:g}, {high:g})"
         )
     kz, _, kx = frequency_grid_zyx(shape_zyx, half=half)
-    # A coefficient and its mirror image are one measurement: look at the half with kx >= 0.
-    angle_deg = np.rad2deg(np.arctan2(np.where(kx < 0, -kz, kz), np.abs(kx)))
+    angle_deg = tilt_of_direction_deg(kz, kx)
     tolerance_deg = 1e-6
     measured = (angle_deg >= low - tolerance_deg) & (angle_deg <= high + tolerance_deg)
     # kx = 0 is one line of directions, +90 and -90 degrees at once; its zero is in every image.
     on_beam = np.where(kz == 0, True, low <= -90 or high >= 90)
     return np.where(kx == 0, on_beam, measured)
+
+
+def tilt_of_direction_deg(kz: np.ndarray, kx: np.ndarray) -> np.ndarray:
+    """Tilt of the image that holds a frequency, -90 to 90 degrees; 0 on the tilt axis.
+
+    A coefficient and its mirror image are one measurement: it is that of the half with kx >= 0.
+    """
+    return np.asarray(np.rad2deg(np.arctan2(np.where(kx < 0, -kz, kz), np.abs(kx))))
 
 
 def apply_wedge(volumes: np.ndarray, tilt_range_deg: tuple[float, float]) -> np.ndarray:

@@ -160,7 +160,13 @@ def _sort(
         return sorter.sort(starts, **bounds, splits=settings.alignment_splits)
 
     found = sort_source(
-        source, rows, begin, tilt_range_deg, mask_radius_px=mask_radius_px, seed=settings.seed
+        source,
+        rows,
+        begin,
+        tilt_range_deg,
+        mask_radius_px=mask_radius_px,
+        graded_wedge=settings.graded_wedge,
+        seed=settings.seed,
     )
     sorter = found.sorter
     averages = np.array(sorter.averages())

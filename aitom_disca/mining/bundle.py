@@ -76,7 +76,9 @@ class Bundle:
                     file[f"outliers/{part}"] = getattr(self.outliers, part)
             if self.learnt is not None:
                 for field in fields(LearntAverages):
-                    file[f"learnt/{field.name}"] = getattr(self.learnt, field.name)
+                    value = getattr(self.learnt, field.name)
+                    if value is not None:
+                        file[f"learnt/{field.name}"] = value
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:

@@ -34,6 +34,7 @@ def sort_source(
     tilt_range_deg: tuple[float, float],
     *,
     mask_radius_px: float = np.inf,
+    graded_wedge: bool = True,
     seed: int = 0,
 ) -> Sorted:
     """Sort some subtomograms by alignment, and give each other one to the average it fits best.
@@ -48,6 +49,8 @@ def sort_source(
     tilt_range_deg : tuple of 2 floats
     mask_radius_px : float
         Of a soft sphere round each particle, in voxels of the source; infinite for none.
+    graded_wedge : bool
+        Whether noise and signal that clearly fall off with tilt are taken into account.
     seed : int
     """
     crop_px = looked_at_px(source.box_shape_zyx[0], mask_radius_px)
@@ -58,6 +61,7 @@ def sort_source(
         tilt_range_deg,
         mask_radius_px=mask_radius_px * box / crop_px,
         box_share=crop_px / source.box_shape_zyx[0],
+        graded_wedge=graded_wedge,
         seed=seed,
     )
     labels = np.full(len(source), -1)

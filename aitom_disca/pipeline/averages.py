@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from aitom_disca.alignment.graded_wedge import measure_fall_off
 from aitom_disca.alignment.to_reference import AlignedPoses, align_to_reference
 from aitom_disca.averaging.gold_standard import FEWEST_MEMBERS
 from aitom_disca.averaging.judged import (
@@ -21,6 +22,7 @@ from aitom_disca.averaging.judged import (
 from aitom_disca.averaging.masks import sphere_round_particle
 from aitom_disca.config import AverageSettings, RelionVersion
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.io import open_store, read_labels_csv, write_rows_csv
 from aitom_disca.io.store import SubtomogramStore
@@ -132,6 +134,7 @@ def _each_cluster(
         network = network_of(settings, source)
         point_group(settings.symmetry)  # a name that does not exist is refused now
         mask_diameter_px(settings, source.box_shape_zyx[0], source.voxel_size_angstrom)
+        fall_off = _fall_off(source, settings)
         done: list[Averaged | NotAveraged] = []
         members = []
         for k in wanted:
@@ -148,6 +151,7 @@ def _each_cluster(
                 mask=mask,
                 others=OtherMembers(source, cluster, k, settings.seed),
                 null_volumes=null_volumes,
+                fall_off=fall_off,
                 network=network,
                 known=known,
                 rescale=rescale,
@@ -243,10 +247,19 @@ def _poses_of_all(
             judged.filtered * sphere_round_particle(box_px, judged.mask_diameter_px),
             source.tilt_range_deg,
             largest_frequency=largest,
+            fall_off=found.fall_off,
         )
         quaternions[piece] = laid.rotations.as_quat()
         shifts_zyx_px[piece], score[piece] = laid.shifts_zyx_px, laid.score
     return AlignedPoses(Rotation.from_quat(quaternions), shifts_zyx_px, score)
+
+
+def _fall_off(source: SubtomogramStore, settings: AverageSettings) -> FallOff | None:
+    """Of noise and signal with tilt, measured on members of all clusters and on those of none."""
+    if not settings.graded_wedge:
+        return None
+    rows = drawn_rows(len(source), settings.most, np.random.default_rng(settings.seed))
+    return measure_fall_off(source.read(rows), source.tilt_range_deg)
 
 
 def _wanted(cluster: np.ndarray, numbers: Sequence[int]) -> list[int]:

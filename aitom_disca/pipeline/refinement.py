@@ -98,6 +98,7 @@ def refine_clusters(
         ),
         source.tilt_range_deg,
         mask_radius_px=mask_radius_px(source, settings),
+        graded_wedge=settings.graded_wedge,
         seed=settings.seed,
     )
     n_clusters = int(found.labels.max()) + 1

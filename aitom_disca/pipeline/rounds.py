@@ -140,6 +140,7 @@ def _sorted(store: Path, particles: ParticleSet, settings: MineSettings) -> Sort
             lambda sorter: sorter.refine(before[rows], **bounds, splits=settings.alignment_splits),
             source.tilt_range_deg,
             mask_radius_px=mask_radius_px(source, settings),
+            graded_wedge=settings.graded_wedge,
             seed=settings.seed,
         )
 

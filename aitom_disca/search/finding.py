@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.assigning import Assigner, Poses
+from aitom_disca.geometry.fall_off import weighed_by_tilt
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
 from aitom_disca.io.mrc import Tomogram
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo, concatenate
@@ -199,7 +200,7 @@ class Judge:
 
     def __init__(self, references: References, tilt_range_deg: tuple[float, float]) -> None:
         learnt = references.learnt
-        self._box_angstrom = references.box_angstrom
+        self._box_angstrom, self._fall_off = references.box_angstrom, learnt.fall_off
         self._averages = Assigner(learnt, tilt_range_deg)
         self._globules = Assigner(without_structure(learnt), tilt_range_deg, spherical=True)
 
@@ -228,7 +229,10 @@ class Judge:
 
     def noise_score(self) -> np.ndarray:
         """Log likelihood of the averages for boxes of pure noise, aligned in the same way."""
-        return self._averages.poses(noise_boxes(self._averages.box_px), own_spectrum=True).score
+        boxes = noise_boxes(self._averages.box_px)
+        if self._fall_off is not None:
+            boxes = weighed_by_tilt(boxes, self._fall_off[0])
+        return self._averages.poses(boxes, own_spectrum=True).score
 
 
 def _boxes(

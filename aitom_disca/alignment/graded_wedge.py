@@ -1,0 +1,168 @@
+"""How noise and signal of subtomograms fall off with tilt, measured before anything is aligned.
+
+Two things fall off. A weighting of the images, thicker ice and the reconstruction change the power
+of *all* that a tilt measured. That alone loses nothing: divided by the amplitude that a direction
+has, its coefficients are as good as any. Radiation damage and electrons lost in thick ice change
+how much *signal* there is in units of the noise: such coefficients say less of the structure, and
+a reference must be as much weaker there before it is compared. Left out, poses in which the
+reference has little at high tilts fit too well, and orientations gather.
+
+The first is the power by direction, over that of a binary wedge. The second cannot be told from
+power where noise prevails, but from the mean of all subtomograms as they lie: the noise averages
+out, and the structures, in any orientation, become round. What is left of that between two
+directions of one frequency is how the signal falls off. Particles off the centre blur the mean, the
+more so along the beam, along which they are placed worst: that has a parameter of its own.
+Particles that all lie in one way have no round mean, and may look as if their signal fell off.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from aitom_disca.alignment.coefficients import Coefficients
+from aitom_disca.alignment.likelihood import shell_power
+from aitom_disca.geometry.fall_off import (
+    TILTS_DEG,
+    FallOff,
+    by_direction,
+    mean_power,
+    seen_through_window,
+)
+from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.geometry.wedge import missing_wedge_mask, tilt_of_direction_deg
+from aitom_disca.progress import say
+
+_BOX_PX = 20  # the volumes are Fourier-cropped to it
+_SMALLEST_PX = 12
+_GROUPS = 20  # of the volumes: how these differ says how sure the outcome is
+_FEWEST = 20
+_CLEAR = 0.8  # of the largest amplitude: what is less falls off,
+_CLEAR_Z = 3.5  # where it is so by this many standard errors,
+_CLEAR_GAIN = 7.0  # and by this much log likelihood
+_SMOOTH_BINS = 2.0
+_RADIUS = 5.4  # of the mean, in steps of 1 / box
+_LEAST = 0.05  # amplitude
+_PER_DEG = 60.0  # tilts are counted in this
+
+
+def measure_fall_off(
+    volumes: np.ndarray, tilt_range_deg: tuple[float, float], *, seed: int = 0
+) -> FallOff | None:
+    """Measure how noise and signal fall off with tilt.
+
+    Parameters
+    ----------
+    volumes : ndarray of shape (n, z, y, x)
+        Cubic, protein bright, particles of many orientations about the centres.
+    tilt_range_deg : tuple of 2 floats
+    seed : int
+        Of the groups by which errors are measured.
+
+    Returns
+    -------
+    FallOff or None
+        None where neither clearly falls off, or there is too little to say so.
+    """
+    box_px = min(volumes.shape[-1], _BOX_PX)
+    if len(volumes) < _FEWEST or box_px < _SMALLEST_PX:
+        return None
+    small = fourier_crop(volumes, box_px)
+    order = np.random.default_rng(seed).permutation(len(small))
+    groups = np.array_split(order, _GROUPS)
+    noise = _noise(small, groups, tilt_range_deg)
+    signal = _signal(small, groups, tilt_range_deg, noise)
+    if min(noise.min(), signal.min()) == 1:
+        return None
+    found = FallOff(noise, signal)
+    say(f"the wedge is graded: {found.in_words(tilt_range_deg)}")
+    return found
+
+
+def _noise(
+    small: np.ndarray, groups: list[np.ndarray], tilt_range_deg: tuple[float, float]
+) -> np.ndarray:
+    """Amplitude by tilt, of that of a binary wedge; all 1 where it does not clearly fall off."""
+    n = small.shape[-1]
+    binary = np.broadcast_to(missing_wedge_mask((n,) * 3, tilt_range_deg), (n,) * 3)
+    expected = by_direction(seen_through_window(binary.astype(float)), "y")
+    inside = _inside(tilt_range_deg)
+    by_group = []
+    for rows in groups:
+        power = by_direction(mean_power(small[rows]), "y") / np.maximum(expected, 1e-30)
+        smooth = gaussian_filter1d(power[inside], _SMOOTH_BINS, mode="nearest")
+        by_group.append(smooth / smooth.mean())
+    power = np.mean(by_group, axis=0)
+    best, least = power.argmax(), power.argmin()
+    fall = [group[best] - group[least] for group in by_group]
+    error = np.std(fall) / np.sqrt(len(groups))
+    if power[least] > _CLEAR**2 * power[best] or np.mean(fall) < _CLEAR_Z * error:
+        return np.ones(len(TILTS_DEG))
+    return _over_all_tilts(np.sqrt(np.maximum(power, 0) / power[best]), inside)
+
+
+def _signal(
+    small: np.ndarray,
+    groups: list[np.ndarray],
+    tilt_range_deg: tuple[float, float],
+    noise: np.ndarray,
+) -> np.ndarray:
+    """Amplitude of the mean by tilt, in units of the noise; all 1 unless it clearly falls off."""
+    radius = min(_RADIUS, small.shape[-1] / 2 - 1)
+    flat = FallOff(noise, np.ones_like(noise))
+    coefficients = Coefficients(small.shape[-1], radius, tilt_range_deg, flat)
+    values = coefficients.of(small)
+    variance = shell_power(values, coefficients.shell)[coefficients.shell] / (2 * len(small))
+    size = np.array([len(rows) for rows in groups])
+    sums = np.stack([values[rows].real.sum(axis=0) for rows in groups])
+    everything = sums.sum(axis=0)
+    whole, gain = _fitted(everything / size.sum(), variance, coefficients)
+    inside = _inside(tilt_range_deg)
+    shape = np.stack([TILTS_DEG[inside], TILTS_DEG[inside] ** 2 / _PER_DEG]) / _PER_DEG
+    log_signal = whole @ shape
+    best, least = log_signal.argmax(), log_signal.argmin()
+    is_end = least in (0, len(log_signal) - 1)  # nothing makes the signal weaker in between
+    if gain < _CLEAR_GAIN or not is_end or log_signal[least] - log_signal[best] > np.log(_CLEAR):
+        return np.ones(len(TILTS_DEG))
+    # The jackknife: its errors hold however coefficients depend on one another.
+    without = (everything - sums) / (size.sum() - size)[:, None]
+    fits = np.array([_fitted(mean, variance, coefficients)[0] for mean in without])
+    fall = fits @ (shape[:, best] - shape[:, least])
+    if np.mean(fall) < _CLEAR_Z * np.sqrt(len(groups) - 1) * np.std(fall):
+        return np.ones(len(TILTS_DEG))
+    return _over_all_tilts(np.exp(log_signal - log_signal[best]), inside)
+
+
+def _fitted(
+    mean: np.ndarray, variance: np.ndarray, coefficients: Coefficients
+) -> tuple[np.ndarray, float]:
+    """Slope and curvature of the log amplitude by tilt, and what they gain in log likelihood.
+
+    At every frequency ``|k|`` the mean is one number, which is not known, times
+    ``exp(a t + b t^2 - c kz^2)``.
+    """
+    from scipy.optimize import least_squares
+
+    kz, _, kx = coefficients.index_zyx.T / coefficients.radius
+    tilt = tilt_of_direction_deg(kz, kx) / _PER_DEG
+    terms = np.stack([-(kz**2), tilt, tilt**2])
+    _, ring = np.unique((coefficients.index_zyx**2).sum(axis=1), return_inverse=True)
+
+    def off(parameters: np.ndarray) -> np.ndarray:
+        amplitude = np.exp(np.clip(parameters @ terms[: len(parameters)], -5, 5))
+        total = np.bincount(ring, amplitude * mean / variance)
+        round_part = total / np.bincount(ring, amplitude**2 / variance)
+        return np.asarray((mean - amplitude * round_part[ring]) / np.sqrt(variance))
+
+    blurred, falling = (least_squares(off, np.zeros(n)) for n in (1, 3))
+    return np.asarray(falling.x[1:]), float(blurred.cost - falling.cost)
+
+
+def _inside(tilt_range_deg: tuple[float, float]) -> np.ndarray:
+    low, high = tilt_range_deg
+    return (TILTS_DEG > low) & (TILTS_DEG < high)
+
+
+def _over_all_tilts(amplitude: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Beyond the outermost tilts as at these; no less than a twentieth."""
+    return np.maximum(np.interp(TILTS_DEG, TILTS_DEG[inside], amplitude), _LEAST)
