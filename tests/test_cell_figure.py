@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, open_tomogram, write_particles_star, write_volume
 from aitom_disca.particles import ParticleSet
-from aitom_disca.pipeline.reports import _tomograms_of
+from aitom_disca.pipeline.reports import tomograms_of
 from aitom_disca.report import cell_figure, cell_of_run, cell_slice, cluster_colour
 from aitom_disca.report.cell_figure import AverageView, draw_cell
 from aitom_disca.report.cell_slice import CellSlice, Kind, cluster_kind, slice_with_most
@@ -149,7 +149,7 @@ def test_the_first_tomogram_has_the_averages_beside_it(run) -> None:
 
 def test_a_tomogram_that_is_gone_is_told_of_and_the_others_are_drawn(run) -> None:
     run.tomograms[0].path.unlink()
-    opened, notes = _tomograms_of(run.folder.store, False)
+    opened, notes = tomograms_of(run.folder.store, False)
     assert [one.name for one in opened] == ["TS_2"]
     (note,) = notes
     assert note.startswith("Tomogram TS_1 is not where it was")

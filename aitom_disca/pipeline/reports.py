@@ -39,7 +39,9 @@ def report_again(path: str | Path) -> Path:
     tomograms: list[Tomogram] = []
     notes: list[str] = []
     if folder.record["command"] == "run":
-        tomograms, notes = _tomograms_of(store, folder.record["settings"]["dark_protein"])
+        tomograms, notes = tomograms_of(store, folder.record["settings"]["dark_protein"])
+    for note in notes:
+        say(note)
     make_report(folder, store, tomograms, notes)
     return folder.report
 
@@ -63,7 +65,7 @@ def store_of(folder: RunFolder) -> Path:
     return folder.store if folder.record["command"] == "run" else Path(folder.record["inputs"][0])
 
 
-def _tomograms_of(store: str | Path, dark_protein: bool) -> tuple[list[Tomogram], list[str]]:
+def tomograms_of(store: str | Path, dark_protein: bool) -> tuple[list[Tomogram], list[str]]:
     """Open the tomograms that a store was cut from; and what is to be said of those that fail."""
     with open_store(store) as source:
         infos = source.particles().tomograms.values()
@@ -83,6 +85,4 @@ def _tomograms_of(store: str | Path, dark_protein: bool) -> tuple[list[Tomogram]
             notes.append(f"Tomogram {info.name} is not where it was, and not drawn: {error}")
             continue
         opened.append(tomogram)
-    for note in notes:
-        say(note)
     return opened, notes

@@ -29,9 +29,9 @@ _SLICE_INCH, _WIDEST_INCH = 5.4, 7.6
 _GAP, _TITLE, _LEGEND_ROW, _LEGEND_ITEM = 0.12, 0.3, 0.22, 1.3
 _ROWS, _LABEL, _HEADING, _ROW_GAP = 6, 0.2, 0.2, 0.05  # of averages, at most 6 in a column
 _LARGEST_TILE, _TILE_STEP, _TEMPLATE_GAP = 1.15, 1.015, 0.06  # the last two in tiles
-_GREYS = 32  # as many show a slice, and the file stays small
+_GREYS = 24  # as many show a slice, and the file stays small
 _MIXTURES = [(share, grey) for share in (0.66, 0.33) for grey in (1.0, 0.5, 0.0)]  # at edges
-_DPI = 120
+_DPI = 100
 
 
 @dataclass(frozen=True)
