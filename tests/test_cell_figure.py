@@ -20,12 +20,7 @@ from aitom_disca.report.cell_figure import AverageView, draw_cell
 from aitom_disca.report.cell_slice import CellSlice, Kind, cluster_kind, slice_with_most
 from aitom_disca.run_folder import RunFolder
 
-DPI = 60
-
-
-@pytest.fixture(autouse=True)
-def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cell_figure, "_DPI", DPI)  # for speed
+DPI = 60  # for speed
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -42,7 +37,7 @@ def plain_slice(kinds: list[Kind]) -> CellSlice:
 
 
 def test_circles_lie_where_they_should_and_are_as_large_as_particles() -> None:
-    png = draw_cell([plain_slice([cluster_kind(3, np.array([[0.0, 10, 45]]), 12.0)])])
+    png = draw_cell([plain_slice([cluster_kind(3, np.array([[0.0, 10, 45]]), 12.0)])], dpi=DPI)
     width, height = (round(inch * DPI) for inch in cell_figure._size_inch((40, 60)))
     top = round(cell_figure._TITLE * DPI)
     found = where(png, cluster_colour(3)) - (top, 0)
@@ -57,11 +52,11 @@ def test_every_cluster_keeps_its_colour_and_junk_is_grey() -> None:
     places = np.random.default_rng(0).uniform(5, 35, (10, 1, 3))
     clusters = [cluster_kind(k, place, 8.0) for k, place in enumerate(places)]
     junk = [Kind(name, place) for name, place in zip(cell_figure.MARKERS, places, strict=False)]
-    png = draw_cell([plain_slice(clusters)])
+    png = draw_cell([plain_slice(clusters)], dpi=DPI)
     assert all(len(where(png, cluster_colour(k))) > 5 for k in range(10))
-    grey = pixels(draw_cell([plain_slice(junk)]))
+    grey = pixels(draw_cell([plain_slice(junk)], dpi=DPI))
     assert np.ptp(grey, axis=2).max() < 0.06
-    assert len(pixels(draw_cell([plain_slice([])]))) < len(grey)  # no legend
+    assert len(pixels(draw_cell([plain_slice([])], dpi=DPI))) < len(grey)  # no legend
     assert cluster_kind(10, places[0], 8.0).dashed and not clusters[0].dashed
 
 
@@ -69,7 +64,7 @@ def test_averages_are_drawn_beside_with_their_templates() -> None:
     volume = np.random.default_rng(1).random((12, 12, 12))
     alone = [AverageView("cluster 1", "#0077bb", volume, note="9")] * 8
     known = [AverageView("cluster 1", "#0077bb", volume, volume, voxel_size_angstrom=10.0)]
-    widths = [pixels(draw_cell([plain_slice([])], a)).shape[1] for a in ([], alone, known)]
+    widths = [pixels(draw_cell([plain_slice([])], a, dpi=DPI)).shape[1] for a in ([], alone, known)]
     assert widths[0] < widths[1] and widths[0] < widths[2]
 
 

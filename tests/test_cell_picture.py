@@ -22,7 +22,7 @@ from aitom_disca.io import (
     write_volume,
 )
 from aitom_disca.particles import ParticleSet
-from aitom_disca.report import cell_figure, cluster_colour
+from aitom_disca.report import cluster_colour
 from aitom_disca.report.cell_slice import Kind, cluster_kind
 from aitom_disca.simulation import load_phantoms
 from aitom_disca.simulation.cell.truth import COLUMNS
@@ -35,7 +35,7 @@ LABELS = np.array([1, 0, 0, 1, 2])
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A run that found rods and rings in their places, and took a bead for a third kind."""
-    monkeypatch.setattr(cell_figure, "_DPI", 60)  # for speed
+    monkeypatch.setattr(cell_picture, "_DPI", 60)  # for speed
     volume = np.random.default_rng(0).normal(size=(30, 40, 50)).astype(np.float32)
     write_volume(tmp_path / "cell_raw.mrc", volume, 20.0, tilt_range_deg=(-60, 60))
     info = open_tomogram(tmp_path / "cell_raw.mrc").info

@@ -26,6 +26,7 @@ from aitom_disca.simulation.cell import CellTruth
 
 _NO_KIND_COLOUR = "#83868c"  # of clusters that hold junk alone
 _SHOWN_DIAMETERS = 1.5  # of a box
+_DPI = 100
 
 
 def write_cell_picture(
@@ -78,7 +79,7 @@ def write_cell_picture(
     views = _views(folder, clusters, compared, colours, shown_px, voxel)
     path = folder.path / "cell.png"
     with replacing(path) as temporary:
-        temporary.write_bytes(draw_cell([left, right], views))
+        temporary.write_bytes(draw_cell([left, right], views, dpi=_DPI))
     return path
 
 

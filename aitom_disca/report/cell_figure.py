@@ -31,7 +31,6 @@ _ROWS, _LABEL, _HEADING, _ROW_GAP = 6, 0.2, 0.2, 0.05  # of averages, at most 6 
 _LARGEST_TILE, _TILE_STEP, _TEMPLATE_GAP = 1.15, 1.015, 0.06  # the last two in tiles
 _GREYS = 24  # as many show a slice, and the file stays small
 _MIXTURES = [(share, grey) for share in (0.66, 0.33) for grey in (1.0, 0.5, 0.0)]  # at edges
-_DPI = 100
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,9 @@ class AverageView:
     voxel_size_angstrom: float | None = None
 
 
-def draw_cell(slices: Sequence[CellSlice], averages: Sequence[AverageView] = ()) -> bytes:
+def draw_cell(
+    slices: Sequence[CellSlice], averages: Sequence[AverageView] = (), *, dpi: int = 130
+) -> bytes:
     """Draw slices side by side, each with its particles and a legend, and averages beside them.
 
     Parameters
@@ -66,6 +67,8 @@ def draw_cell(slices: Sequence[CellSlice], averages: Sequence[AverageView] = ())
         At least one; those of one tomogram are drawn in one size.
     averages : sequence of AverageView
         Central slices x–y and x–z of each, beside those of its template.
+    dpi : int
+        Pixels per inch; a slice is about 5.4 inches high.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def draw_cell(slices: Sequence[CellSlice], averages: Sequence[AverageView] = ())
     tile, n_columns = _tile_inch(averages, height - _HEADING)
     beside = n_columns * (_row_inch(tile, _has_template(averages)) + 2 * _GAP)
     width = sum(w + _GAP for w, _ in sizes) - _GAP + beside
-    figure = Figure(figsize=(width, height), dpi=_DPI)
+    figure = Figure(figsize=(width, height), dpi=dpi)
     left = 0.0
     for one, (w, h), n in zip(slices, sizes, columns, strict=True):
         axes = _axes(figure, left, height - _TITLE - h, w, h)

@@ -239,9 +239,13 @@ def _files(folder: RunFolder) -> list[tuple[str, str]]:
 
 
 def _history(rows: list[dict]) -> list[dict]:
-    """Rows without the criteria of K, which are shown elsewhere, and without events if none."""
+    """Rows without the criteria of K, which are shown elsewhere, and without events if none.
+
+    Sizes are the largest first, as the clusters are numbered: theirs are then the colours.
+    """
     left_out = {"bic", "criteria"} | (set() if any(r.get("event") for r in rows) else {"event"})
-    return [{k: v for k, v in row.items() if k not in left_out} for row in rows]
+    ordered = [row | {"sizes": sorted(row["sizes"], reverse=True)} for row in rows]
+    return [{k: v for k, v in row.items() if k not in left_out} for row in ordered]
 
 
 def _warnings(stages: dict, history: list[dict]) -> list[str]:
