@@ -126,11 +126,12 @@ def _draw_slice(axes: Axes, one: CellSlice) -> None:
             axes.plot(*xy.T, linestyle="none", clip_on=True, **_marker(kind.name))
             continue
         diameter = np.broadcast_to(kind.diameter_px, len(xy))
+        line = np.clip(diameter / nx * _size_inch(one.shape_yx)[0] * 72 / 8, 0.7, 1.8)
         circles = EllipseCollection(
             diameter, diameter, np.zeros(len(xy)), units="xy", offsets=xy,
             offset_transform=axes.transData, facecolors="none", edgecolors=kind.colour,
-            linewidths=1.8, linestyles="dashed" if kind.dashed else "solid",
-            path_effects=[withStroke(linewidth=3, foreground="white")],
+            linewidths=line, linestyles="dashed" if kind.dashed else "solid",
+            path_effects=[withStroke(linewidth=line.min(initial=1.8) + 1.2, foreground="white")],
         )  # fmt: skip
         axes.add_collection(circles)
     if one.title:
