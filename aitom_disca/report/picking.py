@@ -22,8 +22,8 @@ _KINDS = ("particle", *JUNK_KINDS)
 _SLICES = (0.3, 0.5, 0.7)  # of the height
 _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#26292e}"
-    "img{max-width:49%;vertical-align:top}img.wide{max-width:100%}td,th{padding:.1em 1em;"
-    "text-align:left}"
+    "img{max-width:49%;margin:0 .5% .5em 0;vertical-align:top}img.wide{max-width:100%}"
+    "td,th{padding:.1em 1em;text-align:left}"
 )
 
 
