@@ -119,7 +119,7 @@ def run(tmp_path: Path):
 
 def test_what_lies_in_a_tomogram_of_a_run(run) -> None:
     junk = cell_of_run.junk_of_run(run.folder, run.particles.tomograms)
-    kinds = cell_of_run.kinds_in("TS_1", 10.0, run.particles, run.labels, junk)
+    kinds = cell_of_run.kinds_in("TS_1", 10.0, run.particles, run.labels, junk, 99.0)
     counts = {kind.name: len(kind.center_zyx_px) for kind in kinds}
     assert counts == {"cluster 1": 2, "cluster 2": 1, "gold": 2, "noise": 1}
     assert [kind.diameter_px for kind in kinds[:2]] == [8.0, 12.0]

@@ -67,11 +67,10 @@ def write_cell_picture(
     names = sorted(np.unique(known.kind[np.isin(known.role, WANTED)]).tolist())
     colours = {name: cluster_colour(k) for k, name in enumerate(names)}
     true = _true_kinds(known, first.name, colours)
-    found = kinds_in(
-        first.name, first.voxel_size_angstrom, particles, labels,
-        junk_of_run(folder, particles.tomograms),
-    )  # fmt: skip
     diameter = largest_diameter_angstrom(folder)
+    junk = junk_of_run(folder, particles.tomograms)
+    size = first.voxel_size_angstrom
+    found = kinds_in(first.name, size, particles, labels, junk, diameter)
     left = slice_with_most(first, true, diameter)
     right = left.with_kinds(_coloured(found, clusters, colours), "found")
     left = replace(left, title=f"truth: {left.title}")

@@ -53,13 +53,15 @@ def cells_of_run(
     if not particles.has_positions:
         return [], []
     junk = junk_of_run(folder, particles.tomograms)
+    diameter = largest_diameter_angstrom(folder)
     pictures: list[CellPicture] = []
     notes = []
     for tomogram in tomograms[:_MOST_TOMOGRAMS]:
-        kinds = kinds_in(tomogram.name, tomogram.voxel_size_angstrom, particles, labels, junk)
+        voxel = tomogram.voxel_size_angstrom
+        kinds = kinds_in(tomogram.name, voxel, particles, labels, junk, diameter)
         beside = () if pictures else averages
         try:
-            one = slice_with_most(tomogram, kinds, largest_diameter_angstrom(folder))
+            one = slice_with_most(tomogram, kinds, diameter)
         except (InputError, OSError, ValueError) as error:  # it may have changed since
             notes.append(f"Tomogram {tomogram.name} could not be drawn: {error}")
             continue
@@ -75,19 +77,21 @@ def kinds_in(
     particles: ParticleSet,
     labels: np.ndarray,
     junk: Mapping[str, ParticleSet],
+    default_angstrom: float,
 ) -> list[Kind]:
     """The clusters in a tomogram, by size of their particles, and what was set apart.
 
-    A cluster is drawn at the median of the diameters at which its particles were picked.
+    A cluster is drawn at the median of the diameters at which its particles were picked, or at a
+    given one where that is not known.
     """
     here = particles.tomogram_name == tomogram
-    diameter = particles.more.get("diameter_angstrom")
+    nowhere = np.full(len(particles), np.nan)
+    diameter = np.asarray(particles.more.get("diameter_angstrom", nowhere), float)
     kinds = []
     for cluster in range(labels.max(initial=-1) + 1):
         members = labels == cluster
-        size = _DEFAULT_DIAMETER_ANGSTROM
-        if diameter is not None and members.any():
-            size = float(np.median(np.asarray(diameter, float)[members]))
+        sizes = diameter[members & np.isfinite(diameter)]
+        size = float(np.median(sizes)) if len(sizes) else default_angstrom
         places = particles.center_zyx_px[here & members]
         kinds.append(cluster_kind(cluster, places, size / voxel_size_angstrom))
     for name, one in junk.items():
