@@ -55,6 +55,7 @@ setup(
         "typer>=0.12",
         "rich>=13.7",
         "matplotlib>=3.8",
+        "pillow>=9.1",
         "jinja2>=3.1",
     ],
     extras_require={

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aitom_disca.bench import cells
-from aitom_disca.bench.cell_averages import correlations_with_templates, through_lens
+from aitom_disca.bench.cell_averages import compare_with_templates, through_lens
 from aitom_disca.bench.cell_scores import score_cells
 from aitom_disca.bench.data import TemplateSet, load_templates
 from aitom_disca.cli import main
@@ -183,10 +183,10 @@ def test_an_average_is_compared_through_the_lens(tmp_path) -> None:
     write_volume(folder / "average.mrc", through_lens(template, 28, 10.0, [lens]), 10.0)
     clusters = [{"cluster": 1, "kind": "two_lobes"}, {"cluster": 2, "kind": "two_lobes"}]
     known = {"two_lobes": template}
-    seen = correlations_with_templates(tmp_path, clusters, known, [lens])
-    plain = correlations_with_templates(tmp_path, clusters, known)
+    seen = compare_with_templates(tmp_path, clusters, known, [lens])
+    plain = compare_with_templates(tmp_path, clusters, known)
     assert set(seen) == {1}
-    assert seen[1] > 0.99 > 0.97 > plain[1]
+    assert seen[1].correlation > 0.99 > 0.97 > plain[1].correlation
 
 
 def test_cells_are_made_once_and_runs_go_on(tmp_path, monkeypatch) -> None:

@@ -172,14 +172,17 @@ def test_the_report_can_be_written_again(finished):
     assert abs(len(after) - len(before)) < 0.05 * len(before)
 
 
-def test_the_report_tells_what_was_out_of_the_ordinary(finished, tmp_path):
+def test_the_report_tells_what_was_out_of_the_ordinary(finished, tomogram, tmp_path):
     assert "<th>event</th>" not in finished.report.read_text(encoding="utf-8")
     shutil.copytree(finished.path, tmp_path / "results")
     saved = dict(np.load(tmp_path / "results" / "clusters.npz"))
     history = json.loads(str(saved.pop("history")))
     history[0]["event"] = "the loss was not a number; went back to iteration 3 with half the rate"
     np.savez(tmp_path / "results" / "clusters.npz", history=json.dumps(history), **saved)
+    moved = tomogram[0].rename(tmp_path / "moved.mrc")
     html = pipeline.report_again(tmp_path / "results").read_text(encoding="utf-8")
+    moved.rename(tomogram[0])
+    assert "Tomogram TS_7 is not where it was, and not drawn" in html and 'id="cells"' not in html
     assert "<th>event</th>" in html
     assert "Iteration 1: the loss was not a number; went back to iteration 3" in html
 

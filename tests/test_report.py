@@ -17,14 +17,13 @@ from matplotlib.image import imread
 
 from aitom_disca.errors import InputError
 from aitom_disca.report import (
-    PickOverlay,
+    CellPicture,
     ReportData,
     cluster_colour,
     draw_bic,
     draw_feature_map,
     draw_history,
     draw_orthoslices,
-    draw_picks,
     figures,
     render_report,
     write_report,
@@ -32,7 +31,7 @@ from aitom_disca.report import (
 from aitom_disca.report.trust import NuisanceTable, table_of_rows
 
 SECTIONS = {
-    "summary", "clusters", "nuisance", "features", "feature-map", "bic", "history", "picks",
+    "summary", "clusters", "nuisance", "features", "feature-map", "bic", "history", "cells",
     "files", "limits", "details",
 }  # fmt: skip
 LABELS = np.array([0, 0, 1, 1, 1, -1, 2])
@@ -57,7 +56,7 @@ def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of the text alone."""
-    for name in ("orthoslices", "feature_map", "bic", "history", "picks"):
+    for name in ("orthoslices", "feature_map", "bic", "history"):
         monkeypatch.setattr(figures, f"draw_{name}", lambda *_, **__: b"")
 
 
@@ -113,7 +112,7 @@ def whole_report(**changes: Any) -> ReportData:
         "criteria": {"bic": {"2": 10.0, "5": 8.0}, "kl": {"5": 1234.5, "2": float("nan")}},
         "history": ROWS,
         "best_iteration": 0,
-        "pick_overlays": [PickOverlay(rng.normal(size=(30, 41)), np.array([[3.0, 4]]), "TS_01")],
+        "cells": [CellPicture("TS_01, slice 7", b"PNG", wide=True), CellPicture("TS_02", b"PNG")],
         "settings": {"seed": 20231, "picking": {"sigma_px": None, "k": [2, 3], "dark": True}},
         "versions": {"numpy": "2.0"},
         "timings_s": {"pick": 1.25},
@@ -132,7 +131,7 @@ def test_whole_report_has_every_section_and_nothing_from_outside(tmp_path: Path)
     assert page.ids == SECTIONS
     assert page.open == []
     assert "<script" not in text and "://" not in text and "<link" not in text
-    assert len(page.images) == 3 + 4 and all(page.alts)
+    assert len(page.images) == 3 + 3 + 2 and all(page.alts)
     assert all(source.startswith("data:image/png;base64,") for source in page.images)
     assert list(path.parent.iterdir()) == [path]  # no temporary file is left
 
@@ -148,7 +147,7 @@ def test_report_says_what_it_was_given() -> None:
     assert "2 picks were left out." in text
     assert "iteration 0, whose solution was kept" in text
     assert "20231" in text and "not set" in text and "2, 3" in text and "true" in text
-    assert "TS_01: 1 particle" in text and "1.2 s" in text
+    assert "1.2 s" in text
     assert "nan" not in text
 
 
@@ -174,7 +173,7 @@ def test_caption_tells_whether_means_are_aligned() -> None:
     ("field", "section"),
     [
         ("summary", "summary"), ("cluster_rows", "clusters"), ("embedding", "feature-map"),
-        ("bic_by_k", "bic"), ("history", "history"), ("pick_overlays", "picks"),
+        ("bic_by_k", "bic"), ("history", "history"), ("cells", "cells"),
         ("files", "files"), ("limits", "limits"), ("nuisance", "nuisance"),
     ],
 )  # fmt: skip
@@ -260,31 +259,7 @@ def test_orthoslices_begin_at_the_lower_left() -> None:
     assert panel[rows[0], :columns].mean() < 0.05 > panel[rows[1], columns:].mean()
 
 
-def test_picks_lie_where_they_should() -> None:
-    image = np.random.default_rng(2).normal(size=(40, 60))
-    png = draw_picks(image, np.array([[45.0, 10.0]]), labels=np.array([3]))
-    drawn = pixels(png)
-    where = np.argwhere(np.abs(drawn - to_rgb(cluster_colour(3))).max(axis=2) < 0.02)
-    height, width = drawn.shape[:2]
-    y, x = (where.min(axis=0) + where.max(axis=0)) / 2
-    assert x / width * 60 - 0.5 == pytest.approx(45, abs=0.3)
-    assert (1 - y / height) * 40 - 0.5 == pytest.approx(10, abs=0.3)
-    span = np.ptp(where[:, 1]) / width * 60
-    assert span == pytest.approx(60 / 20, abs=0.6)
-
-
-def test_size_of_circles_is_the_diameter() -> None:
-    image, pick = np.random.default_rng(2).normal(size=(40, 60)), np.array([[30.0, 20.0]])
-    png = draw_picks(
-        image, pick, voxel_size_angstrom=10, diameter_angstrom=200, labels=np.array([0])
-    )
-    drawn = pixels(png)
-    where = np.argwhere(np.abs(drawn - to_rgb(cluster_colour(0))).max(axis=2) < 0.02)
-    assert np.ptp(where[:, 1]) / drawn.shape[1] * 60 == pytest.approx(20, abs=0.6)
-
-
-def test_pictures_without_picks_or_points_are_drawn() -> None:
-    assert pixels(draw_picks(np.eye(8), np.empty((0, 2)))).size
+def test_a_feature_map_without_points_is_left_out() -> None:
     assert "feature-map" not in Page(render_report(ReportData(embedding=np.empty((0, 2))))).ids
 
 

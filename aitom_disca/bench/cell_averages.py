@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from aitom_disca.averaging.compare import compare_with_map
+from aitom_disca.averaging.compare import Comparison, compare_with_map
 from aitom_disca.geometry.fourier import frequency_grid_zyx
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.progress import track
@@ -20,13 +20,13 @@ from aitom_disca.simulation.cell.imaging import contrast_transfer, dose_damping
 _EDGE_PX = 2.0
 
 
-def correlations_with_templates(
+def compare_with_templates(
     run: str | Path,
     clusters: Sequence[Mapping[str, Any]],
     templates: Mapping[str, Template],
     imagings: Sequence[Imaging] = (),
-) -> dict[int, float]:
-    """Correlation of each cluster's average with the template of the kind that it holds most.
+) -> dict[int, Comparison]:
+    """Compare each cluster's average with the template of the kind that it holds most.
 
     The template is seen through the same lens, brought onto the average, and compared inside a
     soft sphere of its radius. Where the phases of the tilt images were flipped, that is what fits
@@ -44,7 +44,7 @@ def correlations_with_templates(
 
     Returns
     -------
-    dict of int to float
+    dict of int to Comparison
         By the number of the cluster from 1; clusters without average or template are left out.
     """
     import mrcfile
@@ -59,16 +59,17 @@ def correlations_with_templates(
         template = templates[row["kind"]]
         box_px = len(average)
         radius_px = min(template.radius_angstrom / voxel, box_px / 2 - 1.5 * _EDGE_PX)
-        found[row["cluster"]] = max(
+        tried = [
             compare_with_map(
                 average,
                 through_lens(template, box_px, voxel, imagings, flipped=flipped),
                 voxel_size_angstrom=voxel,
                 known_voxel_size_angstrom=voxel,
                 mask=soft_sphere(box_px, radius_px, _EDGE_PX),
-            ).correlation
+            )
             for flipped in ((False, True) if imagings else (False,))
-        )
+        ]
+        found[row["cluster"]] = max(tried, key=lambda one: one.correlation)
     return found
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from aitom_disca.bench.cell_scores import CellScore, score_cells
 from aitom_disca.bench.data import TemplateSet
 from aitom_disca.bench.run import machine
+from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
 from aitom_disca.progress import say
 from aitom_disca.simulation import Template
@@ -121,15 +122,25 @@ def score_with_averages(
     templates: Mapping[str, Template],
     imagings: Sequence[Imaging] = (),
 ) -> CellScore:
-    """Score a run, and compare its averages with the templates, if there are any."""
-    from aitom_disca.bench.cell_averages import correlations_with_templates
+    """Score a run, compare its averages with the templates, if there are any, and draw it.
+
+    The picture is ``cell.png`` in the folder of the run, as far as its tomograms are there.
+    """
+    from aitom_disca.bench.cell_averages import compare_with_templates
+    from aitom_disca.bench.cell_picture import write_cell_picture
 
     around = [surroundings_of(path) for path in truth_files]
     surroundings = {name: volume for one in around for name, volume in one.items()}
-    score = score_cells(read_truth(*truth_files), run, surroundings)
-    correlation = correlations_with_templates(run, score.clusters, templates, imagings)
+    truth = read_truth(*truth_files)
+    score = score_cells(truth, run, surroundings)
+    compared = compare_with_templates(run, score.clusters, templates, imagings)
     for row in score.clusters:
-        row["correlation"] = correlation.get(row["cluster"])
+        one = compared.get(row["cluster"])
+        row["correlation"] = None if one is None else one.correlation
+    try:
+        say(f"picture written to {write_cell_picture(run, truth, score.clusters, compared)}")
+    except (InputError, OSError, KeyError) as error:  # the figures are worth more than a picture
+        say(f"no picture of the cell: {error}")
     return score
 
 

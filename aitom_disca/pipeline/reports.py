@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram, open_store, open_tomogram
+from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
-
-logger = logging.getLogger(__name__)
 
 
 def make_report(
-    folder: RunFolder, store: str | Path, tomograms: Sequence[Tomogram] = ()
+    folder: RunFolder,
+    store: str | Path,
+    tomograms: Sequence[Tomogram] = (),
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write ``report.html`` from what the run has written so far."""
     from aitom_disca.report import write_report
     from aitom_disca.report.collect import collect
 
-    write_report(folder.report, collect(folder, store, tomograms))
+    write_report(folder.report, collect(folder, store, tomograms, notes))
     return {}
 
 
@@ -31,14 +32,17 @@ def report_again(path: str | Path) -> Path:
     Raises
     ------
     InputError
-        If the folder holds no finished run, or its tomograms or store are gone.
+        If the folder holds no finished run, or its store is gone.
     """
     folder = finished_run(path)
     store = store_of(folder)
     tomograms: list[Tomogram] = []
+    notes: list[str] = []
     if folder.record["command"] == "run":
-        tomograms = _tomograms_of(store, folder.record["settings"]["dark_protein"])
-    make_report(folder, store, tomograms)
+        tomograms, notes = tomograms_of(store, folder.record["settings"]["dark_protein"])
+    for note in notes:
+        say(note)
+    make_report(folder, store, tomograms, notes)
     return folder.report
 
 
@@ -61,22 +65,24 @@ def store_of(folder: RunFolder) -> Path:
     return folder.store if folder.record["command"] == "run" else Path(folder.record["inputs"][0])
 
 
-def _tomograms_of(store: str | Path, dark_protein: bool) -> list[Tomogram]:
-    """Open the tomograms that a store was cut from."""
+def tomograms_of(store: str | Path, dark_protein: bool) -> tuple[list[Tomogram], list[str]]:
+    """Open the tomograms that a store was cut from; and what is to be said of those that fail."""
     with open_store(store) as source:
         infos = source.particles().tomograms.values()
-    opened = []
+    opened, notes = [], []
     for info in infos:
-        if info.path is None or not info.path.exists():
-            logger.warning("tomogram %s is gone: its picks are not shown", info.name)
+        if info.path is None:
             continue
-        opened.append(
-            open_tomogram(
+        try:
+            tomogram = open_tomogram(
                 info.path,
                 voxel_size_angstrom=info.voxel_size_angstrom,
                 tilt_range_deg=info.tilt_range_deg,
                 dark_protein=dark_protein,
                 name=info.name,
             )
-        )
-    return opened
+        except InputError as error:
+            notes.append(f"Tomogram {info.name} is not where it was, and not drawn: {error}")
+            continue
+        opened.append(tomogram)
+    return opened, notes

@@ -16,12 +16,11 @@ from aitom_disca.io import (
     read_labels_csv,
     read_rows_csv,
 )
-from aitom_disca.particles import ParticleSet
-from aitom_disca.report.html import AveragedCluster, DecodedCluster, PickOverlay, ReportData
+from aitom_disca.report.cell_of_run import averages_of_run, cells_of_run, views_of_means
+from aitom_disca.report.html import AveragedCluster, DecodedCluster, ReportData
 from aitom_disca.report.trust import NuisanceTable, average_facts, table_of_rows
 from aitom_disca.run_folder import RunFolder
 
-_MOST_TOMOGRAMS = 3  # pictures of picks
 _BATCH = 256
 # Pictures of an averaged cluster, and what they show.
 _AVERAGE_PICTURES = (
@@ -33,7 +32,10 @@ _FEWEST_MEMBERS = 20  # of a cluster that can be judged
 
 
 def collect(
-    folder: RunFolder, store_path: str | Path, tomograms: Sequence[Tomogram] = ()
+    folder: RunFolder,
+    store_path: str | Path,
+    tomograms: Sequence[Tomogram] = (),
+    notes: Sequence[str] = (),
 ) -> ReportData:
     """Read labels, history and store of a run, and average every cluster.
 
@@ -43,7 +45,9 @@ def collect(
         After its mining stage.
     store_path : path
     tomograms : sequence of Tomogram
-        For pictures of the picks; the first few are used.
+        For pictures of the cells.
+    notes : sequence of str
+        What else the reader should know.
     """
     labels, posterior = read_labels_csv(folder.labels)
     saved = np.load(folder.clusters)  # allow_pickle is off
@@ -60,7 +64,11 @@ def collect(
         else:
             means = cluster_means(store, labels, len(rows))
         decoded = _decoded(folder, store)
-        particles = store.particles()
+        particles, store_voxel = store.particles(), store.voxel_size_angstrom
+    views = averages_of_run(folder, [size for _, size, _ in rows], store_voxel)
+    if aligned and not views:
+        views = views_of_means(folder, means, voxel_size)
+    cells, undrawn = cells_of_run(folder, tomograms, particles, labels, views)
     return ReportData(
         title=f"What is in {_names(folder.record['inputs'])}",
         summary=_summary(folder, labels),
@@ -81,12 +89,12 @@ def collect(
         chosen_k=kept["k"],
         history=_history(history),
         best_iteration=kept["iteration"],
-        pick_overlays=_overlays(folder, tomograms, particles, labels),
+        cells=cells,
         settings=folder.record["settings"],
         versions=folder.record["versions"],
         timings_s={name: stage["seconds"] for name, stage in stages.items()},
         files=_files(folder),
-        warnings=_warnings(stages, history),
+        warnings=[*notes, *undrawn, *_warnings(stages, history)],
     )
 
 
@@ -231,9 +239,13 @@ def _files(folder: RunFolder) -> list[tuple[str, str]]:
 
 
 def _history(rows: list[dict]) -> list[dict]:
-    """Rows without the criteria of K, which are shown elsewhere, and without events if none."""
+    """Rows without the criteria of K, which are shown elsewhere, and without events if none.
+
+    Sizes are the largest first, as the clusters are numbered: theirs are then the colours.
+    """
     left_out = {"bic", "criteria"} | (set() if any(r.get("event") for r in rows) else {"event"})
-    return [{k: v for k, v in row.items() if k not in left_out} for row in rows]
+    ordered = [row | {"sizes": sorted(row["sizes"], reverse=True)} for row in rows]
+    return [{k: v for k, v in row.items() if k not in left_out} for row in ordered]
 
 
 def _warnings(stages: dict, history: list[dict]) -> list[str]:
@@ -259,44 +271,3 @@ def _warnings(stages: dict, history: list[dict]) -> list[str]:
     if smallest < _FEWEST_MEMBERS:
         found.append(f"The smallest cluster has {smallest} members: too few to judge it.")
     return found
-
-
-def _overlays(
-    folder: RunFolder,
-    tomograms: Sequence[Tomogram],
-    particles: ParticleSet,
-    labels: np.ndarray,
-) -> list[PickOverlay]:
-    if not particles.has_positions:
-        return []
-    diameter = folder.record["settings"].get("pick", {}).get("particle_diameter_angstrom")
-    if isinstance(diameter, list):  # several
-        diameter = max(diameter)
-    pictures = []
-    for tomogram in tomograms[:_MOST_TOMOGRAMS]:
-        here = np.flatnonzero(particles.tomogram_name == tomogram.name)
-        if len(here):
-            centers = particles.center_zyx_px[here]
-            pictures.append(_overlay(tomogram, centers, labels[here], diameter))
-    return pictures
-
-
-def _overlay(
-    tomogram: Tomogram, center_zyx_px: np.ndarray, labels: np.ndarray, diameter: float | None
-) -> PickOverlay:
-    """The slab, a quarter of a diameter to both sides, that holds most picks."""
-    half = max(1, round((diameter or 200.0) / 4 / tomogram.voxel_size_angstrom))
-    z = center_zyx_px[:, 0]
-    counts = [np.sum(np.abs(z - middle) <= half) for middle in range(tomogram.shape_zyx[0])]
-    middle = int(np.argmax(counts))
-    low, high = max(0, middle - half), min(tomogram.shape_zyx[0], middle + half + 1)
-    slab = np.mean([tomogram.read((slice(i, i + 1),))[0] for i in range(low, high)], axis=0)
-    inside = np.abs(z - middle) <= half
-    return PickOverlay(
-        image_yx=slab,
-        picks_xy=center_zyx_px[inside][:, [2, 1]],
-        title=f"{tomogram.name}, mean of slices {low} to {high - 1}",
-        voxel_size_angstrom=tomogram.voxel_size_angstrom,
-        diameter_angstrom=diameter,
-        labels=labels[inside],
-    )

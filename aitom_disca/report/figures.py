@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
@@ -153,55 +152,6 @@ def draw_history(rows: Sequence[Mapping[str, Any]], best_iteration: int | None =
         axes.set_xlabel("iteration")
         axes.set_xlim(rows[0]["iteration"] - 0.6, rows[-1]["iteration"] + 0.6)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
-    return _png(figure)
-
-
-def draw_picks(
-    image_yx: np.ndarray,
-    picks_xy: np.ndarray,
-    *,
-    voxel_size_angstrom: float | None = None,
-    diameter_angstrom: float | None = None,
-    labels: np.ndarray | None = None,
-) -> bytes:
-    """Draw picks as circles on a slice of their tomogram.
-
-    Parameters
-    ----------
-    image_yx : ndarray of shape (y, x)
-    picks_xy : ndarray of shape (N, 2)
-        x and y in voxels.
-    voxel_size_angstrom : float, optional
-        For the scale bar, and the circles' size.
-    diameter_angstrom : float, optional
-        Of the circles; a twentieth of the image's width, unless given.
-    labels : ndarray of int, shape (N,), optional
-        Clusters, which colour the circles.
-    """
-    height, width = image_yx.shape
-    figure = Figure(figsize=(6, 6 * height / width), dpi=_DPI)
-    axes = figure.add_axes((0, 0, 1, 1))
-    low, high = np.percentile(image_yx, (0.5, 99.5))  # stretched: the circles must stand out
-    low, high = low - 0.25 * (high - low), high + 0.25 * (high - low)
-    axes.imshow(image_yx, cmap="gray", vmin=low, vmax=high, origin="lower")
-    axes.set_axis_off()
-    diameter = width / 20
-    if voxel_size_angstrom and diameter_angstrom:
-        diameter = diameter_angstrom / voxel_size_angstrom
-    picks = np.asarray(picks_xy, float).reshape(-1, 2)
-    clusters = np.zeros(len(picks), int) if labels is None else labels
-    colours = [cluster_colour(c) for c in clusters] if labels is not None else "#ffb000"
-    circles = EllipseCollection(
-        np.full(len(picks), diameter), np.full(len(picks), diameter), np.zeros(len(picks)),
-        units="xy", offsets=picks, offset_transform=axes.transData,
-        facecolors="none", edgecolors=colours, linewidths=2.2,
-        path_effects=[withStroke(linewidth=3.6, foreground="white")],
-    )  # fmt: skip
-    axes.add_collection(circles)
-    axes.set_xlim(-0.5, width - 0.5)
-    axes.set_ylim(-0.5, height - 0.5)
-    if voxel_size_angstrom:
-        _draw_scale_bar(axes, width, voxel_size_angstrom, fontsize=13)
     return _png(figure)
 
 

@@ -29,21 +29,18 @@ LIMITS = (
     "part in. It says how sure its cluster is, not that the cluster is one structure.",
     "The table of what else could explain the clusters sees what it measures. Defocus, thickness "
     "of the ice and damage by the beam show there only as far as they change intensities.",
-    "Membranes, gold beads, ice and the edges of the tomogram are picked too. Look at the "
-    "pictures of the picks before you trust the numbers.",
+    "Membranes, gold beads, ice and the edges of the tomogram may be picked too. Look at the "
+    "pictures of the tomograms before you trust the numbers.",
 )
 
 
 @dataclass(frozen=True)
-class PickOverlay:
-    """Picks on one slice of a tomogram; parameters as in ``figures.draw_picks``."""
+class CellPicture:
+    """A tomogram with its particles, as PNG; wide where averages are beside it."""
 
-    image_yx: np.ndarray
-    picks_xy: np.ndarray
-    title: str = ""
-    voxel_size_angstrom: float | None = None
-    diameter_angstrom: float | None = None
-    labels: np.ndarray | None = None
+    title: str
+    png: bytes
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ class ReportData:
         Rows as in ``figures.draw_history``, and ``k``.
     best_iteration : int, optional
         The iteration whose solution was kept.
-    pick_overlays : sequence of PickOverlay
+    cells : sequence of CellPicture
     settings, versions : mapping
         Shown as they are; a mapping inside ``settings`` becomes a group.
     timings_s : mapping of str to float
@@ -150,7 +147,7 @@ class ReportData:
     chosen_k: int | None = None
     history: Sequence[Mapping[str, Any]] = ()
     best_iteration: int | None = None
-    pick_overlays: Sequence[PickOverlay] = ()
+    cells: Sequence[CellPicture] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     timings_s: Mapping[str, float] = field(default_factory=dict)
@@ -205,7 +202,7 @@ def render_report(data: ReportData) -> str:
             _uri(figures.draw_history(data.history, data.best_iteration)) if data.history else None
         ),
         history_rows=_history_rows(data.history),
-        overlays=[_overlay(overlay) for overlay in data.pick_overlays],
+        cells=[(cell, _uri(cell.png)) for cell in data.cells],
         settings=_grouped(data.settings),
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
@@ -301,17 +298,6 @@ def _history_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     texts = [[_plain(row.get(name)) for name in columns] for row in rows]
     return {"columns": [name.replace("_", " ") for name in columns], "rows": texts}
-
-
-def _overlay(overlay: PickOverlay) -> dict[str, Any]:
-    png = figures.draw_picks(
-        overlay.image_yx,
-        overlay.picks_xy,
-        voxel_size_angstrom=overlay.voxel_size_angstrom,
-        diameter_angstrom=overlay.diameter_angstrom,
-        labels=overlay.labels,
-    )
-    return {"title": overlay.title, "image": _uri(png), "count": len(overlay.picks_xy)}
 
 
 def _grouped(settings: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:

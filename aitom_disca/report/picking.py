@@ -14,14 +14,16 @@ from aitom_disca.config import JUNK_KINDS, PickSettings
 from aitom_disca.io import Tomogram
 from aitom_disca.io.atomic import write_text
 from aitom_disca.picking import Candidates
-from aitom_disca.report.figures import _plot, _png, cluster_colour, draw_picks
+from aitom_disca.report.cell_figure import draw_cell
+from aitom_disca.report.cell_slice import Kind, slice_with_most
+from aitom_disca.report.figures import _plot, _png, cluster_colour
 
 _KINDS = ("particle", *JUNK_KINDS)
 _SLICES = (0.3, 0.5, 0.7)  # of the height
 _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#26292e}"
-    "img{max-width:32%;vertical-align:top}img.wide{max-width:100%}td,th{padding:.1em 1em;"
-    "text-align:left}"
+    "img{max-width:49%;margin:0 .5% .5em 0;vertical-align:top}img.wide{max-width:100%}"
+    "td,th{padding:.1em 1em;text-align:left}"
 )
 
 
@@ -47,12 +49,12 @@ def write_pick_report(
 
 def _of_tomogram(tomogram: Tomogram, found: Candidates, settings: PickSettings) -> str:
     name = tomogram.name
-    places, kinds = _of_one(name, found)
+    diameter = settings.largest_diameter_angstrom
+    kinds = _kinds(tomogram, found, diameter)
     heights, threshold = found.heights.get(name, np.empty(0)), found.thresholds.get(name, math.inf)
     counts = "".join(
-        f"<tr><td style='color:{cluster_colour(number)}'>&#9711; {kind}</td>"
-        f"<td>{int((kinds == number).sum())}</td><td>{_fate(kind, settings)}</td></tr>"
-        for number, kind in enumerate(_KINDS)
+        f"<tr><td>{kind}</td><td>{_count(kinds, kind)}</td><td>{_fate(kind, settings)}</td></tr>"
+        for kind in _KINDS
     )
     above = int((heights >= threshold).sum())
     words = (
@@ -61,7 +63,7 @@ def _of_tomogram(tomogram: Tomogram, found: Candidates, settings: PickSettings) 
     )
     if name in found.reasons:
         words = found.reasons[name]
-    pictures = "".join(_picture(_slice(tomogram, part, places, kinds)) for part in _SLICES)
+    pictures = "".join(_picture(_slice(tomogram, part, kinds, diameter)) for part in _SLICES)
     return (
         f"<h2>{escape(name)}</h2><p>{escape(words)}</p>"
         f"<table><tr><th>kind</th><th>number</th><th></th></tr>{counts}</table>"
@@ -75,15 +77,24 @@ def _fate(kind: str, settings: PickSettings) -> str:
     return "kept, since it was asked for" if kind in settings.keep else "set apart"
 
 
-def _of_one(name: str, found: Candidates) -> tuple[np.ndarray, np.ndarray]:
-    """Places (n, 3) of everything found in one tomogram, and the numbers of the kinds."""
-    places, kinds = [np.empty((0, 3))], [np.empty(0, int)]
-    for particles in (found.particles, *found.junk.values()):
-        here = particles.tomogram_name == name
-        kind = np.asarray(particles.more.get("kind", np.full(len(particles), "particle", object)))
-        places.append(particles.center_zyx_px[here])
-        kinds.append(np.array([_KINDS.index(k) for k in kind[here]], int))
-    return np.concatenate(places), np.concatenate(kinds)
+def _kinds(tomogram: Tomogram, found: Candidates, diameter_angstrom: float) -> list[Kind]:
+    """What goes on, by kind, and what was set apart, in one tomogram."""
+    goes_on = found.particles.select(found.particles.tomogram_name == tomogram.name)
+    n = len(goes_on)
+    kind = np.asarray(goes_on.more.get("kind", np.full(n, "particle", object)))
+    size_px = np.asarray(
+        goes_on.more.get("diameter_angstrom", np.full(n, diameter_angstrom)), float
+    )
+    size_px = size_px / tomogram.voxel_size_angstrom
+    kinds = [
+        Kind(name, goes_on.center_zyx_px[kind == name], cluster_colour(k), size_px[kind == name])
+        for k, name in enumerate(_KINDS)
+        if (kind == name).any()
+    ]
+    for name, particles in found.junk.items():
+        here = particles.tomogram_name == tomogram.name
+        kinds.append(Kind(name, particles.center_zyx_px[here]))
+    return kinds
 
 
 def _score_against_rank(heights: np.ndarray, threshold: float) -> bytes:
@@ -100,19 +111,15 @@ def _score_against_rank(heights: np.ndarray, threshold: float) -> bytes:
     return _png(figure)
 
 
-def _slice(tomogram: Tomogram, part: float, places: np.ndarray, kinds: np.ndarray) -> bytes:
-    """A mean of five slices, and the picks in them."""
-    nz, ny, nx = tomogram.shape_zyx
-    middle = int(part * nz)
-    low, high = max(middle - 2, 0), min(middle + 3, nz)
-    image = tomogram.read((slice(low, high), slice(0, ny), slice(0, nx))).mean(axis=0)
-    inside = (places[:, 0] >= low - 0.5) & (places[:, 0] < high - 0.5)
-    return draw_picks(
-        image,
-        places[inside][:, [2, 1]],
-        voxel_size_angstrom=tomogram.voxel_size_angstrom,
-        labels=kinds[inside],
-    )
+def _count(kinds: Sequence[Kind], name: str) -> int:
+    return sum(len(kind.center_zyx_px) for kind in kinds if kind.name == name)
+
+
+def _slice(
+    tomogram: Tomogram, part: float, kinds: Sequence[Kind], diameter_angstrom: float
+) -> bytes:
+    middle_px = int(part * tomogram.shape_zyx[0])
+    return draw_cell([slice_with_most(tomogram, kinds, diameter_angstrom, middle_px)])
 
 
 def _picture(png: bytes, css: str = "") -> str:
