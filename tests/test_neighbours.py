@@ -153,8 +153,8 @@ def test_balanced_clusters_are_about_equal(rng: np.random.Generator) -> None:
     good, poor = truth / truth.std(), 0.3 * rng.normal(size=truth.shape)
     start = Classes.start([good, poor], seen.offset_zyx_px)
     sizes = [
-        search.iterate(seen, start, rounds=8, balanced=balanced).posterior.sum(axis=0)
-        for balanced in (False, True)
+        search.iterate(seen, start, rounds=8, prior=prior).posterior.sum(axis=0)
+        for prior in ("learnt", "balanced")
     ]
     assert len(sizes[0]) == 1 or sizes[0].min() < 8
     assert len(sizes[1]) == 2 and sizes[1].min() > 10

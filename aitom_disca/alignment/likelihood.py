@@ -108,6 +108,7 @@ def expect(
     *,
     add_up: bool = True,
     by_half: bool = True,
+    compared: np.ndarray | None = None,
 ) -> Expectation:
     """Weigh every reference, rotation and shift for every subtomogram.
 
@@ -126,6 +127,8 @@ def expect(
         Whether ``sums`` and ``counts`` are wanted; they are empty otherwise.
     by_half : bool
         Whether each half of the data is added up by itself; else their first axis is 1.
+    compared : ndarray of bool, shape (n, K), optional
+        Which references each particle is compared with, at least one; with all, unless given.
 
     References
     ----------
@@ -147,10 +150,12 @@ def expect(
         np.zeros((n_halves, n_classes, n_rotations, n_coefficients), np.complex64),
         np.zeros((n_halves, n_classes, n_rotations)),
     )
+    if compared is None:
+        compared = np.ones((n, n_classes), bool)
     block = max(1, _SCORES_AT_ONCE // (columns.shape[1] * len(shifts_zyx_px)))
     for start in range(0, n, block):
         rows = np.arange(start, min(start + block, n))
-        _expect_block(particles.select(rows), columns, shifts_zyx_px, rows, found)
+        _expect_block(particles.select(rows), columns, shifts_zyx_px, rows, compared[rows], found)
     return found
 
 
@@ -182,26 +187,33 @@ def _expect_block(
     columns: np.ndarray,
     shifts_zyx_px: np.ndarray,
     rows: np.ndarray,
+    compared: np.ndarray,
     found: Expectation,
 ) -> None:
-    n, n_shifts, size = len(block), len(shifts_zyx_px), columns.shape[1]
+    n, n_shifts = len(block), len(shifts_zyx_px)
     n_classes = found.posterior.shape[1]
-    n_rotations = size // n_classes
+    n_rotations = columns.shape[1] // n_classes
     phases = block.coefficients.shift_phases
     at_offset = block.values * phases(block.offset_zyx_px)
-    shifted = (at_offset * phases(shifts_zyx_px)[:, None]).reshape(n_shifts * n, -1)
-    ones = np.ones((len(shifted), 1), np.float32)
-    score = np.concatenate([as_real(shifted), ones], axis=1) @ columns
-    score = score.reshape(n_shifts, n, size)
-    top = score.max(axis=2).max(axis=0)
-    place = np.flatnonzero(score > (top - _NEGLIGIBLE)[:, None])
-    column, row, shift = place % size, place // size % n, place // (size * n)
-    kept = score.reshape(-1)[place] - top[row]
+    shifted = at_offset * phases(shifts_zyx_px)[:, None]
+    real = as_real(shifted.reshape(n_shifts * n, -1)).reshape(n_shifts, n, -1)
+    parts = [
+        _best_scores(real, columns[:, k * n_rotations :][:, :n_rotations], compared[:, k])
+        for k in range(n_classes)
+    ]
+    score, shift, row, rotation = (np.concatenate(one) for one in zip(*parts, strict=True))
+    cluster = np.repeat(np.arange(n_classes), [len(part[0]) for part in parts])
+    top = np.full(n, -np.inf, np.float32)
+    np.maximum.at(top, row, score)
+    near = score > top[row] - _NEGLIGIBLE
+    row, shift = row[near], shift[near]
+    column = cluster[near] * n_rotations + rotation[near]
+    kept = score[near] - top[row]
     weight = np.exp(kept)
     total = np.bincount(row, weight, n)
     weight /= total[row]
     found.log_likelihood[rows] = top + np.log(total)
-    by_class = np.bincount(row * n_classes + column // n_rotations, weight, n * n_classes)
+    by_class = np.bincount(row * n_classes + cluster[near], weight, n * n_classes)
     found.posterior[rows] = by_class.reshape(n, n_classes)
     best = np.flatnonzero(kept == 0)
     best = best[np.unique(row[best], return_index=True)[1]]
@@ -209,11 +221,40 @@ def _expect_block(
     found.offset_zyx_px[rows] += shifts_zyx_px[shift[best]]
     if not len(found.counts):
         return
-    slot = block.half[row] * size + column
+    slot = block.half[row] * columns.shape[1] + column
     n_slots = found.counts.size
     matrix = sparse.csr_matrix(
         (weight.astype(np.float32), (slot, shift * n + row)), (n_slots, n_shifts * n)
     )
     used = np.flatnonzero(np.diff(matrix.indptr))
-    found.sums.reshape(n_slots, -1)[used] += matrix[used] @ shifted
+    found.sums.reshape(n_slots, -1)[used] += matrix[used] @ shifted.reshape(n_shifts * n, -1)
     found.counts.reshape(-1)[:] += np.bincount(slot, weight, n_slots)
+
+
+def _best_scores(
+    shifted: np.ndarray, columns: np.ndarray, compared: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Log likelihoods under one reference that are not negligible beside its best.
+
+    Parameters
+    ----------
+    shifted : ndarray of float32, shape (S, n, 2 n_coefficients)
+    columns : ndarray of float32, shape (2 n_coefficients + 1, R)
+        Slices and, last, the log prior.
+    compared : ndarray of bool, shape (n,)
+
+    Returns
+    -------
+    log likelihood, shift, row and rotation, each of shape (m,)
+    """
+    rows = np.flatnonzero(compared)
+    mine = shifted if len(rows) == len(compared) else shifted[:, rows]
+    score = mine.reshape(-1, mine.shape[-1]) @ columns[:-1]
+    score += columns[-1]
+    score = score.reshape(len(shifted), len(rows), columns.shape[1])
+    top = score.max(axis=2).max(axis=0)
+    place = np.flatnonzero(score > (top - _NEGLIGIBLE)[:, None])
+    n_rotations = columns.shape[1]
+    row = place // n_rotations % max(len(rows), 1)
+    shift = place // (n_rotations * max(len(rows), 1))
+    return score.reshape(-1)[place], shift, rows[row], place % n_rotations

@@ -17,6 +17,7 @@ from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import say
 
 _SMALLEST = 4  # members of a cluster that can be averaged
+_ALL_COMPARED = 3  # rounds, in the first of which all averages are; then those that were likely
 _N_PARTS = 4  # of the data: averages without one of them hold three quarters of it
 STAYED = 0.002  # share of labels that may still change
 Prior = Literal["learnt", "even", "balanced"]
@@ -226,7 +227,11 @@ class Search:
         previous = classes.labels
         for number in range(1, (rounds or self._rounds) + 1):
             slices = on_all_cores(self.slicer.several, references)
-            found, sums = self._meet(particles, parts, slices, classes.log_prior)
+            compared = None
+            if number % _ALL_COMPARED != 1 and prior != "balanced":
+                compared = classes.posterior > 0
+                compared[~compared.any(axis=1)] = True  # their average is gone
+            found, sums = self._meet(particles, parts, slices, classes.log_prior, compared)
             size = found.posterior.sum(axis=0)
             enough = size >= min(_SMALLEST, size.max())
             kept = np.flatnonzero(enough | (prior == "balanced"))
@@ -256,6 +261,7 @@ class Search:
         parts: list[np.ndarray],
         slices: list[np.ndarray],
         log_prior: np.ndarray,
+        compared: np.ndarray | None,
     ) -> tuple[Expectation, list[list[Totals]]]:
         """What each part of the data says about its own references, and what that adds up to.
 
@@ -265,7 +271,14 @@ class Search:
         def meet(part: int) -> tuple[Expectation, list[Totals]]:
             mine = particles.select(parts[part])
             own = np.stack([of_cluster[part] for of_cluster in slices])
-            found = expect(mine, own, log_prior, self.shifts_zyx_px, by_half=False)
+            found = expect(
+                mine,
+                own,
+                log_prior,
+                self.shifts_zyx_px,
+                by_half=False,
+                compared=None if compared is None else compared[parts[part]],
+            )
             sums = zip(found.sums[0], found.counts[0], strict=True)
             return found, [self.slicer.insert(*pair) for pair in sums]
 

@@ -138,7 +138,6 @@ class AlignmentSorter:
         bounds = {"fewest": max(fewest, 1), "most": most}
         first = self._coarse.trying(*_FIRST)
         classes = first.iterate(self._rough, singles(self._rough, starts))
-        classes = self._centred(classes, first.rotations)
         return self._from(self._roughly(classes, **bounds), splits=splits, **bounds)
 
     def refine(
@@ -177,7 +176,8 @@ class AlignmentSorter:
         for _ in range(splits):
             n_before = len(classes.averages)
             classes = self._settled(self._split(classes), "even", **bounds)
-            if len(classes.averages) <= n_before:
+            new = any(self._may_split(rows) for rows in classes.members())
+            if len(classes.averages) <= n_before and not new:
                 break
         self.classes, self._noise_limit = without_noise(
             self._fine, self._particles, classes, self._look.mask_radius_px, self._rng
