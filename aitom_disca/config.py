@@ -225,7 +225,7 @@ class MineSettings(Settings):
     # References at the start (None: 1.5 times the largest K); at most so many looks for structures
     # that were missed.
     alignment_starts: int | None = Field(None, ge=1)
-    alignment_splits: int = Field(3, ge=0)
+    alignment_splits: int = Field(2, ge=0)
     # The mixture. Criteria of K: see clustering/criteria.py; those but bic, bic_si and aic choose
     # from 2. Merging and splitting compare BIC of one Gaussian and of two on the members.
     k_criterion: Literal["bic", "bic_si", "aic", "ch", "kl", "jump"] = "bic"

@@ -372,7 +372,7 @@ def test_interpolation_is_that_of_scipy(rng: np.random.Generator) -> None:
 
 
 def test_a_posterior_is_right_as_often_as_it_says(phantoms: dict) -> None:
-    """Members in an average that they are a part of look surer than they are."""
+    """Members are weighed against averages that they are no part of."""
     templates = [phantoms[name] for name in ("two_lobes", "rod")]
     made, more = (
         simulate_subtomograms(templates, 80, 18, 17.0, 0.01, TILT, 1.0, seed=s) for s in (4, 9)
@@ -384,7 +384,6 @@ def test_a_posterior_is_right_as_often_as_it_says(phantoms: dict) -> None:
     assert 0.8 < right.mean() < 0.97
     sure = sorter.posterior[rows, labels[rows]]
     assert calibration_error(sure, right, 5) < 0.06
-    assert calibration_error(sorter.classes.posterior[rows, labels[rows]], right, 5) > 0.06
     labels, posterior = Assigner(sorter.learnt()).assign(more.volumes)
     rows = np.flatnonzero(labels >= 0)
     right = labels[rows] == more.labels[rows]

@@ -98,6 +98,11 @@ class Classes:
         """The same, all clusters being as probable as one another."""
         return replace(self, log_prior=np.full(len(self.averages), -np.log(len(self.averages))))
 
+    def with_learnt_prior(self) -> Classes:
+        """The same, clusters being as probable as their members are many."""
+        size = np.maximum(self.posterior.sum(axis=0), 1e-3)
+        return replace(self, log_prior=np.log(size / size.sum()))
+
     def for_others(self, offset_zyx_px: np.ndarray) -> Classes:
         """These averages, with other subtomograms that nothing is known of."""
         return replace(Classes.start(self.averages, offset_zyx_px), log_prior=self.log_prior)

@@ -39,11 +39,11 @@ _ONE_Z = -3.0
 _SPLIT_STARTS = 3
 _SPLIT_TRIES = 2
 _SPLIT_ROUNDS = 4
-_SPLIT_LOOKS = 3
+_SPLIT_LOOKS = 2
 _BALANCED_ROUNDS = 6, 3  # in coarse detail, in fine detail
 _SETTLING_ROUNDS = 6  # between looks at what may be merged
 _FEWEST_TO_SPLIT = 24
-_SAME = 0.9  # share of common members from which two clusters count as the same one
+_SAME = 0.8  # share of common members from which two clusters count as the same one
 _MISFITS = 0.15  # share of the subtomograms, those that fit their averages worst
 
 
@@ -179,6 +179,9 @@ class AlignmentSorter:
             new = any(self._may_split(rows) for rows in classes.members())
             if len(classes.averages) <= n_before and not new:
                 break
+        classes = second_look(
+            self._fine, self._particles, self._wide, self._rough, classes.with_learnt_prior()
+        )
         self.classes, self._noise_limit = without_noise(
             self._fine, self._particles, classes, self._look.mask_radius_px, self._rng
         )
