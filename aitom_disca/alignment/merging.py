@@ -52,10 +52,12 @@ class Cluster:
 class Verdict:
     """How much better members of two clusters fit a joint average than their own.
 
-    ``z`` is the gain in log likelihood of all members of both, in standard errors.
+    ``z`` is the gain in log likelihood of all members of both, in standard errors, as
+    ``n_tested`` of them say.
     """
 
     z: float
+    n_tested: int
     joint: Fitted
 
     @property
@@ -107,7 +109,8 @@ class Merger:
         averages : list of ndarray of shape (z, y, x)
         least_z : float
             Two clusters are one if their members together fit the joint average better than
-            their own by so many standard errors.
+            their own by so many standard errors. If negative it holds for 800 members; fewer
+            gain more from being averaged with others, and it goes with the root of their number.
         fewest, most : int
             Numbers of clusters between which it ends, whatever the test says.
         """
@@ -121,8 +124,9 @@ class Merger:
             pairs = [pair for pair in _candidates(alive, similar) if pair not in verdicts]
             judged = on_all_cores(lambda pair: self._judge(*(alive[k] for k in pair)), pairs)
             verdicts |= dict(zip(pairs, judged, strict=True))
-            best = max(verdicts, key=lambda pair: verdicts[pair].z)
-            if verdicts[best].z < least_z and len(alive) <= most:
+            beyond = {pair: v.z - _least_z(least_z, v.n_tested) for pair, v in verdicts.items()}
+            best = max(beyond, key=lambda pair: beyond[pair])
+            if beyond[best] < 0 and len(alive) <= most:
                 break
             keep, gone = best
             sizes = [len(alive[k].rows) for k in best]
@@ -158,7 +162,8 @@ class Merger:
     def _judge_from(self, average: np.ndarray, a: Cluster, b: Cluster) -> Verdict:
         joint = self._refine(np.concatenate([a.tested, b.tested]), average, self._steps)
         gains = [self._fit_in_place(joint, cluster) - cluster.own.fit for cluster in (a, b)]
-        return Verdict(_z(gains, [len(a.rows), len(b.rows)]), joint)
+        z = _z(gains, [len(a.rows), len(b.rows)])
+        return Verdict(z, len(a.tested) + len(b.tested), joint)
 
     def _fit_in_place(self, joint: Fitted, cluster: Cluster) -> np.ndarray:
         """How well members fit a joint average that lies as their own does.
@@ -198,6 +203,10 @@ def _candidates(alive: dict[int, Cluster], similar: np.ndarray) -> list[tuple[in
         for b in sorted(set(alive) - {a}, key=lambda k: -similar[a, k])[:_NEIGHBOURS]:
             pairs.add((min(a, b), max(a, b)))
     return sorted(pairs)
+
+
+def _least_z(least_z: float, n_tested: int) -> float:
+    return least_z * np.sqrt(n_tested / (2 * _MOST_TESTED)) if least_z < 0 else least_z
 
 
 def _z(gains: list[np.ndarray], sizes: list[int]) -> float:
