@@ -8,10 +8,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from scipy.special import logsumexp, softmax
 
-from aitom_disca.alignment.likelihood import Particles, expect
+from aitom_disca.alignment.likelihood import Particles
 from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.rounds import Classes, Search, ball, cross
-from aitom_disca.alignment.second_look import second_look
+from aitom_disca.alignment.second_look import fit_one, second_look
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 
@@ -202,13 +202,7 @@ class Assigner:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log likelihood (n, K), best rotation (n, K) and offset (n, K, 3) in every average."""
         found = [
-            expect(
-                particles,
-                search.slicer(average)[None],
-                np.zeros(1),
-                search.shifts_zyx_px,
-                add_up=False,
-            )
+            fit_one(search, particles, search.slicer(average), np.zeros(1))
             for average in self._learnt.averages
         ]
         return (

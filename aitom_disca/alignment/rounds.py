@@ -83,16 +83,15 @@ class Classes:
     def of(cls, found: Expectation, kept: np.ndarray, averages: list[np.ndarray]) -> Classes:
         """What a round found, and the averages of the references that kept their members."""
         posterior = found.posterior[:, kept]
-        size = np.maximum(found.posterior.sum(axis=0), 1e-3)
         return cls(
             averages,
-            np.log(size[kept] / size[kept].sum()),
+            np.zeros(len(kept)),
             posterior.argmax(axis=1),
             posterior,
             found.log_likelihood,
             found.rotation,
             found.offset_zyx_px,
-        )
+        ).with_learnt_prior()
 
     def with_even_prior(self) -> Classes:
         """The same, all clusters being as probable as one another."""

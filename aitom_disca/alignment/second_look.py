@@ -56,17 +56,29 @@ def second_look(
     fits = []
     for average, log_prior in zip(classes.averages, classes.log_prior, strict=True):
         prior = np.array([log_prior])
-        found = _fit(wide, centred, wide.slicer(average), prior)
+        found = fit_one(wide, centred, wide.slicer(average), prior)
         slices = search.slicer(average)
         here, there = (
-            _fit(search, known.moved(offset), slices, prior)
+            fit_one(search, known.moved(offset), slices, prior)
             for offset in (classes.offset_zyx_px, found.offset_zyx_px)
         )
         fits.append(here.or_better(there))
     return _of(fits, classes)
 
 
-def _fit(search: Search, particles: Particles, slices: np.ndarray, log_prior: np.ndarray) -> Fit:
+def fit_one(search: Search, particles: Particles, slices: np.ndarray, log_prior: np.ndarray) -> Fit:
+    """How subtomograms fit one average.
+
+    Parameters
+    ----------
+    search : Search
+        Whose shifts are tried round the particles' offsets.
+    particles : Particles
+    slices : ndarray of complex64, shape (R, n_coefficients)
+        Of the average, at the rotations of the search.
+    log_prior : ndarray of shape (1,)
+        Added to the log likelihoods.
+    """
     found = expect(particles, slices[None], log_prior, search.shifts_zyx_px, add_up=False)
     return Fit(found.log_likelihood, found.rotation, found.offset_zyx_px)
 
