@@ -23,12 +23,13 @@ from aitom_disca.alignment import (
 )
 from aitom_disca.alignment.assigning import Assigner
 from aitom_disca.alignment.centring import centred, dense_centre
+from aitom_disca.alignment.classes import Classes
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
 from aitom_disca.alignment.interpolation import trilinear
 from aitom_disca.alignment.likelihood import log_likelihood_held_out, shell_power, whitened
 from aitom_disca.alignment.merging import Merger
 from aitom_disca.alignment.pairing import AveragePairs, turned
-from aitom_disca.alignment.rounds import Classes, Search, ball, cross
+from aitom_disca.alignment.rounds import Search, ball, cross
 from aitom_disca.alignment.second_look import second_look
 from aitom_disca.clustering.calibration import calibration_error
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms

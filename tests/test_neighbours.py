@@ -8,10 +8,11 @@ from sklearn.metrics import adjusted_rand_score
 
 from aitom_disca.alignment import AlignmentSorter, Averager, Coefficients, Particles, Slicer
 from aitom_disca.alignment.assigning import Assigner
+from aitom_disca.alignment.classes import Classes, equal_detail
 from aitom_disca.alignment.likelihood import expect
 from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.reference import rotation_grid
-from aitom_disca.alignment.rounds import Classes, Search, cross
+from aitom_disca.alignment.rounds import Search, cross
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
@@ -102,7 +103,8 @@ def test_parts_are_averaged_without_each(rng: np.random.Generator) -> None:
     shape = (4, 30, len(coefficients))
     values = (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64) + 2
     parts = [slicer.insert(one, np.ones(30)) for one in values]
-    whole, others = averager.without_each(parts)
+    made = averager.without_each(parts)
+    whole, others = made.whole, made.others
     plain = averager.average(
         np.stack([values[0] + values[2], values[1] + values[3]]), np.full((2, 30), 2.0)
     )
@@ -114,6 +116,35 @@ def test_parts_are_averaged_without_each(rng: np.random.Generator) -> None:
         assert share > max(np.corrcoef(other.ravel(), whole.ravel())[0, 1], 0.9)
     both = slicer.several([whole, others[0]])
     np.testing.assert_allclose(both[1], slicer(others[0]), atol=1e-5)
+
+
+def test_a_sharp_average_does_not_draw_in_the_members_of_a_rough_one(
+    rng: np.random.Generator,
+) -> None:
+    """Of two structures that share 0.8, the other one is known well and the right one roughly."""
+    coefficients = Coefficients(16, 7, TILT)
+
+    def structure() -> np.ndarray:
+        shape = (1, len(coefficients))
+        return (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
+
+    right, other = 0.3 * structure(), 0.3 * structure()
+    other = 0.8 * right + 0.6 * other
+    share = 0.3  # of the rough average's power that is signal; the rest is noise of its members
+    error = 0.3 * np.sqrt(1 / share - 1) * structure()
+    references = np.stack([other, share * (right + error)])
+    noise = np.concatenate([structure() for _ in range(200)])
+    particles = Particles(coefficients, right + noise, np.zeros((200, 3)), np.arange(200) % 2)
+    n_shells = coefficients.shell.max() + 1
+    signal = np.stack([np.ones(n_shells), np.full(n_shells, share)])
+    weight = equal_detail(signal, n_shells + 2)
+    assert weight[1].min() == 1 and weight[0, 1:-2].max() == pytest.approx(share)
+    plain, equal = (
+        expect(particles, references, np.zeros(2), np.zeros((1, 3)), shell_weight=w).posterior
+        for w in (None, weight)
+    )
+    assert (plain[:, 1] > 0.5).mean() < 0.2
+    assert (equal[:, 1] > 0.5).mean() > 0.8
 
 
 def test_sums_need_not_be_by_half(rng: np.random.Generator) -> None:

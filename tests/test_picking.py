@@ -321,8 +321,8 @@ def test_a_single_diameter_is_taken_with_its_neighbours():
     assert [round(s.diameter_px, 2) for s in scales_of(PickSettings(), 10.0)] == [14, 20, 28]
     assert len(scales_of(PickSettings(sigma_px=5.0), 10.0)) == 1
     both = PickSettings(particle_diameter_angstrom=(150, 270))
-    assert [s.diameter_px for s in scales_of(both, 10.0)] == [15, 27]
-    assert [s.min_distance_px for s in scales_of(both, 10.0)] == [11.25, 20.25]
+    assert [round(s.diameter_px, 2) for s in scales_of(both, 10.0)] == [15, 20.12, 27]
+    assert [round(s.min_distance_px, 2) for s in scales_of(both, 10.0)] == [11.25, 15.09, 20.25]
     assert border_px(both, 10.0) == 22
 
 

@@ -8,9 +8,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from scipy.special import logsumexp, softmax
 
+from aitom_disca.alignment.classes import Classes
 from aitom_disca.alignment.likelihood import Particles
 from aitom_disca.alignment.looking import Look
-from aitom_disca.alignment.rounds import Classes, Search, ball, cross
+from aitom_disca.alignment.rounds import Search, ball, cross
 from aitom_disca.alignment.second_look import fit_one, second_look
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
@@ -59,6 +60,9 @@ class LearntAverages:
         Edge of the box that was looked at over that of the subtomograms' boxes.
     fall_off : ndarray of shape (2, 60), optional
         Noise and signal of a `FallOff`; none in a binary wedge.
+    shell_weight : ndarray of shape (K, n), optional
+        How much the log likelihood of each shell counts where subtomograms are assigned; all in
+        full, unless given. See `equal_detail`.
     """
 
     averages: np.ndarray
@@ -69,10 +73,17 @@ class LearntAverages:
     mask_radius_px: float = np.inf
     box_share: float = 1.0
     fall_off: np.ndarray | None = None
+    shell_weight: np.ndarray | None = None
 
     def chosen(self, clusters: np.ndarray) -> LearntAverages:
         """Some of the clusters, in that order."""
-        return replace(self, averages=self.averages[clusters], log_prior=self.log_prior[clusters])
+        weight = self.shell_weight
+        return replace(
+            self,
+            averages=self.averages[clusters],
+            log_prior=self.log_prior[clusters],
+            shell_weight=None if weight is None else weight[clusters],
+        )
 
 
 @dataclass(frozen=True)
@@ -166,7 +177,8 @@ class Assigner:
             self._look.particles(search, volumes, half) for search in (self._coarse, self._fine)
         )
         classes = Classes.start(list(self._learnt.averages), rough.offset_zyx_px)
-        classes = replace(classes, log_prior=self._learnt.log_prior)
+        learnt = self._learnt
+        classes = replace(classes, log_prior=learnt.log_prior, shell_weight=learnt.shell_weight)
         found = second_look(self._fine, particles, self._wide, rough, classes)
         labels = np.where(found.log_likelihood > self._learnt.noise_limit, found.labels, -1)
         return labels, found.posterior

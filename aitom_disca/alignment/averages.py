@@ -36,6 +36,23 @@ class Average:
     correlation: np.ndarray
 
 
+@dataclass(frozen=True)
+class WithoutEach:
+    """Average of all parts of the data, and of all but each one of them.
+
+    Parameters
+    ----------
+    whole : ndarray of float32, shape (n, n, n)
+    others : list of ndarrays of that shape
+    signal : ndarray of shape (n_shells,)
+        The share of every shell of ``others`` that is signal, 0 to 1, by which it was filtered.
+    """
+
+    whole: np.ndarray
+    others: list[np.ndarray]
+    signal: np.ndarray
+
+
 class Averager:
     """Makes volumes of what an expectation step has added up.
 
@@ -82,7 +99,7 @@ class Averager:
             correlation,
         )
 
-    def without_each(self, parts: Sequence[Totals]) -> tuple[np.ndarray, list[np.ndarray]]:
+    def without_each(self, parts: Sequence[Totals]) -> WithoutEach:
         """Average of all parts of the data, and of all but each one of them.
 
         Filtered by what the parts of even and of odd number share, according to how much of the
@@ -92,23 +109,21 @@ class Averager:
         ----------
         parts : sequence of F Totals
             What `Slicer.insert` made of each part.
-
-        Returns
-        -------
-        whole : ndarray of float32, shape (n, n, n)
-        others : list of F ndarrays of that shape
         """
         even, odd = (_added(parts[h::2]) for h in (0, 1))
         correlation = self._shell_correlation(self._compensated(*even), self._compensated(*odd))
         everything = _added([even, odd])
 
-        def made(totals: Totals, n_halves: float) -> np.ndarray:
-            signal = n_halves * correlation / (1 + (n_halves - 1) * correlation)
-            return self._filtered(self._compensated(*totals), signal)
+        def signal(n_halves: float) -> np.ndarray:
+            return n_halves * correlation / (1 + (n_halves - 1) * correlation)
 
-        n_halves = 2 * (len(parts) - 1) / len(parts)
-        others = [made((everything[0] - t, everything[1] - w), n_halves) for t, w in parts]
-        return made(everything, 2.0), others
+        of_others = signal(2 * (len(parts) - 1) / len(parts))
+        others = [
+            self._filtered(self._compensated(everything[0] - t, everything[1] - w), of_others)
+            for t, w in parts
+        ]
+        whole = self._filtered(self._compensated(*everything), signal(2.0))
+        return WithoutEach(whole, others, of_others)
 
     def unfiltered(self, totals: Totals) -> np.ndarray:
         """The wedge-compensated volume (n, n, n) alone."""

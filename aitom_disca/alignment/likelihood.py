@@ -109,11 +109,13 @@ def expect(
     add_up: bool = True,
     by_half: bool = True,
     compared: np.ndarray | None = None,
+    shell_weight: np.ndarray | None = None,
 ) -> Expectation:
     """Weigh every reference, rotation and shift for every subtomogram.
 
     With noise of unit variance the log likelihood ratio of subtomogram x and reference slice a
-    to pure noise is ``Re<x, a> - |a|^2 / 2``, over the coefficients that were measured.
+    to pure noise is ``Re<x, a> - |a|^2 / 2``, over the coefficients that were measured, where a
+    shell may count less.
 
     Parameters
     ----------
@@ -129,6 +131,9 @@ def expect(
         Whether each half of the data is added up by itself; else their first axis is 1.
     compared : ndarray of bool, shape (n, K), optional
         Which references each particle is compared with, at least one; with all, unless given.
+    shell_weight : ndarray of shape (K, at least 1 + largest shell), optional
+        How much the log likelihood of each shell counts for each reference, 0 to 1; 1, unless
+        given. See `equal_detail`.
 
     References
     ----------
@@ -136,9 +141,13 @@ def expect(
     """
     n_classes, n_rotations, n_coefficients = references.shape
     slices = as_real(references.reshape(-1, n_coefficients))
-    prior = np.repeat(log_prior, n_rotations) - (slices**2).sum(axis=1) / 2
+    weighted = slices
+    if shell_weight is not None:
+        weight = shell_weight[:, particles.coefficients.shell].astype(np.float32)
+        weighted = as_real((references * weight[:, None]).reshape(-1, n_coefficients))
+    prior = np.repeat(log_prior, n_rotations) - (slices * weighted).sum(axis=1) / 2
     prior -= np.log(n_rotations * len(shifts_zyx_px))
-    columns = np.concatenate([slices.T, prior[None]]).astype(np.float32)
+    columns = np.concatenate([weighted.T, prior[None]]).astype(np.float32)
     n, n_halves = len(particles), add_up * (1 + by_half)
     if not by_half:
         particles = replace(particles, half=np.zeros(n, int))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from aitom_disca.alignment.averages import Averager, Totals
+from aitom_disca.alignment.classes import Classes, equal_detail
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.likelihood import Expectation, Particles, expect
 from aitom_disca.alignment.reference import Slicer, rotation_grid
@@ -38,110 +39,6 @@ def ball(step_px: float, radius_px: float) -> np.ndarray:
 def cross(step_px: float) -> np.ndarray:
     """Seven shifts: none, and one step along each axis."""
     return np.concatenate([np.zeros((1, 3)), np.eye(3), -np.eye(3)]) * step_px
-
-
-@dataclass(frozen=True)
-class Classes:
-    """K clusters of n subtomograms.
-
-    Parameters
-    ----------
-    averages : list of K ndarrays of shape (z, y, x)
-        In whitened units.
-    log_prior : ndarray of shape (K,)
-    labels : ndarray of int, shape (n,)
-        From 0, -1 for none.
-    posterior : ndarray of shape (n, K)
-    log_likelihood : ndarray of shape (n,)
-        Log likelihood ratio to pure noise.
-    rotation : ndarray of int, shape (n,)
-        Number of the best one in the rotation grid.
-    offset_zyx_px : ndarray of shape (n, 3)
-        Where each particle lies, from the box centre.
-    stable : bool
-        Whether the labels stayed in the last round.
-    """
-
-    averages: list[np.ndarray]
-    log_prior: np.ndarray
-    labels: np.ndarray
-    posterior: np.ndarray
-    log_likelihood: np.ndarray
-    rotation: np.ndarray
-    offset_zyx_px: np.ndarray
-    stable: bool = False
-
-    @classmethod
-    def start(cls, averages: list[np.ndarray], offset_zyx_px: np.ndarray) -> Classes:
-        """Averages that nothing is assigned to yet."""
-        n, k = len(offset_zyx_px), len(averages)
-        nothing = np.zeros(n, int)
-        posterior = np.full((n, k), 1 / k)
-        return cls(averages, np.zeros(k), nothing, posterior, np.zeros(n), nothing, offset_zyx_px)
-
-    @classmethod
-    def of(cls, found: Expectation, kept: np.ndarray, averages: list[np.ndarray]) -> Classes:
-        """What a round found, and the averages of the references that kept their members."""
-        posterior = found.posterior[:, kept]
-        return cls(
-            averages,
-            np.zeros(len(kept)),
-            posterior.argmax(axis=1),
-            posterior,
-            found.log_likelihood,
-            found.rotation,
-            found.offset_zyx_px,
-        ).with_learnt_prior()
-
-    def with_even_prior(self) -> Classes:
-        """The same, all clusters being as probable as one another."""
-        return replace(self, log_prior=np.full(len(self.averages), -np.log(len(self.averages))))
-
-    def with_learnt_prior(self) -> Classes:
-        """The same, clusters being as probable as their members are many."""
-        size = np.maximum(self.posterior.sum(axis=0), 1e-3)
-        return replace(self, log_prior=np.log(size / size.sum()))
-
-    def for_others(self, offset_zyx_px: np.ndarray) -> Classes:
-        """These averages, with other subtomograms that nothing is known of."""
-        return replace(Classes.start(self.averages, offset_zyx_px), log_prior=self.log_prior)
-
-    def members(self) -> list[np.ndarray]:
-        """Row numbers of the members of every cluster."""
-        return [np.flatnonzero(self.labels == k) for k in range(len(self.averages))]
-
-    def misfits(self, share: float) -> np.ndarray:
-        """Rows of the subtomograms that fit worst, compared with others of their cluster."""
-        fit = np.zeros(len(self.labels))
-        for rows in self.members():
-            likelihood = self.log_likelihood[rows]
-            middle = np.median(likelihood) if len(rows) else 0.0
-            spread = np.median(np.abs(likelihood - middle)) if len(rows) else 1.0
-            fit[rows] = (likelihood - middle) / (spread + 1e-9)
-        return np.sort(np.argsort(fit)[: int(share * len(fit))])
-
-    def regrouped(self, groups: list[tuple[np.ndarray, np.ndarray]]) -> Classes:
-        """Other clusters of the same subtomograms: rows and average of each."""
-        labels = np.full(len(self.labels), -1)
-        for k, (rows, _) in enumerate(groups):
-            labels[rows] = k
-        size = np.array([max(len(rows), 1) for rows, _ in groups])
-        posterior = np.eye(len(groups))[labels]
-        averages = [average for _, average in groups]
-        prior = np.log(size / size.sum())
-        return replace(self, averages=averages, log_prior=prior, labels=labels, posterior=posterior)
-
-    def without(self, rows: np.ndarray) -> Classes:
-        """Without some subtomograms (a mask): label -1; clusters that lose all members go."""
-        labels = np.where(rows, -1, self.labels)
-        kept = np.unique(labels[labels >= 0])
-        return replace(
-            self,
-            averages=[self.averages[k] for k in kept],
-            log_prior=self.log_prior[kept],
-            labels=np.where(rows, -1, np.searchsorted(kept, labels)),
-            posterior=self.posterior[:, kept],
-        )
 
 
 class Search:
@@ -195,7 +92,14 @@ class Search:
     def weigh(self, particles: Particles, classes: Classes) -> Expectation:
         """What subtomograms say about averages that stay as they are."""
         slices = self.slices(classes.averages)
-        return expect(particles, slices, classes.log_prior, self.shifts_zyx_px, add_up=False)
+        return expect(
+            particles,
+            slices,
+            classes.log_prior,
+            self.shifts_zyx_px,
+            add_up=False,
+            shell_weight=classes.shell_weight,
+        )
 
     def iterate(
         self,
@@ -208,7 +112,8 @@ class Search:
         """Expectation and maximisation in turn, from the classes' offsets, until labels stay.
 
         From the second round on no subtomogram meets an average that it is a part of: its own
-        noise would hold it there, the more so the fewer members there are.
+        noise would hold it there, the more so the fewer members there are. But where priors are
+        learnt, averages are compared at equal detail.
 
         Parameters
         ----------
@@ -235,7 +140,7 @@ class Search:
             if number % _ALL_COMPARED != 1 and prior != "balanced":
                 compared = classes.posterior > 0
                 compared[~compared.any(axis=1)] = True  # their average is gone
-            found, sums = self._meet(particles, parts, slices, classes.log_prior, compared)
+            found, sums = self._meet(particles, parts, slices, classes, compared)
             size = found.posterior.sum(axis=0)
             enough = size >= min(_SMALLEST, size.max())
             kept = np.flatnonzero(enough | (prior == "balanced"))
@@ -243,12 +148,16 @@ class Search:
                 self.averager.without_each, [[part[k] for part in sums] for k in kept]
             )
             before = classes.log_prior[kept]
-            classes = Classes.of(found, kept, [whole for whole, _ in made])
+            weight = None
+            if prior != "learnt":
+                signal = np.array([one.signal for one in made])
+                weight = equal_detail(signal, self.slicer.box_px)
+            classes = Classes.of(found, kept, [one.whole for one in made], weight)
             if prior == "balanced":
                 classes = replace(classes, log_prior=before - classes.log_prior)
             elif prior == "even":
                 classes = classes.with_even_prior()
-            references = [others for _, others in made]
+            references = [one.others for one in made]
             particles = particles.moved(classes.offset_zyx_px)
             changed = float(np.mean(previous != classes.labels))
             sizes = np.bincount(classes.labels, minlength=len(classes.averages)).tolist()
@@ -264,7 +173,7 @@ class Search:
         particles: Particles,
         parts: list[np.ndarray],
         slices: list[np.ndarray],
-        log_prior: np.ndarray,
+        classes: Classes,
         compared: np.ndarray | None,
     ) -> tuple[Expectation, list[list[Totals]]]:
         """What each part of the data says about its own references, and what that adds up to.
@@ -278,10 +187,11 @@ class Search:
             found = expect(
                 mine,
                 own,
-                log_prior,
+                classes.log_prior,
                 self.shifts_zyx_px,
                 by_half=False,
                 compared=None if compared is None else compared[parts[part]],
+                shell_weight=classes.shell_weight,
             )
             sums = zip(found.sums[0], found.counts[0], strict=True)
             return found, [self.slicer.insert(*pair) for pair in sums]

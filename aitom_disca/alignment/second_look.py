@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from aitom_disca.alignment.classes import Classes
 from aitom_disca.alignment.likelihood import Particles, expect
-from aitom_disca.alignment.rounds import Classes, Search
+from aitom_disca.alignment.rounds import Search
 
 
 @dataclass(frozen=True)
@@ -54,19 +55,27 @@ def second_look(
     centred = rough.moved(np.zeros_like(rough.offset_zyx_px))
     known = particles.moved(classes.offset_zyx_px)
     fits = []
-    for average, log_prior in zip(classes.averages, classes.log_prior, strict=True):
-        prior = np.array([log_prior])
+    for k, average in enumerate(classes.averages):
+        prior, weight = classes.log_prior[[k]], None
+        if classes.shell_weight is not None:
+            weight = classes.shell_weight[[k]]
         found = fit_one(wide, centred, wide.slicer(average), prior)
         slices = search.slicer(average)
         here, there = (
-            fit_one(search, known.moved(offset), slices, prior)
+            fit_one(search, known.moved(offset), slices, prior, weight)
             for offset in (classes.offset_zyx_px, found.offset_zyx_px)
         )
         fits.append(here.or_better(there))
     return _of(fits, classes)
 
 
-def fit_one(search: Search, particles: Particles, slices: np.ndarray, log_prior: np.ndarray) -> Fit:
+def fit_one(
+    search: Search,
+    particles: Particles,
+    slices: np.ndarray,
+    log_prior: np.ndarray,
+    shell_weight: np.ndarray | None = None,
+) -> Fit:
     """How subtomograms fit one average.
 
     Parameters
@@ -78,8 +87,17 @@ def fit_one(search: Search, particles: Particles, slices: np.ndarray, log_prior:
         Of the average, at the rotations of the search.
     log_prior : ndarray of shape (1,)
         Added to the log likelihoods.
+    shell_weight : ndarray of shape (1, at least 1 + largest shell), optional
+        How much each shell counts.
     """
-    found = expect(particles, slices[None], log_prior, search.shifts_zyx_px, add_up=False)
+    found = expect(
+        particles,
+        slices[None],
+        log_prior,
+        search.shifts_zyx_px,
+        add_up=False,
+        shell_weight=shell_weight,
+    )
     return Fit(found.log_likelihood, found.rotation, found.offset_zyx_px)
 
 

@@ -16,6 +16,7 @@ from aitom_disca.alignment.assigning import (
     search_at,
 )
 from aitom_disca.alignment.centring import centred
+from aitom_disca.alignment.classes import Classes
 from aitom_disca.alignment.graded_wedge import measure_fall_off
 from aitom_disca.alignment.held_out import HeldOut, held_out_gain, posterior_by_others
 from aitom_disca.alignment.looking import Look
@@ -23,7 +24,7 @@ from aitom_disca.alignment.merging import Merger
 from aitom_disca.alignment.noise import without_noise
 from aitom_disca.alignment.pairing import AveragePairs
 from aitom_disca.alignment.reference import shell_index
-from aitom_disca.alignment.rounds import STAYED, Classes, Prior, cube
+from aitom_disca.alignment.rounds import STAYED, Prior, cube
 from aitom_disca.alignment.second_look import second_look
 from aitom_disca.alignment.starts import averages_of, singles
 from aitom_disca.geometry.fourier import fourier_crop
@@ -202,6 +203,7 @@ class AlignmentSorter:
             self._look.mask_radius_px,
             self._box_share,
             None if self._fall_off is None else self._fall_off.as_array(),
+            self.classes.shell_weight,
         )
 
     def averages(self) -> list[np.ndarray]:
@@ -338,7 +340,7 @@ def _merged(merger: Merger, classes: Classes, *, least_z: float, fewest: int, mo
     groups = merger.merge(
         classes.members(), classes.averages, least_z=least_z, fewest=fewest, most=most
     )
-    return classes.regrouped(groups)
+    return classes if len(groups) == len(classes.averages) else classes.regrouped(groups)
 
 
 def _common(a: np.ndarray, b: np.ndarray) -> float:

@@ -10,11 +10,12 @@ from scipy.spatial.transform import Rotation
 from aitom_disca.alignment.assigning import search_at
 from aitom_disca.alignment.averages import Average, Averager, Totals
 from aitom_disca.alignment.centring import dense_centre
+from aitom_disca.alignment.classes import Classes
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.likelihood import Particles, shell_power, whitened
 from aitom_disca.alignment.local import correlations, refine_poses
 from aitom_disca.alignment.reference import Slicer, rotation_grid
-from aitom_disca.alignment.rounds import Classes, Search, cross, cube
+from aitom_disca.alignment.rounds import Search, cross, cube
 from aitom_disca.averaging.compare import compare_with_map
 from aitom_disca.averaging.masks import sphere_round_particle
 from aitom_disca.averaging.symmetrise import SymmetryAxes, expanded, lay_on_axes

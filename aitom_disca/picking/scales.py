@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from aitom_disca.picking.search import Filter
 # Around a single diameter. What is smaller than asked for has to stand out more: small things,
 # noise among them, are many.
 _AROUND = {0.7: 0.8, 1.0: 1.0, 1.4: 1.0}  # diameter over the one asked for: weight of the height
+_LARGEST_STEP = 1.4  # from one diameter to the next
 _MIN_DISTANCE_DIAMETERS = 0.75
 
 
@@ -59,11 +62,13 @@ def scales_of(
 ) -> list[Scale]:
     """The scales that settings ask for, in voxels of one tomogram.
 
-    Of several diameters each is one. A single one is taken with its neighbours, 0.7 and 1.4 of
-    it, unless ``sigma_px`` says what to look for, or it shall stand alone.
+    Of several diameters each is one, and where they are far apart some between them: what is of
+    a size in between answers to both, but weakly, and off its centre. A single one is taken with
+    its neighbours, 0.7 and 1.4 of it, unless ``sigma_px`` says what to look for, or it shall stand
+    alone.
     """
     diameters = settings.diameters_angstrom
-    weights = dict.fromkeys(diameters, 1.0)
+    weights = dict.fromkeys(_in_steps(diameters), 1.0)
     if len(diameters) == 1 and settings.sigma_px is None and not alone:
         weights = {round(diameters[0] * f, 6): weight for f, weight in _AROUND.items()}
     found = []
@@ -75,6 +80,15 @@ def scales_of(
             apart = _MIN_DISTANCE_DIAMETERS * diameter_px
         found.append(Scale(diameter_px, Filter(sigma, settings.sigma_ratio), apart, weight))
     return found
+
+
+def _in_steps(diameters: Sequence[float]) -> list[float]:
+    """Diameters, and some between them, evenly by ratio, so that no step is too large."""
+    filled = [diameters[0]]
+    for low, high in pairwise(diameters):
+        n = math.ceil(math.log(high / low) / math.log(_LARGEST_STEP) - 1e-6)
+        filled += [round(low * (high / low) ** (i / n), 6) for i in range(1, n)] + [high]
+    return filled
 
 
 def in_one_list(maxima: Sequence[Peaks], scales: Sequence[Scale]) -> ScaledPeaks:
