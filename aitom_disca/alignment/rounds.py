@@ -112,7 +112,7 @@ class Search:
         """Expectation and maximisation in turn, from the classes' offsets, until labels stay.
 
         From the second round on no subtomogram meets an average that it is a part of: its own
-        noise would hold it there, the more so the fewer members there are. But where priors are
+        noise would hold it there, the more so the fewer members there are. Unless the prior is
         learnt, averages are compared at equal detail.
 
         Parameters
