@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from aitom_disca.alignment import AlignmentSorter
 from aitom_disca.alignment.centring import dense_centre
+from aitom_disca.bench.crowded import crowded_subtomograms, hollow_shell
 
 
 def shell(box_px: int, centre_zyx_px: np.ndarray, radius_px: float) -> np.ndarray:
@@ -31,3 +33,15 @@ def test_a_hollow_particle_among_neighbours_is_centred(seed: int) -> None:
 
 def test_nothing_has_no_centre_to_move_to() -> None:
     np.testing.assert_array_equal(dense_centre(np.zeros((12, 12, 12))), np.zeros(3))
+
+
+def test_a_hollow_particle_off_centre_in_many_ways_is_one_cluster() -> None:
+    shell_ = hollow_shell()
+    made = crowded_subtomograms(
+        shell_, [shell_], 28, 16, 16.0, 0.2, n_neighbours=(2, 3), shift_max_px=2.5, seed=1
+    )
+    sorter = AlignmentSorter(made.volumes, (-60.0, 60.0), mask_radius_px=5.0)
+    labels = sorter.sort(np.arange(3), most=4, splits=1)
+    off = np.linalg.norm(sorter.classes.offset_zyx_px - made.shifts_zyx_px, axis=1)
+    assert np.linalg.norm(made.shifts_zyx_px, axis=1).mean() > 2
+    assert (labels == 0).all() and np.median(off) < 0.6
