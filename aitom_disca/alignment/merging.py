@@ -130,7 +130,8 @@ class Merger:
                 break
             keep, gone = best
             sizes = [len(alive[k].rows) for k in best]
-            say(f"merged two clusters of {sizes}: one structure (z = {verdicts[best].z:.1f})")
+            why = "one structure" if beyond[best] >= 0 else f"no more than {most} are wanted"
+            say(f"merged two clusters of {sizes}: {why} (z = {verdicts[best].z:.1f})")
             rows = np.concatenate([alive[k].rows for k in best])
             alive[keep] = self._cluster(rows, verdicts[best].joint.average)
             del alive[gone]
