@@ -25,6 +25,7 @@ from aitom_disca.picking import (
 from aitom_disca.picking.blocks import split_into_blocks
 from aitom_disca.picking.centre import centre_of_mass
 from aitom_disca.picking.dog import kernel_radius_px
+from aitom_disca.picking.gold import _count
 from aitom_disca.picking.membranes import near_membranes
 from aitom_disca.picking.noise import expected_in_noise, peaks_in_noise_levels
 from aitom_disca.picking.peaks import Peaks, keep_apart, local_extrema, merge_plateaus
@@ -344,6 +345,20 @@ def test_gold_is_set_apart_with_its_surroundings(rng, diameter):
     assert near.min() > diameter / 20 + 3
     kept = find_candidates(make_tomogram(data), settings.changed(keep=("gold",)))
     assert len(kept.particles) == len(found.particles) + 2 and "gold" not in kept.junk
+
+
+@pytest.mark.parametrize(
+    ("heights", "gold"),
+    [
+        ([27, 26, 25, 24, 16.8, 16, 15, 11.9], 4),  # alike, and a gap of 1.43
+        ([27, 26, 24, 16.8, 16, 15, 11.9], 0),  # too few for it
+        ([36, 30, 26, 24, 16.8, 16, 15, 11.9], 0),  # as far from one another
+        ([27, 17, 16, 11.9], 1),
+        ([11, 5], 0),  # no gold is so faint
+    ],
+)
+def test_how_many_stand_out_as_gold(heights, gold):
+    assert _count(np.array(heights, float)) == gold
 
 
 def test_particles_without_noise_are_no_gold():
