@@ -325,6 +325,9 @@ def test_a_single_diameter_is_taken_with_its_neighbours():
     assert [round(s.diameter_px, 2) for s in scales_of(both, 10.0)] == [15, 20.12, 27]
     assert [round(s.min_distance_px, 2) for s in scales_of(both, 10.0)] == [11.25, 15.09, 20.25]
     assert border_px(both, 10.0) == 22
+    of_one_sigma = PickSettings(particle_diameter_angstrom=(150, 270), sigma_px=5.0)
+    assert [s.diameter_px for s in scales_of(of_one_sigma, 10.0)] == [15, 27]
+    assert [s.diameter_px for s in scales_of(both, 10.0, alone=True)] == [15, 27]
 
 
 # gold, sheets, filaments

@@ -64,13 +64,15 @@ def scales_of(
 
     Of several diameters each is one, and where they are far apart some between them: what is of
     a size in between answers to both, but weakly, and off its centre. A single one is taken with
-    its neighbours, 0.7 and 1.4 of it, unless ``sigma_px`` says what to look for, or it shall stand
-    alone.
+    its neighbours, 0.7 and 1.4 of it. Neither is done where ``sigma_px`` says what to look for, or
+    those that are given shall stand alone.
     """
     diameters = settings.diameters_angstrom
-    weights = dict.fromkeys(_in_steps(diameters), 1.0)
-    if len(diameters) == 1 and settings.sigma_px is None and not alone:
-        weights = {round(diameters[0] * f, 6): weight for f, weight in _AROUND.items()}
+    weights = dict.fromkeys(diameters, 1.0)
+    if settings.sigma_px is None and not alone:
+        weights = dict.fromkeys(_in_steps(diameters), 1.0)
+        if len(diameters) == 1:
+            weights = {round(diameters[0] * f, 6): weight for f, weight in _AROUND.items()}
     found = []
     for diameter, weight in weights.items():
         sigma = settings.sigma_px or sigma_from_diameter(diameter, voxel_size_angstrom)
