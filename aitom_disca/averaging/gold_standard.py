@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.centring import dense_centre
 from aitom_disca.alignment.graded_wedge import measure_fall_off
-from aitom_disca.averaging.half import FindsPoses, Half
+from aitom_disca.averaging.half import SMALLEST_STEPS, FindsPoses, Half
 from aitom_disca.averaging.halves import balanced_halves
 from aitom_disca.averaging.initial_model import initial_model
 from aitom_disca.averaging.symmetrise import CLEARLY, SymmetryAxes, find_axes
@@ -71,6 +71,22 @@ class ClusterAverage:
     independent: bool = True
     fall_off: FallOff | None = None
 
+    def poses_of(self, rows: np.ndarray) -> ClusterAverage | None:
+        """What was found, with the poses of some members (a mask) alone; averages stay.
+
+        None where a half would be left without two members.
+        """
+        half = self.half[rows]
+        if np.bincount(half, minlength=2).min() < 2:
+            return None
+        return replace(
+            self,
+            rotations=self.rotations[rows],
+            shifts_zyx_px=self.shifts_zyx_px[rows],
+            half=half,
+            score=self.score[rows],
+        )
+
 
 def average_cluster(
     volumes: np.ndarray,
@@ -84,6 +100,7 @@ def average_cluster(
     mask_diameter_px: float | None = None,
     groups: np.ndarray | None = None,
     fall_off: FallOff | Literal["measured"] | None = "measured",
+    begin: ClusterAverage | None = None,
     seed: int = 0,
 ) -> ClusterAverage:
     """Align the members of a cluster to one another and average them, each half by itself.
@@ -121,6 +138,9 @@ def average_cluster(
     fall_off : FallOff, "measured" or None
         Of noise and signal with tilt; by default as measured on the members, where it is clear.
         None for a binary wedge.
+    begin : ClusterAverage, optional
+        Halves and poses of these members that are known already: finer poses are looked for round
+        them, and nothing over all rotations.
     seed : int
 
     Raises
@@ -132,16 +152,25 @@ def average_cluster(
     _check(volumes, tilt_range_deg)
     group = point_group(symmetry)
     rng = np.random.default_rng(seed)
-    half = balanced_halves(np.arange(len(volumes)) if groups is None else groups, rng)
+    if begin is not None:
+        half = begin.half
+    else:
+        half = balanced_halves(np.arange(len(volumes)) if groups is None else groups, rng)
     say(f"averaging two halves of {int((half == 0).sum())} and {int((half == 1).sum())}")
     if fall_off == "measured":
         fall_off = measure_fall_off(volumes, tilt_range_deg)
-    halves = [
+    first, second = halves = [
         Half(volumes[half == h], tilt_range_deg, own, mask_diameter_px, fall_off)
         for h, own in zip((0, 1), rng.spawn(2), strict=True)
     ]
     with muted():
-        if network is None:
+        if begin is not None:
+            noisy = begin.noisy
+            for h, part in enumerate(halves):
+                part.go_on_from(begin.rotations[half == h], begin.shifts_zyx_px[half == h])
+            if noisy:
+                on_all_cores(lambda part: part.climb_on(largest_frequency, SMALLEST_STEPS), halves)
+        elif network is None:
             on_all_cores(lambda part: part.refined(largest_frequency), halves)
         else:  # it uses all cores itself
             for part in halves:
@@ -149,10 +178,10 @@ def average_cluster(
         if noisy is None:
             fit = float(np.mean([part.fit for part in halves]))
             noisy = network is None and NOISY[0] < fit < NOISY[1]
-        if noisy:
+        if noisy and begin is None:
             _begin_again(volumes, half, halves, tilt_range_deg, fall_off, largest_frequency, rng)
-    first, second = halves
-    if not (noisy and len(volumes) < FEW):
+    one_model = noisy and len(volumes) < FEW if begin is None else not begin.independent
+    if begin is None and not one_model:
         second.lay_on(first)
     middle = dense_centre(first.average().volume, diameter_px=mask_diameter_px)
     for part in (first, second):
@@ -194,7 +223,7 @@ def average_cluster(
         "C1" if axes is None or not axes.clear else symmetry,
         axes,
         noisy=bool(noisy),
-        independent=not (noisy and len(volumes) < FEW),
+        independent=not one_model,
         fall_off=fall_off,
     )
 

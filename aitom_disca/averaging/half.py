@@ -38,6 +38,7 @@ _SINGLE = 0.4  # share of a single subtomogram that is taken for signal
 # Steps of rotation (degrees) and shift (voxels) of each round that climbs to finer poses.
 _ROUNDS = (((8.0, 0.8), (4.0, 0.5)), ((4.0, 0.5), (2.0, 0.3)), ((2.0, 0.3), (1.0, 0.15)))
 _LAST_ROUNDS = _ROUNDS[1:]  # taken again with a symmetry
+SMALLEST_STEPS = _ROUNDS[-1:]
 _SLICES_AT_ONCE = 2**21
 
 
@@ -117,8 +118,12 @@ class Half:
 
         Noisy members would follow one another's noise in larger ones.
         """
+        self.go_on_from(rotations, offset_zyx_px)
+        return self.climb_on(largest_frequency, SMALLEST_STEPS)
+
+    def go_on_from(self, rotations: Rotation, offset_zyx_px: np.ndarray) -> None:
+        """Take poses that are known."""
         self.rotations, self.offset_zyx_px = rotations, offset_zyx_px
-        return self.climb_on(largest_frequency, _ROUNDS[-1:])
 
     def centre(self) -> None:
         """Bring the average to the centre of its box.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -129,6 +129,8 @@ def judged_average(
     network: FindsPoses | None = None,
     known: Mapping[str, KnownMap] | None = None,
     rescale: bool = False,
+    begin: ClusterAverage | None = None,
+    test: bool = True,
 ) -> JudgedAverage:
     """Average the members of a cluster, and judge what comes of it.
 
@@ -154,6 +156,10 @@ def judged_average(
     known : mapping of str to KnownMap, optional
     rescale : bool
         Whether known maps of another voxel size may be resampled.
+    begin : ClusterAverage, optional
+        As in `average_cluster`.
+    test : bool
+        Whether the null test that the settings name is wanted now; `tested` makes up for it.
 
     Raises
     ------
@@ -172,6 +178,7 @@ def judged_average(
         mask_diameter_px=diameter_px,
         groups=groups,
         fall_off=fall_off if settings.graded_wedge else None,
+        begin=begin,
         seed=settings.seed,
     )
     sphere = sphere_round_particle(box_px, diameter_px)
@@ -181,20 +188,6 @@ def judged_average(
     rng = np.random.default_rng(settings.seed)
     fsc = corrected_fsc(found.half1, found.half2, mask, voxel_size_angstrom, rng)
     filtered, b_factor = _filtered(found.average, fsc.corrected, voxel_size_angstrom, settings)
-    null = None
-    if settings.null_test != "none":
-        say("null test: do members fit the average of the other half better than noise does?")
-        made_from, instead = _of_nothing(settings, others, null_volumes)
-        null = null_test(
-            volumes,
-            found,
-            tilt_range_deg,
-            null_volumes=instead,
-            made_from=made_from,
-            mask_diameter_px=diameter_px,
-            groups=groups,
-            seed=settings.seed,
-        )
     gathering = pose_gathering(found.rotations, point_group(found.symmetry), seed=settings.seed)
     along, across = along_and_across(
         found.half1 * mask, found.half2 * mask, gathering.beam_axis_xyz, voxel_size_angstrom
@@ -209,9 +202,41 @@ def judged_average(
         )
         for name, one in (known or {}).items()
     }
-    return JudgedAverage(
-        found, mask, fsc, filtered, gathering, along, across, diameter_px, b_factor, null, compared
+    judged = JudgedAverage(
+        found, mask, fsc, filtered, gathering, along, across, diameter_px, b_factor, None, compared
     )
+    if not test:
+        return judged
+    instead = {"others": others, "null_volumes": null_volumes, "groups": groups}
+    return tested(judged, volumes, tilt_range_deg, settings, **instead)
+
+
+def tested(
+    judged: JudgedAverage,
+    volumes: np.ndarray,
+    tilt_range_deg: tuple[float, float],
+    settings: AverageSettings,
+    *,
+    others: Callable[[int], np.ndarray] | None = None,
+    null_volumes: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+) -> JudgedAverage:
+    """With the null test that the settings name; the other parameters as in `judged_average`."""
+    if settings.null_test == "none":
+        return judged
+    say("null test: do members fit the average of the other half better than noise does?")
+    made_from, instead = _of_nothing(settings, others, null_volumes)
+    null = null_test(
+        volumes,
+        judged.found,
+        tilt_range_deg,
+        null_volumes=instead,
+        made_from=made_from,
+        mask_diameter_px=judged.mask_diameter_px,
+        groups=groups,
+        seed=settings.seed,
+    )
+    return replace(judged, null=null)
 
 
 def mask_diameter_px(settings: AverageSettings, box_px: int, voxel_size_angstrom: float) -> float:

@@ -18,6 +18,7 @@ from aitom_disca.averaging.judged import (
     JudgedAverage,
     judged_average,
     mask_diameter_px,
+    tested,
 )
 from aitom_disca.averaging.masks import sphere_round_particle
 from aitom_disca.config import AverageSettings, RelionVersion
@@ -143,21 +144,29 @@ def _each_cluster(
             if len(rows) < FEWEST_MEMBERS and not clusters and len(wanted) > 1:
                 say(f"left out: an average needs at least {FEWEST_MEMBERS}")
                 continue
+            of_members = {
+                "tilt_range_deg": source.tilt_range_deg,
+                "settings": settings_for_members(rows, source, settings),
+            }
             judge = partial(
                 judged_average,
-                tilt_range_deg=source.tilt_range_deg,
+                **of_members,
                 voxel_size_angstrom=source.voxel_size_angstrom,
-                settings=settings_for_members(rows, source, settings),
                 mask=mask,
-                others=OtherMembers(source, cluster, k, settings.seed),
-                null_volumes=null_volumes,
                 fall_off=fall_off,
                 network=network,
                 known=known,
                 rescale=rescale,
+                test=False,
+            )
+            test = partial(
+                tested,
+                **of_members,
+                others=OtherMembers(source, cluster, k, settings.seed),
+                null_volumes=null_volumes,
             )
             try:
-                one, poses = _averaged(source, k, rows, settings, judge)
+                one, poses = _averaged(source, k, rows, settings, judge, test)
             except (InputError, ArithmeticError, np.linalg.LinAlgError, ValueError) as error:
                 say(f"cluster {k + 1} could not be averaged: {error}")
                 done.append(NotAveraged(k, rows, str(error)))
@@ -204,25 +213,30 @@ def _averaged(
     rows: np.ndarray,
     settings: AverageSettings,
     judge: Callable[..., JudgedAverage],
+    test: Callable[..., JudgedAverage],
 ) -> tuple[Averaged, AlignedPoses]:
     """Average the members of a cluster, again without those that are one particle, picked twice.
 
     The two picks of a hollow or long particle are drawn to one place by alignment. In different
-    halves they would share their noise, and the halves would agree for it.
+    halves they would share their noise, and the halves would agree for it. What is left goes on
+    from the poses that it had, each half by itself.
     """
     distance = settings.min_distance_angstrom
     if distance is None:
         distance = source.box_shape_zyx[0] * source.voxel_size_angstrom * _NEAREST_IN_BOX
+    begin = None
     while True:
         drawn = drawn_rows(len(rows), settings.most, np.random.default_rng(settings.seed))
-        judged = judge(source.read(rows[drawn]), groups=groups_of(source, rows[drawn]))
+        volumes, groups = source.read(rows[drawn]), groups_of(source, rows[drawn])
+        judged = judge(volumes, groups=groups, begin=begin)
         poses = _poses_of_all(source, rows, drawn, judged)
         members = posed(source.particles().select(rows), poses, source.voxel_size_angstrom)
         stays = without_duplicates(replace(members, score=poses.score), distance)
         if stays.all() or stays.sum() < FEWEST_MEMBERS:
-            return Averaged(k, rows, judged), poses
+            return Averaged(k, rows, test(judged, volumes, groups=groups)), poses
         n_gone = int((~stays).sum())
         say(f"{n_gone} of {len(rows)} are particles picked twice; averaged again without them")
+        begin = judged.found.poses_of(stays) if len(drawn) == len(rows) else None
         rows = rows[stays]
 
 
