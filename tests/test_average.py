@@ -215,7 +215,20 @@ def test_the_command_writes_a_folder_for_every_cluster(tmp_path: Path, store: Pa
     assert main(command) == 2  # what is there is kept
 
 
-def test_a_particle_picked_twice_counts_once(tmp_path, made, capsys) -> None:
+def test_a_particle_picked_twice_counts_once(tmp_path, made, capsys, monkeypatch) -> None:
+    begun, tests = [], []
+    judged, tested = averages.judged_average, averages.tested
+
+    def average(*args, begin, **options):
+        begun.append(begin)
+        return judged(*args, begin=begin, **options)
+
+    def test(*args, **options):
+        tests.append(args)
+        return tested(*args, **options)
+
+    monkeypatch.setattr(averages, "judged_average", average)
+    monkeypatch.setattr(averages, "tested", test)
     info = TomogramInfo("t", 8.0, (300, 310, 320), TILT)
     centres = np.random.default_rng(3).uniform(50, 250, (N, 3))
     twice = np.append(np.arange(N), 2)
@@ -229,6 +242,9 @@ def test_a_particle_picked_twice_counts_once(tmp_path, made, capsys) -> None:
         assert int(read_rows_csv(out / "averages.csv")[0]["members"]) == members
         assert len(read_particles_star(out / "particles.star")) == members
     assert f"1 of {N + 1} are particles picked twice" in capsys.readouterr().out
+    # What is left goes on from its poses and halves, and is tested once, at the end.
+    assert begun[:2] == [None, None] and len(begun[2].rotations) == N and len(begun) == 3
+    assert len(tests) == 2
 
 
 def test_members_beyond_the_most_are_laid_on_the_average(
