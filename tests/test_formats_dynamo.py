@@ -171,7 +171,7 @@ def test_pixels_of_another_size_are_scaled(tmp_path, caplog):
     np.testing.assert_allclose(read.center_zyx_px, [[30, 20, 10.5]])
     np.testing.assert_allclose(read.box_center_zyx_px, [[30, 20, 10]])
     assert read.tomograms["TS_01"] == info
-    assert "counts in pixels of 5 Angstrom, tomogram TS_01 has 10" in caplog.text
+    assert "counts in pixels of 5 Angstrom, the tomogram has 10" in caplog.text
     same = dynamo.read(path, Known({"TS_01": info}, file_pixel_angstrom=10))
     np.testing.assert_allclose(same.center_zyx_px, [[60, 40, 21]])
 

@@ -26,7 +26,6 @@ from aitom_disca.io.formats.columns import (
     lost_columns,
     rotations,
     rotations_from_matrices,
-    to_numbers,
 )
 from aitom_disca.io.formats.files import file_part, head, read_json
 from aitom_disca.io.formats.format import (
@@ -41,6 +40,8 @@ from aitom_disca.io.formats.format import (
     need_positions,
 )
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
+from aitom_disca.io.numbers_in_files import to_numbers, to_whole_numbers
+from aitom_disca.io.pixel_sizes import to_pixel_sizes
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 _PICKS = "ExperimentRuns/*/Picks/*.json"
@@ -65,11 +66,8 @@ def read(path: Path, known: Known) -> ParticleSet:
         raise InputError(f"{path.name} holds no picks of copick.")
     names = [row["run"] for row in rows]
     in_angstrom = replace(known, file_pixel_angstrom=None)
-    spacing = {row["run"]: row[_SPACING] for row in rows if row[_SPACING]}
-    if known.voxel_size_angstrom is not None:
-        spacing = {}
-    spacing = {n: s for n, s in spacing.items() if n not in known.tomograms}
-    places = find_places(path, names, in_angstrom, pixel_angstrom=spacing)
+    spacing = to_pixel_sizes([row[_SPACING] for row in rows], path, _SPACING, may_be_missing=True)
+    places = find_places(path, names, in_angstrom, pixel_angstrom=spacing, in_pixels=False)
     infos = {name: places.tomograms.get(name) or known.info(name) for name in set(places.names)}
     voxel = {name: info.voxel_size_angstrom for name, info in infos.items()}
     size = np.array([voxel[name] for name in places.names.tolist()])[:, None]
@@ -83,7 +81,7 @@ def read(path: Path, known: Known) -> ParticleSet:
     cluster, objects = _clusters([row[OBJECT] for row in rows])
     more = {key: np.array([row[key] for row in rows], object) for key in (_USER, _SESSION, _TRUST)}
     more |= {OBJECT: np.array(objects, object)}
-    more[_INSTANCE] = to_numbers([row[_INSTANCE] for row in rows], path, _INSTANCE).astype(int)
+    more[_INSTANCE] = to_whole_numbers([row[_INSTANCE] for row in rows], path, _INSTANCE)
     return ParticleSet(
         places.names,
         center,

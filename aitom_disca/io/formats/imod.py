@@ -21,10 +21,10 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
-from aitom_disca.io.formats.columns import to_numbers
 from aitom_disca.io.formats.files import library, one_file_per_tomogram
 from aitom_disca.io.formats.format import CLUSTER, Format, Known, need_positions
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
+from aitom_disca.io.numbers_in_files import to_numbers
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 _TITLE = "an IMOD model"
@@ -52,7 +52,7 @@ def read(path: Path, known: Known) -> ParticleSet:
         points = points + moved
     name = name_of_only_tomogram(path, known)
     names = [name] * len(points)
-    places = find_places(path, names, known, pixel_angstrom=_pixel(name, model))
+    places = find_places(path, names, known, pixel_angstrom=_pixels(model, len(points)))
     return ParticleSet(
         places.names,
         ((points - _CENTRE_XYZ) * places.scale)[:, ::-1],
@@ -131,10 +131,10 @@ def _clusters(model: Any, objects: np.ndarray) -> np.ndarray | None:
     return objects if len(used) > 1 else None
 
 
-def _pixel(name: str, model: Any) -> dict[str, float]:
+def _pixels(model: Any, n: int) -> np.ndarray:
     unit = _ANGSTROM_PER_UNIT.get(model.header.units)
     size = model.header.pixelsize
-    return {name: size * unit} if unit and size > 0 else {}
+    return np.full(n, size * unit if unit and size > 0 else np.nan)
 
 
 def _header(models: Any, name: str, members: ParticleSet, known: Known) -> Any:

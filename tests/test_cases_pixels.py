@@ -1,0 +1,88 @@
+"""Cases of pixel sizes, numbers and headers that once went wrong; each with the right value."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from aitom_disca.cli.app import main
+from aitom_disca.io import open_tomogram, read_picks, write_picks_csv
+
+CENTRES = [[12, 20, 24], [20, 30, 44]]
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def converted(tmp_path, source, *options, expected=0):
+    """The table that a file is converted to."""
+    out = tmp_path / "out.csv"
+    code = run("convert", source, out, "--to", "csv", "--overwrite", *options)
+    assert code == expected
+    return pd.read_csv(out) if expected == 0 else None
+
+
+@pytest.mark.parametrize("made", ["now", "before"])
+def test_picks_of_one_binning_on_another(shared_cases, tmp_path, caplog, capsys, made):
+    case = shared_cases / "bug_04_picks_csv_forgets_voxel_size"
+    picks = case / "picks.csv"  # as written before the column was there
+    if made == "now":
+        of_bin2 = open_tomogram(case / "bin2" / "TS_01.mrc", tilt_range_deg=(-60, 60)).info
+        read = read_picks(picks, tomograms={"TS_01": of_bin2})
+        picks = tmp_path / "picks.csv"
+        write_picks_csv(picks, read)
+    arguments = ["--picks", picks, "--out", tmp_path / "x.h5", "--box-px", 8]
+    caplog.clear()
+    assert run("extract", case / "bin1/TS_01.mrc", *arguments, "--tilt-range", -60, 60) == 0
+    if made == "before":
+        more = [*arguments, "--overwrite", "--file-pixel-angstrom", 10]
+        assert run("extract", case / "bin1/TS_01.mrc", *more) == 0
+        with h5py.File(tmp_path / "x.h5") as store:
+            assert np.abs(store["center_zyx_px"][:] - CENTRES).max() <= 0.5
+        assert "does not say in which pixels it counts; the voxels of the tomogram" in caplog.text
+        return
+    assert "counts in pixels of 10 Angstrom, the tomogram has 5" in caplog.text
+    with h5py.File(tmp_path / "x.h5") as store:
+        found = store["center_zyx_px"][:]
+    assert np.abs(found - CENTRES).max() <= 0.5
+    assert run("doctor", case / "bin1/TS_01.mrc", "--picks", picks, "-d", 25) in (0, 2)
+    assert "0 of 2 lie outside" in capsys.readouterr().out
+
+
+def test_rows_of_two_voxel_sizes(shared_cases, tmp_path):
+    case = shared_cases / "bug_04_picks_csv_forgets_voxel_size"
+    table = converted(tmp_path, case / "two_sizes.csv")
+    angstrom = table[["x", "y", "z"]].mul(table["voxel_size_angstrom"], axis=0)
+    assert angstrom.to_numpy().tolist() == [[50] * 3, [100] * 3]
+
+
+@pytest.mark.parametrize("given", ["tomogram", "voxel size", "nothing"])
+def test_a_detector_pixel_alone(shared_cases, tmp_path, given):
+    case = shared_cases / "bug_05_detector_pixel_size_alone"
+    options = {
+        "tomogram": ["--tomogram", case / "TS_01.mrc"],
+        "voxel size": ["--voxel-size-angstrom", 5],
+        "nothing": [],
+    }[given]
+    table = converted(tmp_path, case / "pytom_match_pick.star", *options)
+    scale = 1 if given == "nothing" else 2
+    assert (table[["x", "y", "z"]].iloc[0] == np.array([12, 10, 6]) * scale).all()
+    assert table["voxel_size_angstrom"][0] == 10 / scale
+
+
+def test_angles_that_no_program_means(shared_cases, tmp_path, caplog):
+    table = converted(tmp_path, shared_cases / "bug_12_angles_no_program_means" / "warp.star")
+    assert "divide by 57.2958" in caplog.text
+    np.testing.assert_allclose(
+        table[["rot", "tilt", "psi"]].iloc[0], [3867.465, 671.269, 10742.958]
+    )
+
+
+def test_images_that_relion_scaled(shared_cases, tmp_path):
+    case = shared_cases / "relion_5_scaled_star_read"
+    tomogram = shared_cases / "relion_common" / "fine.mrc"
+    table = converted(tmp_path, case / "F.star", "--tomogram", tomogram)
+    np.testing.assert_allclose(table[["x", "y", "z"]].iloc[0], [39.671, 33.466, 38.439])
