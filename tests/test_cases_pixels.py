@@ -86,3 +86,22 @@ def test_images_that_relion_scaled(shared_cases, tmp_path):
     tomogram = shared_cases / "relion_common" / "fine.mrc"
     table = converted(tmp_path, case / "F.star", "--tomogram", tomogram)
     np.testing.assert_allclose(table[["x", "y", "z"]].iloc[0], [39.671, 33.466, 38.439])
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("plain", [20, 15, 8]),
+        ("flipped", [20, 15, 8]),
+        ("point2model", [20, 15, 8]),
+        ("point2model_memory", [20, 15, 8]),
+        ("unbinned", [5, 4, 2]),
+    ],
+)
+def test_flags_of_imod(shared_cases, tmp_path, model, expected):
+    pytest.importorskip("imodmodel")
+    source = shared_cases / "bug_07_imod_flags" / f"{model}.mod"
+    options = ["--tomogram-name", "T", "--voxel-size-angstrom", 10, "--size-zyx", 24, 36, 48]
+    table = converted(tmp_path, source, *options)
+    assert table[["x", "y", "z"]].iloc[0].tolist() == expected
+    assert len(table) == 1 or table[["x", "y", "z"]].iloc[1].tolist() == [30, 21, 12]

@@ -19,6 +19,8 @@ from aitom_disca.io.numbers_in_files import to_numbers
 from aitom_disca.io.pixel_sizes import (
     LABELS,
     MAGNIFICATION,
+    MICROGRAPH,
+    MICROGRAPH_ORIGINAL,
     coordinate_pixel_angstrom,
     differs,
     image_pixel_angstrom,
@@ -198,16 +200,17 @@ def places_in_pixels(path: Path, table: pd.DataFrame, names: np.ndarray, known: 
     voxel = np.array([infos[name].voxel_size_angstrom for name in names.tolist()])
     said, pixel = pixel, voxel if pixel is None else pixel
     coordinate = numbers(path, table, PLAIN_COLUMNS)
-    of_images = None
+    images = None
     if ORIGIN_PX_COLUMNS[0] in table and known.file_pixel_angstrom is None:
-        of_images = image_pixel_angstrom(path, table)
-    offset = _offset_angstrom(path, table, pixel if of_images is None else of_images)
+        images = image_pixel_angstrom(path, table)
+    offset = _offset_angstrom(path, table, pixel if images is None else images)
     xyz = coordinate - offset / pixel[:, None]
     told = unbinned or known.voxel_size_angstrom is not None
     said = np.full(len(table), np.nan) if said is None else said
     scale = pixels_in_voxels(path, said, voxel, is_known_why=told)
     center, box = ((values * scale[:, None])[:, ::-1] for values in (xyz, coordinate))
     moved = not np.array_equal(xyz, coordinate)
-    overruled = known.file_pixel_angstrom is not None and not unbinned
+    of_images = not unbinned and MICROGRAPH not in table and MICROGRAPH_ORIGINAL not in table
+    overruled = known.file_pixel_angstrom is not None and of_images
     blocks = {PIXEL_KEY: known.file_pixel_angstrom} if overruled else {}
     return Places(center, box if moved else None, infos, more_blocks=blocks)
