@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
+import warnings
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -105,3 +108,18 @@ def test_flags_of_imod(shared_cases, tmp_path, model, expected):
     table = converted(tmp_path, source, *options)
     assert table[["x", "y", "z"]].iloc[0].tolist() == expected
     assert len(table) == 1 or table[["x", "y", "z"]].iloc[1].tolist() == [30, 21, 12]
+
+
+@pytest.mark.parametrize("name", ["statistics", "no_statistics", "unknown_statistics"])
+def test_unsigned_bytes(shared_cases, tmp_path, monkeypatch, name):
+    case = shared_cases / "bug_11_unsigned_bytes"
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(case / "make.py"))
+    with warnings.catch_warnings():  # no warning: the voxels leave no doubt
+        warnings.simplefilter("error")
+        tomogram = open_tomogram(f"{name}.mrc", tilt_range_deg=(-60, 60))
+    volume = tomogram.read()
+    assert volume.min() >= 0
+    for z, y, x in ((20, 30, 40), (30, 60, 90), (40, 25, 100), (25, 65, 30), (35, 45, 65)):
+        inside = volume[z - 2 : z + 3, y - 2 : y + 3, x - 2 : x + 3]
+        assert inside.mean() > volume.mean() + 50  # not wrapped

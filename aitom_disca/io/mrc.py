@@ -16,9 +16,9 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
+from aitom_disca.io.mrc_bytes import bytes_are_unsigned, neighbours_are_unsigned
 from aitom_disca.io.mrc_header import (
     DEFAULT_TILT_RANGE_DEG,
-    bytes_are_unsigned,
     check_tilt_range,
     choose_voxel_size,
     find_opener,
@@ -249,8 +249,6 @@ def tomogram_name(path: str | Path) -> str:
 
 def _map_voxels(path: Path, header: np.recarray) -> np.ndarray:
     dtype = mrcfile.utils.data_dtype_from_header(header)
-    if int(header.mode) == 0 and bytes_are_unsigned(header):
-        dtype = np.dtype(np.uint8)
     shape = mrcfile.utils.data_shape_from_header(header)
     offset = header.nbytes + int(header.nsymbt)
     n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
@@ -261,7 +259,13 @@ def _map_voxels(path: Path, header: np.recarray) -> np.ndarray:
                 f"{path.name} is cut short: its header promises {offset + n_bytes} bytes, it has "
                 f"{size}; copy it again."
             )
-        return np.memmap(file, dtype, "r", offset, shape)
+        voxels = np.memmap(file, dtype, "r", offset, shape)
+    if int(header.mode) != 0:
+        return voxels
+    unsigned = bytes_are_unsigned(header)
+    if unsigned is None:
+        unsigned = neighbours_are_unsigned(path, voxels)
+    return voxels.view(np.uint8) if unsigned else voxels
 
 
 def _open_unpacked(path: Path) -> IO[bytes]:
