@@ -123,3 +123,39 @@ def test_unsigned_bytes(shared_cases, tmp_path, monkeypatch, name):
     for z, y, x in ((20, 30, 40), (30, 60, 90), (40, 25, 100), (25, 65, 30), (35, 45, 65)):
         inside = volume[z - 2 : z + 3, y - 2 : y + 3, x - 2 : x + 3]
         assert inside.mean() > volume.mean() + 50  # not wrapped
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("upper", "X, Y, Z"), ("semicolon", "x;y;z"), ("plain", "1, 2, 3")]
+)
+def test_tables_of_other_columns(shared_cases, tmp_path, capsys, name, found):
+    source = shared_cases / "bug_22_words" / f"{name}.csv"
+    converted(tmp_path, source, "--tomogram-name", "T", expected=2)
+    line = capsys.readouterr().err.strip()
+    assert "needs the columns x, y, z" in line and f"found: {found}." in line
+
+
+def test_blanks_in_a_table(shared_cases, tmp_path):
+    source = shared_cases / "bug_22_words" / "space.csv"
+    table = converted(tmp_path, source, "--tomogram-name", "T")
+    assert table[["x", "y", "z"]].to_numpy().tolist() == [[1, 2, 3]]
+
+
+def test_an_object_that_ends_in_a_number(shared_cases, tmp_path):
+    table = converted(tmp_path, shared_cases / "bug_22_words" / "hsp.json")
+    assert "cluster" not in table and table["pickable_object_name"].tolist() == ["hsp-60"]
+
+
+def test_two_stages_of_angles(shared_cases, tmp_path, recwarn):
+    source = shared_cases / "bug_22_words" / "two_stages.star"
+    options = ["--voxel-size-angstrom", 10, "--size-zyx", 60, 90, 120]
+    assert len(converted(tmp_path, source, *options)) == 1
+    assert not [one for one in recwarn if "Gimbal" in str(one.message)]
+
+
+def test_an_extended_header_that_was_not_copied(shared_cases, caplog):
+    path = shared_cases / "bug_22_words" / "cryocare.mrc"
+    tomogram = open_tomogram(path, tilt_range_deg=(-60, 60), voxel_size_angstrom=10)
+    whole = np.frombuffer(path.read_bytes()[1024:], tomogram.data.dtype).reshape(12, 16, 16)
+    np.testing.assert_array_equal(tomogram.read(), whole)
+    assert "promises an extended header of 57600 bytes that it does not have" in caplog.text

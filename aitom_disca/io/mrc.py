@@ -254,6 +254,14 @@ def _map_voxels(path: Path, header: np.recarray) -> np.ndarray:
     n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     with _open_unpacked(path) as file:
         size = file.seek(0, 2)
+        if size == header.nbytes + n_bytes and offset > header.nbytes:
+            logger.warning(
+                "%s promises an extended header of %d bytes that it does not have; its voxels are "
+                "read from behind the header.",
+                path.name,
+                offset - header.nbytes,
+            )
+            offset = header.nbytes
         if size < offset + n_bytes:
             raise InputError(
                 f"{path.name} is cut short: its header promises {offset + n_bytes} bytes, it has "

@@ -18,7 +18,7 @@ from aitom_disca.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-MISSING = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null"})
+MISSING = frozenset({"", "nan", "-nan", "na", "n/a", "<na>", "none", "null"})
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LARGEST_WHOLE = 2.0**53
 _ROUNDING = 1e-3  # of probabilities that programs write

@@ -51,7 +51,7 @@ def recognises(path: Path) -> bool:
         return False
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file), [])
+            header = [name.strip() for name in next(csv.reader(file), [])]
     except (OSError, UnicodeDecodeError, csv.Error):
         return False
     return set(_XYZ) <= set(header)
