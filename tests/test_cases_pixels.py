@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from aitom_disca.cli.app import main
-from aitom_disca.io import open_tomogram, read_picks, write_picks_csv
+from aitom_disca.io import open_tomogram, open_tomograms, read_picks, write_picks_csv
 
 CENTRES = [[12, 20, 24], [20, 30, 44]]
 
@@ -159,3 +159,29 @@ def test_an_extended_header_that_was_not_copied(shared_cases, caplog):
     whole = np.frombuffer(path.read_bytes()[1024:], tomogram.data.dtype).reshape(12, 16, 16)
     np.testing.assert_array_equal(tomogram.read(), whole)
     assert "promises an extended header of 57600 bytes that it does not have" in caplog.text
+
+
+@pytest.mark.parametrize("source", [".", "Tomograms/job006/tomograms.star"])
+def test_half_tomograms_of_relion_5(shared_cases, monkeypatch, capsys, source):
+    case = shared_cases / "bug_15_relion5_half_tomograms"
+    monkeypatch.chdir(case)
+    assert run("info", source) == 0
+    cells = " ".join(capsys.readouterr().out.split())
+    assert "TS_01" in cells and "48, 36, 24" in cells and "-58 to 62" in cells
+    (tomogram,) = open_tomograms([source])
+    assert tomogram.voxel_size_angstrom == 10
+    halves = [
+        open_tomogram(f"Tomograms/job006/tomograms/rec_TS_01_half{i}.mrc", tilt_range_deg=(-1, 1))
+        for i in (1, 2)
+    ]
+    region = (slice(3, 9), slice(0, 36), slice(7, 8))
+    mean = np.mean([half.read(region) for half in halves], axis=0)
+    np.testing.assert_allclose(tomogram.read(region), mean, rtol=1e-6)
+
+
+def test_a_tilt_series_that_is_none(shared_cases, monkeypatch, caplog):
+    case = shared_cases / "bug_15_relion5_half_tomograms" / "hand_made"
+    monkeypatch.chdir(case)
+    (tomogram,) = open_tomograms(["from_warp.star"])
+    assert tomogram.name == "TS_01" and tomogram.tilt_range_deg == (-60, 60)
+    assert caplog.text.count("the tilt series rec_TS_01.mrc of TS_01 is passed over") == 1

@@ -16,6 +16,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
+from aitom_disca.io.half_tomograms import MeanOfHalves
 from aitom_disca.io.mrc_bytes import bytes_are_unsigned, neighbours_are_unsigned
 from aitom_disca.io.mrc_header import (
     DEFAULT_TILT_RANGE_DEG,
@@ -46,7 +47,7 @@ class Tomogram(Optics):
     ----------
     name : str
     path : Path
-    data : ndarray or ZarrVolume of shape (z, y, x)
+    data : ndarray, ZarrVolume or MeanOfHalves of shape (z, y, x)
         Values and type as in the file, from which they are read when they are needed.
     voxel_size_angstrom : float
     tilt_range_deg : tuple of 2 floats
@@ -59,7 +60,7 @@ class Tomogram(Optics):
 
     name: str
     path: Path
-    data: np.ndarray | ZarrVolume
+    data: np.ndarray | ZarrVolume | MeanOfHalves
     voxel_size_angstrom: float
     tilt_range_deg: tuple[float, float]
     dark_protein: bool = False

@@ -243,6 +243,41 @@ def pixels_in_voxels(
     return scale
 
 
+def listed_voxel_angstrom(
+    path: str | Path, row: Mapping[str, Any], binning: float | None = None
+) -> tuple[float | None, float | None]:
+    """Voxel of a tomogram and pixel of its tilt series, as a row of RELION's tomograms.star says.
+
+    Parameters
+    ----------
+    path : path
+        The list, named in errors.
+    row : mapping of str to value
+    binning : float, optional
+        Where the row does not say it.
+
+    Returns
+    -------
+    voxel_size_angstrom, tilt_series_pixel_size_angstrom : float
+        None where nothing says it.
+
+    Raises
+    ------
+    InputError
+        If a value is no number, or none that it can be.
+    """
+    pixel = to_pixel_sizes([row.get(TILT_SERIES)], path, TILT_SERIES, may_be_missing=True)[0]
+    factor = to_numbers([row.get(BINNING)], path, BINNING, may_be_missing=True)[0]
+    if factor <= 0:
+        raise InputError(
+            f"{Path(path).name} says a binning of {factor:g} ({BINNING}); it must be more than 0: "
+            "correct it."
+        )
+    factor = binning if np.isnan(factor) else factor
+    pixel = None if np.isnan(pixel) else float(pixel)
+    return (None if pixel is None or factor is None else pixel * float(factor)), pixel
+
+
 def pixel_in_folders(path: str | Path) -> float | None:
     """Voxel size that a folder above a file says, as ``VoxelSpacing13.480`` of the Data Portal."""
     for folder in Path(path).resolve().parents:
