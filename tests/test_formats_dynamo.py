@@ -190,10 +190,10 @@ def test_tables_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match=r"a.tbl has 3 columns, a Dynamo table needs 26 or more"):
         dynamo.read(path, Known())
     path.write_text(row(tomo=1) + "1 2\n3 " + row(tomo=1))
-    with pytest.raises(InputError, match="cannot be read as a Dynamo table"):
+    with pytest.raises(InputError, match=r"row 2 has 2 values, but there are 42 columns"):
         dynamo.read(path, Known())
     path.write_text("")
-    with pytest.raises(InputError, match="cannot be read as a Dynamo table"):
+    with pytest.raises(InputError, match="holds no rows"):
         dynamo.read(path, Known())
     path.write_text(row(tomo=1, x="one"))
     with pytest.raises(InputError, match=r"no number as column x .*one"):

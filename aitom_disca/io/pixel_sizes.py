@@ -43,6 +43,10 @@ _SPACING_FOLDER = re.compile(r"VoxelSpacing(\d+(?:\.\d+)?)")
 _OPTION = "--file-pixel-angstrom"
 
 
+class UnknownPixelSize(InputError):
+    """A file does not say in which pixels it counts, and has to."""
+
+
 def differs(one: Any, other: Any) -> np.ndarray:
     """Where two pixel sizes are not the same one, rounded."""
     return np.abs(np.asarray(one, float) / np.asarray(other, float) - 1) > SAME_SIZE

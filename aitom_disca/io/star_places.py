@@ -21,6 +21,7 @@ from aitom_disca.io.pixel_sizes import (
     MAGNIFICATION,
     MICROGRAPH,
     MICROGRAPH_ORIGINAL,
+    UnknownPixelSize,
     coordinate_pixel_angstrom,
     differs,
     image_pixel_angstrom,
@@ -194,7 +195,7 @@ def places_in_pixels(path: Path, table: pd.DataFrame, names: np.ndarray, known: 
     tilt_series_pixel = pixel if unbinned else _tilt_series_pixel(path, table)
     infos = _infos(names, known, pixel, tilt_series_pixel)
     if len(infos) < len(np.unique(names)):
-        raise InputError(
+        raise UnknownPixelSize(
             f"{path.name} does not say its pixel size; give it with --file-pixel-angstrom."
         )
     voxel = np.array([infos[name].voxel_size_angstrom for name in names.tolist()])

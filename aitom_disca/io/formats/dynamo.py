@@ -32,7 +32,7 @@ from aitom_disca.io.formats.columns import (
     scores_or_none,
     zxz_deg,
 )
-from aitom_disca.io.formats.files import head, library
+from aitom_disca.io.formats.files import head, library, read_text
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -54,6 +54,7 @@ from aitom_disca.io.formats.numbered import (
 from aitom_disca.io.formats.places import find_places, voxel_size_or_none
 from aitom_disca.io.numbers_in_files import check_angles, to_numbers, to_whole_numbers
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
+from aitom_disca.io.text_tables import check_row_lengths
 from aitom_disca.particles import ParticleSet
 
 _TITLE = "a Dynamo table"
@@ -85,7 +86,7 @@ def read(path: Path, known: Known) -> ParticleSet:
         names,
         known,
         pixel_angstrom=_pixels(table, path),
-        tilt_range_deg=_tilts(table, names),
+        tilt_range_deg=_tilts(table, names, path),
     )
     xyz = np.stack([values[axis] for axis in "xyz"], axis=1) - _VOXEL_CENTRE
     shift = np.stack([values[f"d{axis}"] for axis in "xyz"], axis=1)
@@ -130,17 +131,28 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    dynamotable = library("dynamotable", _TITLE)
-    try:
-        table = dynamotable.read(path)
-    except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise InputError(f"{path.name} cannot be read as a Dynamo table ({error}).") from error
-    if table.shape[1] < _N_NEEDED:
+    """The table by the names that dynamotable gives to Dynamo's columns; text where one is none."""
+    names = library("dynamotable.utils", _TITLE).generate_column_names
+    rows = [line.split() for line in read_text(path).splitlines() if line.strip()]
+    if not rows:
+        raise InputError(f"{path.name} holds no rows.")
+    n_columns = len(rows[0])
+    if n_columns < _N_NEEDED:
         raise InputError(
-            f"{path.name} has {table.shape[1]} columns, a Dynamo table needs {_N_NEEDED} or more."
+            f"{path.name} has {n_columns} columns, a Dynamo table needs {_N_NEEDED} or more."
         )
+    check_row_lengths(path, rows, n_columns)
+    table = pd.DataFrame(rows, columns=list(names(n_columns)), dtype=str)
     table.columns = [name or f"column_{i}" for i, name in enumerate(table.columns, 1)]
-    return table
+    return table.apply(_numbers_or_text)
+
+
+def _numbers_or_text(column: pd.Series) -> pd.Series:
+    """Further columns may hold anything; daxis holds complex numbers at times."""
+    try:
+        return pd.to_numeric(column)
+    except (ValueError, TypeError):
+        return column
 
 
 def _filled(particles: ParticleSet, known: Known, numbers: dict[str, int]) -> dict[str, Any]:
@@ -184,11 +196,15 @@ def _pixels(table: pd.DataFrame, path: Path) -> np.ndarray | None:
     return to_pixel_sizes(np.where(sizes == 0, np.nan, sizes), path, "apix", may_be_missing=True)
 
 
-def _tilts(table: pd.DataFrame, names: list[str]) -> dict[str, tuple[float, float]]:
-    rows = table[["ftype", "ymintilt", "ymaxtilt"]].apply(pd.to_numeric, errors="coerce").fillna(0)
+def _tilts(table: pd.DataFrame, names: list[str], path: Path) -> dict[str, tuple[float, float]]:
+    columns = [
+        to_numbers(table[name], path, name, may_be_missing=True)
+        for name in ("ftype", "ymintilt", "ymaxtilt")
+    ]
+    rows = np.nan_to_num(np.stack(columns, axis=1))
     return {
         name: (float(low), float(high))
-        for name, (kind, low, high) in zip(names, rows.to_numpy(), strict=True)
+        for name, (kind, low, high) in zip(names, rows, strict=True)
         if kind and low < high
     }
 
