@@ -19,7 +19,7 @@ from aitom_disca.cli import main
 from aitom_disca.cli.given import parse_candidate_k
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, open_store, read_picks, write_picks_csv, write_volume
-from aitom_disca.particles import ParticleSet
+from aitom_disca.particles import ParticleSet, TomogramInfo
 
 COMMANDS = (
     "demo", "run", "info", "pick", "extract", "mine", "predict", "export", "report", "refine",
@@ -77,7 +77,8 @@ def write_store(path, n=6, box=10):
 
 def write_picks(path, centres=((15, 22, 20), (15, 22, 30)), name="t"):
     centres = np.array(centres, float)
-    write_picks_csv(path, ParticleSet(np.full(len(centres), name), centres))
+    infos = {name: TomogramInfo(name, VOXEL_SIZE)}
+    write_picks_csv(path, ParticleSet(np.full(len(centres), name), centres, tomograms=infos))
     return path
 
 

@@ -102,10 +102,11 @@ def test_own_picks(tmp_path, particles):
     np.testing.assert_array_equal(read.center_zyx_px, particles.center_zyx_px)
     np.testing.assert_allclose(read.score, particles.score, rtol=1e-8)
     assert read.euler_zyz_deg is None and read.cluster is None
+    write_picks_csv(tmp_path / "bare.csv", replace(particles, tomograms={}))
     with pytest.raises(
         InputError, match=r"voxel size of tomogram TS_01 is unknown.*--voxel-size-a"
     ):
-        convert(tmp_path / "picks.csv", tmp_path / "a.star", "relion31")
+        convert(tmp_path / "bare.csv", tmp_path / "a.star", "relion31")
     known = Known(voxel_size_angstrom=20, file_pixel_angstrom=10)
     binned = read_particles(tmp_path / "picks.csv", known=known)
     np.testing.assert_allclose(binned.center_zyx_px, particles.center_zyx_px / 2)
@@ -116,10 +117,10 @@ def test_own_picks(tmp_path, particles):
     [
         ("a,b\n1,2\n", "needs the columns x, y, z"),
         ("x,y,z\n", "holds no rows"),
-        ("tomogram,x,y,z\na,1,2,three\n", "the column z holds something that is no number"),
-        ("tomogram,x,y,z\nTS_01,1,2,\n", "rows without a number in the column z"),
+        ("tomogram,x,y,z\na,1,2,three\n", "no number as z in row 1 .*three"),
+        ("tomogram,x,y,z\nTS_01,1,2,\n", "no number as z in row 1 .*nothing"),
         ("x,y,z\n1,2,3\n", "--tomogram-name"),
-        ("x,y,z\n1,2,3,4,5\n", "row 2 has 5 values, but there are 3 columns"),
+        ("x,y,z\n1,2,3,4,5\n", "row 1 has 5 values, but there are 3 columns"),
     ],
 )
 def test_tables_that_cannot_be_read(tmp_path, text, message):

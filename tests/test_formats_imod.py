@@ -19,9 +19,9 @@ imod = get_format("imod")
 NAMED = Known(tomogram_name="TS_01")
 
 
-def model_bytes(objects, pixel_nm=0.0, minx=None):
+def model_bytes(objects, pixel_nm=0.0, minx=None, flags=1 << 14):
     """A binary model written by hand from the specification: big-endian, chunk by chunk."""
-    header = struct.pack(">128s4iI", b"hand", 64, 48, 32, len(objects), 1 << 10)
+    header = struct.pack(">128s4iI", b"hand", 64, 48, 32, len(objects), 1 << 10 | flags)
     header += struct.pack(">4i6f5i", 1, 0, 0, 255, 0, 0, 0, 1, 1, 1, 0, 0, 0, 3, 128)
     header += struct.pack(">fii3f", pixel_nm, -9 if pixel_nm else 0, 0, 0, 0, 0)
     assert len(header) == 232
@@ -63,6 +63,49 @@ def test_a_part_of_the_volume(tmp_path):
     minx = [1, 1, 1, 0, 0, 0, 0, 0, 0, 2, 2, 2, -20, -40, -60, 0, 0, 0]
     path.write_bytes(model_bytes([(b"", [[10.5, 20.5, 30.0]])], minx=minx))
     assert imod.read(path, NAMED).center_zyx_px.tolist() == [[60, 40, 20]]
+
+
+IMAGE = [1, 1, 1, 0, 0, 0, 0, 0, 0, 10, 10, 10, -60, 45, 30, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "point"),
+    [(0, [10.5, 20.5, 30]), (1 << 16, [10.5, 30, 20.5]), (1 << 17, [10.5, 30, 32 - 1 - 20.5])],
+)
+def test_flags_that_say_how_it_is_meant(tmp_path, flags, point):
+    """Without bit 14 otrans is whatever was in memory; 16 exchanges y and z, 17 turns about x."""
+    minx = [*IMAGE[:3], 3e-41, -5.9e8, 0, *IMAGE[6:]]
+    path = tmp_path / "a.mod"
+    path.write_bytes(model_bytes([(b"", [point])], minx=minx, flags=flags))
+    assert imod.read(path, NAMED).center_zyx_px.tolist() == [[30, 20, 10]]
+
+
+def test_flipped_on_a_part_of_the_volume(tmp_path):
+    path = tmp_path / "a.mod"
+    minx = [1, 1, 1, 0, 0, 0, 0, 0, 0, 2, 2, 2, -20, -40, -60, 0, 0, 0]
+    content = model_bytes([(b"", [[10.5, 30, 20.5]])], minx=minx, flags=1 << 14 | 1 << 16)
+    path.write_bytes(content)
+    assert imod.read(path, NAMED).center_zyx_px.tolist() == [[60, 40, 20]]
+
+
+def test_the_pixel_of_the_image_counts(tmp_path, caplog):
+    path = tmp_path / "a.mod"
+    info = TomogramInfo("TS_01", 20.0)
+    path.write_bytes(model_bytes([(b"", [[10.5, 20.5, 30]])], minx=IMAGE, flags=0))
+    read = imod.read(path, Known({"TS_01": info}))
+    assert read.center_zyx_px.tolist() == [[15, 10, 5]]
+    assert "two pixel sizes" not in caplog.text
+    path.write_bytes(model_bytes([(b"", [[10.5, 20.5, 30]])], 2.0, IMAGE, 0))
+    read = imod.read(path, Known({"TS_01": info}))
+    assert read.center_zyx_px.tolist() == [[15, 10, 5]]
+    assert "its image has 10 Angstrom, the model itself 20" in caplog.text
+    unset = [*IMAGE[:9], 1, 1, 1, *IMAGE[12:]]
+    path.write_bytes(model_bytes([(b"", [[10.5, 20.5, 30]])], 2.0, unset, 0))
+    assert imod.read(path, Known({"TS_01": info})).center_zyx_px.tolist() == [[30, 20, 10]]
+    uneven = [*IMAGE[:9], 10, 10, 20, *IMAGE[12:]]
+    path.write_bytes(model_bytes([(b"", [[10.5, 20.5, 30]])], minx=uneven))
+    with pytest.raises(InputError, match=r"different edges \(x, y, z: 10, 10, 20 Angstrom\)"):
+        imod.read(path, Known({"TS_01": info}))
 
 
 def test_several_objects_are_clusters(tmp_path):

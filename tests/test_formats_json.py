@@ -267,7 +267,7 @@ def test_copick_objects_of_several_files_become_classes_with_a_legend(tmp_path, 
     again = ["convert", *files, "--out", str(tmp_path / "project"), "--to", "copick"]
     assert main(again) == 0
     read = copick.read(tmp_path / "project", Known())  # copick keeps the names themselves
-    assert set(read.more["pickable_object_name"]) == {"ribosome", "apoferritin", "virus"}
+    assert set(read.more["pickable_object_name"]) == {"ribosome", "apoferritin", "virus-2"}
 
 
 def test_copick_orientations_of_some_files(tmp_path):

@@ -187,7 +187,7 @@ def test_positions_that_are_not_known(tmp_path, particles):
 
 def test_relion_30_with_pixel_origins(shared_data):
     path = shared_data / "star" / "relion30_subtomo_pixel_origins.star"
-    with pytest.raises(InputError, match=r"does not say its pixel size; .*--voxel-size-angstrom"):
+    with pytest.raises(InputError, match=r"does not say its pixel size; .*--file-pixel-angstrom"):
         read_particles_star(path)
     read = read_particles_star(path, voxel_size_angstrom=5)
     expected = np.array([602.812 + 10.223163, 1138.678 - 6.581837, 219.334 - 15.971837])
@@ -341,8 +341,8 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="needs the column rlnTomoName or rlnMicrographName"):
         read_particles_star(path)
     path.write_text(head + "_rlnTomoName #4\n1 two 3 TS_01\n")
-    with pytest.raises(InputError, match=r"a value that is no number .*two"):
+    with pytest.raises(InputError, match=r"no number as rlnCoordinateY in row 1 .*two"):
         read_particles_star(path, voxel_size_angstrom=10)
     path.write_text(head + "_rlnTomoName #4\n1 nan 3 TS_01\n2 1 3 TS_01\n")
-    with pytest.raises(InputError, match="rows without a number in rlnCoordinateX"):
+    with pytest.raises(InputError, match="no number as rlnCoordinateY in row 1"):
         read_particles_star(path, voxel_size_angstrom=10)

@@ -136,3 +136,49 @@ def test_no_paths():
 def test_real_list_names_what_is_missing(shared_data):
     with pytest.raises(InputError, match=r"rec_tomo200528_100.mrc of relion5_tomograms.star"):
         read_tomograms_star(shared_data / "star" / "relion5_tomograms.star")
+
+
+def halves_only(project, second="Tomograms/job009/half2.mrc"):
+    """The list with two half tomograms in place of the whole one of TS_01."""
+    text = project.read_text().replace("Tomogram #8\n", "TomogramHalf1 #8\n")
+    lines = text.replace("Half1 #8\n", "Half1 #8\n_rlnTomoReconstructedTomogramHalf2 #9\n")
+    lines = lines.splitlines()[:-1]  # without the second tomogram
+    project.write_text("\n".join(lines) + f" {second}\n")
+
+
+def test_half_tomograms(project, rng):
+    folder = project.parent
+    one, other = rng.normal(size=(2, *SHAPE)).astype(np.float32)
+    for name, volume in (("rec_TS_01", one), ("half2", other)):
+        write_volume(folder / f"{name}.mrc", volume, 14.0)
+    halves_only(project)
+    (tomogram,) = read_tomograms_star(project)
+    np.testing.assert_allclose(tomogram.read(), (one + other) / 2, rtol=1e-6)
+    slices = (slice(1, 3), slice(0, 4), slice(2, 3))
+    np.testing.assert_array_equal(tomogram.read(slices), tomogram.read()[slices])
+    write_volume(folder / "half2.mrc", other[:4], 14.0)
+    with pytest.raises(InputError, match="half tomograms of TS_01 have different sizes"):
+        read_tomograms_star(project)
+
+
+@pytest.mark.parametrize(("second", "match"), [("None", "names one half"), ("no.mrc", "neither")])
+def test_one_half_tomogram(project, second, match):
+    halves_only(project, second)
+    with pytest.raises(InputError, match=match):
+        read_tomograms_star(project)
+
+
+def test_a_size_that_is_another(project, caplog):
+    project.write_text(project.read_text().replace("8.12065 41 73 48", "8.12065 41 173 48"))
+    read_tomograms_star(project)
+    assert caplog.text.count("TS_01 has 5.049 x 21.3 x 5.911 voxels (x, y, z), but its vol") == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "match"),
+    [("bin8", "no number as rlnTomoTomogramBinning"), ("0", "binning of 0"), ("inf", "no number")],
+)
+def test_a_binning_that_cannot_be_used(project, said, match):
+    project.write_text(project.read_text().replace("8.12065", said))
+    with pytest.raises(InputError, match=match):
+        read_tomograms_star(project)

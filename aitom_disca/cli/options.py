@@ -43,6 +43,14 @@ VoxelSize = Annotated[
     float | None,
     _option(INPUT, "--voxel-size-angstrom", text="Voxel size; by default the header's."),
 ]
+FilePixel = Annotated[
+    float | None,
+    _option(
+        INPUT,
+        "--file-pixel-angstrom",
+        text="Pixel that the picks count in; overrides what their file says.",
+    ),
+]
 TiltRange = Annotated[
     tuple[float, float] | None,
     _option(

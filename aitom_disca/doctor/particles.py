@@ -19,7 +19,10 @@ _AT_ONCE = 256
 
 
 def check_picks(
-    path: Path, tomograms: Sequence[Tomogram], diameter_angstrom: float | None
+    path: Path,
+    tomograms: Sequence[Tomogram],
+    diameter_angstrom: float | None,
+    file_pixel_angstrom: float | None = None,
 ) -> tuple[list[Check], int]:
     """Whether picks lie in their tomograms, and once; with their number.
 
@@ -28,7 +31,7 @@ def check_picks(
     from aitom_disca.picking import without_duplicates
 
     infos = {t.name: t.info for t in tomograms}
-    picks = read_picks(path, tomograms=infos)
+    picks = read_picks(path, voxel_size_angstrom=file_pixel_angstrom, tomograms=infos)
     if not len(picks):
         return [
             Check("picks", "warning", "the file holds no particle", "pick again, or elsewhere")
@@ -39,7 +42,7 @@ def check_picks(
             "picks inside",
             outside.mean() <= _MOST_OUTSIDE,
             f"{int(outside.sum())} of {len(picks)} lie outside of their tomogram",
-            "the file counts in other voxels: convert it with --file-pixel-angstrom or --binning",
+            "the file counts in other voxels: say which with --file-pixel-angstrom",
             else_="error",
         )
     ]

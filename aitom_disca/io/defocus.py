@@ -155,7 +155,7 @@ def optics_of_row(star: Path, blocks: Mapping[str, Block], row: pd.Series) -> di
     """What a row of a tomograms.star and its tilt series say of defocus and microscope."""
     values = {name: positive_number(row, column) for name, column in MICROSCOPE_COLUMNS.items()}
     found = {name: value for name, value in values.items() if value is not None}
-    tilts = tilt_series_of_row(star, blocks, row)
+    tilts = tilt_series_of_row(star, blocks, row, quiet=True)
     if tilts is None:
         return found
     measured = [tilts[c] for c in ("rlnDefocusU", "rlnDefocusV") if c in tilts]

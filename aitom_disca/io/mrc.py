@@ -16,9 +16,10 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
+from aitom_disca.io.half_tomograms import MeanOfHalves
+from aitom_disca.io.mrc_bytes import bytes_are_unsigned, neighbours_are_unsigned
 from aitom_disca.io.mrc_header import (
     DEFAULT_TILT_RANGE_DEG,
-    bytes_are_unsigned,
     check_tilt_range,
     choose_voxel_size,
     find_opener,
@@ -46,7 +47,7 @@ class Tomogram(Optics):
     ----------
     name : str
     path : Path
-    data : ndarray or ZarrVolume of shape (z, y, x)
+    data : ndarray, ZarrVolume or MeanOfHalves of shape (z, y, x)
         Values and type as in the file, from which they are read when they are needed.
     voxel_size_angstrom : float
     tilt_range_deg : tuple of 2 floats
@@ -59,7 +60,7 @@ class Tomogram(Optics):
 
     name: str
     path: Path
-    data: np.ndarray | ZarrVolume
+    data: np.ndarray | ZarrVolume | MeanOfHalves
     voxel_size_angstrom: float
     tilt_range_deg: tuple[float, float]
     dark_protein: bool = False
@@ -249,19 +250,31 @@ def tomogram_name(path: str | Path) -> str:
 
 def _map_voxels(path: Path, header: np.recarray) -> np.ndarray:
     dtype = mrcfile.utils.data_dtype_from_header(header)
-    if int(header.mode) == 0 and bytes_are_unsigned(header):
-        dtype = np.dtype(np.uint8)
     shape = mrcfile.utils.data_shape_from_header(header)
     offset = header.nbytes + int(header.nsymbt)
     n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     with _open_unpacked(path) as file:
         size = file.seek(0, 2)
+        if size == header.nbytes + n_bytes and offset > header.nbytes:
+            logger.warning(
+                "%s promises an extended header of %d bytes that it does not have; its voxels are "
+                "read from behind the header.",
+                path.name,
+                offset - header.nbytes,
+            )
+            offset = header.nbytes
         if size < offset + n_bytes:
             raise InputError(
                 f"{path.name} is cut short: its header promises {offset + n_bytes} bytes, it has "
                 f"{size}; copy it again."
             )
-        return np.memmap(file, dtype, "r", offset, shape)
+        voxels = np.memmap(file, dtype, "r", offset, shape)
+    if int(header.mode) != 0:
+        return voxels
+    unsigned = bytes_are_unsigned(header)
+    if unsigned is None:
+        unsigned = neighbours_are_unsigned(path, voxels)
+    return voxels.view(np.uint8) if unsigned else voxels
 
 
 def _open_unpacked(path: Path) -> IO[bytes]:

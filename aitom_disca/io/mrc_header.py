@@ -26,7 +26,6 @@ _COMPLEX_MODES = (3, 4)
 _OTHER_MODES = (16, 101)
 _KNOWN_MODES = _REAL_MODES + _COMPLEX_MODES + _OTHER_MODES
 _PACKED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
-_IMOD_STAMP = 1146047817  # "IMOD", bytes 152-155 of the header
 _LABEL = "aitom_disca: tilt range {:.3f} to {:.3f} deg, tilt axis y, beam z"
 _LABEL_PATTERN = re.compile(r"aitom_disca: tilt range (\S+) to (\S+) deg")
 
@@ -125,19 +124,6 @@ def _check_header(name: str, header: np.recarray) -> None:
             "that slices along z look right.",
             name,
         )
-
-
-def bytes_are_unsigned(header: np.recarray) -> bool:
-    """Whether mode 0 means 0 to 255.
-
-    MRC2014 says signed. IMOD says so in a flag (bit 0 of bytes 156-159: signed) since its version
-    4.2.23 and wrote unsigned bytes before it, which the stored extremes give away.
-    """
-    word = np.dtype("i4").newbyteorder(header.mode.dtype.byteorder)
-    stamp, flags = np.frombuffer(header.extra2.tobytes()[40:48], word)
-    if stamp == _IMOD_STAMP:
-        return not flags & 1
-    return bool(header.dmin >= 0 and header.dmax > 127)
 
 
 def choose_voxel_size(path: Path, header: np.recarray, given: float | None) -> float:

@@ -11,7 +11,11 @@ from aitom_disca.io.star_blocks import read_blocks
 from aitom_disca.io.zarr_tomogram import is_zarr
 
 _VOLUMES = (".mrc", ".rec", ".map", ".mrc.gz", ".rec.gz")
-_RECONSTRUCTED = ("rlnTomoReconstructedTomogram", "rlnTomoDenoisedTomogram")
+_RECONSTRUCTED = (
+    "rlnTomoReconstructedTomogram",
+    "rlnTomoReconstructedTomogramHalf1",
+    "rlnTomoDenoisedTomogram",
+)
 _HALVES = re.compile(r"(_EVN|_ODD|_even|_odd|_half[12]|_mask)", re.IGNORECASE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
@@ -15,6 +16,8 @@ import pandas as pd
 import starfile
 
 from aitom_disca.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 Block: TypeAlias = "pd.DataFrame | dict"
 
@@ -121,14 +124,24 @@ def positive_number(row: pd.Series, column: str) -> float | None:
 
 
 def tilt_series_of_row(
-    star: Path, blocks: Mapping[str, Block], row: pd.Series
+    star: Path, blocks: Mapping[str, Block], row: pd.Series, *, quiet: bool = False
 ) -> pd.DataFrame | None:
-    """Images of a tomogram's tilt series: in a file of its own (RELION 5) or a block here (4)."""
+    """Images of a tomogram's tilt series: in a file of its own (RELION 5) or a block here (4).
+
+    A file that cannot be read is passed over, with a warning unless ``quiet``.
+    """
     tilts = blocks.get(row["rlnTomoName"])
     named = row.get("rlnTomoTiltSeriesStarFile")
     found = resolve(named, star) if isinstance(named, str) else None
     if found is not None:
-        own = read_blocks(found)
+        try:
+            own = read_blocks(found)
+        except InputError as error:
+            if not quiet:
+                logger.warning(
+                    "the tilt series %s of %s is passed over: %s", named, row["rlnTomoName"], error
+                )
+            return None
         tilts = own.get(row["rlnTomoName"], next(iter(own.values())))
     return tilts if isinstance(tilts, pd.DataFrame) else None
 

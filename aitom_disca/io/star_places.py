@@ -15,6 +15,19 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.io.formats.format import Known
+from aitom_disca.io.numbers_in_files import to_numbers
+from aitom_disca.io.pixel_sizes import (
+    LABELS,
+    MAGNIFICATION,
+    MICROGRAPH,
+    MICROGRAPH_ORIGINAL,
+    UnknownPixelSize,
+    coordinate_pixel_angstrom,
+    differs,
+    image_pixel_angstrom,
+    pixels_in_voxels,
+    to_pixel_sizes,
+)
 from aitom_disca.io.star_blocks import (
     CENTERED_COLUMNS,
     IMAGE_PIXEL_COLUMN,
@@ -29,7 +42,6 @@ from aitom_disca.particles import TomogramInfo
 logger = logging.getLogger(__name__)
 
 PIXEL_KEY = "relion:pixel size given"  # in more_blocks: overrules what the columns say
-_SAME_SIZE = 0.01  # pixel sizes that differ by less mean the same voxels
 
 
 @dataclass(frozen=True)
@@ -67,47 +79,24 @@ def numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> np.ndarray:
         If a column is missing or a value is no number.
     """
     need_columns(path, table, columns)
-    try:
-        values = table[columns].to_numpy(float)
-    except ValueError as error:
-        raise InputError(f"{path.name} has a value that is no number ({error}).") from error
-    if not np.isfinite(values).all():
-        raise InputError(f"{path.name} has rows without a number in {', '.join(columns)}.")
-    return values
+    return np.stack([to_numbers(table[column], path, column) for column in columns], axis=1)
 
 
-def optional_numbers(path: Path, table: pd.DataFrame, column: str) -> np.ndarray | None:
-    """Finite numbers (N,) of a column, if it is there."""
-    return numbers(path, table, [column])[:, 0] if column in table else None
-
-
-def _pixel_size(path: Path, table: pd.DataFrame) -> tuple[np.ndarray | None, bool]:
+def _coordinate_pixel(path: Path, table: pd.DataFrame) -> tuple[np.ndarray | None, bool]:
     """Pixel size (N,) in which plain coordinates are counted; whether that is the unbinned one."""
-    if TILT_SERIES_PIXEL_COLUMN in table and not counts_in_particle_pixels(table):
-        return optional_numbers(path, table, TILT_SERIES_PIXEL_COLUMN), True
-    sizes = [size for size in _said_pixel_sizes(path, table) if size is not None]
-    for other in sizes[1:]:
-        if np.any(np.abs(other / sizes[0] - 1) > _SAME_SIZE):
-            i = int(np.argmax(np.abs(other / sizes[0] - 1)))
-            logger.warning(
-                "%s says two pixel sizes, %.5g and %.5g Angstrom; the first is taken "
-                "(--file-pixel-angstrom if that is wrong).",
-                path.name,
-                sizes[0][i],
-                other[i],
-            )
-            break
+    by_images = counts_in_particle_pixels(table)
+    pixel, is_unbinned = coordinate_pixel_angstrom(path, table, by_images=by_images)
     hint = _pixel_size_in_names(table)
-    named_only = hint is not None and len(sizes) == 1
-    if named_only and np.any(np.abs(hint / sizes[0] - 1) > _SAME_SIZE):
+    said_once = len([label for label in LABELS if label in table and label != MAGNIFICATION]) == 1
+    if hint is not None and said_once and pixel is not None and differs(hint, pixel).any():
         logger.warning(
             "%s says a pixel size of %.5g Angstrom, the names of its images %.5g; the first is "
             "taken (--file-pixel-angstrom if that is wrong).",
             path.name,
-            sizes[0][0],
+            pixel[0],
             hint,
         )
-    return (sizes[0] if sizes else None), False
+    return pixel, is_unbinned
 
 
 def counts_in_particle_pixels(table: pd.DataFrame) -> bool:
@@ -115,21 +104,6 @@ def counts_in_particle_pixels(table: pd.DataFrame) -> bool:
     names = table.get("rlnTomoName")
     by_warp = names is not None and all(str(name).endswith(".tomostar") for name in names)
     return by_warp and {"rlnTomoVisibleFrames", IMAGE_PIXEL_COLUMN} <= set(table.columns)
-
-
-def _said_pixel_sizes(path: Path, table: pd.DataFrame) -> list[np.ndarray | None]:
-    """Pixel sizes (N,) of the file, the most trusted first."""
-    magnified = None
-    if {"rlnDetectorPixelSize", "rlnMagnification"} <= set(table.columns):
-        detector, magnification = numbers(
-            path, table, ["rlnDetectorPixelSize", "rlnMagnification"]
-        ).T
-        magnified = 10000 * detector / magnification
-    return [
-        optional_numbers(path, table, IMAGE_PIXEL_COLUMN),
-        magnified,
-        optional_numbers(path, table, "rlnPixelSize"),
-    ]
 
 
 def _pixel_size_in_names(table: pd.DataFrame) -> float | None:
@@ -140,7 +114,7 @@ def _pixel_size_in_names(table: pd.DataFrame) -> float | None:
 
 
 def _offset_angstrom(path: Path, table: pd.DataFrame, pixel: np.ndarray | None) -> np.ndarray:
-    """What to subtract from the coordinates (x, y, z)."""
+    """What to subtract from the coordinates (x, y, z); ``pixel`` is that of the images."""
     offset = np.zeros((len(table), 3))
     if ORIGIN_ANGST_COLUMNS[0] in table:
         offset = numbers(path, table, ORIGIN_ANGST_COLUMNS)
@@ -181,7 +155,7 @@ def places_from_centre(path: Path, table: pd.DataFrame, names: np.ndarray, known
     """Centred coordinates, and voxels (z, y, x) where the size of the tomogram is known."""
     coordinate = numbers(path, table, CENTERED_COLUMNS)
     centered = coordinate - _offset_angstrom(path, table, None)
-    unbinned = optional_numbers(path, table, TILT_SERIES_PIXEL_COLUMN)
+    unbinned = _tilt_series_pixel(path, table)
     if known.file_pixel_angstrom is not None:
         unbinned = np.full(len(table), known.file_pixel_angstrom)
     counted = unbinned if known.unbinned_shape_zyx is not None else None
@@ -198,43 +172,46 @@ def places_from_centre(path: Path, table: pd.DataFrame, names: np.ndarray, known
     return Places(center, box if moved else None, infos, centered)
 
 
+def _tilt_series_pixel(path: Path, table: pd.DataFrame) -> np.ndarray | None:
+    """Unbinned pixel size (N,), where the file says it."""
+    if TILT_SERIES_PIXEL_COLUMN not in table:
+        return None
+    return to_pixel_sizes(table[TILT_SERIES_PIXEL_COLUMN], path, TILT_SERIES_PIXEL_COLUMN)
+
+
 def middle_xyz_angstrom(info: TomogramInfo, known: Known) -> np.ndarray:
     """Point (x, y, z) from which centred coordinates count, from voxel 0."""
     unbinned = info.tilt_series_pixel_size_angstrom or info.voxel_size_angstrom
     return info.centre_xyz_angstrom - known.centre_offset_px * unbinned
 
 
-def places_in_pixels(
-    path: Path, table: pd.DataFrame, names: np.ndarray, known: Known, pixel_option: str
-) -> Places:
+def places_in_pixels(path: Path, table: pd.DataFrame, names: np.ndarray, known: Known) -> Places:
     """Positions (z, y, x) in voxels of the tomograms, or else in pixels of the file."""
     if known.file_pixel_angstrom is None:
-        pixel, unbinned = _pixel_size(path, table)
+        pixel, unbinned = _coordinate_pixel(path, table)
     else:
         pixel = np.full(len(table), known.file_pixel_angstrom)
         unbinned = TILT_SERIES_PIXEL_COLUMN in table and not counts_in_particle_pixels(table)
-    tilt_series_pixel = (
-        pixel if unbinned else optional_numbers(path, table, TILT_SERIES_PIXEL_COLUMN)
-    )
+    tilt_series_pixel = pixel if unbinned else _tilt_series_pixel(path, table)
     infos = _infos(names, known, pixel, tilt_series_pixel)
     if len(infos) < len(np.unique(names)):
-        raise InputError(f"{path.name} does not say its pixel size; give it with {pixel_option}.")
-    voxel = np.array([infos[name].voxel_size_angstrom for name in names.tolist()])
-    pixel = voxel if pixel is None else pixel
-    coordinate = numbers(path, table, PLAIN_COLUMNS)
-    xyz = coordinate - _offset_angstrom(path, table, pixel) / pixel[:, None]
-    scale = np.where(np.abs(pixel / voxel - 1) > _SAME_SIZE, pixel / voxel, 1.0)
-    if np.any(scale != 1) and not unbinned and known.voxel_size_angstrom is None:
-        logger.warning(
-            "%s counts in pixels of %.5g Angstrom, the tomogram has %.5g; coordinates are scaled "
-            "(%s if that is wrong).",
-            path.name,
-            pixel[scale != 1][0],
-            voxel[scale != 1][0],
-            pixel_option,
+        raise UnknownPixelSize(
+            f"{path.name} does not say its pixel size; give it with --file-pixel-angstrom."
         )
+    voxel = np.array([infos[name].voxel_size_angstrom for name in names.tolist()])
+    said, pixel = pixel, voxel if pixel is None else pixel
+    coordinate = numbers(path, table, PLAIN_COLUMNS)
+    images = None
+    if ORIGIN_PX_COLUMNS[0] in table and known.file_pixel_angstrom is None:
+        images = image_pixel_angstrom(path, table)
+    offset = _offset_angstrom(path, table, pixel if images is None else images)
+    xyz = coordinate - offset / pixel[:, None]
+    told = unbinned or known.voxel_size_angstrom is not None
+    said = np.full(len(table), np.nan) if said is None else said
+    scale = pixels_in_voxels(path, said, voxel, is_known_why=told)
     center, box = ((values * scale[:, None])[:, ::-1] for values in (xyz, coordinate))
     moved = not np.array_equal(xyz, coordinate)
-    overruled = known.file_pixel_angstrom is not None and not unbinned
+    of_images = not unbinned and MICROGRAPH not in table and MICROGRAPH_ORIGINAL not in table
+    overruled = known.file_pixel_angstrom is not None and of_images
     blocks = {PIXEL_KEY: known.file_pixel_angstrom} if overruled else {}
     return Places(center, box if moved else None, infos, more_blocks=blocks)

@@ -12,9 +12,12 @@ import numpy as np
 import pandas as pd
 
 from aitom_disca.errors import InputError
-from aitom_disca.geometry import euler_zyz_deg_from_rotation, rotation_from_euler_zyz_deg
+from aitom_disca.geometry import rotation_from_euler_zyz_deg
+from aitom_disca.io.formats.columns import euler_zyz_deg
 from aitom_disca.io.formats.format import Known
 from aitom_disca.io.mrc import tomogram_name
+from aitom_disca.io.numbers_in_files import check_angles, to_clusters, to_numbers, to_probabilities
+from aitom_disca.io.pixel_sizes import check_labels_agree
 from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
     CENTERED_COLUMNS,
@@ -33,11 +36,10 @@ from aitom_disca.io.star_blocks import (
 from aitom_disca.io.star_places import (
     need_columns,
     numbers,
-    optional_numbers,
     places_from_centre,
     places_in_pixels,
 )
-from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
+from aitom_disca.particles import ParticleSet, TomogramInfo
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +88,7 @@ def read_particles_star(
     """
     known = Known(tomograms=tomograms or {}, file_pixel_angstrom=voxel_size_angstrom)
     called: _Called = "as in the file" if tomograms is None else "known"
-    return _read(Path(path), known, called, "--voxel-size-angstrom")
+    return _read(Path(path), known, called)
 
 
 def read_star(path: str | Path, known: Known) -> ParticleSet:
@@ -101,10 +103,10 @@ def read_star(path: str | Path, known: Known) -> ParticleSet:
     InputError
         If columns that are needed are missing, or the pixel size is unknown.
     """
-    return _read(Path(path), known, "plain", "--file-pixel-angstrom")
+    return _read(Path(path), known, "plain")
 
 
-def _read(path: Path, known: Known, called: _Called, pixel_option: str) -> ParticleSet:
+def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
     blocks = read_blocks(path)
     placed = [PLAIN_COLUMNS[0], CENTERED_COLUMNS[0]]
     rows = find_table(path, blocks, "particles", placed, may_be_empty=True)
@@ -121,20 +123,21 @@ def _read(path: Path, known: Known, called: _Called, pixel_option: str) -> Parti
     elif called == "plain":
         names = _plain_names(names, known)
     table = _with_optics(rows, blocks.get("optics"))
+    check_labels_agree(path, rows, table)
     if layout is CENTERED_COLUMNS:
         places = places_from_centre(path, table, names, known)
     else:
-        places = places_in_pixels(path, table, names, known, pixel_option)
+        places = places_in_pixels(path, table, names, known)
     keep = [] if np.array_equal(said, names) else [_name_column(rows)]
     if not np.isfinite(places.center_zyx_px).all():
         keep += ORIGIN_ANGST_COLUMNS
     return ParticleSet(
         names,
         places.center_zyx_px,
-        score=optional_numbers(path, table, SCORE_COLUMN),
+        score=_scores(path, table),
         euler_zyz_deg=_euler_zyz_deg(path, table),
         cluster=_clusters(path, table),
-        posterior=optional_numbers(path, table, POSTERIOR_COLUMN),
+        posterior=_posteriors(path, table),
         centered_xyz_angstrom=places.centered_xyz_angstrom,
         box_center_zyx_px=places.box_center_zyx_px,
         tomograms=(dict(known.tomograms) if called == "known" else {})
@@ -236,15 +239,30 @@ def _further_blocks(blocks: Mapping[str, Block], particles: str) -> dict[str, An
 
 def _euler_zyz_deg(path: Path, table: pd.DataFrame) -> np.ndarray | None:
     own = numbers(path, table, ANGLE_COLUMNS) if ANGLE_COLUMNS[0] in table else None
+    if own is not None:
+        check_angles(path, own)
     if SUBTOMOGRAM_ANGLE_COLUMNS[0] not in table:
         return own
     outer = numbers(path, table, SUBTOMOGRAM_ANGLE_COLUMNS)
+    check_angles(path, outer)
     if own is None:
         return outer
-    product = rotation_from_euler_zyz_deg(outer) * rotation_from_euler_zyz_deg(own)
-    return euler_zyz_deg_from_rotation(product)
+    return euler_zyz_deg(rotation_from_euler_zyz_deg(outer) * rotation_from_euler_zyz_deg(own))
+
+
+def _scores(path: Path, table: pd.DataFrame) -> np.ndarray | None:
+    if SCORE_COLUMN not in table:
+        return None
+    return to_numbers(table[SCORE_COLUMN], path, SCORE_COLUMN, may_be_missing=True)
+
+
+def _posteriors(path: Path, table: pd.DataFrame) -> np.ndarray | None:
+    if POSTERIOR_COLUMN not in table:
+        return None
+    return to_probabilities(table[POSTERIOR_COLUMN], path, POSTERIOR_COLUMN)
 
 
 def _clusters(path: Path, table: pd.DataFrame) -> np.ndarray | None:
-    classes = optional_numbers(path, table, CLASS_COLUMN)
-    return None if classes is None else np.where(classes < 1, UNASSIGNED, classes - 1).astype(int)
+    return (
+        None if CLASS_COLUMN not in table else to_clusters(table[CLASS_COLUMN], path, CLASS_COLUMN)
+    )

@@ -13,11 +13,20 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
+from aitom_disca.io.formats.format import Known
+from aitom_disca.io.numbers_in_files import (
+    is_missing,
+    to_clusters,
+    to_probabilities,
+    to_whole_numbers,
+)
+from aitom_disca.io.pixel_sizes import to_pixel_sizes
 from aitom_disca.io.star_reading import find_known, read_particles_star
-from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
+from aitom_disca.io.text_tables import read_csv_columns
+from aitom_disca.particles import ParticleSet, TomogramInfo
 
 _LABELS = ("index", "cluster", "posterior")
-_PICKS = ("tomogram", "z", "y", "x", "score")
+_VOXEL = "voxel_size_angstrom"
 _PICKS_MORE = ("diameter_angstrom", "kind")
 _RELION = ("relion", "warp")
 
@@ -40,7 +49,7 @@ def read_rows_csv(path: str | Path) -> list[dict[str, str]]:
     InputError
         If the file is missing or holds no rows.
     """
-    columns = _read(Path(path), ())
+    columns = read_csv_columns(path)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
@@ -87,73 +96,79 @@ def read_labels_csv(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     InputError
         If the columns are not there, or the index has gaps.
     """
-    columns = _read(path, _LABELS[:2])
-    index = _numbers(path, columns, "index").astype(int)
+    columns = read_csv_columns(path, _LABELS[:2])
+    index = to_whole_numbers(columns["index"], path, "index")
     order = np.argsort(index)
     if not np.array_equal(index[order], np.arange(len(index))):
         raise InputError(
             f"{Path(path).name} needs every index from 0 to {len(index) - 1} once; some are "
             "missing or there twice."
         )
-    cluster = _numbers(path, columns, "cluster")[order].astype(int) - 1
-    cluster[cluster < 0] = UNASSIGNED
-    if not any(columns.get("posterior", [])):
+    cluster = to_clusters(columns["cluster"], path, "cluster")[order]
+    if all(map(is_missing, columns.get("posterior", ()))):
         return cluster, None
-    return cluster, _numbers(path, columns, "posterior")[order]
+    return cluster, to_probabilities(columns["posterior"], path, "posterior")[order]
 
 
 def write_picks_csv(path: str | Path, particles: ParticleSet) -> None:
     """Write ``tomogram,z,y,x,score``: voxels of the tomogram from 0; no score as an empty cell.
 
-    ``diameter_angstrom`` and ``kind`` follow, where the particles have them.
+    ``voxel_size_angstrom``, in which they count, follows where it is known for all, then
+    ``diameter_angstrom`` and ``kind`` where the particles have them.
     """
-    scores = [""] * len(particles)
-    if particles.score is not None:
-        scores = [f"{s:.9g}" for s in particles.score]
-    centers = ([f"{float(c):.10g}" for c in center] for center in particles.center_zyx_px)
-    more = [name for name in _PICKS_MORE if name in particles.more]
-    further = [
-        [f"{v:.9g}" if isinstance(v, float) else v for v in np.asarray(particles.more[name])]
-        for name in more
-    ]
-    rows = (
-        (n, *c, s, *rest)
-        for n, c, s, *rest in zip(particles.tomogram_name, centers, scores, *further, strict=True)
-    )
-    _write(path, (*_PICKS, *more), rows)
+    n = len(particles)
+    scores = np.full(n, np.nan) if particles.score is None else particles.score
+    names = particles.tomogram_name.tolist()
+    columns: dict[str, list[str]] = {"tomogram": list(map(str, names))}
+    columns |= {axis: _texts(particles.center_zyx_px[:, i], 10) for i, axis in enumerate("zyx")}
+    columns["score"] = _texts(scores, 9)
+    if all(name in particles.tomograms for name in names):
+        sizes = [particles.tomograms[name].voxel_size_angstrom for name in names]
+        columns[_VOXEL] = _texts(sizes, 10)
+    for name in _PICKS_MORE:
+        if name in particles.more:
+            columns[name] = _texts(particles.more[name], 9)
+    _write(path, tuple(columns), zip(*columns.values(), strict=True))
 
 
 def read_picks_csv(
     path: str | Path, *, tomograms: Mapping[str, TomogramInfo] | None = None
 ) -> ParticleSet:
-    """Read picks from a table with the columns tomogram, z, y, x and, if known, score.
-
-    The columns ``diameter_angstrom`` and ``kind`` become further columns of the particles.
+    """Read picks from a table with the columns tomogram, z, y, x and any of `formats.csv`.
 
     Parameters
     ----------
     path : path
     tomograms : mapping of str to TomogramInfo, optional
-        Picks in other tomograms are left out.
+        Picks in other tomograms are left out; positions become voxels of these, scaled where the
+        table says another voxel size.
 
     Raises
     ------
     InputError
         If a column is missing, a value is no number, there are no rows, or no tomogram fits.
     """
-    columns = _read(path, _PICKS[:4])
-    center = np.stack([_numbers(path, columns, axis) for axis in "zyx"], axis=1)
-    score = _numbers(path, columns, "score") if any(columns.get("score", [])) else None
-    more: dict[str, np.ndarray] = {}
-    if all(columns.get("diameter_angstrom", [""])):
-        more["diameter_angstrom"] = _numbers(path, columns, "diameter_angstrom")
-    if "kind" in columns:
-        more["kind"] = np.array(columns["kind"], object)
-    picks = ParticleSet(np.array(columns["tomogram"]), center, score, more=more)
+    from aitom_disca.io.formats.csv import read as read_table
+
+    return _of_tomograms(path, read_table(path, Known(tomograms=tomograms or {})), tomograms)
+
+
+def _of_tomograms(
+    path: str | Path, particles: ParticleSet, tomograms: Mapping[str, TomogramInfo] | None
+) -> ParticleSet:
+    """Those in the tomograms, which are all that is known then."""
     if tomograms is None:
-        return picks
-    known, names = find_known(path, picks.tomogram_name, tomograms)
-    return replace(picks, tomogram_name=names, tomograms=tomograms).select(known)
+        return particles
+    fits, names = find_known(path, particles.tomogram_name, tomograms)
+    return replace(particles, tomogram_name=names, tomograms=tomograms).select(fits)
+
+
+def _texts(values: Any, digits: int) -> list[str]:
+    """Cells: numbers to so many digits, an empty one where there is none."""
+    column = np.asarray(values)
+    if column.dtype.kind != "f":
+        return [str(value) for value in column.tolist()]
+    return [f"{v:.{digits}g}" if np.isfinite(v) else "" for v in column.tolist()]
 
 
 def read_picks(
@@ -170,7 +185,7 @@ def read_picks(
         A table with the columns tomogram, z, y, x; a RELION star file; or another format, see
         `aitom_disca.io.formats`.
     voxel_size_angstrom : float, optional
-        Pixel size in which the file counts, where it does not say it.
+        Pixel size in which the file counts; overrides what it says.
     tomograms : mapping of str to TomogramInfo, optional
         Picks in other tomograms are left out.
 
@@ -179,12 +194,11 @@ def read_picks(
     InputError
         If it cannot be read.
     """
-    from aitom_disca.io.formats import Known, recognise  # they read tables themselves
+    from aitom_disca.io.formats import recognise  # they read tables themselves
 
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix == ".csv":
-        return read_picks_csv(path, tomograms=tomograms)
+    if voxel_size_angstrom is not None:
+        to_pixel_sizes([voxel_size_angstrom], path, "--file-pixel-angstrom")
     own = recognise(path)
     if own.name.startswith(_RELION):
         return read_particles_star(
@@ -192,11 +206,7 @@ def read_picks(
         )
     known = Known(tomograms=tomograms or {}, file_pixel_angstrom=voxel_size_angstrom)
     assert own.read is not None  # noqa: S101  what is recognised can be read
-    particles = own.read(path, known)
-    if tomograms is None:
-        return particles
-    fits, names = find_known(path, particles.tomogram_name, tomograms)
-    return replace(particles, tomogram_name=names, tomograms=tomograms).select(fits)
+    return _of_tomograms(path, own.read(path, known), tomograms)
 
 
 def _write(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -205,31 +215,3 @@ def _write(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]
     writer.writerow(header)
     writer.writerows(rows)
     write_text(path, text.getvalue())
-
-
-def _read(path: str | Path, needed: Sequence[str]) -> dict[str, list[str]]:
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"the table {path} does not exist; check the path.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, restval="")
-        rows = list(reader)
-        found = reader.fieldnames or []
-    missing = [name for name in needed if name not in found]
-    if missing:
-        raise InputError(
-            f"{path.name} needs the columns {', '.join(needed)}; missing: {', '.join(missing)}; "
-            f"found: {', '.join(found) or 'none'}."
-        )
-    if not rows:
-        raise InputError(f"{path.name} holds no rows.")
-    return {name: [row[name] for row in rows] for name in found}
-
-
-def _numbers(path: str | Path, columns: Mapping[str, list[str]], name: str) -> np.ndarray:
-    try:
-        return np.array(columns[name], float)
-    except ValueError as error:
-        raise InputError(
-            f"{Path(path).name}: the column {name} holds something that is no number ({error})."
-        ) from error

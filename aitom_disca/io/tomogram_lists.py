@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +13,10 @@ import pandas as pd
 from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io.defocus import optics_of, optics_of_row
+from aitom_disca.io.half_tomograms import MeanOfHalves
 from aitom_disca.io.mrc import Tomogram, open_tomogram
+from aitom_disca.io.numbers_in_files import is_missing
+from aitom_disca.io.pixel_sizes import listed_voxel_angstrom
 from aitom_disca.io.project_folders import tomograms_in
 from aitom_disca.io.star_blocks import (
     find_table,
@@ -23,12 +27,17 @@ from aitom_disca.io.star_blocks import (
 )
 from aitom_disca.io.tilt_angles import read_tilt_range
 from aitom_disca.io.zarr_tomogram import is_zarr
+from aitom_disca.progress import say
+
+logger = logging.getLogger(__name__)
 
 VOLUME_COLUMNS = (
     "rlnTomoReconstructedTomogram",
     "rlnTomoReconstructedTomogramDenoised",
     "rlnTomoDenoisedTomogram",
 )
+HALF_COLUMNS = ("rlnTomoReconstructedTomogramHalf1", "rlnTomoReconstructedTomogramHalf2")
+_ROUNDED_PX = 2.0  # RELION makes sizes whole and even
 _TILT_COLUMNS = ("rlnTomoYTilt", "rlnTomoNominalStageTiltAngle")
 
 
@@ -99,7 +108,7 @@ def _read_list(
     optics: OpticsSettings | None = None,
 ) -> list[Tomogram]:
     blocks = read_blocks(path)
-    table = find_table(path, blocks, "global", VOLUME_COLUMNS)
+    table = find_table(path, blocks, "global", (*VOLUME_COLUMNS, *HALF_COLUMNS))
     if "rlnTomoName" not in table:
         raise InputError(
             f"{path.name} needs the column rlnTomoName; found: {', '.join(table.columns)}."
@@ -108,15 +117,17 @@ def _read_list(
     for _, row in table.iterrows():
         tomogram = _open(
             _volume_path(path, row),
-            _binned_voxel_size(row) if voxel_size_angstrom is None else voxel_size_angstrom,
+            voxel_size_angstrom or listed_voxel_angstrom(path, row)[0],
             tilt_range_of_row(path, blocks, row) if tilt_range_deg is None else tilt_range_deg,
             dark_protein,
         )
+        tomogram = _with_other_half(tomogram, path, row)
+        check_listed_size(path, row, tomogram.shape_zyx)
         tomograms.append(
             replace(
                 tomogram,
                 name=row["rlnTomoName"],
-                tilt_series_pixel_size_angstrom=positive_number(row, "rlnTomoTiltSeriesPixelSize"),
+                tilt_series_pixel_size_angstrom=listed_voxel_angstrom(path, row)[1],
                 unbinned_shape_zyx=unbinned_shape(row),
                 **optics_of(row["rlnTomoName"], path, optics, optics_of_row(path, blocks, row)),
             )
@@ -153,25 +164,63 @@ def _unique(tomograms: list[Tomogram]) -> list[Tomogram]:
 
 
 def _volume_path(star: Path, row: pd.Series) -> Path:
-    named = [row[c] for c in VOLUME_COLUMNS if isinstance(row.get(c), str) and row[c] != "None"]
+    """The tomogram itself; the first of two halves where there are only these."""
+    named = [row[c] for c in (*VOLUME_COLUMNS, HALF_COLUMNS[0]) if not is_missing(row.get(c))]
     if not named:
         raise InputError(
             f"{star.name} names no reconstructed tomogram for {row['rlnTomoName']}; reconstruct "
             "it first, or give its MRC file."
         )
-    found = resolve(named[0], star)
+    return _found(star, str(named[0]))
+
+
+def _found(star: Path, named: str) -> Path:
+    found = resolve(named, star)
     if found is None:
         raise InputError(
-            f"the tomogram {named[0]} of {star.name} is neither in the working folder nor in one "
+            f"the tomogram {named} of {star.name} is neither in the working folder nor in one "
             "above the star file; run from RELION's project folder, or give the MRC file."
         )
     return found
 
 
-def _binned_voxel_size(row: pd.Series) -> float | None:
-    pixel_size = positive_number(row, "rlnTomoTiltSeriesPixelSize")
-    binning = positive_number(row, "rlnTomoTomogramBinning")
-    return None if pixel_size is None or binning is None else pixel_size * binning
+def _with_other_half(tomogram: Tomogram, star: Path, row: pd.Series) -> Tomogram:
+    """The mean of both halves, where a list names no whole tomogram."""
+    if any(not is_missing(row.get(column)) for column in VOLUME_COLUMNS):
+        return tomogram
+    name, named = row["rlnTomoName"], row.get(HALF_COLUMNS[1])
+    if is_missing(named):
+        raise InputError(
+            f"{star.name} names one half tomogram of {name} only; give the other as "
+            f"{HALF_COLUMNS[1]}, or a whole tomogram."
+        )
+    other = _open(
+        _found(star, str(named)), tomogram.voxel_size_angstrom, tomogram.tilt_range_deg, False
+    )
+    if other.shape_zyx != tomogram.shape_zyx:
+        raise InputError(
+            f"the half tomograms of {name} have different sizes (z, y, x), {tomogram.shape_zyx} "
+            f"and {other.shape_zyx}; reconstruct them again."
+        )
+    say(f"{name}: the mean of both half tomograms is read, since {star.name} names no whole one")
+    return replace(tomogram, data=MeanOfHalves(tomogram.data, other.data))
+
+
+def check_listed_size(star: Path, row: pd.Series, shape_zyx: tuple[int, int, int]) -> None:
+    """Warn where a list says another size of a tomogram than its volume has."""
+    unbinned, (voxel, pixel) = unbinned_shape(row), listed_voxel_angstrom(star, row)
+    if unbinned is None or voxel is None or pixel is None:
+        return
+    listed = [n * pixel / voxel for n in unbinned]
+    if max(abs(n - m) for n, m in zip(listed, shape_zyx, strict=True)) > _ROUNDED_PX:
+        logger.warning(
+            "%s says that %s has %s voxels (x, y, z), but its volume has %s; centred coordinates "
+            "count from half of what the list says.",
+            star.name,
+            row["rlnTomoName"],
+            " x ".join(f"{n:.4g}" for n in listed[::-1]),
+            " x ".join(map(str, shape_zyx[::-1])),
+        )
 
 
 def unbinned_shape(row: pd.Series) -> tuple[float, float, float] | None:

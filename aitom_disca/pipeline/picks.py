@@ -51,7 +51,7 @@ def read_all_picks(
     tomograms: Sequence[Tomogram],
     min_distance_angstrom: float,
     *,
-    voxel_size_angstrom: float | None = None,
+    file_pixel_angstrom: float | None = None,
 ) -> ParticleSet:
     """Picks of one or several files, of any format; a particle that several hold counts once.
 
@@ -63,8 +63,8 @@ def read_all_picks(
         Picks in others are left out.
     min_distance_angstrom : float
         Picks of different files that are nearer to one another are one particle.
-    voxel_size_angstrom : float, optional
-        In which the files count, where they do not say it.
+    file_pixel_angstrom : float, optional
+        In which the files count; overrides what they say.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def read_all_picks(
 
     infos = {tomogram.name: tomogram.info for tomogram in tomograms}
     sets = [
-        read_picks(path, voxel_size_angstrom=voxel_size_angstrom, tomograms=infos) for path in paths
+        read_picks(path, voxel_size_angstrom=file_pixel_angstrom, tomograms=infos) for path in paths
     ]
     sets = [one for one in sets if len(one)] or sets[:1]
     if len(sets) == 1:

@@ -15,6 +15,7 @@ from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.io.formats.relion_optics import optics_by_tomogram
 from aitom_disca.io.mrc import open_tomogram
+from aitom_disca.io.pixel_sizes import UnknownPixelSize
 from aitom_disca.io.star_blocks import resolve
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.particles import ParticleSet, TomogramInfo
@@ -130,8 +131,12 @@ def _listed(
             raise InputError(f"the folder {source} holds no .mrc, .rec or .map; check the path.")
         names = np.array([path.name.split(".")[0] for path in paths])
         return paths, ParticleSet(names, np.full((len(paths), 3), np.nan)), {}
-    known = Known(file_pixel_angstrom=file_pixel_angstrom or voxel_size_angstrom)
-    particles = read_particles(source, known=known)
+    try:
+        particles = read_particles(source, known=Known(file_pixel_angstrom=file_pixel_angstrom))
+    except UnknownPixelSize:  # then positions count in voxels of the volumes
+        if voxel_size_angstrom is None:
+            raise
+        particles = read_particles(source, known=Known(file_pixel_angstrom=voxel_size_angstrom))
     if _IMAGE not in particles.more or not len(particles):
         raise InputError(
             f"{source.name} names no volumes (column {_IMAGE}); give one that does, the folder of "

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.format import Format, Known
+from aitom_disca.io.text_tables import read_csv_columns
 
 # Each is a module here that holds FORMAT. Asked in this order whose a file is.
 NAMES: tuple[str, ...] = (
@@ -59,6 +60,8 @@ def recognise(path: str | Path) -> Format:
         found = get_format(name)
         if found.read is not None and found.recognises(path):
             return found
+    if path.suffix.lower() == ".csv" and path.is_file():
+        read_csv_columns(path, ("x", "y", "z"))  # says which columns it lacks
     raise InputError(
         f"{path.name} is of no particle format that is known here; name it with --from, one of "
         f"{', '.join(n for n in NAMES if get_format(n).read)}."

@@ -12,33 +12,20 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import euler_zyz_deg_from_rotation, rotation_from_euler_zyz_deg
+from aitom_disca.io.numbers_in_files import to_clusters, to_numbers
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 
-def to_numbers(values: Any, path: str | Path, what: str) -> np.ndarray:
-    """Finite numbers from what a file holds.
+def clusters_from_1(values: Any, path: str | Path, what: str) -> np.ndarray | None:
+    """Clusters from 0 of numbers that count from 1; none at all where all are 0 or missing.
 
     Raises
     ------
     InputError
-        If one is no number.
+        If one is no whole number.
     """
-    try:
-        numbers = np.asarray(values).astype(float)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{Path(path).name} holds something that is no number as {what} ({error})."
-        ) from error
-    if not np.isfinite(numbers).all():
-        raise InputError(f"{Path(path).name} holds something that is no number as {what} (nan).")
-    return numbers
-
-
-def clusters_from_1(numbers: np.ndarray) -> np.ndarray | None:
-    """Clusters from 0 of numbers that count from 1; none at all where all are 0."""
-    if not (numbers > 0).any():
-        return None
-    return np.where(numbers < 1, UNASSIGNED, numbers - 1).astype(int)
+    clusters = to_clusters(values, path, what)
+    return clusters if (clusters != UNASSIGNED).any() else None
 
 
 def numbers_from_1(particles: ParticleSet) -> np.ndarray:
@@ -56,12 +43,7 @@ def scores_or_none(values: Any, path: str | Path) -> np.ndarray | None:
     InputError
         If one is no number.
     """
-    try:
-        numbers = np.asarray(values).astype(float)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{Path(path).name} holds something that is no number as a score ({error})."
-        ) from error
+    numbers = to_numbers(values, path, "a score", may_be_missing=True)
     return numbers if np.nan_to_num(numbers).any() else None
 
 

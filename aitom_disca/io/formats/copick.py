@@ -3,7 +3,8 @@
 Positions are in Angstrom, voxel ``i`` being at ``i * voxel_spacing``. The transformation takes the
 object to the tomogram: its rotation is the pose, and its translation leads from the location, where
 a box may have been cut, to the particle. A file holds one kind of object in one tomogram (a run);
-particles of cluster 2 are written as the object ``NAME-2`` and read as such again.
+particles of cluster 2 are written as the object ``NAME-2`` of the user aitom-disca, and read as
+such again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from aitom_disca.io.formats.columns import (
     lost_columns,
     rotations,
     rotations_from_matrices,
-    to_numbers,
 )
 from aitom_disca.io.formats.files import file_part, head, read_json
 from aitom_disca.io.formats.format import (
@@ -41,6 +41,8 @@ from aitom_disca.io.formats.format import (
     need_positions,
 )
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
+from aitom_disca.io.numbers_in_files import to_numbers, to_whole_numbers
+from aitom_disca.io.pixel_sizes import to_pixel_sizes
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 _PICKS = "ExperimentRuns/*/Picks/*.json"
@@ -48,6 +50,7 @@ OBJECT, _USER, _SESSION = "pickable_object_name", "user_id", "session_id"
 _SPACING, _TRUST, _INSTANCE = "voxel_spacing", "trust_orientation", "instance_id"
 _WHOLE_FILE = (OBJECT, _USER, _SESSION, _SPACING, _TRUST)
 _EYE = np.eye(4).tolist()
+_US = "aitom-disca"  # the user of picks with clusters, by which they are known again
 
 
 def read(path: Path, known: Known) -> ParticleSet:
@@ -65,11 +68,8 @@ def read(path: Path, known: Known) -> ParticleSet:
         raise InputError(f"{path.name} holds no picks of copick.")
     names = [row["run"] for row in rows]
     in_angstrom = replace(known, file_pixel_angstrom=None)
-    spacing = {row["run"]: row[_SPACING] for row in rows if row[_SPACING]}
-    if known.voxel_size_angstrom is not None:
-        spacing = {}
-    spacing = {n: s for n, s in spacing.items() if n not in known.tomograms}
-    places = find_places(path, names, in_angstrom, pixel_angstrom=spacing)
+    spacing = to_pixel_sizes([row[_SPACING] for row in rows], path, _SPACING, may_be_missing=True)
+    places = find_places(path, names, in_angstrom, pixel_angstrom=spacing, in_pixels=False)
     infos = {name: places.tomograms.get(name) or known.info(name) for name in set(places.names)}
     voxel = {name: info.voxel_size_angstrom for name, info in infos.items()}
     size = np.array([voxel[name] for name in places.names.tolist()])[:, None]
@@ -80,10 +80,10 @@ def read(path: Path, known: Known) -> ParticleSet:
     center = ((box + matrices[:, :3, 3]) / size)[:, ::-1]
     poses = rotations_from_matrices(matrices[:, :3, :3], path)
     trusted = any(row[_TRUST] for row in rows)
-    cluster, objects = _clusters([row[OBJECT] for row in rows])
+    cluster, objects = _clusters(rows)
     more = {key: np.array([row[key] for row in rows], object) for key in (_USER, _SESSION, _TRUST)}
     more |= {OBJECT: np.array(objects, object)}
-    more[_INSTANCE] = to_numbers([row[_INSTANCE] for row in rows], path, _INSTANCE).astype(int)
+    more[_INSTANCE] = to_whole_numbers([row[_INSTANCE] for row in rows], path, _INSTANCE)
     return ParticleSet(
         places.names,
         center,
@@ -158,9 +158,17 @@ def _rows(path: Path, known: Known) -> Iterator[dict[str, Any]]:
         yield whole | {"xyz": xyz, "matrix": matrix, "score": score, _INSTANCE: instance}
 
 
-def _clusters(objects: list[str]) -> tuple[np.ndarray | None, list[str]]:
-    """Clusters of the objects ``NAME-1`` and so on, and the names of objects without them."""
-    found = [re.fullmatch(r"(.+)-([1-9]\d*)", str(name)) for name in objects]
+def _clusters(rows: list[dict[str, Any]]) -> tuple[np.ndarray | None, list[str]]:
+    """Clusters of the objects ``NAME-1`` and so on, and the names of objects without them.
+
+    Only of what this package wrote: the own name of another object may end in a number.
+    """
+    objects = [str(row[OBJECT]) for row in rows]
+    ours = [row[_USER] == _US for row in rows]
+    found = [
+        re.fullmatch(r"(.+)-([1-9]\d*)", name) if own else None
+        for name, own in zip(objects, ours, strict=True)
+    ]
     if not any(found):
         return None, objects
     cluster = [int(m[2]) - 1 if m else UNASSIGNED for m in found]
@@ -169,11 +177,11 @@ def _clusters(objects: list[str]) -> tuple[np.ndarray | None, list[str]]:
 
 def _labels(particles: ParticleSet, known: Known, i: int) -> tuple[str, str, str]:
     """User, session and object of a particle, without what copick forbids in them."""
-    otherwise = {_USER: "aitom-disca", _SESSION: "0", OBJECT: known.object_name}
+    otherwise = {_USER: _US, _SESSION: "0", OBJECT: known.object_name}
     found = {key: column[i] for key, column in particles.more.items() if key in otherwise}
     user, session, name = (_part(found.get(key) or value) for key, value in otherwise.items())
     if particles.cluster is not None and particles.cluster[i] >= 0:
-        name = f"{name}-{particles.cluster[i] + 1}"
+        user, name = _US, f"{name}-{particles.cluster[i] + 1}"
     return user, session, name
 
 
@@ -202,8 +210,12 @@ def _content(members: ParticleSet, voxel: float) -> dict[str, Any]:
 
 
 def loses(particles: ParticleSet, known: Known) -> list[str]:
-    """Further columns that are none of picks."""
-    return lost_columns(particles, (OBJECT, _USER, _SESSION, _TRUST, _INSTANCE))
+    """Further columns that are none of picks, and users of picks with clusters."""
+    lost = lost_columns(particles, (OBJECT, _USER, _SESSION, _TRUST, _INSTANCE))
+    if particles.cluster is not None and _USER in particles.more:
+        users = set(particles.more[_USER][particles.cluster >= 0].tolist()) - {_US, None}
+        lost += [f"the {_USER} {', '.join(sorted(map(str, users)))}"] if users else []
+    return lost
 
 
 def recognises(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.files import read_text
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -26,10 +26,22 @@ from aitom_disca.io.formats.format import (
     need_positions,
 )
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
-from aitom_disca.particles import UNASSIGNED, ParticleSet
+from aitom_disca.io.numbers_in_files import (
+    check_angles,
+    is_missing,
+    to_clusters,
+    to_numbers,
+    to_probabilities,
+)
+from aitom_disca.io.pixel_sizes import to_pixel_sizes
+from aitom_disca.io.text_tables import read_csv_columns
+from aitom_disca.particles import ParticleSet
+
+Columns = dict[str, list[str]]
 
 _XYZ, _ANGLES, _BOX = ("x", "y", "z"), ("rot", "tilt", "psi"), ("box_x", "box_y", "box_z")
 _VOXEL = "voxel_size_angstrom"
+_ZERO_IN_FRONT = re.compile(r"-?0\d")
 _OWN = ("tomogram", *_XYZ, *_ANGLES, "score", "cluster", "posterior", *_BOX, _VOXEL)
 
 
@@ -39,7 +51,7 @@ def recognises(path: Path) -> bool:
         return False
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file), [])
+            header = [name.strip() for name in next(csv.reader(file), [])]
     except (OSError, UnicodeDecodeError, csv.Error):
         return False
     return set(_XYZ) <= set(header)
@@ -58,30 +70,42 @@ def read(path: str | Path, known: Known) -> ParticleSet:
         If a needed column is missing or holds something that is no number.
     """
     path = Path(path)
-    table = _read_table(path)
-    if "tomogram" in table:
-        names = table["tomogram"].tolist()
-    else:
-        names = [name_of_only_tomogram(path, known)] * len(table)
-    pixel = _numbers(path, table, _VOXEL) if _VOXEL in table else None
-    said = {} if pixel is None else dict(zip(names, pixel.tolist(), strict=True))
-    places = find_places(path, names, known, pixel_angstrom=said)
-    center = _three(path, table, _XYZ)[:, ::-1] * places.scale
-    box = _three(path, table, _BOX)[:, ::-1] * places.scale if set(_BOX) <= set(table) else None
-    cluster = _optional(path, table, "cluster")
+    table = read_csv_columns(path, _XYZ)
+    names = _names(path, table, known)
+    pixel = None
+    if not _is_empty(table, _VOXEL):
+        pixel = to_pixel_sizes(table[_VOXEL], path, _VOXEL, may_be_missing=True)
+    xyz = _three(path, table, _XYZ)
+    box = _three_or_none(path, table, _BOX)
+    angles = _three_or_none(path, table, _ANGLES)
+    if angles is not None:
+        check_angles(path, angles)
+    score = cluster = posterior = None
+    if not _is_empty(table, "score"):
+        score = to_numbers(table["score"], path, "score", may_be_missing=True)
+    if not _is_empty(table, "cluster"):
+        cluster = to_clusters(table["cluster"], path, "cluster")
+    if not _is_empty(table, "posterior"):
+        posterior = to_probabilities(table["posterior"], path, "posterior")
+    places = find_places(path, names, known, pixel_angstrom=pixel)
     return ParticleSet(
         places.names,
-        center,
-        score=_optional(path, table, "score"),
-        euler_zyz_deg=_three(path, table, _ANGLES) if set(_ANGLES) <= set(table) else None,
-        cluster=None
-        if cluster is None
-        else np.where(cluster < 1, UNASSIGNED, np.nan_to_num(cluster) - 1).astype(int),
-        posterior=_optional(path, table, "posterior"),
-        box_center_zyx_px=box,
+        xyz[:, ::-1] * places.scale,
+        score=score,
+        euler_zyz_deg=angles,
+        cluster=cluster,
+        posterior=posterior,
+        box_center_zyx_px=None if box is None else box[:, ::-1] * places.scale,
         tomograms=places.tomograms,
-        more={str(c): _typed(table[c]) for c in table.columns if c not in _OWN},
+        more={name: _typed(column) for name, column in table.items() if name not in _OWN},
     )
+
+
+def _names(path: Path, table: Columns, known: Known) -> list[str]:
+    """What the table calls the tomogram of every row."""
+    if "tomogram" not in table:
+        return [name_of_only_tomogram(path, known)] * len(table["x"])
+    return table["tomogram"]
 
 
 def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
@@ -114,60 +138,35 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     return [Path(path)]
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    try:
-        rows = [row for row in csv.reader(read_text(path).splitlines()) if row]
-    except csv.Error as error:
-        raise InputError(f"{path.name} cannot be read as a table ({error}).") from error
-    header = rows[0] if rows else []
-    uneven = next((i for i, row in enumerate(rows, 1) if len(row) != len(header)), None)
-    if uneven is not None:
+def _three(path: Path, table: Columns, columns: tuple[str, ...]) -> np.ndarray:
+    return np.stack([to_numbers(table[column], path, column) for column in columns], axis=1)
+
+
+def _three_or_none(path: Path, table: Columns, columns: tuple[str, ...]) -> np.ndarray | None:
+    """Numbers of three columns, if they are there; some without the others are refused."""
+    found = [column for column in columns if column in table]
+    if 0 < len(found) < len(columns):
         raise InputError(
-            f"{path.name} cannot be read as a table: row {uneven} has {len(rows[uneven - 1])} "
-            f"values, but there are {len(header)} columns."
+            f"{path.name} has the column {found[0]}, but not all of {', '.join(columns)}; add or "
+            "leave out the others."
         )
-    table = pd.DataFrame(rows[1:], columns=header, dtype=str)
-    missing = [axis for axis in _XYZ if axis not in table]
-    if missing:
-        raise InputError(
-            f"{path.name} needs the columns x, y, z (voxels from 0); missing: "
-            f"{', '.join(missing)}; found: {', '.join(map(str, table.columns)) or 'none'}."
-        )
-    if table.empty:
-        raise InputError(f"{path.name} holds no rows.")
-    return table
+    return _three(path, table, columns) if found else None
 
 
-def _numbers(path: Path, table: pd.DataFrame, column: str) -> np.ndarray:
-    try:
-        values = pd.to_numeric(table[column].replace("", np.nan)).to_numpy(float)
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            f"{path.name}: the column {column} holds something that is no number ({error})."
-        ) from error
-    if column in (*_XYZ, *_ANGLES, *_BOX, _VOXEL) and not np.isfinite(values).all():
-        raise InputError(f"{path.name} has rows without a number in the column {column}.")
-    return values
+def _is_empty(table: Columns, column: str) -> bool:
+    """Whether a column is not there, or holds nothing."""
+    return all(map(is_missing, table.get(column, ())))
 
 
-def _three(path: Path, table: pd.DataFrame, columns: tuple[str, ...]) -> np.ndarray:
-    return np.stack([_numbers(path, table, column) for column in columns], axis=1)
-
-
-def _optional(path: Path, table: pd.DataFrame, column: str) -> np.ndarray | None:
-    if column not in table or not table[column].ne("").any():
-        return None
-    return _numbers(path, table, column)
-
-
-def _typed(column: pd.Series) -> np.ndarray:
+def _typed(column: list[str]) -> np.ndarray:
     """Numbers where all values are, but not where zeros in front would be lost."""
-    if not column.str.match(r"-?0\d").any():
+    values = np.array(column, str)
+    if not any(_ZERO_IN_FRONT.match(value) for value in column):
         try:
-            return pd.to_numeric(column).to_numpy()
+            return pd.to_numeric(pd.Series(values)).to_numpy()
         except (ValueError, TypeError):
             pass
-    return column.to_numpy(str)
+    return values
 
 
 def _split(names: tuple[str, ...], values: np.ndarray) -> dict[str, np.ndarray]:

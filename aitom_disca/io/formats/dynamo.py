@@ -30,10 +30,9 @@ from aitom_disca.io.formats.columns import (
     numbers_from_1,
     rotations,
     scores_or_none,
-    to_numbers,
     zxz_deg,
 )
-from aitom_disca.io.formats.files import head, library
+from aitom_disca.io.formats.files import head, library, read_text
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -53,6 +52,9 @@ from aitom_disca.io.formats.numbered import (
     read_number_map,
 )
 from aitom_disca.io.formats.places import find_places, voxel_size_or_none
+from aitom_disca.io.numbers_in_files import check_angles, to_numbers, to_whole_numbers
+from aitom_disca.io.pixel_sizes import to_pixel_sizes
+from aitom_disca.io.text_tables import check_row_lengths
 from aitom_disca.particles import ParticleSet
 
 _TITLE = "a Dynamo table"
@@ -60,8 +62,8 @@ _FILES = "dynamo:files"  # of tomograms, by name
 _COLUMNS = "dynamo:columns"  # of a table read: their names, in order
 _N_NEEDED = 26  # up to z
 _VOXEL_CENTRE = 0.5
-_NUMBERS = ["dx", "dy", "dz", "tdrot", "tilt", "narot", "class", "x", "y", "z", "tomo"]
-_OWN = [*(name for name in _NUMBERS if name != "tomo"), "cc"]  # held by the particles themselves
+_NUMBERS = ["dx", "dy", "dz", "tdrot", "tilt", "narot", "x", "y", "z"]
+_OWN = [*_NUMBERS, "class", "cc"]  # held by the particles themselves
 
 
 def read(path: Path, known: Known) -> ParticleSet:
@@ -78,24 +80,25 @@ def read(path: Path, known: Known) -> ParticleSet:
     table = _read_table(Path(path))
     values = {name: to_numbers(table[name], path, f"column {name}") for name in _NUMBERS}
     numbers = read_number_map(Path(path).with_suffix(".doc"))
-    names = names_of_numbers(values["tomo"], numbers, known)
+    names = names_of_numbers(to_whole_numbers(table["tomo"], path, "tomo"), numbers, known)
     places = find_places(
         path,
         names,
         known,
-        pixel_angstrom=_pixels(table, names),
-        tilt_range_deg=_tilts(table, names),
+        pixel_angstrom=_pixels(table, path),
+        tilt_range_deg=_tilts(table, names, path),
     )
     xyz = np.stack([values[axis] for axis in "xyz"], axis=1) - _VOXEL_CENTRE
     shift = np.stack([values[f"d{axis}"] for axis in "xyz"], axis=1)
     center = ((xyz + shift) * places.scale)[:, ::-1]
     angles = np.stack([values[angle] for angle in ("tdrot", "tilt", "narot")], axis=1)
+    check_angles(path, angles)
     return ParticleSet(
         places.names,
         center,
         score=scores_or_none(table["cc"], path),
         euler_zyz_deg=euler_zyz_deg(Rotation.from_euler("zxz", angles, degrees=True).inv()),
-        cluster=clusters_from_1(values["class"]),
+        cluster=clusters_from_1(table["class"], path, "class"),
         box_center_zyx_px=box_centers_if_moved((xyz * places.scale)[:, ::-1], center),
         tomograms=places.tomograms,
         more={name: table[name].to_numpy() for name in table if name not in _OWN},
@@ -128,17 +131,28 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    dynamotable = library("dynamotable", _TITLE)
-    try:
-        table = dynamotable.read(path)
-    except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise InputError(f"{path.name} cannot be read as a Dynamo table ({error}).") from error
-    if table.shape[1] < _N_NEEDED:
+    """The table by the names that dynamotable gives to Dynamo's columns; text where one is none."""
+    names = library("dynamotable.utils", _TITLE).generate_column_names
+    rows = [line.split() for line in read_text(path).splitlines() if line.strip()]
+    if not rows:
+        raise InputError(f"{path.name} holds no rows.")
+    n_columns = len(rows[0])
+    if n_columns < _N_NEEDED:
         raise InputError(
-            f"{path.name} has {table.shape[1]} columns, a Dynamo table needs {_N_NEEDED} or more."
+            f"{path.name} has {n_columns} columns, a Dynamo table needs {_N_NEEDED} or more."
         )
+    check_row_lengths(path, rows, n_columns)
+    table = pd.DataFrame(rows, columns=list(names(n_columns)), dtype=str)
     table.columns = [name or f"column_{i}" for i, name in enumerate(table.columns, 1)]
-    return table
+    return table.apply(_numbers_or_text)
+
+
+def _numbers_or_text(column: pd.Series) -> pd.Series:
+    """Further columns may hold anything; daxis holds complex numbers at times."""
+    try:
+        return pd.to_numeric(column)
+    except (ValueError, TypeError):
+        return column
 
 
 def _filled(particles: ParticleSet, known: Known, numbers: dict[str, int]) -> dict[str, Any]:
@@ -174,18 +188,23 @@ def _wedges(particles: ParticleSet, known: Known) -> dict[str, np.ndarray]:
     return {"ftype": np.ones(len(names), int), "ymintilt": low, "ymaxtilt": high}
 
 
-def _pixels(table: pd.DataFrame, names: list[str]) -> dict[str, float]:
+def _pixels(table: pd.DataFrame, path: Path) -> np.ndarray | None:
+    """Pixel size of every row; Dynamo fills what it does not know with 0."""
     if "apix" not in table:
-        return {}
-    sizes = pd.to_numeric(table["apix"], errors="coerce").fillna(0)
-    return {name: float(size) for name, size in zip(names, sizes, strict=True) if size > 0}
+        return None
+    sizes = to_numbers(table["apix"], path, "apix", may_be_missing=True)
+    return to_pixel_sizes(np.where(sizes == 0, np.nan, sizes), path, "apix", may_be_missing=True)
 
 
-def _tilts(table: pd.DataFrame, names: list[str]) -> dict[str, tuple[float, float]]:
-    rows = table[["ftype", "ymintilt", "ymaxtilt"]].apply(pd.to_numeric, errors="coerce").fillna(0)
+def _tilts(table: pd.DataFrame, names: list[str], path: Path) -> dict[str, tuple[float, float]]:
+    columns = [
+        to_numbers(table[name], path, name, may_be_missing=True)
+        for name in ("ftype", "ymintilt", "ymaxtilt")
+    ]
+    rows = np.nan_to_num(np.stack(columns, axis=1))
     return {
         name: (float(low), float(high))
-        for name, (kind, low, high) in zip(names, rows.to_numpy(), strict=True)
+        for name, (kind, low, high) in zip(names, rows, strict=True)
         if kind and low < high
     }
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.columns import lost_columns, to_numbers
+from aitom_disca.io.formats.columns import lost_columns
 from aitom_disca.io.formats.files import file_part, head, one_file_per_tomogram, read_json
 from aitom_disca.io.formats.format import (
     CLUSTER,
@@ -28,6 +28,8 @@ from aitom_disca.io.formats.format import (
     need_positions,
 )
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
+from aitom_disca.io.numbers_in_files import to_numbers, to_whole_numbers
+from aitom_disca.io.pixel_sizes import to_pixel_sizes
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 _TITLE = "an EMAN2 info file"
@@ -61,13 +63,13 @@ def read(path: Path, known: Known) -> ParticleSet:
     if name == path.name or known.tomogram_name not in (None, path.stem):
         name = name_of_only_tomogram(path, known)
     score = to_numbers([row[4] for row in rows], path, "a score")
-    classes = to_numbers([row[5] for row in rows], path, "a class").astype(int)
-    places = find_places(path, [name] * len(rows), known)
+    classes = to_whole_numbers([row[5] for row in rows], path, "a class")
     unbinned = content.get(_UNBINNED)
+    places = find_places(path, [name] * len(rows), known, in_pixels=unbinned is None)
     if unbinned is None:
         xyz = xyz * places.scale
     else:
-        middle = _Middle.of(places.names[0], known, to_numbers(unbinned, path, _UNBINNED).item())
+        middle = _Middle.of(places.names[0], known, _pixel(unbinned, path))
         xyz = middle.to_voxels(xyz)
     class_list = content.get("class_list", {})
     rest = {key: value for key, value in content.items() if key not in ("boxes_3d", "class_list")}
@@ -80,6 +82,10 @@ def read(path: Path, known: Known) -> ParticleSet:
         more={"method": np.array([row[3] for row in rows], object), "class": classes},
         more_blocks={_INFO: rest, _CLASSES: class_list},
     )
+
+
+def _pixel(unbinned: Any, path: Path) -> float:
+    return float(to_pixel_sizes([unbinned], path, _UNBINNED)[0])
 
 
 def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:

@@ -2,8 +2,11 @@
 
 A model is laid over the volume with x and y from 0 at the corner of the first voxel, but z from
 -0.5 (IMOD's binary file specification, Model Coordinate Conventions): voxel ``i`` is at
-``i + 0.5`` in x and y, and at ``i`` in z. Where a model tells how its volume was placed (MINX), the
-coordinates are those of the whole volume again when that is taken back.
+``i + 0.5`` in x and y, and at ``i`` in z. Three flags of its header say how it is meant: with bit
+16 y and z are exchanged, with bit 17 the model was turned by 90 degrees about x, and with bit 14
+the MINX chunk holds in otrans where the whole volume begins, so that the coordinates are those of
+the whole volume again; without it otrans is not set, and coordinates are those of the image as it
+is.
 
 Models hold no poses and no scores, and numbers of single precision. Points come back object by
 object.
@@ -12,6 +15,7 @@ object.
 from __future__ import annotations
 
 import io
+import logging
 import re
 import struct
 from pathlib import Path
@@ -21,16 +25,20 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
-from aitom_disca.io.formats.columns import to_numbers
 from aitom_disca.io.formats.files import library, one_file_per_tomogram
 from aitom_disca.io.formats.format import CLUSTER, Format, Known, need_positions
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
+from aitom_disca.io.numbers_in_files import to_numbers
+from aitom_disca.io.pixel_sizes import differs, to_pixel_sizes
 from aitom_disca.particles import UNASSIGNED, ParticleSet
+
+logger = logging.getLogger(__name__)
 
 _TITLE = "an IMOD model"
 _CENTRE_XYZ = np.array([0.5, 0.5, 0.0])  # of the first voxel
 _NONE, _CLUSTER = "no cluster", "cluster "
-_ANGSTROM_PER_UNIT = {-9: 10.0, -10: 1.0, -6: 1e4}  # nm, Angstrom, micrometre
+# Powers of 10 of a metre, but for the Angstrom.
+_ANGSTROM_PER_UNIT = {1: 1e10, -2: 1e8, -3: 1e7, -6: 1e4, -9: 10.0, -10: 1.0, -12: 0.01}
 _NM = -9
 
 
@@ -47,12 +55,10 @@ def read(path: Path, known: Known) -> ParticleSet:
     path = Path(path)
     model = _read_model(path)
     points, objects, contours = _points(path, model)
-    if model.minx is not None and np.all(model.minx.cscale):
-        moved = np.subtract(model.minx.otrans, model.minx.ctrans) / np.array(model.minx.cscale)
-        points = points + moved
+    points = to_numbers(_of_whole_volume(points, model), path, "a coordinate")
     name = name_of_only_tomogram(path, known)
     names = [name] * len(points)
-    places = find_places(path, names, known, pixel_angstrom=_pixel(name, model))
+    places = find_places(path, names, known, pixel_angstrom=_pixels(path, model, len(points)))
     return ParticleSet(
         places.names,
         ((points - _CENTRE_XYZ) * places.scale)[:, ::-1],
@@ -116,7 +122,7 @@ def _points(path: Path, model: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     if not rows:
         raise InputError(f"{path.name} holds no points.")
     counts = [len(points) for _, _, points in rows]
-    points = to_numbers(np.concatenate([points for _, _, points in rows]), path, "a coordinate")
+    points = np.concatenate([points for _, _, points in rows])
     objects, contours = (np.repeat([row[k] for row in rows], counts) for k in (0, 1))
     return points, objects, contours
 
@@ -131,10 +137,55 @@ def _clusters(model: Any, objects: np.ndarray) -> np.ndarray | None:
     return objects if len(used) > 1 else None
 
 
-def _pixel(name: str, model: Any) -> dict[str, float]:
+def _of_whole_volume(points: np.ndarray, model: Any) -> np.ndarray:
+    """Points (x, y, z) in pixels of the volume as it is stored, where the flags say another."""
+    flags = model.header.flags
+    x, y, z = points.astype(float).T
+    if flags.model_last_viewed_onYZ_flipped_or_rotated:
+        y, z = z, y
+    elif flags.model_rotx:
+        y, z = model.header.zmax - 1.0 - z, y
+    points = np.stack([x, y, z], axis=1)
+    scale = _image_scale(model)
+    if scale is None or not flags.otrans_has_image_origin_values:
+        return points
+    return points + np.subtract(model.minx.otrans, model.minx.ctrans) / scale
+
+
+def _image_scale(model: Any) -> np.ndarray | None:
+    """Pixel edges (x, y, z) of the image that a model was drawn on, as MINX holds them."""
+    if model.minx is None:
+        return None
+    scale = np.array(model.minx.cscale, float)
+    return scale if np.isfinite(scale).all() and (scale > 0).all() else None
+
+
+def _pixels(path: Path, model: Any, n: int) -> np.ndarray:
+    """Pixel size (n,) that coordinates count in: the image's, or else the model's own.
+
+    A model's own pixel size is what somebody once set; coordinates count in pixels of the image.
+    """
     unit = _ANGSTROM_PER_UNIT.get(model.header.units)
-    size = model.header.pixelsize
-    return {name: size * unit} if unit and size > 0 else {}
+    own = model.header.pixelsize * unit if unit and model.header.pixelsize > 0 else np.nan
+    scale = _image_scale(model)
+    if scale is None or (scale == 1).all():  # what an image that does not know it says
+        return to_pixel_sizes(np.full(n, own), path, "of the model", may_be_missing=True)
+    if differs(scale.min(), scale.max()):
+        raise InputError(
+            f"{path.name} was drawn on an image with pixels of different edges (x, y, z: "
+            f"{', '.join(f'{edge:.4g}' for edge in scale)} Angstrom); say which pixel it counts in "
+            "with --file-pixel-angstrom."
+        )
+    pixel = float(f"{scale[0]:.6g}")  # single precision
+    if np.isfinite(own) and differs(own, pixel):
+        logger.warning(
+            "%s says two pixel sizes: its image has %.5g Angstrom, the model itself %.5g; the "
+            "first is taken (--file-pixel-angstrom if that is wrong).",
+            path.name,
+            pixel,
+            own,
+        )
+    return to_pixel_sizes(np.full(n, pixel), path, "of the image")
 
 
 def _header(models: Any, name: str, members: ParticleSet, known: Known) -> Any:

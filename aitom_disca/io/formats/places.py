@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +11,8 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.format import Known
 from aitom_disca.io.mrc import tomogram_name
+from aitom_disca.io.pixel_sizes import pixels_in_voxels
 from aitom_disca.particles import ParticleSet, TomogramInfo
-
-logger = logging.getLogger(__name__)
-
-_SAME_SIZE = 0.01  # pixel sizes that differ by less mean the same voxels
 
 
 def name_of_only_tomogram(path: str | Path, known: Known) -> str:
@@ -60,8 +56,9 @@ def find_places(
     names: Iterable[str],
     known: Known,
     *,
-    pixel_angstrom: Mapping[str, float] | None = None,
+    pixel_angstrom: np.ndarray | None = None,
     tilt_range_deg: Mapping[str, tuple[float, float]] | None = None,
+    in_pixels: bool = True,
 ) -> Places:
     """Tomograms by the names under which they are known, and the scale of the file.
 
@@ -71,35 +68,50 @@ def find_places(
     names : iterable of str
         What the file calls the tomogram of every particle; it may be a path.
     known : Known
-    pixel_angstrom, tilt_range_deg : mapping of str to values, optional
+    pixel_angstrom : ndarray of shape (N,), optional
+        What the file says of every row, NaN where it says nothing. Rows of one tomogram that count
+        in several pixels are brought to its voxels, or else to the pixels of the first.
+    tilt_range_deg : mapping of str to values, optional
         What the file says of a tomogram, by its name there.
+    in_pixels : bool
+        Whether the file counts in pixels; in a unit of length otherwise, and nothing is scaled.
+
+    Raises
+    ------
+    InputError
+        If some rows of a tomogram say their pixel and others do not.
     """
     given = [str(name) for name in names]
+    unique, first, which = np.unique(given, return_index=True, return_inverse=True)
+    pixel = np.full(len(given), np.nan) if pixel_angstrom is None else pixel_angstrom
+    if known.file_pixel_angstrom is not None:
+        pixel = np.full(len(given), known.file_pixel_angstrom)
     infos: dict[str, TomogramInfo] = {}
-    own: dict[str, str] = {}
-    scale: dict[str, float] = {}
-    for name in dict.fromkeys(given):
-        own[name] = name if name in known.tomograms else tomogram_name(name)
-        pixel = known.file_pixel_angstrom or (pixel_angstrom or {}).get(name)
-        info = _info(own[name], name, known, pixel, (tilt_range_deg or {}).get(name))
-        scale[name] = 1.0
+    own, voxel = np.empty(len(unique), object), np.full(len(unique), np.nan)
+    for i in np.argsort(first).tolist():
+        name = str(unique[i])
+        own[i] = name if name in known.tomograms else tomogram_name(name)
+        size = _first_size(path, name, pixel[which == i])
+        info = _info(own[i], name, known, size, (tilt_range_deg or {}).get(name))
         if info is not None:
-            infos[own[name]] = info
-            if pixel and abs(pixel / info.voxel_size_angstrom - 1) > _SAME_SIZE:
-                scale[name] = pixel / info.voxel_size_angstrom
-                logger.warning(
-                    "%s counts in pixels of %.5g Angstrom, tomogram %s has %.5g; coordinates are "
-                    "scaled (--file-pixel-angstrom if that is wrong).",
-                    Path(path).name,
-                    pixel,
-                    own[name],
-                    info.voxel_size_angstrom,
-                )
-    return Places(
-        np.array([own[name] for name in given], dtype=str),
-        np.array([scale[name] for name in given])[:, None],
-        infos,
-    )
+            infos.setdefault(own[i], info)
+            voxel[i] = infos[own[i]].voxel_size_angstrom
+    scale = np.ones(len(given))
+    if in_pixels:
+        told = known.voxel_size_angstrom is not None and np.isnan(pixel).all()
+        scale = pixels_in_voxels(path, pixel, voxel[which], is_known_why=told)
+    return Places(np.array(own[which], dtype=str), scale[:, None], infos)
+
+
+def _first_size(path: str | Path, name: str, sizes: np.ndarray) -> float | None:
+    """The pixel that the first row of a tomogram says; None where none says any."""
+    said = np.isfinite(sizes)
+    if said.any() and not said.all():
+        raise InputError(
+            f"{Path(path).name} says the pixel size of some particles of {name}, but not of "
+            f"{(~said).sum()} others; fill it in, or give it with --file-pixel-angstrom."
+        )
+    return float(sizes[0]) if said.any() else None
 
 
 def _info(

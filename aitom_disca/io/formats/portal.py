@@ -1,6 +1,7 @@
 """Points of the CryoET Data Portal (.ndjson): one JSON object a line, of one tomogram.
 
-Locations are voxels of the tomogram, from 0. The matrix of an orientedPoint takes the object to the
+Locations are voxels of the tomogram, from 0, of the size that a folder ``VoxelSpacing13.480``
+above the file says. The matrix of an orientedPoint takes the object to the
 tomogram, as copick reads it; ArtiaX takes it the other way (``--transposed``). An instance_id is
 taken as a cluster, counted from 1, 0 for none. Scores have no place in this format.
 """
@@ -22,11 +23,12 @@ from aitom_disca.io.formats.columns import (
     numbers_from_1,
     rotations,
     rotations_from_matrices,
-    to_numbers,
 )
 from aitom_disca.io.formats.files import head, one_file_per_tomogram, parse_json, read_text
 from aitom_disca.io.formats.format import CLUSTER, FURTHER, POSE, Format, Known, need_positions
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
+from aitom_disca.io.numbers_in_files import to_numbers
+from aitom_disca.io.pixel_sizes import pixel_in_folders
 from aitom_disca.particles import ParticleSet
 
 _KEYS = "portal:keys"  # further keys of the points read
@@ -47,14 +49,16 @@ def read(path: Path, known: Known) -> ParticleSet:
     points = _points(path)
     xyz = to_numbers([p["location"] for p in points], path, "a location")
     name = name_of_only_tomogram(path, known)
-    places = find_places(path, [name] * len(points), known)
+    pixel = pixel_in_folders(path)
+    said = None if pixel is None else np.full(len(points), pixel)
+    places = find_places(path, [name] * len(points), known, pixel_angstrom=said)
     euler = None
     if all(p.get(_MATRIX) is not None for p in points):
         poses = rotations_from_matrices([p[_MATRIX] for p in points], path)
         euler = euler_zyz_deg(poses.inv() if known.transposed else poses)
     cluster = None
     if all(p.get(_INSTANCE) is not None for p in points):
-        cluster = clusters_from_1(to_numbers([p[_INSTANCE] for p in points], path, _INSTANCE))
+        cluster = clusters_from_1([p[_INSTANCE] for p in points], path, _INSTANCE)
     further = [key for key in dict.fromkeys(key for p in points for key in p) if key not in _OWN]
     return ParticleSet(
         places.names,

@@ -28,7 +28,7 @@ from aitom_disca.io.formats.columns import (
     lost_columns,
     numbers_from_1,
     rotations,
-    to_numbers,
+    scores_or_none,
     zxz_deg,
 )
 from aitom_disca.io.formats.files import head, read_text
@@ -45,7 +45,8 @@ from aitom_disca.io.formats.format import (
 )
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
 from aitom_disca.io.mrc import tomogram_name
-from aitom_disca.particles import UNASSIGNED, ParticleSet
+from aitom_disca.io.numbers_in_files import check_angles, is_missing, to_numbers
+from aitom_disca.particles import ParticleSet
 
 logger = logging.getLogger(__name__)
 
@@ -79,16 +80,15 @@ def read(path: Path, known: Known) -> ParticleSet:
     center = pick + _numbers(path, rows, _SHIFT, missing="0")
     pick, center = (pick * places.scale)[:, ::-1], (center * places.scale)[:, ::-1]
     angles = _numbers(path, rows, _ROTATION, missing="0")
-    score = None
-    if all(_SCORE in row for row in rows):
-        score = _numbers(path, rows, (_SCORE,))[:, 0]
+    check_angles(path, angles)
+    score = scores_or_none([row.get(_SCORE) for row in rows], path)
     cluster, named = _clusters(path, rows)
     more = {name: np.array([row.get(name) for row in rows], object)
             for name in columns if name not in _OWN or name in named}  # fmt: skip
     return ParticleSet(
         places.names,
         center,
-        score=score if score is not None and score.any() else None,
+        score=score,
         euler_zyz_deg=euler_zyz_deg(Rotation.from_euler("zxz", angles, degrees=True)),
         cluster=cluster,
         box_center_zyx_px=box_centers_if_moved(pick, center),
@@ -170,9 +170,8 @@ def _numbers(
 def _clusters(path: Path, rows: list[dict[str, str]]) -> tuple[np.ndarray | None, list[str]]:
     """Clusters of class numbers; else None, and the column of names to be kept."""
     names = [row.get(_CLASS, "0") for row in rows]
-    if all(name in ("None", "") or name.lstrip("-").isdigit() for name in names):
-        numbers = np.array([int(n) if n not in ("None", "") else UNASSIGNED for n in names])
-        return clusters_from_1(numbers), []
+    if all(is_missing(name) or name.lstrip("-").isdigit() for name in names):
+        return clusters_from_1(names, path, _CLASS), []
     logger.warning("%s names its classes with words; they are not taken as clusters.", path.name)
     return None, [_CLASS]
 

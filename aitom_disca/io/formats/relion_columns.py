@@ -170,6 +170,8 @@ def pixel_columns(particles: ParticleSet, pixel_angstrom: np.ndarray) -> Columns
         found["rlnPixelSize"] = more["rlnPixelSize"] if same.all() else pixel_angstrom
     if IMAGE_PIXEL_COLUMN in more:
         found[IMAGE_PIXEL_COLUMN] = pixel_angstrom
+    if "rlnDetectorPixelSize" in more and "rlnMagnification" not in more:  # in Angstrom
+        found["rlnDetectorPixelSize"] = pixel_angstrom
     return found
 
 

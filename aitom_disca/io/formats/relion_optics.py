@@ -119,6 +119,8 @@ def image_pixel(particles: ParticleSet) -> np.ndarray | None:
             for c in ("rlnDetectorPixelSize", "rlnMagnification")
         )
         own = 10000 * detector / magnification
+    elif own is None and "rlnDetectorPixelSize" in particles.more:  # alone it is in Angstrom
+        own = np.asarray(particles.more["rlnDetectorPixelSize"], float)
     return optics_value(particles, "rlnPixelSize") if own is None else own
 
 

@@ -26,7 +26,6 @@ from aitom_disca.io.formats.columns import (
     numbers_from_1,
     rotations,
     scores_or_none,
-    to_numbers,
     zxz_deg,
 )
 from aitom_disca.io.formats.files import head
@@ -49,6 +48,7 @@ from aitom_disca.io.formats.numbered import (
     read_number_map,
 )
 from aitom_disca.io.formats.places import find_places
+from aitom_disca.io.numbers_in_files import check_angles, to_numbers, to_whole_numbers
 from aitom_disca.io.star_blocks import find_table, read_blocks
 from aitom_disca.particles import ParticleSet
 
@@ -83,21 +83,23 @@ def read(path: Path, known: Known) -> ParticleSet:
             f"{path.name} lacks the columns {', '.join(missing)} of a STOPGAP motive list."
         )
     values = {
-        name: to_numbers(table[name], path, f"column {name}") for name in _OWN if name != "score"
+        name: to_numbers(table[name], path, f"column {name}")
+        for name in (*_ORIG, *_SHIFT, *_ANGLES)
     }
     numbers = read_number_map(_tomolist(path))
-    names = names_of_numbers(to_numbers(table["tomo_num"], path, "tomo_num"), numbers, known)
+    names = names_of_numbers(to_whole_numbers(table["tomo_num"], path, "tomo_num"), numbers, known)
     places = find_places(path, names, known)
     box = np.stack([values[name] for name in _ORIG], axis=1) - _FIRST_VOXEL
     center = box + np.stack([values[name] for name in _SHIFT], axis=1)
     box, center = (box * places.scale)[:, ::-1], (center * places.scale)[:, ::-1]
     angles = np.stack([values[name] for name in _ANGLES], axis=1)
+    check_angles(path, angles)
     return ParticleSet(
         places.names,
         center,
         score=scores_or_none(table["score"], path),
         euler_zyz_deg=euler_zyz_deg(Rotation.from_euler("zxz", angles, degrees=True)),
-        cluster=clusters_from_1(values["class"]),
+        cluster=clusters_from_1(table["class"], path, "class"),
         box_center_zyx_px=box_centers_if_moved(box, center),
         tomograms=places.tomograms,
         more={name: table[name].to_numpy() for name in table if name not in _OWN},

@@ -11,9 +11,13 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.io.defocus import optics_of_row
 from aitom_disca.io.mrc import open_tomogram
-from aitom_disca.io.star_blocks import find_table, positive_number, read_blocks, resolve
+from aitom_disca.io.numbers_in_files import is_missing
+from aitom_disca.io.pixel_sizes import listed_voxel_angstrom
+from aitom_disca.io.star_blocks import find_table, read_blocks, resolve
 from aitom_disca.io.tomogram_lists import (
+    HALF_COLUMNS,
     VOLUME_COLUMNS,
+    check_listed_size,
     open_tomograms,
     tilt_range_of_row,
     unbinned_shape,
@@ -73,9 +77,8 @@ def _listed(
     table = find_table(path, blocks, "global", ["rlnTomoName"])
     infos = []
     for _, row in table.iterrows():
-        unbinned = positive_number(row, "rlnTomoTiltSeriesPixelSize")
-        factor = positive_number(row, "rlnTomoTomogramBinning") or binning
-        voxel = voxel_size_angstrom or (unbinned * factor if unbinned and factor else None)
+        voxel, unbinned = listed_voxel_angstrom(path, row, binning)
+        voxel = voxel_size_angstrom or voxel
         if voxel is None:
             raise InputError(
                 f"{path.name} does not say the voxel size of {row['rlnTomoName']}; give it with "
@@ -86,11 +89,14 @@ def _listed(
         options: dict[str, Any] = {} if tilts is None else {"tilt_range_deg": tilts}
         options |= optics_of_row(path, blocks, row)
         volume = _volume(path, row)
+        shape = _shape(size, voxel, unbinned) if volume is None else _shape_of(volume, voxel)
+        if volume is not None and shape is not None:
+            check_listed_size(path, row, shape)
         infos.append(
             TomogramInfo(
                 str(row["rlnTomoName"]),
                 voxel,
-                _shape(size, voxel, unbinned) if volume is None else _shape_of(volume, voxel),
+                shape,
                 path=volume,
                 tilt_series_pixel_size_angstrom=unbinned,
                 unbinned_shape_zyx=size,
@@ -114,9 +120,9 @@ def _shape_of(volume: Path, voxel: float) -> tuple[int, int, int]:
 
 
 def _volume(star: Path, row: pd.Series) -> Path | None:
-    for column in VOLUME_COLUMNS:
+    for column in (*VOLUME_COLUMNS, *HALF_COLUMNS):
         named = row.get(column)
-        found = resolve(named, star) if isinstance(named, str) and named != "None" else None
+        found = None if is_missing(named) else resolve(str(named), star)
         if found is not None:
             return found
     return None

@@ -1,0 +1,126 @@
+"""In which pixel a file counts: the rule of star files, and what is said of the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from aitom_disca.errors import InputError
+from aitom_disca.io import read_picks
+from aitom_disca.io.formats import Known, get_format
+from aitom_disca.io.pixel_sizes import (
+    coordinate_pixel_angstrom,
+    image_pixel_angstrom,
+    pixel_in_folders,
+    pixels_in_voxels,
+    to_pixel_sizes,
+)
+from aitom_disca.particles import TomogramInfo
+
+TS, MIC, ORIGINAL = "rlnTomoTiltSeriesPixelSize", "rlnMicrographPixelSize", None
+ORIGINAL = "rlnMicrographOriginalPixelSize"
+IMAGE, DETECTOR, MAGNIFICATION = "rlnImagePixelSize", "rlnDetectorPixelSize", "rlnMagnification"
+PLAIN = "rlnPixelSize"
+KNOWN = {"TS_01": TomogramInfo("TS_01", 5.0, (40, 50, 60))}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({TS: 1.35, IMAGE: 10.8, MIC: 10.8}, 1.35),
+        ({MIC: 4.0, ORIGINAL: 2.0, IMAGE: 8.0}, 4),
+        ({ORIGINAL: 5.0, IMAGE: 10.0}, 5),
+        ({IMAGE: 10.0}, 10),
+        ({DETECTOR: 10.0}, 10),
+        ({DETECTOR: 5.0, MAGNIFICATION: 5000.0}, 10),
+        ({PLAIN: 10.0, DETECTOR: 10.05, MAGNIFICATION: 10000}, 10.05),
+        ({MAGNIFICATION: 10000}, None),
+        ({}, None),
+    ],
+)
+def test_the_label_that_counts(said, expected):
+    table = pd.DataFrame({label: [value] for label, value in said.items()}, index=[0])
+    pixel, is_unbinned = coordinate_pixel_angstrom("a.star", table)
+    assert (None if pixel is None else pixel.tolist()) == (expected and [expected])
+    assert is_unbinned == (TS in said)
+    if TS in said:
+        assert coordinate_pixel_angstrom("a.star", table, by_images=True)[0].tolist() == [10.8]
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({IMAGE: 10.0, PLAIN: 5.0}, r"two pixel sizes, 10 \(rlnImagePixelSize\) and 5 Angstrom"),
+        ({DETECTOR: 5.0, PLAIN: 10.0}, r"two pixel sizes, 5 .*DetectorPixelSize\) and 10"),
+        ({DETECTOR: 5.0, MAGNIFICATION: 0}, "magnification of 0"),
+        ({DETECTOR: 5.0, MAGNIFICATION: "<NA>"}, "no number as rlnMagnification in row 1"),
+        ({PLAIN: 0.0}, r"pixel size of 0 Angstrom \(rlnPixelSize\)"),
+        ({PLAIN: -2.0}, "pixel size of -2 Angstrom"),
+        ({PLAIN: "nan"}, "no number as rlnPixelSize in row 1"),
+        ({TS: "bin4"}, "no number as rlnTomoTiltSeriesPixelSize in row 1"),
+    ],
+)
+def test_pixel_sizes_that_cannot_be_used(said, message):
+    table = {label: np.array([value]) for label, value in said.items()}
+    with pytest.raises(InputError, match=message) as error:
+        coordinate_pixel_angstrom("a.star", table)
+    assert "\n" not in str(error.value)
+
+
+def test_images_that_were_scaled_are_told(caplog):
+    coordinate_pixel_angstrom("a.star", {ORIGINAL: np.array([5.0]), IMAGE: np.array([10.0])})
+    assert "images with pixels of 10 Angstrom; its coordinates count in 5" in caplog.text
+    assert image_pixel_angstrom("a.star", {ORIGINAL: np.array([5.0])}) is None
+
+
+def test_scales_and_what_is_said(caplog):
+    pixel = np.array([10.0, 5.01, np.nan, 10])
+    voxel = np.array([5.0, 5, 5, np.nan])
+    assert pixels_in_voxels("a", pixel, voxel, is_known_why=True).tolist() == [2, 1, 1, 1]
+    assert not caplog.text
+    pixels_in_voxels("a", pixel, voxel)
+    assert "a counts in pixels of 10 Angstrom, the tomogram has 5; coordinates are" in caplog.text
+    assert "a does not say in which pixels it counts; the voxels of the tomogram, 5" in caplog.text
+
+
+def test_sizes_beyond_any_pixel():
+    assert to_pixel_sizes(["1.35", "nan"], "a", "apix", may_be_missing=True)[0] == 1.35
+    with pytest.raises(InputError, match=r"1e-09 Angstrom \(apix\)"):
+        to_pixel_sizes([1e-9], "a", "apix")
+
+
+def test_folders_of_the_data_portal(tmp_path):
+    folder = tmp_path / "VoxelSpacing13.480" / "Annotations" / "100"
+    folder.mkdir(parents=True)
+    assert pixel_in_folders(folder / "a.ndjson") == 13.48
+    assert pixel_in_folders(tmp_path / "a.ndjson") is None
+    line = '{"type": "point", "location": {"x": 10, "y": 20, "z": 30}}\n'
+    (folder / "a.ndjson").write_text(line)
+    known = Known({"TS_01": TomogramInfo("TS_01", 6.74)})
+    read = get_format("portal").read(folder / "a.ndjson", known)
+    np.testing.assert_allclose(read.center_zyx_px, [[60, 40, 20]])
+
+
+def test_rows_that_count_in_several_pixels(tmp_path, caplog):
+    text = "tomogram,x,y,z,voxel_size_angstrom\nTS_01,10,10,10,5\nTS_01,10,10,10,10\n"
+    (tmp_path / "a.csv").write_text(text)
+    csv = get_format("csv")
+    for known in (Known(), Known(KNOWN)):
+        caplog.clear()
+        read = csv.read(tmp_path / "a.csv", known)
+        assert read.center_zyx_px.tolist() == [[10] * 3, [20] * 3]
+        assert read.tomograms["TS_01"].voxel_size_angstrom == 5
+        assert "counts in pixels of 10 Angstrom" in caplog.text
+    (tmp_path / "a.csv").write_text(text.replace("10,10\n", "10,\n"))
+    with pytest.raises(InputError, match="pixel size of some particles of TS_01, but not of 1"):
+        csv.read(tmp_path / "a.csv", Known())
+
+
+def test_what_is_not_said_is_told(tmp_path, caplog):
+    (tmp_path / "a.csv").write_text("tomogram,x,y,z\nTS_01,10,11,12\n")
+    read_picks(tmp_path / "a.csv", tomograms=KNOWN)
+    assert "a.csv does not say in which pixels it counts; the voxels" in caplog.text
+    caplog.clear()
+    get_format("csv").read(tmp_path / "a.csv", Known(voxel_size_angstrom=5.0))
+    assert not caplog.text
