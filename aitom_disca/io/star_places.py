@@ -68,7 +68,7 @@ def numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> np.ndarray:
     """
     need_columns(path, table, columns)
     try:
-        values = table[columns].to_numpy(float)
+        values = table[columns].to_numpy(float, copy=True)
     except ValueError as error:
         raise InputError(f"{path.name} has a value that is no number ({error}).") from error
     if not np.isfinite(values).all():
