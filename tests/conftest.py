@@ -13,6 +13,7 @@ settings.register_profile("steady", derandomize=True)
 settings.load_profile("steady")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SHARED_CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,14 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the folder ../shared/data with real data is not here")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The folder of small inputs that once went wrong."""
+    if not SHARED_CASES.is_dir():
+        pytest.skip("the folder ../shared/cases with inputs that went wrong is not here")
+    return SHARED_CASES
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
+from aitom_disca.io.formats.format import Format, Known
+from aitom_disca.io.formats.relion_family import PARTICLES_KEY, optimisation_set
 from aitom_disca.io.star_reading import find_known, read_particles_star
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 
@@ -179,24 +181,30 @@ def read_picks(
     InputError
         If it cannot be read.
     """
-    from aitom_disca.io.formats import Known, recognise  # they read tables themselves
+    from aitom_disca.io.formats.reading import join, readable  # formats read tables themselves
 
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix == ".csv":
-        return read_picks_csv(path, tomograms=tomograms)
-    own = recognise(path)
-    if own.name.startswith(_RELION):
-        return read_particles_star(
-            path, voxel_size_angstrom=voxel_size_angstrom, tomograms=tomograms
-        )
-    known = Known(tomograms=tomograms or {}, file_pixel_angstrom=voxel_size_angstrom)
-    assert own.read is not None  # noqa: S101  what is recognised can be read
-    particles = own.read(path, known)
+    known = Known(
+        tomograms=tomograms or {}, file_pixel_angstrom=voxel_size_angstrom, in_convert=False
+    )
+    files = readable(Path(path), None, known)
+    known = replace(known, one_of_several=len(files) > 1)
+    particles, _ = join([_read_one(file, own, known, tomograms) for file, own in files])
     if tomograms is None:
         return particles
     fits, names = find_known(path, particles.tomogram_name, tomograms)
     return replace(particles, tomogram_name=names, tomograms=tomograms).select(fits)
+
+
+def _read_one(
+    path: Path, own: Format, known: Known, tomograms: Mapping[str, TomogramInfo] | None
+) -> ParticleSet:
+    """Picks of a file; of RELION's only those in the tomograms, unless it is one of several."""
+    if own.name.startswith(_RELION) and not known.one_of_several:
+        star = optimisation_set(path).get(PARTICLES_KEY, path)
+        pixel = known.file_pixel_angstrom
+        return read_particles_star(star, voxel_size_angstrom=pixel, tomograms=tomograms)
+    assert own.read is not None  # noqa: S101  what is recognised can be read
+    return own.read(path, known)
 
 
 def _write(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.file_names import file_parts
 from aitom_disca.particles import ParticleSet
 
 
@@ -114,15 +114,11 @@ def one_file_per_tomogram(
     """File, tomogram and its particles: ``OUT`` for one tomogram, else ``OUT_name.suffix``."""
     path = Path(path)
     names = list(dict.fromkeys(particles.tomogram_name.tolist()))
+    safe = file_parts(names)
     parts = []
     for name in names:
         own = path
         if len(names) > 1:
-            own = path.with_name(f"{path.stem}_{file_part(name)}{path.suffix}")
+            own = path.with_name(f"{path.stem}_{safe[name]}{path.suffix}")
         parts.append((own, str(name), particles.select(particles.tomogram_name == name)))
     return parts
-
-
-def file_part(name: str) -> str:
-    """A name without what file names cannot hold."""
-    return re.sub(r'[<>:"/\\|?*\s]+', "-", str(name)).strip("-") or "tomogram"

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.file_names import name_in
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.mrc import tomogram_name
+from aitom_disca.io.names import check_names, tomogram_names
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 logger = logging.getLogger(__name__)
@@ -20,20 +21,26 @@ _SAME_SIZE = 0.01  # pixel sizes that differ by less mean the same voxels
 
 
 def name_of_only_tomogram(path: str | Path, known: Known) -> str:
-    """Name of the tomogram of a file that does not say it.
+    """Name of the tomogram of a file that does not say it: as given, by the file's own name, or
+    the only one.
 
     Raises
     ------
     InputError
-        If it was not given.
+        If nothing tells it.
     """
-    if known.tomogram_name is not None:
-        return known.tomogram_name
+    path = Path(path)
+    told = known.tomogram_name or name_in(path, known.tomograms)
+    if told is not None:
+        return told
+    if known.one_of_several:
+        return path.stem
     if len(known.tomograms) == 1:
         return next(iter(known.tomograms))
+    such = f"call the file by it, such as {next(iter(known.tomograms), 'TS_01')}{path.suffix}"
     raise InputError(
-        f"{Path(path).name} does not say which tomogram its particles are in; give its name with "
-        "--tomogram-name."
+        f"{path.name} does not say which tomogram its particles are in; "
+        f"{known.advice('give its name with --tomogram-name', such)}."
     )
 
 
@@ -73,13 +80,20 @@ def find_places(
     known : Known
     pixel_angstrom, tilt_range_deg : mapping of str to values, optional
         What the file says of a tomogram, by its name there.
+
+    Raises
+    ------
+    InputError
+        If a name is missing, or it is not clear which known tomogram it means.
     """
     given = [str(name) for name in names]
+    check_names(given, Path(path).name)
+    called = tomogram_names(given, known.tomograms, Path(path).name)
     infos: dict[str, TomogramInfo] = {}
     own: dict[str, str] = {}
     scale: dict[str, float] = {}
     for name in dict.fromkeys(given):
-        own[name] = name if name in known.tomograms else tomogram_name(name)
+        own[name] = called[name]
         pixel = known.file_pixel_angstrom or (pixel_angstrom or {}).get(name)
         info = _info(own[name], name, known, pixel, (tilt_range_deg or {}).get(name))
         scale[name] = 1.0
