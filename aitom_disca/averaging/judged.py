@@ -207,8 +207,15 @@ def judged_average(
     )
     if not test:
         return judged
-    instead = {"others": others, "null_volumes": null_volumes, "groups": groups}
-    return tested(judged, volumes, tilt_range_deg, settings, **instead)
+    return tested(
+        judged,
+        volumes,
+        tilt_range_deg,
+        settings,
+        others=others,
+        null_volumes=null_volumes,
+        groups=groups,
+    )
 
 
 def tested(

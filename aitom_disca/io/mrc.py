@@ -27,6 +27,7 @@ from aitom_disca.io.mrc_header import (
     tilt_range_label,
     tilt_range_of,
 )
+from aitom_disca.io.names import tomogram_name
 from aitom_disca.io.project_folders import tilt_file_of
 from aitom_disca.io.tilt_angles import find_tilt_file, read_tilt_range
 from aitom_disca.io.zarr_tomogram import ZarrVolume, is_zarr, open_zarr_volume
@@ -238,14 +239,6 @@ def write_volume(
             mrc.voxel_size = voxel_size_angstrom
             if tilt_range_deg is not None:
                 mrc.add_label(tilt_range_label(tilt_range_deg))
-
-
-def tomogram_name(path: str | Path) -> str:
-    """Name of a tomogram from its file: without folder, .mrc and the like, .gz and .tomostar."""
-    name = Path(path).name
-    for suffix in (*_COMPRESSION, ".tomostar", ".zarr", *_SUFFIXES):
-        name = name.removesuffix(suffix)
-    return name
 
 
 def _map_voxels(path: Path, header: np.recarray) -> np.ndarray:

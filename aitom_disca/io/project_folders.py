@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.names import series_name, tomogram_name
 from aitom_disca.io.star_blocks import read_blocks
 from aitom_disca.io.zarr_tomogram import is_zarr
+from aitom_disca.progress import say
 
 _VOLUMES = (".mrc", ".rec", ".map", ".mrc.gz", ".rec.gz")
 _RECONSTRUCTED = (
@@ -16,7 +18,19 @@ _RECONSTRUCTED = (
     "rlnTomoReconstructedTomogramHalf1",
     "rlnTomoDenoisedTomogram",
 )
-_HALVES = re.compile(r"(_EVN|_ODD|_even|_odd|_half[12]|_mask)", re.IGNORECASE)
+_RECONSTRUCTED_AS = ("_vol", "_rec", "_full", "_full_rec")  # by AreTomo and IMOD
+# What the names of files that show a tomogram in another way end with, in small letters.
+_DERIVED = re.compile(
+    r"_(ctf|ali|preali|masks?|seg|segmented|segmentation|labels?|membranes?|scores|angles)$"
+)
+_HALF = re.compile(r"_(evn|odd|even|half1|half2)(?=(_vol|_rec|_full|_\d+(\.\d+)?apx|_bin\d+)*$)")
+_OTHER_HALF = {
+    "evn": ("odd",),
+    "even": ("odd",),
+    "odd": ("evn", "even"),
+    "half1": ("half2",),
+    "half2": ("half1",),
+}
 
 
 def tomograms_in(folder: str | Path) -> list[Path]:
@@ -24,7 +38,9 @@ def tomograms_in(folder: str | Path) -> list[Path]:
 
     Looked for, in this order: RELION's newest ``tomograms.star`` that names reconstructions;
     Warp's ``reconstruction``; a run of the CryoET Data Portal (``.zarr`` before ``.mrc``); volumes
-    in the folder itself, as AreTomo leaves them (half sets are left out).
+    in the folder itself, as AreTomo leaves them. Hidden files are passed over; half sets, tilt
+    series, spectra, masks and segmentations of tomograms that are there are left out, which is
+    said aloud.
 
     Raises
     ------
@@ -92,5 +108,43 @@ def _stores(folder: Path) -> list[Path]:
 
 
 def _volumes(folder: Path) -> list[Path]:
-    files = [path for path in sorted(folder.iterdir()) if path.name.lower().endswith(_VOLUMES)]
-    return [path for path in files if not _HALVES.search(path.name)] or _stores(folder)
+    visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    files = [path for path in visible if path.name.lower().endswith(_VOLUMES)]
+    others = {path: why for path in files if (why := _is_no_tomogram(path, files))}
+    if others and len(others) == len(files):
+        raise InputError(
+            f"the folder {folder} holds only {', '.join(sorted(set(others.values())))} "
+            f"({files[0].name}, ...), but no whole tomograms; give the files that are to be used."
+        )
+    if others:
+        named = "; ".join(f"{path.name} ({why})" for path, why in others.items())
+        say(f"left out of {folder}: {named}")
+    return [path for path in files if path not in others] or _stores(folder)
+
+
+def _is_no_tomogram(path: Path, files: Sequence[Path]) -> str | None:
+    """What a file is, if another one of a folder shows that it is not a tomogram of its own."""
+    name = tomogram_name(path).lower()
+    names = {tomogram_name(other).lower() for other in files if other != path}
+    if half := _HALF.search(name):
+        rest = [name[: half.start()], name[half.end() :]]
+        wholes = ["".join(rest), *(f"_{other}".join(rest) for other in _OTHER_HALF[half[1]])]
+        return "half sets" if names & set(wholes) else None
+    if derived := _DERIVED.search(name):
+        of = {name[: derived.start()], series_name(name[: derived.start()])}
+        shown = names | {series_name(other) for other in names}
+        return "spectra, masks and the like" if of & shown else None
+    made = [other for other in files if other != path and _is_made_of(other, name)]
+    if made and path.name.lower().endswith((".mrc", ".mrc.gz")):
+        return "tilt series"
+    trimmed = re.sub(r"_full(_rec)?$", "", name)
+    if trimmed != name and names & {trimmed + "_rec"}:
+        return "tomograms that were trimmed"
+    return None
+
+
+def _is_made_of(reconstruction: Path, series: str) -> bool:
+    """Whether a file is the reconstruction of a tilt series, by its name."""
+    name = tomogram_name(reconstruction).lower()
+    of_imod = name == series and reconstruction.suffix.lower() == ".rec"
+    return of_imod or name in {series + added for added in _RECONSTRUCTED_AS}

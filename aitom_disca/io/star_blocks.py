@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import linecache
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
-import starfile
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.formats.files import read_text
+from aitom_disca.io.star_text import StarBlock, block_text, parse_star, quoted, values_text
 
 logger = logging.getLogger(__name__)
 
@@ -42,47 +41,62 @@ MICROSCOPE_COLUMNS = {  # by the names of `Optics`
 }
 # Labels whose values stay text, also where all of them look like numbers ("007").
 _TEXT_LABEL = re.compile(
-    r"^\s*_(\w*(?:Name|File|Image|Tomogram|TomogramDenoised|Metadata|Frames|Half[12]))\b",
-    re.MULTILINE,
+    r"\w*(?:Name|File|Image|Tomogram|TomogramDenoised|Metadata|Frames|Half[12])"
 )
-_COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
+# What programs write where a value is missing, in small letters.
+_MISSING = frozenset({"", "nan", "<na>", "na", "n/a", "none", "null", "-nan"})
 
 
-def read_blocks(path: str | Path) -> dict[str, pd.DataFrame | dict]:
+def is_missing(value: object) -> bool:
+    """Whether a text stands for a value that is missing: empty, ``nan``, ``<NA>``, ``None``."""
+    return str(value).strip().lower() in _MISSING
+
+
+def read_blocks(path: str | Path) -> dict[str, Block]:
     """Blocks of a star file by name (without ``data_``); names of files stay text.
+
+    Columns in which all values are numbers hold numbers, NaN where one is missing (`is_missing`);
+    all others hold text.
 
     Raises
     ------
     InputError
-        If there is no such file, or it is not a star file.
+        If there is no such file, or it is not a star file or not a whole one, see `parse_star`.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"the star file {path} does not exist; check the path.")
-    linecache.clearcache()  # starfile reads through it and would see a file's earlier content
-    try:
-        text = path.read_text(encoding="utf-8")
-        blocks = _blocks_of(path, text)
-    except (ValueError, TypeError, IndexError) as error:
-        raise InputError(
-            f"{path.name} cannot be read as a star file ({error}); check that every row has as "
-            "many values as there are columns."
-        ) from error
-    if not blocks:
-        raise InputError(f"{path.name} is not a star file: it has no line 'data_...'.")
-    return blocks
+    blocks = parse_star(read_text(path), path.name)
+    return {name: _table(own) if own.looped else _values(own) for name, own in blocks.items()}
 
 
-def _blocks_of(path: Path, text: str) -> dict[str, Block]:
-    """What the library reads; where a table without rows misleads it, without the comments."""
-    text_labels = _TEXT_LABEL.findall(text)
+def _table(block: StarBlock) -> pd.DataFrame:
+    columns = list(zip(*block.rows, strict=True)) or [()] * len(block.labels)
+    named = zip(block.labels, columns, strict=True)
+    return pd.DataFrame({label: _column(label, values) for label, values in named})
+
+
+def _values(block: StarBlock) -> dict[str, object]:
+    values = block.rows[0] if block.rows else []
+    return {k: _column(k, [v]).tolist()[0] for k, v in zip(block.labels, values, strict=True)}
+
+
+def _column(label: str, values: Sequence[str]) -> np.ndarray:
+    """Values of a column: numbers where all that are there are numbers, else text."""
+    text = np.array(values, dtype=object)
+    if _TEXT_LABEL.fullmatch(label):
+        return text
     try:
-        return starfile.read(path, always_dict=True, parse_as_string=text_labels)
-    except pd.errors.EmptyDataError:  # a comment behind a loop without rows was taken for its rows
-        with TemporaryDirectory() as folder:
-            copy = Path(folder) / path.name
-            copy.write_text(_COMMENT.sub("", text), encoding="utf-8")
-            return starfile.read(copy, always_dict=True, parse_as_string=text_labels)
+        return np.asarray(pd.to_numeric(text))
+    except (ValueError, TypeError):
+        pass
+    missing = np.array([is_missing(value) for value in values], bool)
+    try:
+        found = np.full(len(text), np.nan)
+        found[~missing] = pd.to_numeric(text[~missing])
+    except (ValueError, TypeError):
+        return text
+    return text if missing.all() else found
 
 
 def find_table(
@@ -102,16 +116,20 @@ def find_table(
     """
     tables = {key: block for key, block in blocks.items() if isinstance(block, pd.DataFrame)}
     wanted = list(any_of)
-    fitting = [table for table in tables.values() if set(wanted) & set(table.columns)]
-    table = tables.get(name)
-    if table is None and len(fitting) == 1:
-        table = fitting[0]
-    if table is None or not set(wanted) & set(table.columns):
+    fitting = {key: table for key, table in tables.items() if set(wanted) & set(table.columns)}
+    if not fitting:
         found = sorted({column for t in tables.values() for column in t.columns})
         raise InputError(
             f"{Path(path).name} needs a table with one of the columns {', '.join(wanted)}; found: "
             f"{', '.join(found) or 'no table'}."
         )
+    if len(fitting) > 1 and name not in fitting:
+        names = ", ".join(f"data_{key}" for key in fitting)
+        raise InputError(
+            f"{Path(path).name} holds {len(fitting)} tables with such columns ({names}), none of "
+            f"them called data_{name}; put them into one table, or into a file each."
+        )
+    table = fitting.get(name, next(iter(fitting.values())))
     if table.empty and not may_be_empty:
         raise InputError(f"{Path(path).name} holds no rows in its table {name!r}.")
     return table
@@ -162,14 +180,23 @@ def write_blocks_text(
     """
     parts = ["".join(f"# {line}\n" for line in comments)] if comments else []
     for name, block in blocks.items():
-        said = block
         if isinstance(block, pd.DataFrame):
-            said = pd.DataFrame({column: texts(block[column]) for column in block})
-        text = starfile.to_string({name: said})
-        body = text.split("\n", 1)[1].strip("\n")  # without starfile's line with the date
+            columns = [_words(block[column]) for column in block]
+            body = block_text(name, block.columns, zip(*columns, strict=True))
+        else:
+            body = values_text(name, ((k, _words([v])[0]) for k, v in block.items()))
         mark = "" if version is None else f"# version {version}\n\n"
         parts.append(f"\n{mark}{body}\n")
     return "\n".join(parts) + "\n"
+
+
+def _words(column: Sequence[object] | np.ndarray | pd.Series) -> list[str]:
+    """Values as words of a star file: text in quotes where it needs them."""
+    values = texts(np.asarray(column))
+    if np.asarray(column).dtype.kind in "biuf":
+        return values
+    words = {value: quoted(value) for value in set(values)}
+    return [words[value] for value in values]
 
 
 def texts(column: np.ndarray | pd.Series) -> list[str]:

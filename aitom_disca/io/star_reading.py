@@ -15,8 +15,14 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.io.formats.columns import euler_zyz_deg
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.mrc import tomogram_name
-from aitom_disca.io.numbers_in_files import check_angles, to_clusters, to_numbers, to_probabilities
+from aitom_disca.io.names import check_names, known_among, tomogram_names
+from aitom_disca.io.numbers_in_files import (
+    check_angles,
+    is_missing,
+    to_clusters,
+    to_numbers,
+    to_probabilities,
+)
 from aitom_disca.io.pixel_sizes import check_labels_agree
 from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
@@ -115,13 +121,15 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
     need_columns(path, rows, layout)
     if known.tomogram_name is not None and not any(c in rows for c in NAME_COLUMNS):
         rows = rows.assign(rlnTomoName=known.tomogram_name)
-    said = names = _tomogram_names(path, rows)
+    rows, said = _with_names(path, rows)
+    names = said
     if called == "known":
         inside, names = find_known(path, names, known.tomograms)
         rows, names = rows[inside].reset_index(drop=True), names[inside]
         said = said[inside]
     elif called == "plain":
-        names = _plain_names(names, known)
+        own = tomogram_names(said.tolist(), known.tomograms, path.name)
+        names = np.array([own[name] for name in said.tolist()], dtype=str)
     table = _with_optics(rows, blocks.get("optics"))
     check_labels_agree(path, rows, table)
     if layout is CENTERED_COLUMNS:
@@ -152,7 +160,7 @@ def find_known(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which particles lie in known tomograms, and the names by which those are known.
 
-    A name fits as it is, or without folder and file type.
+    Which name fits is told by `known_among`.
 
     Returns
     -------
@@ -162,12 +170,12 @@ def find_known(
     Raises
     ------
     InputError
-        If there are particles, and none lies in one of the tomograms.
+        If there are particles, and none lies in one of the tomograms; or it is not clear which do.
     """
     unique, which = np.unique(names, return_inverse=True)
-    plain = [n if n in tomograms else tomogram_name(n) for n in unique.tolist()]
-    own = np.array(plain, dtype=str)[which]
-    known = np.isin(own, list(tomograms))
+    found = known_among(unique.tolist(), tomograms, Path(path).name)
+    own = np.array([found.get(name, name) for name in unique.tolist()], dtype=str)[which]
+    known = np.array([name in found for name in unique.tolist()], dtype=bool)[which]
     if len(names) and not known.any():
         raise InputError(
             f"{Path(path).name} holds particles of {', '.join(unique[:3])}, none of the tomograms "
@@ -183,13 +191,6 @@ def find_known(
     return known, own
 
 
-def _plain_names(names: np.ndarray, known: Known) -> np.ndarray:
-    """Names without folder and file type, but where that makes two of them one."""
-    unique, which = np.unique(names, return_inverse=True)
-    own = [n if n in known.tomograms else tomogram_name(n) for n in unique.tolist()]
-    return names if len(set(own)) < len(own) else np.array(own, dtype=str)[which]
-
-
 def _with_optics(table: pd.DataFrame, optics: pd.DataFrame | dict | None) -> pd.DataFrame:
     """Add the columns of the optics groups to the rows; they win over columns of the same name."""
     if optics is None or "rlnOpticsGroup" not in table:
@@ -201,13 +202,24 @@ def _with_optics(table: pd.DataFrame, optics: pd.DataFrame | dict | None) -> pd.
     return table[own].merge(groups, on="rlnOpticsGroup", how="left")
 
 
-def _tomogram_names(path: Path, table: pd.DataFrame) -> np.ndarray:
-    if not any(column in table for column in NAME_COLUMNS):
+def _with_names(path: Path, table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """A table whose columns of names fill the gaps of one another, and the name in every row.
+
+    Files that were joined have the names of some rows in one column, of others in the other.
+    """
+    columns = [column for column in NAME_COLUMNS if column in table]
+    if not columns:
         raise InputError(
             f"{path.name} needs the column rlnTomoName or rlnMicrographName; found: "
             f"{', '.join(table.columns)}."
         )
-    return table[_name_column(table)].to_numpy(str)
+    missing = {c: np.array([is_missing(v) for v in table[c]], bool) for c in columns}
+    names = table[columns[0]].to_numpy(object)
+    for column in columns[1:]:
+        names = np.where(missing[columns[0]], table[column].to_numpy(object), names)
+    check_names(names, path.name)
+    filled = {c: np.where(missing[c], names, table[c].to_numpy(object)) for c in columns}
+    return table.assign(**filled), names.astype(str)
 
 
 def _name_column(table: pd.DataFrame) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.format import Known
+from aitom_disca.io.formats.format import Format, Known
+from aitom_disca.io.formats.relion_family import PARTICLES_KEY, optimisation_set
 from aitom_disca.io.numbers_in_files import (
     is_missing,
     to_clusters,
@@ -194,19 +195,29 @@ def read_picks(
     InputError
         If it cannot be read.
     """
-    from aitom_disca.io.formats import recognise  # they read tables themselves
+    from aitom_disca.io.formats.reading import join, readable  # formats read tables themselves
 
-    path = Path(path)
     if voxel_size_angstrom is not None:
-        to_pixel_sizes([voxel_size_angstrom], path, "--file-pixel-angstrom")
-    own = recognise(path)
-    if own.name.startswith(_RELION):
-        return read_particles_star(
-            path, voxel_size_angstrom=voxel_size_angstrom, tomograms=tomograms
-        )
-    known = Known(tomograms=tomograms or {}, file_pixel_angstrom=voxel_size_angstrom)
+        to_pixel_sizes([voxel_size_angstrom], Path(path), "--file-pixel-angstrom")
+    known = Known(
+        tomograms=tomograms or {}, file_pixel_angstrom=voxel_size_angstrom, in_convert=False
+    )
+    files = readable(Path(path), None, known)
+    known = replace(known, one_of_several=len(files) > 1)
+    particles, _ = join([_read_one(file, own, known, tomograms) for file, own in files])
+    return _of_tomograms(path, particles, tomograms)
+
+
+def _read_one(
+    path: Path, own: Format, known: Known, tomograms: Mapping[str, TomogramInfo] | None
+) -> ParticleSet:
+    """Picks of a file; of RELION's only those in the tomograms, unless it is one of several."""
+    if own.name.startswith(_RELION) and not known.one_of_several:
+        star = optimisation_set(path).get(PARTICLES_KEY, path)
+        pixel = known.file_pixel_angstrom
+        return read_particles_star(star, voxel_size_angstrom=pixel, tomograms=tomograms)
     assert own.read is not None  # noqa: S101  what is recognised can be read
-    return _of_tomograms(path, own.read(path, known), tomograms)
+    return own.read(path, known)
 
 
 def _write(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -15,6 +15,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.defocus import optics_of, optics_of_row
 from aitom_disca.io.half_tomograms import MeanOfHalves
 from aitom_disca.io.mrc import Tomogram, open_tomogram
+from aitom_disca.io.names import check_names, fault_of
 from aitom_disca.io.numbers_in_files import is_missing
 from aitom_disca.io.pixel_sizes import listed_voxel_angstrom
 from aitom_disca.io.project_folders import tomograms_in
@@ -67,14 +68,22 @@ def open_tomograms(
         tilt_range_deg = read_tilt_range(tilt_file)
     options = (voxel_size_angstrom, tilt_range_deg, dark_protein)
     for path in map(Path, paths):
-        inside = tomograms_in(path) if path.is_dir() and not is_zarr(path) else [path]
-        for one in inside:
-            if one.suffix == ".star":
-                tomograms += _read_list(one, *options, optics)
-            else:
-                opened = _open(one, *options, zarr_level)
-                found = optics_of(opened.name, opened.path, optics)
-                tomograms.append(replace(opened, **found))
+        is_folder = path.is_dir() and not is_zarr(path)
+        for one in tomograms_in(path) if is_folder else [path]:
+            try:
+                if one.suffix == ".star":
+                    tomograms += _read_list(one, *options, optics)
+                else:
+                    opened = _open(one, *options, zarr_level)
+                    found = optics_of(opened.name, opened.path, optics)
+                    tomograms.append(replace(opened, **found))
+            except InputError as error:
+                if not is_folder or one.suffix == ".star":
+                    raise
+                raise InputError(
+                    f"{str(error).rstrip('.')}; it lies in the folder {path}: move it elsewhere, "
+                    "or give the files in place of the folder."
+                ) from error
     if not tomograms:
         raise InputError("no tomogram was given; give at least one .mrc, .rec or tomograms.star.")
     return _unique(tomograms)
@@ -113,6 +122,7 @@ def _read_list(
         raise InputError(
             f"{path.name} needs the column rlnTomoName; found: {', '.join(table.columns)}."
         )
+    check_names(table["rlnTomoName"], path.name)
     tomograms = []
     for _, row in table.iterrows():
         tomogram = _open(
@@ -152,6 +162,11 @@ def _open(
 
 
 def _unique(tomograms: list[Tomogram]) -> list[Tomogram]:
+    for tomogram in tomograms:
+        if fault := fault_of(tomogram.name):
+            raise InputError(
+                f"the tomogram {tomogram.path} is called {tomogram.name!r}, {fault}; rename it."
+            )
     counts = Counter(tomogram.name for tomogram in tomograms)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:

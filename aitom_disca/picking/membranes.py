@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.file_names import versions_of
 from aitom_disca.io.mrc import Tomogram, read_mask
+from aitom_disca.io.names import tomogram_name
 
 
 def read_membranes(tomogram: Tomogram, paths: Sequence[str | Path]) -> np.ndarray | None:
@@ -28,7 +30,8 @@ def read_membranes(tomogram: Tomogram, paths: Sequence[str | Path]) -> np.ndarra
     """
     if not paths:
         return None
-    fitting = [Path(p) for p in paths if Path(p).name.startswith(tomogram.name)]
+    files = {tomogram_name(path): Path(path) for path in paths}
+    fitting = [files[name] for name in versions_of(tomogram.name, [tomogram.name], files)]
     if len(paths) == 1:
         fitting = [Path(paths[0])]
     if not fitting:

@@ -144,7 +144,7 @@ def _each_cluster(
             if len(rows) < FEWEST_MEMBERS and not clusters and len(wanted) > 1:
                 say(f"left out: an average needs at least {FEWEST_MEMBERS}")
                 continue
-            of_members = {
+            of_members: dict[str, Any] = {
                 "tilt_range_deg": source.tilt_range_deg,
                 "settings": settings_for_members(rows, source, settings),
             }

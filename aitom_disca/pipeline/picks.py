@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from aitom_disca.config import RunSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram, open_tomograms, read_picks
+from aitom_disca.io.file_names import versions_of
+from aitom_disca.io.names import series_name
 from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.pipeline.stages import find_in_tomograms
 from aitom_disca.progress import say
@@ -99,7 +101,9 @@ def read_all_picks(
 def matched(raw: Sequence[Tomogram], others: Sequence[Tomogram]) -> list[Tomogram]:
     """Other versions of tomograms, such as denoised ones, under the names of these.
 
-    One fits if its name is the same, or begins with it (``TS_01`` and ``TS_01_denoised``).
+    One fits if its name is the same, or goes on behind it (``TS_01`` and ``TS_01_denoised``, but
+    not ``TS_010``), see `aitom_disca.io.file_names.versions_of`; or, where there is one alone, if
+    it is of the same tilt series (``TS_01_rec`` and ``TS_01_denoised``).
 
     Raises
     ------
@@ -107,8 +111,11 @@ def matched(raw: Sequence[Tomogram], others: Sequence[Tomogram]) -> list[Tomogra
         If a tomogram has none, or one of another size or voxel size.
     """
     found = []
+    names, other_names = [one.name for one in raw], [one.name for one in others]
     for tomogram in raw:
-        fitting = [one for one in others if one.name.startswith(tomogram.name)]
+        fits = versions_of(tomogram.name, names, other_names)
+        fits = fits or _of_same_series(tomogram.name, names, other_names)
+        fitting = [one for one in others if one.name in fits]
         if not fitting:
             raise InputError(
                 f"--pick-on has no tomogram of the name {tomogram.name} (there are "
@@ -124,3 +131,11 @@ def matched(raw: Sequence[Tomogram], others: Sequence[Tomogram]) -> list[Tomogra
             )
         found.append(replace(one, name=tomogram.name))
     return found
+
+
+def _of_same_series(name: str, names: Sequence[str], others: Sequence[str]) -> list[str]:
+    """The only other of a tomogram's tilt series, if that tomogram is its only one, too."""
+    series = series_name(name)
+    fitting = [other for other in others if series_name(other) == series]
+    alone = [one for one in names if series_name(one) == series] == [name]
+    return fitting if alone and len(fitting) == 1 else []

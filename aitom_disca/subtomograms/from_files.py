@@ -15,6 +15,7 @@ from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.io.formats.relion_optics import optics_by_tomogram
 from aitom_disca.io.mrc import open_tomogram
+from aitom_disca.io.names import short_names
 from aitom_disca.io.pixel_sizes import UnknownPixelSize
 from aitom_disca.io.star_blocks import resolve
 from aitom_disca.io.store import StoreWriter
@@ -126,10 +127,10 @@ def _listed(
 ) -> tuple[list[Path], ParticleSet, dict[str, dict[str, float]]]:
     """Paths of all volumes, the particles that they show, and what is said of the microscope."""
     if source.is_dir():
-        paths = [p for p in sorted(source.iterdir()) if p.name.lower().endswith(_VOLUMES)]
+        paths = [p for p in sorted(source.iterdir()) if _is_volume(p)]
         if not paths:
             raise InputError(f"the folder {source} holds no .mrc, .rec or .map; check the path.")
-        names = np.array([path.name.split(".")[0] for path in paths])
+        names = np.array(list(short_names(map(str, paths)).values()))
         return paths, ParticleSet(names, np.full((len(paths), 3), np.nan)), {}
     try:
         particles = read_particles(source, known=Known(file_pixel_angstrom=file_pixel_angstrom))
@@ -153,6 +154,10 @@ def _listed(
     )
     paths = _resolved(source, particles.more[_IMAGE].astype(str).tolist())
     return paths, plain, optics_by_tomogram(particles)
+
+
+def _is_volume(path: Path) -> bool:
+    return path.name.lower().endswith(_VOLUMES) and not path.name.startswith(".")
 
 
 def _resolved(star: Path, named: Sequence[str]) -> list[Path]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.format import Format, Known
-from aitom_disca.io.text_tables import read_csv_columns
 
 # Each is a module here that holds FORMAT. Asked in this order whose a file is.
 NAMES: tuple[str, ...] = (
@@ -45,8 +44,14 @@ def get_format(name: str) -> Format:
     return import_module(f"{__name__}.{name}").FORMAT  # type: ignore[no-any-return]
 
 
-def recognise(path: str | Path) -> Format:
+def recognise(path: str | Path, *, in_convert: bool = True) -> Format:
     """The format of a file, from its name and its content.
+
+    Parameters
+    ----------
+    path : path
+    in_convert : bool
+        Whether the command has ``--from``, to be named in the error.
 
     Raises
     ------
@@ -60,9 +65,14 @@ def recognise(path: str | Path) -> Format:
         found = get_format(name)
         if found.read is not None and found.recognises(path):
             return found
+    if path.suffix.lower() == ".star":
+        from aitom_disca.io.star_blocks import read_blocks  # it needs what is in this folder
+
+        read_blocks(path)  # which says what is wrong with its text
     if path.suffix.lower() == ".csv" and path.is_file():
-        read_csv_columns(path, ("x", "y", "z"))  # says which columns it lacks
+        get_format("csv").read(path, Known())  # type: ignore[misc]  # which columns it lacks
+    names = ", ".join(name for name in NAMES if get_format(name).read)
+    remedy = f"name it with --from, one of {names}" if in_convert else f"those are {names}"
     raise InputError(
-        f"{path.name} is of no particle format that is known here; name it with --from, one of "
-        f"{', '.join(n for n in NAMES if get_format(n).read)}."
+        f"{path.absolute().name} is of no particle format that is known here; {remedy}."
     )

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from aitom_disca.io.atomic import write_text
+from aitom_disca.io.file_names import file_part
 from aitom_disca.io.formats.chimerax import clusters
-from aitom_disca.io.formats.files import file_part, one_file_per_tomogram
+from aitom_disca.io.formats.files import one_file_per_tomogram
 from aitom_disca.io.formats.format import CLUSTER, POSE, SCORE, Format, Known, need_positions
 from aitom_disca.io.star import write_particles_star
 from aitom_disca.particles import ParticleSet, TomogramInfo

@@ -20,6 +20,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
+from aitom_disca.io.file_names import file_part, file_parts
 from aitom_disca.io.formats.columns import (
     box_centers,
     box_centers_if_moved,
@@ -28,7 +29,7 @@ from aitom_disca.io.formats.columns import (
     rotations,
     rotations_from_matrices,
 )
-from aitom_disca.io.formats.files import file_part, head, read_json
+from aitom_disca.io.formats.files import head, read_json
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -114,13 +115,14 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
     trusted = particles.more.get(_TRUST, False)
     written = []
     unique = list(dict.fromkeys(map(tuple, kinds.tolist())))
+    safe = file_parts(run for run, *_ in unique)
     for run, user, session, name in unique:
         members = particles.select((kinds == (run, user, session, name)).all(axis=1))
-        own = path / "ExperimentRuns" / file_part(run) / "Picks" / f"{user}_{session}_{name}.json"
+        own = path / "ExperimentRuns" / safe[run] / "Picks" / f"{user}_{session}_{name}.json"
         if path.suffix.lower() == ".json":
             own = path
             if len(unique) > 1:
-                own = path.with_name(f"{path.stem}_{file_part(run)}_{name}.json")
+                own = path.with_name(f"{path.stem}_{safe[run]}_{name}.json")
         content: dict[str, Any] = {OBJECT: name, _USER: user, _SESSION: session, "run_name": run}
         content |= _content(members, known.info(run, members).voxel_size_angstrom)
         content[_TRUST] = members.euler_zyz_deg is not None

@@ -80,7 +80,7 @@ def read(path: Path, known: Known) -> ParticleSet:
     table = _read_table(Path(path))
     values = {name: to_numbers(table[name], path, f"column {name}") for name in _NUMBERS}
     numbers = read_number_map(Path(path).with_suffix(".doc"))
-    names = names_of_numbers(to_whole_numbers(table["tomo"], path, "tomo"), numbers, known)
+    names = names_of_numbers(path, to_whole_numbers(table["tomo"], path, "tomo"), numbers, known)
     places = find_places(
         path,
         names,
@@ -102,7 +102,7 @@ def read(path: Path, known: Known) -> ParticleSet:
         box_center_zyx_px=box_centers_if_moved((xyz * places.scale)[:, ::-1], center),
         tomograms=places.tomograms,
         more={name: table[name].to_numpy() for name in table if name not in _OWN},
-        more_blocks={_COLUMNS: list(table), _FILES: files_of_numbers(numbers)},
+        more_blocks={_COLUMNS: list(table), _FILES: files_of_numbers(places.names, names)},
     )
 
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
+from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.formats.columns import lost_columns
-from aitom_disca.io.formats.files import file_part, head, one_file_per_tomogram, read_json
+from aitom_disca.io.formats.files import head, one_file_per_tomogram, read_json
 from aitom_disca.io.formats.format import (
     CLUSTER,
     FURTHER,
@@ -59,8 +60,8 @@ def read(path: Path, known: Known) -> ParticleSet:
         raise InputError(f"{path.name} holds a box without three coordinates.")
     rows = [box[: len(_MISSING)] + _MISSING[len(box) :] for box in boxes]
     xyz = to_numbers([row[:3] for row in rows], path, "a coordinate")
-    name = path.name.removesuffix(_SUFFIX)
-    if name == path.name or known.tomogram_name not in (None, path.stem):
+    name = known.tomogram_name or path.name.removesuffix(_SUFFIX)
+    if name == path.name:
         name = name_of_only_tomogram(path, known)
     score = to_numbers([row[4] for row in rows], path, "a score")
     classes = to_whole_numbers([row[5] for row in rows], path, "a class")
@@ -101,9 +102,10 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
     """
     need_positions(particles, _TITLE)
     parts = one_file_per_tomogram(path, particles)
+    safe = file_parts(name for _, name, _ in parts)
     written = []
     for own, name, members in parts:
-        own = own if len(parts) == 1 else own.with_name(f"{file_part(name)}{_SUFFIX}")
+        own = own if len(parts) == 1 else own.with_name(f"{safe[name]}{_SUFFIX}")
         middle = _middle_to_write(name, members, known)
         content = dict(members.more_blocks.get(_INFO, {}))
         content.pop(_UNBINNED, None)

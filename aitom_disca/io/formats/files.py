@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.file_names import file_parts
 from aitom_disca.particles import ParticleSet
 
 
@@ -29,17 +30,32 @@ def library(name: str, title: str) -> Any:
         ) from error
 
 
+# The marks at the beginning of a file that say how its text is encoded.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before that of UTF-16, with which it begins
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def _encoding(start: bytes) -> str:
+    return next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
+
+
 def head(path: Path, n_bytes: int = 65536) -> str:
     """The beginning of a file as text, empty where it cannot be read: for recognisers."""
     try:
         with open(path, "rb") as file:
-            return file.read(n_bytes).decode("utf-8", errors="replace")
+            start = file.read(n_bytes)
+            return start.decode(_encoding(start), errors="replace")
     except OSError:
         return ""
 
 
 def read_text(path: str | Path) -> str:
-    """Text of a file.
+    """Text of a file: UTF-8, or what a mark at its beginning says.
 
     Raises
     ------
@@ -48,11 +64,24 @@ def read_text(path: str | Path) -> str:
     """
     path = Path(path)
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path.name} is not a text file; check which file this is.") from error
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+    try:
+        text = content.decode(_encoding(content))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path.name} is not a text file in UTF-8 (line {line}); check which file this is, or "
+            "save it in that encoding."
+        ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InputError(
+            f"{path.name} is not a text file, or was not written to its end (line {line} holds "
+            "zero bytes); check which file this is."
+        )
+    return text
 
 
 def read_json(path: str | Path) -> Any:
@@ -85,15 +114,11 @@ def one_file_per_tomogram(
     """File, tomogram and its particles: ``OUT`` for one tomogram, else ``OUT_name.suffix``."""
     path = Path(path)
     names = list(dict.fromkeys(particles.tomogram_name.tolist()))
+    safe = file_parts(names)
     parts = []
     for name in names:
         own = path
         if len(names) > 1:
-            own = path.with_name(f"{path.stem}_{file_part(name)}{path.suffix}")
+            own = path.with_name(f"{path.stem}_{safe[name]}{path.suffix}")
         parts.append((own, str(name), particles.select(particles.tomogram_name == name)))
     return parts
-
-
-def file_part(name: str) -> str:
-    """A name without what file names cannot hold."""
-    return re.sub(r'[<>:"/\\|?*\s]+', "-", str(name)).strip("-") or "tomogram"

@@ -44,6 +44,10 @@ class Known:
         What the particles are called where a format wants a name.
     transposed : bool
         Whether matrices in a portal file take the tomogram to the particle.
+    one_of_several : bool
+        Whether the file is one of several, which are of several tomograms.
+    in_convert : bool
+        Whether the command is ``convert``, which has options for what files do not say.
     """
 
     tomograms: Mapping[str, TomogramInfo] = field(default_factory=dict)
@@ -58,6 +62,12 @@ class Known:
     centre_offset_px: float = 0.0
     object_name: str = "particle"
     transposed: bool = False
+    one_of_several: bool = False
+    in_convert: bool = True
+
+    def advice(self, with_option: str, without: str) -> str:
+        """What to do, in words: with an option of ``convert``, or where there is none."""
+        return with_option if self.in_convert else without
 
     def info(self, name: str, particles: ParticleSet | None = None) -> TomogramInfo:
         """All that is known of a tomogram: from options, then the tomograms given, then the file.

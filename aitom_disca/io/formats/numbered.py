@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.files import read_text
 from aitom_disca.io.formats.format import Known, tomogram_numbers
-from aitom_disca.io.mrc import tomogram_name
+from aitom_disca.io.names import is_called
 from aitom_disca.particles import ParticleSet
 
 
@@ -43,16 +44,21 @@ def read_number_map(path: Path) -> dict[int, str]:
     """
     if not path.is_file():
         return {}
-    found = {}
+    found: dict[int, str] = {}
     for line in read_text(path).splitlines():
-        number, _, name = line.strip().partition(" ")
-        if not number:
+        words = line.split(maxsplit=1)
+        if not words:
             continue
-        if not number.lstrip("-").isdigit() or not name.strip():
+        if len(words) < 2 or not re.fullmatch(r"-?\d+", words[0], re.ASCII):
             raise InputError(
                 f"{path.name} needs lines of a number and the file of a tomogram; found: {line!r}."
             )
-        found[int(number)] = name.strip()
+        number, name = int(words[0]), words[1].strip()
+        if found.setdefault(number, name) != name:
+            raise InputError(
+                f"{path.name} gives two tomograms the number {number} ({found[number]}, {name}); "
+                "give each a number of its own."
+            )
     return found
 
 
@@ -69,19 +75,40 @@ def number_map_text(
         info = known.tomograms.get(name) or particles.tomograms.get(name)
         choices = [str(info.path) if info and info.path else None, before.get(name)]
         # a file of another name would be read as another tomogram
-        fitting = [path for path in choices if path and tomogram_name(path) == name]
+        fitting = [path for path in choices if path and is_called(path, name)]
         lines.append(f"{number} {fitting[0] if fitting else name}\n")
     return "".join(lines)
 
 
-def files_of_numbers(numbers: Mapping[int, str]) -> list[tuple[str, str]]:
-    """Names and files of tomograms from a map of numbers, to be kept as a further block."""
-    return [(tomogram_name(path), path) for path in numbers.values()]
+def files_of_numbers(names: np.ndarray, files: Iterable[str]) -> list[tuple[str, str]]:
+    """Names of tomograms and their files as `names_of_numbers` gave them, to be kept as a block."""
+    return list(dict.fromkeys(zip(names.tolist(), files, strict=True)))
 
 
-def names_of_numbers(numbers: np.ndarray, names: Mapping[int, str], known: Known) -> list[str]:
-    """Names of tomograms that a file only numbers: from a map, the one given, or the number."""
+def names_of_numbers(
+    path: Path, numbers: np.ndarray, names: Mapping[int, str], known: Known
+) -> list[str]:
+    """Names of tomograms that a file only numbers: from a map, the one given, or the number.
+
+    Raises
+    ------
+    InputError
+        If a number is not whole, or is the name of a tomogram of another number.
+    """
     unique = set(numbers.tolist())
     if known.tomogram_name is not None and len(unique) == 1:
         return [known.tomogram_name] * len(numbers)
-    return [names.get(int(n), str(int(n))) for n in numbers]
+    broken = [row for row, n in enumerate(numbers.tolist(), 1) if n != int(n)]
+    if broken:
+        raise InputError(
+            f"{path.name} gives the tomogram of row {broken[0]} the number "
+            f"{numbers[broken[0] - 1]:g}, which is not whole; correct it."
+        )
+    own = {int(n): str(int(n)) for n in unique if int(n) not in names}
+    taken = sorted(set(own.values()) & set(names.values()))
+    if taken:
+        raise InputError(
+            f"{path.name} has a tomogram of the number {taken[0]}, which the list beside it does "
+            "not name, but calls another so; name them all there."
+        )
+    return [names.get(int(n)) or own[int(n)] for n in numbers.tolist()]

@@ -9,27 +9,34 @@ from pathlib import Path
 import numpy as np
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.file_names import name_in
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.mrc import tomogram_name
+from aitom_disca.io.names import check_names, tomogram_names
 from aitom_disca.io.pixel_sizes import pixels_in_voxels
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 
 def name_of_only_tomogram(path: str | Path, known: Known) -> str:
-    """Name of the tomogram of a file that does not say it.
+    """Name of the tomogram of a file that does not say it: as given, by the file's own name, or
+    the only one.
 
     Raises
     ------
     InputError
-        If it was not given.
+        If nothing tells it.
     """
-    if known.tomogram_name is not None:
-        return known.tomogram_name
+    path = Path(path)
+    told = known.tomogram_name or name_in(path, known.tomograms)
+    if told is not None:
+        return told
+    if known.one_of_several:
+        return path.stem
     if len(known.tomograms) == 1:
         return next(iter(known.tomograms))
+    such = f"call the file by it, such as {next(iter(known.tomograms), 'TS_01')}{path.suffix}"
     raise InputError(
-        f"{Path(path).name} does not say which tomogram its particles are in; give its name with "
-        "--tomogram-name."
+        f"{path.name} does not say which tomogram its particles are in; "
+        f"{known.advice('give its name with --tomogram-name', such)}."
     )
 
 
@@ -79,9 +86,12 @@ def find_places(
     Raises
     ------
     InputError
-        If some rows of a tomogram say their pixel and others do not.
+        If a name is missing, it is not clear which known tomogram it means, or some rows of a
+        tomogram say their pixel and others do not.
     """
     given = [str(name) for name in names]
+    check_names(given, Path(path).name)
+    called = tomogram_names(given, known.tomograms, Path(path).name)
     unique, first, which = np.unique(given, return_index=True, return_inverse=True)
     pixel = np.full(len(given), np.nan) if pixel_angstrom is None else pixel_angstrom
     if known.file_pixel_angstrom is not None:
@@ -90,7 +100,7 @@ def find_places(
     own, voxel = np.empty(len(unique), object), np.full(len(unique), np.nan)
     for i in np.argsort(first).tolist():
         name = str(unique[i])
-        own[i] = name if name in known.tomograms else tomogram_name(name)
+        own[i] = called[name]
         size = _first_size(path, name, pixel[which == i])
         info = _info(own[i], name, known, size, (tilt_range_deg or {}).get(name))
         if info is not None:

@@ -9,6 +9,7 @@ taken as a cluster, counted from 1, 0 for none. Scores have no place in this for
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
 from aitom_disca.io.numbers_in_files import to_numbers
 from aitom_disca.io.pixel_sizes import pixel_in_folders
 from aitom_disca.particles import ParticleSet
+
+logger = logging.getLogger(__name__)
 
 _KEYS = "portal:keys"  # further keys of the points read
 _TYPES = ("point", "orientedPoint", "instancePoint")
@@ -53,7 +56,15 @@ def read(path: Path, known: Known) -> ParticleSet:
     said = None if pixel is None else np.full(len(points), pixel)
     places = find_places(path, [name] * len(points), known, pixel_angstrom=said)
     euler = None
-    if all(p.get(_MATRIX) is not None for p in points):
+    posed = sum(p.get(_MATRIX) is not None for p in points)
+    if 0 < posed < len(points):
+        logger.warning(
+            "%s: poses of %d of %d points are left out, since the others have none.",
+            path.name,
+            posed,
+            len(points),
+        )
+    elif posed:
         poses = rotations_from_matrices([p[_MATRIX] for p in points], path)
         euler = euler_zyz_deg(poses.inv() if known.transposed else poses)
     cluster = None

@@ -44,7 +44,7 @@ from aitom_disca.io.formats.format import (
     need_positions,
 )
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
-from aitom_disca.io.mrc import tomogram_name
+from aitom_disca.io.names import is_called
 from aitom_disca.io.numbers_in_files import check_angles, is_missing, to_numbers
 from aitom_disca.particles import ParticleSet
 
@@ -74,7 +74,9 @@ def read(path: Path, known: Known) -> ParticleSet:
     path = Path(path)
     rows = [_attributes(element) for element in _particles(path)]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    names = [row.get(_ORIGIN) or name_of_only_tomogram(path, known) for row in rows]
+    names = [row.get(_ORIGIN, "") for row in rows]
+    if not any(names):
+        names = [name_of_only_tomogram(path, known)] * len(rows)
     places = find_places(path, names, known, tilt_range_deg=_tilts(path, rows, names))
     pick = _numbers(path, rows, _PICK)
     center = pick + _numbers(path, rows, _SHIFT, missing="0")
@@ -228,7 +230,7 @@ def _origins(particles: ParticleSet, known: Known, before: list[Any] | None) -> 
     for i, name in enumerate(particles.tomogram_name.tolist()):
         info = known.tomograms.get(name) or particles.tomograms.get(name)
         choices = [before[i] if before else None, info.path if info else None]
-        fitting = [str(c) for c in choices if c and name in (str(c), tomogram_name(str(c)))]
+        fitting = [str(c) for c in choices if c and is_called(str(c), name)]
         found.append(fitting[0] if fitting else name)
     return found
 

@@ -61,7 +61,7 @@ def read_sources(
     if len(sources) == 1 and is_store(sources[0]) and from_ is None:
         with open_store(sources[0]) as store:
             return store.particles(), []
-    found = [pair for path in sources for pair in _readable(path, from_)]
+    found = [pair for path in sources for pair in readable(path, from_, known)]
     if len({own.name for _, own in found}) > 1:
         titles = ", ".join(dict.fromkeys(own.title for _, own in found))
         raise InputError(f"the files are of several formats ({titles}); convert one at a time.")
@@ -71,26 +71,29 @@ def read_sources(
     for path, own in found:
         if own.read is None:
             raise InputError(f"{own.title} is only written, not read.")
-        several = own.one_tomogram and len(found) > 1
-        named = replace(known, tomogram_name=_name_of(path, known)) if several else known
-        sets.append(own.read(path, named))
-    sets = [one for one in sets if len(one)] or sets[:1]
-    return (sets[0], []) if len(sets) == 1 else _join(sets)
+        sets.append(own.read(path, replace(known, one_of_several=len(found) > 1)))
+    return join(sets)
 
 
-def _readable(path: Path, from_: str | None) -> list[tuple[Path, Format]]:
-    """A file, or the files of a folder, and their format."""
+def readable(path: Path, from_: str | None, known: Known) -> list[tuple[Path, Format]]:
+    """A file, or the files of a folder, and their format.
+
+    Raises
+    ------
+    InputError
+        If the file is of none, or the folder holds none.
+    """
     wanted = None if from_ is None else get_format(from_)
     if not path.is_dir():
         if not path.exists():
             raise InputError(f"{path} does not exist; check the path.")
-        return [(path, wanted or recognise(path))]
+        return [(path, wanted or recognise(path, in_convert=known.in_convert))]
     try:
         return [(path, wanted if wanted and wanted.recognises(path) else recognise(path))]
     except InputError:
         pass
     found = []
-    for file in sorted(p for p in path.iterdir() if p.is_file()):
+    for file in sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != "."):
         if wanted is not None and wanted.recognises(file):
             found.append((file, wanted))
         elif wanted is None:
@@ -105,14 +108,11 @@ def _readable(path: Path, from_: str | None) -> list[tuple[Path, Format]]:
     return found
 
 
-def _name_of(path: Path, known: Known) -> str:
-    """The tomogram of one of several files: the one known whose name is in its own, or its own."""
-    fitting = [name for name in known.tomograms if name in path.stem]
-    return max(fitting, key=len) if fitting else path.stem
-
-
-def _join(sets: list[ParticleSet]) -> tuple[ParticleSet, list[str]]:
-    """One set; columns that only some hold are filled up, further ones dropped."""
+def join(sets: list[ParticleSet]) -> tuple[ParticleSet, list[str]]:
+    """One set of several, and what that lost: columns that only some hold, but known ones."""
+    sets = [one for one in sets if len(one)] or sets[:1]
+    if len(sets) == 1:
+        return sets[0], []
     every = list(dict.fromkeys(name for one in sets for name in one.more))
     partly = [name for name in every if any(name not in one.more for one in sets)]
     joined = concatenate(_filled(join_optics(sets)))

@@ -12,6 +12,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry import euler_zyz_deg_from_rotation, rotation_from_euler_zyz_deg
 from aitom_disca.io.formats.format import Known, voxel_sizes
 from aitom_disca.io.formats.relion_optics import Counting, is_two_stage
+from aitom_disca.io.names import is_called, series_name
 from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
     CENTERED_COLUMNS,
@@ -54,8 +55,16 @@ def box_centers(particles: ParticleSet) -> np.ndarray:
 
 
 def names(particles: ParticleSet, column: str) -> Columns:
-    """The tomograms' names, or what the file that the particles came from says in that column."""
-    return {column: particles.more.get(column, particles.tomogram_name.astype(str))}
+    """The tomograms' names, or what the file that the particles came from says in that column.
+
+    That only where it means these tomograms: it may be of micrographs, or lack some rows.
+    """
+    own = particles.tomogram_name.astype(str)
+    said = np.asarray(particles.more.get(column, own)).astype(str)
+    pairs = set(zip(said.tolist(), own.tolist(), strict=True))
+    one_to_one = len(pairs) == len(set(said.tolist())) == len(set(own.tolist()))
+    fits = all(is_called(s, n) or series_name(s) == series_name(n) for s, n in pairs)
+    return {column: said if one_to_one and fits else own}
 
 
 def plain_coordinates(particles: ParticleSet, scale: np.ndarray) -> Columns:

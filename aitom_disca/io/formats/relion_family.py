@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.formats.files import read_text
 from aitom_disca.io.formats.format import Known
 from aitom_disca.io.formats.tomograms import tomogram_infos
 from aitom_disca.io.star_blocks import (
@@ -21,24 +21,12 @@ from aitom_disca.io.star_blocks import (
     resolve,
 )
 from aitom_disca.io.star_reading import read_star
+from aitom_disca.io.star_text import StarBlock, parse_star
 from aitom_disca.particles import ParticleSet
 
 logger = logging.getLogger(__name__)
 
 PARTICLES_KEY, TOMOGRAMS_KEY = "rlnTomoParticlesFile", "rlnTomoTomogramsFile"
-
-
-@dataclass
-class _Table:
-    """Labels of a block, and its first row or its values."""
-
-    labels: list[str] = field(default_factory=list)
-    first: list[str] = field(default_factory=list)
-
-    def value(self, label: str) -> str | None:
-        if label not in self.labels or len(self.first) < len(self.labels):
-            return None
-        return self.first[self.labels.index(label)]
 
 
 def layout_of(path: Path) -> str | None:
@@ -51,12 +39,12 @@ def layout_of(path: Path) -> str | None:
         if not path.is_file() or path.suffix.lower() != ".star":
             return None
         tables = _scan(path, status.st_mtime_ns, status.st_size)
-        own = next((v for t in tables.values() if (v := t.value(PARTICLES_KEY))), None)
+        own = next((v for t in tables.values() if (v := t.first(PARTICLES_KEY))), None)
         if own is None:
             return _layout(tables)
         found = resolve(own, path)
         return layout_of(found) if found is not None and found != path else None
-    except (OSError, UnicodeDecodeError, ValueError):
+    except (OSError, InputError):
         return None
 
 
@@ -121,40 +109,23 @@ def optimisation_set(path: str | Path) -> dict[str, Path]:
     return {}
 
 
-def _layout(tables: dict[str, _Table]) -> str | None:
+def _layout(tables: dict[str, StarBlock]) -> str | None:
     for name, table in tables.items():
         if CENTERED_COLUMNS[0] in table.labels:
             return "relion5"
         if PLAIN_COLUMNS[0] not in table.labels:
             continue
-        optics = tables.get("optics", _Table()).labels
+        optics = tables["optics"].labels if "optics" in tables else []
         if TILT_SERIES_PIXEL_COLUMN in optics + table.labels:
             return "relion4"
         if name == "particles" or GROUP_COLUMN in table.labels:
             return "relion31"
-        micrograph = table.value("rlnMicrographName") or ""
+        micrograph = table.first("rlnMicrographName") or ""
         return "warp" if micrograph.endswith(".tomostar") else "relion30"
     return None
 
 
 @lru_cache(maxsize=16)
-def _scan(path: Path, _changed_ns: int, _size: int) -> dict[str, _Table]:
+def _scan(path: Path, _changed_ns: int, _size: int) -> dict[str, StarBlock]:
     """Labels and first rows of all blocks, without reading the numbers."""
-    tables: dict[str, _Table] = {}
-    table = _Table()
-    looped = False
-    with path.open(encoding="utf-8") as file:
-        for line in map(str.strip, file):
-            if line.startswith("data_"):
-                table = tables.setdefault(line[5:].split()[0] if line[5:] else "", _Table())
-                looped = False
-            elif line.startswith("loop_"):
-                looped = True
-            elif line.startswith("_"):
-                words = shlex.split(line, comments=True)
-                table.labels.append(words[0][1:])
-                if not looped:
-                    table.first.append(words[1] if len(words) > 1 else "")
-            elif line and not line.startswith("#") and not table.first:
-                table.first = shlex.split(line)
-    return tables
+    return parse_star(read_text(path), path.name, most_rows=1)

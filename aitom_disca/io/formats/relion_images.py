@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.formats import get_format
-from aitom_disca.io.formats.files import file_part
 from aitom_disca.io.formats.format import Known
 from aitom_disca.io.formats.relion_optics import OPTICS_KEY, microscope, tilt_series_pixel
 from aitom_disca.io.mrc import write_volume
@@ -96,8 +96,9 @@ def with_images(store: SubtomogramStore, folder: Path, particles: ParticleSet) -
         )
     if len(particles) != len(store):
         raise InputError(f"{len(particles)} particles do not fit {len(store)} subtomograms.")
+    safe = file_parts(particles.tomogram_name.tolist())
     images = [
-        folder / file_part(name) / f"{row:06d}.mrc"
+        folder / safe[name] / f"{row:06d}.mrc"
         for row, name in enumerate(particles.tomogram_name.tolist(), 1)
     ]
     wedges = [folder / _wedge_name(_tilt_range(store, particles, row)) for row in range(len(store))]
@@ -147,11 +148,12 @@ def normalise_background(volumes: np.ndarray) -> np.ndarray:
 
 def _write_images(store: SubtomogramStore, folder: Path, planned: ParticleSet) -> list[Path]:
     names = planned.tomogram_name.tolist()
+    safe = file_parts(names)
     starts = range(0, len(store), _BATCH)
     for start in track(starts, "writing subtomograms"):
         volumes = normalise_background(store.read(slice(start, start + _BATCH)))
         for row, volume in enumerate(volumes, start):
-            path = folder / file_part(names[row]) / f"{row + 1:06d}.mrc"
+            path = folder / safe[names[row]] / f"{row + 1:06d}.mrc"
             write_volume(path, volume, store.voxel_size_angstrom)
     ranges = {_tilt_range(store, planned, row) for row in range(len(store))}
     paths = []

@@ -87,7 +87,8 @@ def read(path: Path, known: Known) -> ParticleSet:
         for name in (*_ORIG, *_SHIFT, *_ANGLES)
     }
     numbers = read_number_map(_tomolist(path))
-    names = names_of_numbers(to_whole_numbers(table["tomo_num"], path, "tomo_num"), numbers, known)
+    tomograms = to_whole_numbers(table["tomo_num"], path, "tomo_num")
+    names = names_of_numbers(path, tomograms, numbers, known)
     places = find_places(path, names, known)
     box = np.stack([values[name] for name in _ORIG], axis=1) - _FIRST_VOXEL
     center = box + np.stack([values[name] for name in _SHIFT], axis=1)
@@ -103,7 +104,7 @@ def read(path: Path, known: Known) -> ParticleSet:
         box_center_zyx_px=box_centers_if_moved(box, center),
         tomograms=places.tomograms,
         more={name: table[name].to_numpy() for name in table if name not in _OWN},
-        more_blocks={_COLUMNS: list(table), _FILES: files_of_numbers(numbers)},
+        more_blocks={_COLUMNS: list(table), _FILES: files_of_numbers(places.names, names)},
     )
 
 

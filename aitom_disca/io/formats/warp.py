@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-
-import numpy as np
 
 from aitom_disca.io.atomic import write_text
 from aitom_disca.io.formats.format import Format, Known, need_positions
 from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention, loses, rows_of
 from aitom_disca.io.formats.relion_family import read, reads
+from aitom_disca.io.names import series_name
 from aitom_disca.io.star_blocks import write_blocks_text
 from aitom_disca.particles import ParticleSet
 
@@ -17,7 +17,10 @@ _SUFFIX = ".tomostar"
 
 
 def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
-    """Write one table; tomograms are called NAME.tomostar, as Warp calls tilt series.
+    """Write one table; tomograms are called SERIES.tomostar, as Warp calls tilt series.
+
+    What programs add to the name of a series (``_10.00Apx``) is left away where that leaves no two
+    tomograms with one name.
 
     Raises
     ------
@@ -27,11 +30,18 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     need_positions(particles, FORMAT.title)
     rows = rows_of(particles, known, origins=False)
     names = rows["rlnMicrographName"].astype(str)
-    rows["rlnMicrographName"] = np.where(names.str.endswith(_SUFFIX), names, names + _SUFFIX)
+    rows["rlnMicrographName"] = names.map(_called_by_warp(names.unique()))
     if "rlnPixelSize" not in rows:
         rows["rlnPixelSize"] = 10000 * rows["rlnDetectorPixelSize"] / rows["rlnMagnification"]
     write_text(path, write_blocks_text({"": rows}, None, convention(IN_PIXELS)))
     return [Path(path)]
+
+
+def _called_by_warp(names: Iterable[str]) -> dict[str, str]:
+    own = {name: name if name.endswith(_SUFFIX) else series_name(name) + _SUFFIX for name in names}
+    if len(set(own.values())) == len(own):
+        return own
+    return {name: name.removesuffix(_SUFFIX) + _SUFFIX for name in own}
 
 
 FORMAT = Format(

@@ -1,0 +1,108 @@
+"""Names of files: which tomogram they tell of, and safe ones for files that are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from aitom_disca.io.names import series_name
+
+# Further numbers, but not of what programs add, such as _10.00Apx: TS_1_2 is not TS_1.
+_NUMBERS = r"(?:[_.-]\d+(?!\.\d|[^\W_]))*"
+_END = r"(?![^\W_])"
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\s\x00-\x1f\x7f]+')
+_LONGEST = 100  # bytes
+
+
+def name_in(path: str | Path, names: Iterable[str]) -> str | None:
+    """The tomogram that the name of a file tells, such as TS_1 for ``TS_1_ribosome.ndjson``.
+
+    Parameters
+    ----------
+    path : path
+    names : iterable of str
+        Of known tomograms.
+
+    Returns
+    -------
+    str or None
+        The longest of the names that the file's name begins with, or that stands in it behind
+        words without numbers; else what stands there and differs from one of the names in its
+        numbers alone; else the folder above it of such a name.
+    """
+    known = list(names)
+    stem = Path(path).stem
+    forms = _forms(known)
+    for form in sorted(forms, key=len, reverse=True):
+        if _stands_in(stem, re.escape(form)) == form:
+            return forms[form]
+    for form in sorted(forms, key=len, reverse=True):
+        alike = re.sub(r"\d+", r"\\d+", re.escape(form))
+        found = _stands_in(stem, alike) if re.search("[A-Za-z]", form) else None
+        if found is not None and r"\d" in alike:
+            return found
+    for folder in reversed(Path(path).parts[:-1]):
+        if folder in known:
+            return folder
+    return None
+
+
+def _forms(names: list[str]) -> dict[str, str]:
+    """Names as files hold them, and the tomograms that they mean, if that is one."""
+    forms: dict[str, set[str]] = {}
+    parts = file_parts(names)
+    for name in names:
+        for form in {parts[name], series_name(name)} - set(names):
+            forms.setdefault(form, set()).add(name)
+    return {form: one.pop() for form, one in forms.items() if len(one) == 1} | dict(
+        zip(names, names, strict=True)
+    )
+
+
+def _stands_in(stem: str, pattern: str) -> str | None:
+    """What fits a pattern, with all numbers behind it; None where letters or digits go on."""
+    found = re.match(rf"(?:\D*[\W_])?({pattern}{_NUMBERS}){_END}", stem)
+    return None if found is None else found[1]
+
+
+def versions_of(name: str, names: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Which others are versions of a tomogram: of its name, or that and more behind it.
+
+    ``TS_1_denoised`` is a version of ``TS_1``, but ``TS_10`` and ``TS_1_2`` are not, nor is a
+    version of another, longer one of the ``names``.
+    """
+    longer = sorted(names, key=len, reverse=True)
+    return [
+        other for other in others if next((n for n in longer if _goes_on(other, n)), None) == name
+    ]
+
+
+def _goes_on(other: str, name: str) -> bool:
+    found = re.match(rf"{re.escape(name)}{_NUMBERS}{_END}", other)
+    return found is not None and found[0] == name
+
+
+def file_parts(names: Iterable[str]) -> dict[str, str]:
+    """Names without what names of files cannot hold; never one for two.
+
+    What is forbidden becomes ``-``. Where that makes two names one, also but for capitals, the
+    later ones get a number.
+    """
+    found: dict[str, str] = {}
+    used: set[str] = set()
+    for name in dict.fromkeys(map(str, names)):
+        part = one = file_part(name)
+        number = 1
+        while one.casefold() in used:
+            number += 1
+            one = f"{part}-{number}"
+        used.add(one.casefold())
+        found[name] = one
+    return found
+
+
+def file_part(name: str) -> str:
+    """A name without what names of files cannot hold."""
+    part = _FORBIDDEN.sub("-", name).strip("-. ").encode()[:_LONGEST].decode(errors="ignore")
+    return part or "tomogram"

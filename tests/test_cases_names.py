@@ -1,0 +1,156 @@
+"""Inputs that once put particles into the wrong tomogram: names, and the structure of files."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aitom_disca.cli import main
+from aitom_disca.errors import InputError
+from aitom_disca.io import open_store, open_tomograms
+from aitom_disca.io.project_folders import tomograms_in
+from aitom_disca.pipeline.picks import matched
+
+
+@pytest.fixture
+def case(shared_cases, tmp_path, monkeypatch):
+    """Go to a copy of a case's folder."""
+
+    def enter(name: str) -> Path:
+        (folder,) = shared_cases.glob(f"{name}_*")
+        copy = tmp_path / "case"
+        shutil.copytree(folder, copy)
+        monkeypatch.chdir(copy)
+        return copy
+
+    return enter
+
+
+def converted(*arguments: str) -> list[dict[str, str]]:
+    """Rows of the table that a conversion writes."""
+    assert main(["convert", *arguments, "--out", "o.csv", "--to", "csv"]) == 0
+    with open("o.csv", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def names_of(*arguments: str) -> list[str]:
+    return [row["tomogram"] for row in converted(*arguments)]
+
+
+def refused(capsys, *arguments: str) -> str:
+    """What a command that ends with exit code 2 says, which is one line and no option of others."""
+    assert main(list(arguments)) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len([line for line in err if line.startswith("error: ")]) == 1
+    return err[-1]
+
+
+def extracted(*arguments: str) -> list[tuple[str, list[float]]]:
+    assert main(["extract", *arguments, "--out", "x.h5", "--box-px", "8", "--overwrite"]) == 0
+    with open_store("x.h5") as store:
+        one = store.particles()
+    return list(zip(one.tomogram_name.tolist(), one.center_zyx_px.tolist(), strict=True))
+
+
+def test_a_missing_name_is_filled_in_or_refused(case, capsys):  # bug_01
+    case("bug_01")
+    names = ["grid1_TS_01", "grid1_TS_02", "grid2_TS_07", "grid2_TS_08"]
+    assert names_of("merged.star") == names
+    for to in ("relion31", "relion5"):
+        sizes = ["--voxel-size-angstrom", "5", "--size-zyx", "99", "99", "99", "--overwrite"]
+        assert main(["convert", "merged.star", "o.star", "--to", to, *sizes]) == 0
+        assert sorted(set(names_of("o.star", *sizes))) == names
+    assert main(["convert", "merged.star", "o.tbl", "--to", "dynamo"]) == 0
+    assert Path("o.doc").read_text() == "".join(f"{i} {n}\n" for i, n in enumerate(names, 1))
+    assert "row 2 'nan'" in refused(capsys, "convert", "one_nan.star", "p.csv", "--to", "csv")
+    assert "row 2 '<NA>'" in refused(capsys, "info", "tomograms.star")
+
+
+def test_files_of_one_name_in_two_folders_are_two_tomograms(case):  # bug_02
+    case("bug_02")
+    assert names_of("crop.tbl") == ["TS_03/rec", "TS_04/rec"]
+    assert names_of("particles.xml", "--overwrite") == ["TS_03/rec/tomogram", "TS_04/rec/tomogram"]
+    assert names_of("motl.star", "--overwrite") == ["TS_03/rec", "TS_04/rec"]
+    for to, file in (("dynamo", "o.tbl"), ("stopgap", "o.star"), ("pytom", "o.xml")):
+        assert main(["convert", "crop.tbl", file, "--to", to, "--voxel-size-angstrom", "5"]) == 0
+        assert names_of(file, "--overwrite") == ["TS_03/rec", "TS_04/rec"]
+
+
+def test_ts_10_is_not_ts_1(case, capsys):  # bug_03
+    case("bug_03")
+    with pytest.raises(InputError, match="--pick-on has no tomogram of the name TS_1 "):
+        matched(open_tomograms(["raw"]), open_tomograms(["denoised"]))
+    tomograms = ["--tomogram", "raw/TS_1.mrc", "--tomogram", "raw/TS_2.mrc"]
+    rows = converted("points", *tomograms)
+    assert {row["tomogram"] for row in rows} == {"TS_1", "TS_2", "TS_10"}
+    assert [row["tomogram"] for row in rows if row["x"] == "12"] == ["TS_10", "TS_10"]
+    said = refused(capsys, "extract", "raw/TS_1.mrc", "--picks", "points/TS_2_ribosome.ndjson",
+                   "--out", "x.h5")  # fmt: skip
+    assert "particles of TS_2, none of the tomograms given (TS_1)" in said
+
+
+def test_star_files_put_together_or_cut(case, capsys):  # bug_08
+    case("bug_08")
+    for file, message in (
+        ("catenated.star", "the block data_particles twice (lines 1 and 12)"),
+        ("cut_short.star", "row 3 of the table data_particles and has 4 values, but there are 5"),
+        ("two_tables.star", "holds 2 tables with such columns (data_TS_01, data_TS_02)"),
+    ):
+        assert message in refused(capsys, "convert", file, "a.csv", "--to", "csv")
+    assert not Path("a.csv").exists()
+
+
+def test_names_of_warp(case, capsys):  # bug_14
+    case("bug_14")
+    places = [("TS_1_10.00Apx", [11, 16, 21]), ("TS_2_10.00Apx", [10, 17, 22])]
+    assert extracted(".", "--picks", "particles.star") == places
+    assert (
+        "TS_1.tomostar, TS_2.tomostar is taken as the tomogram TS_1_10" in capsys.readouterr().out
+    )
+    sizes = ["--voxel-size-angstrom", "10"]
+    assert main(["convert", "picks.csv", "w.star", "--to", "warp", *sizes]) == 0
+    assert "TS_1.tomostar" in Path("w.star").read_text().split()
+
+
+def test_what_a_folder_holds(case, capsys):  # bug_16
+    folder = case("bug_16")
+    (one,) = open_tomograms([folder / "aretomo3"])
+    assert one.path.name == "TS_01_Vol.mrc" and one.tilt_range_deg == (-51, 53)
+    shutil.copy("mac/TS_01.mrc", "mac/._TS_01.mrc")
+    assert [path.name for path in tomograms_in(folder / "mac")] == ["TS_01.mrc"]
+    assert [path.name for path in tomograms_in(folder / "names")] == ["wt_02.mrc", "wt_odd_01.mrc"]
+    assert main(["info", "aretomo3"]) == 0
+    assert "TS_01.mrc (tilt series); TS_01_CTF.mrc (spectra" in capsys.readouterr().out
+    Path("names/z.mrc").write_bytes(b"no volume")
+    assert "z.mrc" in refused(capsys, "info", "names")
+
+
+@pytest.mark.parametrize("name", ["o'brien_01", "grid#3_01"])
+def test_names_come_back(case, name):  # bug_18
+    case("bug_18")
+    Path("p.csv").write_text(f"tomogram,z,y,x,score\n{name},12,18,24,1\n")
+    sizes = ["--voxel-size-angstrom", "10"]
+    assert main(["convert", "p.csv", "p.star", "--to", "relion31", *sizes]) == 0
+    assert extracted(f"{name}.mrc", "--picks", "p.star") == [(name, [12, 18, 24])]
+
+
+@pytest.mark.parametrize(
+    "picks",
+    [["--picks", "TS_1_ribosome.ndjson", "--picks", "TS_2_ribosome.ndjson"], ["--picks", "."]],
+)
+def test_points_of_several_tomograms(case, picks):  # bug_20
+    case("bug_20")
+    assert extracted("TS_1.mrc", "TS_2.mrc", *picks) == [
+        ("TS_1", [11, 16, 21]),
+        ("TS_2", [12, 17, 22]),
+    ]
+
+
+def test_points_with_and_without_poses(case, caplog):  # bug_20
+    case("bug_20")
+    rows = converted("mixed.ndjson", "--tomogram-name", "T")
+    assert "rot" not in rows[0]
+    assert "poses of 1 of 2 points are left out" in caplog.text
