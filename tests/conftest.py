@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ settings.register_profile("steady", derandomize=True)
 settings.load_profile("steady")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SHARED_CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +25,29 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the folder ../shared/data with real data is not here")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The folder of small inputs that once went wrong."""
+    if not SHARED_CASES.is_dir():
+        pytest.skip("the folder ../shared/cases with inputs that went wrong is not here")
+    return SHARED_CASES
+
+
+@pytest.fixture(scope="session")
+def relion() -> Callable[..., str]:
+    """Run one of RELION's programs; what it says. Skipped where there is no RELION."""
+    if shutil.which("relion_refine") is None:
+        pytest.skip("RELION is not here: relion_refine is not on the PATH")
+
+    def run(*words: object) -> str:
+        command = f"relion_{' '.join(map(str, words))}".split()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        return done.stdout + done.stderr
+
+    return run
 
 
 @pytest.fixture

@@ -32,8 +32,9 @@ def write_particles_star(
     score. Angles and origins are 0 where nothing is known. What the particles brought along from
     another star file (further columns, image files, optics groups) is written as far as it fits.
 
-    For RELION 3.1 coordinates are voxels of the tomogram from 0, with one optics group for every
-    voxel size and microscope; where that is not known it is the usual 300 kV, 2.7 mm and 0.1, to be
+    For RELION 3.1 coordinates are voxels of the tomogram from 0: the whole ones nearest to the
+    particles, where boxes are to be cut; the rest is in ``rlnOriginXAngst`` and so on, since RELION
+    drops fractions. There is one optics group for every voxel size and microscope; where that is not known it is the usual 300 kV, 2.7 mm and 0.1, to be
     corrected where it matters. For RELION 5 coordinates are Angstrom from
     the centre of the tomogram, and there are no optics groups: RELION takes them from its
     tomograms.star.

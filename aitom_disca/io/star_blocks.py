@@ -31,6 +31,8 @@ NAME_COLUMNS = ("rlnTomoName", "rlnMicrographName")
 GROUP_COLUMN = "rlnOpticsGroup"
 TILT_SERIES_PIXEL_COLUMN = "rlnTomoTiltSeriesPixelSize"
 IMAGE_PIXEL_COLUMN = "rlnImagePixelSize"
+# What coordinates of RELION 3.1 count in, also where its images were rescaled.
+MICROGRAPH_PIXEL_COLUMNS = ("rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
 IMAGE_COLUMNS = ["rlnImageName", "rlnCtfImage", "rlnTomoVisibleFrames"]
 MICROSCOPE_COLUMNS = {  # by the names of `Optics`
     "voltage_kv": "rlnVoltage",

@@ -18,6 +18,7 @@ from aitom_disca.io.formats.format import Known
 from aitom_disca.io.star_blocks import (
     CENTERED_COLUMNS,
     IMAGE_PIXEL_COLUMN,
+    MICROGRAPH_PIXEL_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
     ORIGIN_PX_COLUMNS,
     PLAIN_COLUMNS,
@@ -85,6 +86,8 @@ def _pixel_size(path: Path, table: pd.DataFrame) -> tuple[np.ndarray | None, boo
     """Pixel size (N,) in which plain coordinates are counted; whether that is the unbinned one."""
     if TILT_SERIES_PIXEL_COLUMN in table and not counts_in_particle_pixels(table):
         return optional_numbers(path, table, TILT_SERIES_PIXEL_COLUMN), True
+    if (of_micrograph := micrograph_pixel_column(table)) is not None:
+        return optional_numbers(path, table, of_micrograph), False
     sizes = [size for size in _said_pixel_sizes(path, table) if size is not None]
     for other in sizes[1:]:
         if np.any(np.abs(other / sizes[0] - 1) > _SAME_SIZE):
@@ -115,6 +118,13 @@ def counts_in_particle_pixels(table: pd.DataFrame) -> bool:
     names = table.get("rlnTomoName")
     by_warp = names is not None and all(str(name).endswith(".tomostar") for name in names)
     return by_warp and {"rlnTomoVisibleFrames", IMAGE_PIXEL_COLUMN} <= set(table.columns)
+
+
+def micrograph_pixel_column(table: pd.DataFrame) -> str | None:
+    """The column of the pixel that RELION 3.1 counts in, whatever the pixels of its images are."""
+    if counts_in_particle_pixels(table):
+        return None
+    return next((column for column in MICROGRAPH_PIXEL_COLUMNS if column in table), None)
 
 
 def _said_pixel_sizes(path: Path, table: pd.DataFrame) -> list[np.ndarray | None]:
@@ -235,6 +245,10 @@ def places_in_pixels(
         )
     center, box = ((values * scale[:, None])[:, ::-1] for values in (xyz, coordinate))
     moved = not np.array_equal(xyz, coordinate)
-    overruled = known.file_pixel_angstrom is not None and not unbinned
+    overruled = (
+        known.file_pixel_angstrom is not None
+        and not unbinned
+        and micrograph_pixel_column(table) is None
+    )
     blocks = {PIXEL_KEY: known.file_pixel_angstrom} if overruled else {}
     return Places(center, box if moved else None, infos, more_blocks=blocks)

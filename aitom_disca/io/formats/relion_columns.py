@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from aitom_disca.io.star_blocks import (
     GROUP_COLUMN,
     IMAGE_COLUMNS,
     IMAGE_PIXEL_COLUMN,
+    MICROGRAPH_PIXEL_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
     ORIGIN_PX_COLUMNS,
     PLAIN_COLUMNS,
@@ -51,6 +53,17 @@ def box_centers(particles: ParticleSet) -> np.ndarray:
     """Where the subtomograms are cut (z, y, x)."""
     boxes = particles.box_center_zyx_px
     return particles.center_zyx_px if boxes is None else boxes
+
+
+def cut_at_voxels(particles: ParticleSet) -> ParticleSet:
+    """Particles whose boxes lie at whole voxels, the rest of their places in the origins.
+
+    RELION 3 cuts at whole voxels: of a coordinate with a fraction it drops the fraction, and with
+    it up to a voxel of the particle's place. Boxes are cut here at the voxel nearest to the centre.
+    """
+    if not particles.has_positions:
+        return particles
+    return replace(particles, box_center_zyx_px=np.floor(box_centers(particles) + 0.5))
 
 
 def names(particles: ParticleSet, column: str) -> Columns:
@@ -154,10 +167,10 @@ def further(particles: ParticleSet, written: Iterable[str], unfit: Iterable[str]
     return {c: v for c, v in particles.more.items() if c not in left_out and _is_ours(particles, c)}
 
 
-def pixel_columns(particles: ParticleSet, pixel_angstrom: np.ndarray) -> Columns:
+def pixel_columns(particles: ParticleSet, counted: Counting) -> Columns:
     """Columns of the rows that say a pixel size, corrected where they say another."""
-    more = particles.more
-    found: Columns = {}
+    more, pixel_angstrom = particles.more, counted.image_angstrom
+    found: Columns = {c: counted.pixel_angstrom for c in MICROGRAPH_PIXEL_COLUMNS if c in more}
     if {"rlnDetectorPixelSize", "rlnMagnification"} <= set(more):
         said = 10000 * np.asarray(more["rlnDetectorPixelSize"], float)
         said = said / np.asarray(more["rlnMagnification"], float)

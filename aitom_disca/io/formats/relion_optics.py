@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from aitom_disca.io.star_blocks import (
     GROUP_COLUMN,
     IMAGE_COLUMNS,
     IMAGE_PIXEL_COLUMN,
+    MICROGRAPH_PIXEL_COLUMNS,
     MICROSCOPE_COLUMNS,
     SUBTOMOGRAM_ANGLE_COLUMNS,
     TILT_SERIES_PIXEL_COLUMN,
@@ -21,6 +24,7 @@ from aitom_disca.io.star_places import PIXEL_KEY
 from aitom_disca.particles import Optics, ParticleSet
 
 OPTICS_KEY = "relion:optics"
+Layout = Literal["3.0", "3.1", "warp"]
 MICROSCOPE = tuple(MICROSCOPE_COLUMNS.values())
 _ONLY_UNBINNED = [TILT_SERIES_PIXEL_COLUMN, "rlnTomoSubtomogramBinning"]
 _OF_IMAGES = ["rlnImageSize", "rlnCtfDataAreCtfPremultiplied"]
@@ -30,13 +34,16 @@ _SAME_SIZE = 0.01  # by less: one was rounded
 
 @dataclass(frozen=True)
 class Counting:
-    """What a layout with one pixel size for coordinates and images counts in.
+    """What the coordinates of a layout count in, and the pixels of its images.
 
     Parameters
     ----------
     pixel_angstrom : ndarray of shape (N,)
+        Of coordinates.
     scale : ndarray of shape (N,)
         Such pixels in a voxel; 1 where the two differ by less than 1 %.
+    image_angstrom : ndarray of shape (N,)
+        Pixel of the images.
     images : bool
         Whether the image files still fit.
     reason : str
@@ -45,6 +52,7 @@ class Counting:
 
     pixel_angstrom: np.ndarray
     scale: np.ndarray
+    image_angstrom: np.ndarray
     images: bool = True
     reason: str = ""
 
@@ -147,25 +155,34 @@ def is_two_stage(particles: ParticleSet) -> bool:
     )
 
 
-def counting(particles: ParticleSet, known: Known) -> Counting:
-    """What 3.0, 3.1 and Warp count in: the pixels of the images, or voxels of the tomograms."""
+def counting(particles: ParticleSet, known: Known, layout: Layout = "3.1") -> Counting:
+    """What 3.0, 3.1 and Warp count in.
+
+    Coordinates of RELION are voxels of the tomogram, whatever the pixels of its images; 3.0 has no
+    place for a second size. Those of Warp are pixels of the images.
+    """
     voxel = voxel_sizes(particles, known)
     one = np.ones(len(particles))
+    without = partial(Counting, voxel, one, voxel, False)
     if not has_images(particles):
-        return Counting(voxel, one)
+        return Counting(voxel, one, voxel)
     dimensions = optics_value(particles, "rlnImageDimensionality")
     if dimensions is not None and np.any(dimensions == 2):
-        return Counting(voxel, one, False, "tilt series, which this layout does not have")
+        return without("tilt series, which this layout does not have")
     if is_two_stage(particles):
-        return Counting(voxel, one, False, "cut in orientations, which this layout does not have")
+        return without("cut in orientations, which this layout does not have")
     pixel = image_pixel(particles)
     if pixel is None:
-        return Counting(voxel, one)
+        return Counting(voxel, one, voxel)
     differs = np.abs(pixel / voxel - 1) > _SAME_SIZE
-    if known.voxel_size_angstrom is not None and differs.any():
-        reason = f"of pixels of {pixel[0]:.5g} A, while coordinates count in {voxel[0]:.5g} A"
-        return Counting(voxel, one, False, reason)
-    return Counting(pixel, np.where(differs, voxel / pixel, 1.0))
+    if layout == "3.1" and differs.any():
+        return Counting(voxel, one, pixel)
+    said = known.voxel_size_angstrom is not None or layout == "3.0"
+    if said and differs.any():
+        return without(
+            f"of pixels of {pixel[0]:.5g} A, while coordinates count in {voxel[0]:.5g} A"
+        )
+    return Counting(pixel, np.where(differs, voxel / pixel, 1.0), pixel)
 
 
 def build_optics(
@@ -173,6 +190,7 @@ def build_optics(
     pixel_angstrom: np.ndarray,
     tilt_series_pixel_angstrom: np.ndarray | None = None,
     *,
+    micrograph_pixel_angstrom: np.ndarray | None = None,
     images: bool = True,
     box_px: int | None = None,
 ) -> tuple[pd.DataFrame, np.ndarray]:
@@ -189,6 +207,8 @@ def build_optics(
         Of the images.
     tilt_series_pixel_angstrom : ndarray of shape (N,), optional
         Unbinned, for the layouts that tell it apart.
+    micrograph_pixel_angstrom : ndarray of shape (N,), optional
+        What coordinates count in, for the layout that tells it apart.
     images : bool
         Whether the particles keep their images.
     box_px : int, optional
@@ -199,7 +219,13 @@ def build_optics(
         values[TILT_SERIES_PIXEL_COLUMN] = tilt_series_pixel_angstrom
         values["rlnTomoSubtomogramBinning"] = pixel_angstrom / tilt_series_pixel_angstrom
     own = optics_table(particles)
+    micrograph = micrograph_pixel_angstrom
     if own is not None:
+        if micrograph is not None:
+            said = [column for column in MICROGRAPH_PIXEL_COLUMNS if column in own]
+            if not said and np.any(np.abs(pixel_angstrom / micrograph - 1) > _SAME_SIZE):
+                said = [MICROGRAPH_PIXEL_COLUMNS[1]]
+            values |= dict.fromkeys(said, micrograph)
         kept = _with_values(own, np.asarray(particles.more[GROUP_COLUMN]), values)
         if kept is not None:
             unbinned = tilt_series_pixel_angstrom is not None
@@ -208,6 +234,8 @@ def build_optics(
             if not images:
                 kept["rlnImageDimensionality"] = 3
             return kept, np.asarray(particles.more[GROUP_COLUMN])
+    if micrograph is not None:
+        values = {MICROGRAPH_PIXEL_COLUMNS[1]: micrograph, **values}
     return _new_optics(particles, values, box_px)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from aitom_disca.io.atomic import write_text
 from aitom_disca.io.formats.format import Format, Known, need_positions
-from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention, loses, rows_of
+from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention, lost, rows_of
 from aitom_disca.io.formats.relion_family import read, reads
 from aitom_disca.io.star_blocks import write_blocks_text
 from aitom_disca.particles import ParticleSet
@@ -25,7 +26,7 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
         If positions or voxel sizes are unknown.
     """
     need_positions(particles, FORMAT.title)
-    rows = rows_of(particles, known, origins=False)
+    rows = rows_of(particles, known, "warp")
     names = rows["rlnMicrographName"].astype(str)
     rows["rlnMicrographName"] = np.where(names.str.endswith(_SUFFIX), names, names + _SUFFIX)
     if "rlnPixelSize" not in rows:
@@ -43,5 +44,5 @@ FORMAT = Format(
     write=write,
     keeps=KEEPS,
     library="starfile",
-    loses=loses,
+    loses=partial(lost, layout="warp"),
 )
