@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 
 import mrcfile
 import numpy as np
@@ -57,6 +58,33 @@ def correlations(star: str, store: str) -> np.ndarray:
     )
 
 
+def test_case_2_coordinate_files_for_extraction(folder, relion):
+    """One file a tomogram, with all that is known; poses go over into what RELION cuts."""
+    run(
+        f"extract tomo.mrc --picks tomo_poses.star --out s.h5 --box-px 16 {TILTS}",
+        "convert s.h5 picks/p.star --to relion_coordinates --micrographs tomo_mics.star",
+    )
+    relion(
+        "preprocess --i tomo_mics.star --coord_dir picks/ --coord_suffix _p.star --part_dir P/",
+        "--part_star P.star --extract --extract_size 16",
+    )
+    run("convert P.star back.csv --to csv", "convert picks/tomo_p.star own.csv --to csv")
+    for name in ("back", "own"):
+        rows = np.genfromtxt(f"{name}.csv", delimiter=",", names=True)
+        np.testing.assert_allclose(
+            np.stack([rows[axis] for axis in "xyz"], axis=1), planted("tomo"), atol=1e-4
+        )
+        tilt = starfile.read("tomo_poses.star")["particles"]["rlnAngleTilt"]
+        np.testing.assert_allclose(rows["tilt"], tilt, atol=1e-3)
+    assert correlations("P.star", "s.h5").min() > 0.999999
+    run("convert s.h5 again.star --to relion31 --micrographs tomo_mics.star")
+    relion(
+        "preprocess --i tomo_mics.star --reextract_data_star again.star --part_dir R/",
+        "--part_star R.star --extract --extract_size 16",
+    )
+    assert correlations("R.star", "s.h5").min() > 0.999999
+
+
 @pytest.mark.parametrize("layout", ["relion30", "relion31"])
 def test_case_3_the_fraction_is_in_the_origins(folder, layout):
     run(
@@ -88,7 +116,7 @@ def test_case_4_reduced_images_keep_voxels_of_the_tomogram(folder, relion):
     run(
         "extract fine.mrc --picks fine_poses.star --out f.h5 --box-px 8 "
         f"--working-voxel-size-angstrom 10 {TILTS}",
-        "convert f.h5 f.star --to relion31 --images",
+        "convert f.h5 f.star --to relion31 --images --micrographs fine_mics.star",
     )
     blocks = starfile.read("f.star")
     boxes = blocks["particles"][XYZ].to_numpy()
@@ -97,10 +125,8 @@ def test_case_4_reduced_images_keep_voxels_of_the_tomogram(folder, relion):
     np.testing.assert_allclose(place, planted("fine"), atol=1e-5)
     assert blocks["optics"]["rlnMicrographOriginalPixelSize"].tolist() == [5]
     assert blocks["optics"]["rlnImagePixelSize"].tolist() == [10]
-    text = (folder / "f.star").read_text().replace("fine fine ", "fine fine.mrc ")
-    (folder / "f_mic.star").write_text(text.replace("fine\tfine\t", "fine\tfine.mrc\t"))
     relion(
-        "preprocess --i fine_mics.star --reextract_data_star f_mic.star --part_dir R/",
+        "preprocess --i fine_mics.star --reextract_data_star f.star --part_dir R/",
         "--part_star R.star --extract --extract_size 16 --scale 8",
     )
     # both leave out fine detail, but not in the same way
@@ -127,3 +153,48 @@ def test_case_5_relion_rescaled_and_the_places_stay(folder, shared_cases):
     again, old = starfile.read("again.star"), starfile.read("F.star")
     assert again["optics"].equals(old["optics"])
     np.testing.assert_array_equal(again["particles"][XYZ], old["particles"][XYZ])
+
+
+def test_case_7_groups_of_two_pixel_sizes_stay_two(folder, relion):
+    for name, store in (("fine", "a"), ("tomo", "b")):
+        run(
+            f"extract {name}.mrc --picks {name}_poses.star --out {store}.h5 --box-px 16 {TILTS}",
+            f"convert {store}.h5 {store}.star --to relion31 --images",
+        )
+    command = ["relion_star_handler", "--combine", "--i", "a.star b.star", "--o", "ab.star"]
+    subprocess.run(command, check=True, capture_output=True)
+    run("convert a.star b.star ours.star --to relion31")
+    for name in ("ab.star", "ours.star"):
+        blocks = starfile.read(name)
+        optics, table = blocks["optics"], blocks["particles"]
+        assert sorted(optics["rlnImagePixelSize"]) == [5, 10]
+        assert optics["rlnOpticsGroupName"].is_unique
+        pixel = optics.set_index("rlnOpticsGroup")["rlnImagePixelSize"][table["rlnOpticsGroup"]]
+        assert [name.split("/")[0] for name in table["rlnImageName"]] == [
+            {5: "a", 10: "b"}[size] for size in pixel
+        ]
+
+
+def test_one_group_in_several_files_is_one(folder):
+    run("convert tomo_poses.star tomo_poses.star ours.star --to relion31")
+    blocks = starfile.read("ours.star", always_dict=True)
+    assert len(blocks["optics"]) == 1 and set(blocks["particles"]["rlnOpticsGroup"]) == {1}
+
+
+def test_bug_13_groups_and_labels_that_occur_twice(tmp_path, shared_cases, capsys):
+    case = shared_cases / "bug_13_optics_group_crashes"
+    out = tmp_path / "a.csv"
+    assert main(["convert", str(case / "group_twice.star"), str(out), "--to", "csv"]) == 0
+    rows = np.genfromtxt(out, delimiter=",", names=True)
+    assert [[row[axis] for axis in "xyz"] for row in rows] == [[40, 30, 20], [90, 60, 30]]
+    for name, said in (("label_twice", "label rlnCoordinateX twice"), ("group_is_text", "got 'A'")):
+        assert main(["convert", str(case / f"{name}.star"), str(out), "--to", "csv"]) == 2
+        assert said in capsys.readouterr().err
+    text = (case / "group_twice.star").read_text().replace("1 og1 10.0\n1 og1", "1 og1 5.0\n1 og1")
+    (tmp_path / "b.star").write_text(text)
+    assert main(["convert", str(tmp_path / "b.star"), str(out), "--to", "csv", "--overwrite"]) == 2
+    assert "the optics group 1 is described twice" in capsys.readouterr().err
+    text = (case / "group_twice.star").read_text().replace("30 20 1", "30 20 7")
+    (tmp_path / "c.star").write_text(text)
+    assert main(["convert", str(tmp_path / "c.star"), str(out), "--to", "csv", "--overwrite"]) == 2
+    assert "the optics group 7 of 1 particles is not in" in capsys.readouterr().err

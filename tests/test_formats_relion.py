@@ -463,10 +463,27 @@ def test_images_that_cannot_be(tmp_path, store):
     for to in ("relion4", "relion5"):
         with pytest.raises(InputError, match="--binning, or use --to relion31"):
             export_subtomograms(store, tmp_path / "o", store.particles(), "o.star", to=to)
-    box = (9, 9, 9)
+    box = (9, 9, 8)
     with StoreWriter.create(tmp_path / "odd.h5", box, 10.0, (-60, 60)) as writer:
         writer.append(np.ones((1, *box), np.float32), ParticleSet(np.array(["a"]), np.ones((1, 3))))
     with open_store(tmp_path / "odd.h5") as odd:
-        with pytest.raises(InputError, match="even edge"):
+        with pytest.raises(InputError, match="cubic images only"):
             export_subtomograms(odd, tmp_path / "o", odd.particles(), tmp_path / "o.star")
     assert not (tmp_path / "o").exists() and not (tmp_path / "o.star").exists()
+
+
+def test_odd_boxes_keep_their_centre(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    box = (9, 9, 9)
+    volumes = rng.normal(size=(1, *box)).astype(np.float32)
+    with StoreWriter.create("odd.h5", box, 10.0, (-60, 60)) as writer:
+        writer.append(volumes, ParticleSet(np.array(["a"]), np.ones((1, 3))))
+    with open_store("odd.h5") as odd:
+        export_subtomograms(odd, tmp_path / "o", odd.particles(), "o.star")
+    blocks = starfile.read("o.star", always_dict=True)
+    image = open_tomogram(blocks["particles"]["rlnImageName"][0], tilt_range_deg=(-60, 60)).read()
+    assert image.shape == (8, 8, 8) and blocks["optics"]["rlnImageSize"].tolist() == [8]
+    cut = volumes[0, :8, :8, :8]  # voxel 4 is the middle of both
+    assert np.corrcoef(image.ravel(), cut.ravel())[0, 1] > 0.999999
+    wedge = open_tomogram("o/wedge_-60_60.mrc")
+    assert wedge.shape_zyx == (8, 8, 8) and wedge.tilt_range_deg == (-60, 60)

@@ -44,6 +44,8 @@ _TEXT_LABEL = re.compile(
     r"^\s*_(\w*(?:Name|File|Image|Tomogram|TomogramDenoised|Metadata|Frames|Half[12]))\b",
     re.MULTILINE,
 )
+_BLOCK = re.compile(r"^data_", re.MULTILINE)
+_LABEL = re.compile(r"^\s*_(\w+)", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 
 
@@ -67,9 +69,21 @@ def read_blocks(path: str | Path) -> dict[str, pd.DataFrame | dict]:
             f"{path.name} cannot be read as a star file ({error}); check that every row has as "
             "many values as there are columns."
         ) from error
+    _check_labels(path, text)
     if not blocks:
         raise InputError(f"{path.name} is not a star file: it has no line 'data_...'.")
     return blocks
+
+
+def _check_labels(path: Path, text: str) -> None:
+    """Refuse a block that has a label twice: which of two columns counts nobody can know."""
+    for block in _BLOCK.split(text)[1:]:
+        labels = _LABEL.findall(block)
+        if len(set(labels)) < len(labels):
+            twice = next(label for label in labels if labels.count(label) > 1)
+            raise InputError(
+                f"{path.name} has the label {twice} twice in one table; remove one of the columns."
+            )
 
 
 def _blocks_of(path: Path, text: str) -> dict[str, Block]:

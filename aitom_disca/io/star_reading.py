@@ -19,6 +19,7 @@ from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
     CENTERED_COLUMNS,
     CLASS_COLUMN,
+    GROUP_COLUMN,
     NAME_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
     ORIGIN_PX_COLUMNS,
@@ -120,7 +121,7 @@ def _read(path: Path, known: Known, called: _Called, pixel_option: str) -> Parti
         said = said[inside]
     elif called == "plain":
         names = _plain_names(names, known)
-    table = _with_optics(rows, blocks.get("optics"))
+    table = _with_optics(path, rows, blocks.get("optics"))
     if layout is CENTERED_COLUMNS:
         places = places_from_centre(path, table, names, known)
     else:
@@ -187,15 +188,49 @@ def _plain_names(names: np.ndarray, known: Known) -> np.ndarray:
     return names if len(set(own)) < len(own) else np.array(own, dtype=str)[which]
 
 
-def _with_optics(table: pd.DataFrame, optics: pd.DataFrame | dict | None) -> pd.DataFrame:
-    """Add the columns of the optics groups to the rows; they win over columns of the same name."""
-    if optics is None or "rlnOpticsGroup" not in table:
+def _with_optics(
+    path: Path, table: pd.DataFrame, optics: pd.DataFrame | dict | None
+) -> pd.DataFrame:
+    """Add the columns of the optics groups to the rows; they win over columns of the same name.
+
+    Raises
+    ------
+    InputError
+        If a group is no number, is described twice, or has particles and is not described.
+    """
+    if optics is None or GROUP_COLUMN not in table:
         return table
     groups = optics if isinstance(optics, pd.DataFrame) else pd.DataFrame([optics])
-    if "rlnOpticsGroup" not in groups:
+    if GROUP_COLUMN not in groups:
         return table
-    own = [c for c in table.columns if c == "rlnOpticsGroup" or c not in groups]
-    return table[own].merge(groups, on="rlnOpticsGroup", how="left")
+    groups = groups.drop_duplicates()
+    groups = groups.assign(**{GROUP_COLUMN: _group_numbers(path, groups[GROUP_COLUMN])})
+    number = _group_numbers(path, table[GROUP_COLUMN])
+    twice = groups[GROUP_COLUMN][groups[GROUP_COLUMN].duplicated()]
+    if len(twice):
+        raise InputError(
+            f"{path.name}: the optics group {twice.iloc[0]} is described twice, and differently; "
+            "give the groups numbers of their own."
+        )
+    strange = number[~np.isin(number, groups[GROUP_COLUMN])]
+    if len(strange):
+        raise InputError(
+            f"{path.name}: the optics group {strange[0]} of {len(strange)} particles is not in the "
+            "table of optics groups; add it."
+        )
+    own = [c for c in table.columns if c == GROUP_COLUMN or c not in groups]
+    rows = table[own].assign(**{GROUP_COLUMN: number})
+    return rows.merge(groups, on=GROUP_COLUMN, how="left", validate="many_to_one")
+
+
+def _group_numbers(path: Path, said: pd.Series) -> np.ndarray:
+    number = pd.to_numeric(said, errors="coerce").to_numpy(float)
+    wrong = ~(np.isfinite(number) & (number == np.round(number)))
+    if wrong.any():
+        raise InputError(
+            f"{path.name}: {GROUP_COLUMN} must be a whole number; got {said[wrong].iloc[0]!r}."
+        )
+    return number.astype(int)
 
 
 def _tomogram_names(path: Path, table: pd.DataFrame) -> np.ndarray:

@@ -12,7 +12,7 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import euler_zyz_deg_from_rotation, rotation_from_euler_zyz_deg
 from aitom_disca.io.formats.format import Known, voxel_sizes
-from aitom_disca.io.formats.relion_optics import Counting, is_two_stage
+from aitom_disca.io.formats.relion_optics import GROUP_NAME_COLUMN, Counting, is_two_stage
 from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
     CENTERED_COLUMNS,
@@ -46,6 +46,7 @@ _PLACED = {
     POSTERIOR_COLUMN,
     SCORE_COLUMN,
     GROUP_COLUMN,
+    GROUP_NAME_COLUMN,
 }
 
 
@@ -63,7 +64,15 @@ def cut_at_voxels(particles: ParticleSet) -> ParticleSet:
     """
     if not particles.has_positions:
         return particles
-    return replace(particles, box_center_zyx_px=np.floor(box_centers(particles) + 0.5))
+    return replace(particles, box_center_zyx_px=np.floor(particles.cut_at_zyx_px + 0.5))
+
+
+def cut_anew(particles: ParticleSet) -> ParticleSet:
+    """Particles without what is said of images: for images that are cut by this package."""
+    of_images = {*IMAGE_COLUMNS, *SUBTOMOGRAM_ANGLE_COLUMNS, *_PRIORS, *_PIXELS, GROUP_COLUMN}
+    of_images |= {IMAGE_PIXEL_COLUMN, *MICROGRAPH_PIXEL_COLUMNS, "rlnImageSize"}
+    more = {name: column for name, column in particles.more.items() if name not in of_images}
+    return replace(particles, more=more, more_blocks={})
 
 
 def names(particles: ParticleSet, column: str) -> Columns:
@@ -72,7 +81,14 @@ def names(particles: ParticleSet, column: str) -> Columns:
 
 
 def plain_coordinates(particles: ParticleSet, scale: np.ndarray) -> Columns:
-    """Where boxes lie, in pixels of which a voxel has ``scale`` (N,)."""
+    """Where boxes lie, in pixels of which a voxel has ``scale`` (N,); nothing where unknown.
+
+    Positions from the tomogram's centre, if only they are known, stay in their columns.
+    """
+    if not particles.has_positions:
+        centered = particles.centered_xyz_angstrom
+        known = centered is not None and np.isfinite(centered).all()
+        return centered_coordinates(particles, Known(), "") if known else {}
     xyz = box_centers(particles)[:, ::-1] * scale[:, None]
     return dict(zip(PLAIN_COLUMNS, xyz.T, strict=True))
 
