@@ -7,15 +7,19 @@ import subprocess
 
 import mrcfile
 import numpy as np
+import pandas as pd
 import pytest
 import starfile
+from scipy.spatial.transform import Rotation
 
 from aitom_disca.cli.app import main
 from aitom_disca.io import open_store
+from aitom_disca.io.formats.of_store import labels_of
 
 pytestmark = pytest.mark.relion
 
 XYZ = [f"rlnCoordinate{axis}" for axis in "XYZ"]
+ANGLES = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
 ORIGINS = [f"rlnOrigin{axis}Angst" for axis in "XYZ"]
 TILTS = "--tilt-range -60 60"
 
@@ -198,3 +202,97 @@ def test_bug_13_groups_and_labels_that_occur_twice(tmp_path, shared_cases, capsy
     (tmp_path / "c.star").write_text(text)
     assert main(["convert", str(tmp_path / "c.star"), str(out), "--to", "csv", "--overwrite"]) == 2
     assert "the optics group 7 of 1 particles is not in" in capsys.readouterr().err
+
+
+def test_case_1_poses_and_images_in_one_file(folder, relion):
+    """`average --images`, and poses of a file beside the images of a store."""
+    run(
+        f"extract tomo.mrc --picks tomo_poses.star --out s.h5 --box-px 16 {TILTS}",
+        "average s.h5 --out avg --images --null-test none",
+        "convert s.h5 out.star --to relion31 --images --poses avg/particles.star",
+    )
+    one, other = particles("avg/particles.star"), particles("out.star")
+    for table in (one, other):
+        assert set(table["rlnRandomSubset"]) == {1, 2} and set(table["rlnClassNumber"]) == {1}
+        np.testing.assert_array_equal(table[XYZ], np.round(planted("tomo")))
+        volumes = [volume(name).shape for name in table["rlnImageName"]]
+        wedges = [volume(name).shape for name in table["rlnCtfImage"]]
+        assert set(volumes + wedges) == {(16, 16, 16)}
+    same = [*XYZ, *ORIGINS, *ANGLES, "rlnRandomSubset"]
+    np.testing.assert_allclose(one[same], other[same], atol=1e-4)
+    (folder / "x").mkdir()
+    relion(
+        "refine --i avg/particles.star --o x/x --ref avg/cluster_01/average.mrc --K 1 --iter 1",
+        "--skip_align --ctf --particle_diameter 140",
+    )
+    relion("reconstruct --i out.star --o x.mrc --ctf --3d_rot")
+
+
+def test_case_6_without_positions(folder, relion, capsys):
+    run(
+        f"extract tomo.mrc --picks tomo_poses.star --out s.h5 --box-px 16 {TILTS}",
+        "convert s.h5 t.star --to relion31 --images",
+        f"import-subtomograms t/tomo --out n.h5 {TILTS}",
+        "average n.h5 --out navg --null-test none",
+        "convert n.h5 n.star --to relion31 --images --poses navg/particles.star",
+        "import-subtomograms n.star --out again.h5",
+        "convert again.h5 again.star --to relion31 --images",
+    )
+    of_average, of_convert = particles("navg/particles.star"), particles("n.star")
+    assert not set(XYZ) & set(of_convert)
+    assert (of_average[ANGLES].to_numpy() != 0).any(axis=1).all()
+    np.testing.assert_allclose(of_average[ORIGINS], of_convert[ORIGINS], atol=1e-5)
+    again = particles("again.star")
+    columns = [*ANGLES, *ORIGINS, "rlnClassNumber", "rlnRandomSubset"]
+    np.testing.assert_allclose(again[columns], of_convert[columns], atol=1e-4)
+    for name in ("n", "again"):
+        relion(f"reconstruct --i {name}.star --o {name}.mrc --ctf --3d_rot")
+    np.testing.assert_allclose(volume("n.mrc"), volume("again.mrc"), atol=1e-4)
+    assert main("convert n.h5 n.csv --to csv".split()) == 2
+    assert "positions, which these particles do not have" in capsys.readouterr().err
+
+
+def test_case_8_classes_of_relion(folder, relion):
+    """A classification of RELION's: its classes, poses and halves come back."""
+    run(
+        f"extract tomo.mrc --picks tomo_poses.star --out s.h5 --box-px 16 {TILTS}",
+        "convert s.h5 t.star --to relion31 --images",
+    )
+    blocks = starfile.read("t.star")
+    for k in (1, 2):  # a reference of every second particle
+        half = blocks["particles"].iloc[k - 1 :: 2].reset_index(drop=True)
+        starfile.write({**blocks, "particles": half}, f"t{k}.star")
+        relion(f"reconstruct --i t{k}.star --o t{k}.mrc --ctf --3d_rot")
+    starfile.write(pd.DataFrame({"rlnReferenceImage": ["t1.mrc", "t2.mrc"]}), "refs.star")
+    (folder / "x").mkdir()
+    relion(
+        "refine --i t.star --o x/run --ref refs.star --iter 1 --ctf --particle_diameter 140",
+        "--skip_align --firstiter_cc",
+    )
+    star = "x/run_it001_data.star"
+    table = particles(star)
+    assert table["rlnClassNumber"].tolist() == [1, 2] * 4
+    shuffled = starfile.read(star)
+    shuffled["particles"] = table.iloc[::-1].reset_index(drop=True)
+    starfile.write(shuffled, "shuffled.star")
+    for name in (star, "shuffled.star"):
+        with open_store("s.h5") as store:
+            cluster, _ = labels_of(store, name)
+        assert (cluster + 1).tolist() == table["rlnClassNumber"].tolist()
+    run(
+        f"export s.h5 --labels {star} --out stars",
+        f"import-subtomograms {star} --out i.h5",
+        "convert i.h5 again.star --to relion31 --images",
+        f"convert {star} kept.star --to relion31",
+    )
+    assert len(list((folder / "stars" / "clusters").iterdir())) == 2
+    again, kept = particles("again.star"), particles("kept.star")
+    assert set(table) - {"rlnTomoName"} <= set(kept)
+    with open_store("i.h5") as store:
+        assert store.tilt_range_deg == (-60, 60)
+    for other in (again, kept):
+        assert other["rlnClassNumber"].tolist() == table["rlnClassNumber"].tolist()
+        columns = [*XYZ, *ORIGINS, "rlnLogLikeliContribution"]
+        np.testing.assert_allclose(other[columns], table[columns], atol=1e-4)
+        turned = (Rotation.from_euler("ZYZ", t[ANGLES], degrees=True) for t in (other, table))
+        assert (next(turned) * next(turned).inv()).magnitude().max() < 1e-4

@@ -208,6 +208,19 @@ def places_from_centre(path: Path, table: pd.DataFrame, names: np.ndarray, known
     return Places(center, box if moved else None, infos, centered)
 
 
+def without_places(
+    path: Path, table: pd.DataFrame, names: np.ndarray, known: Known
+) -> tuple[Places, dict[str, np.ndarray]]:
+    """Images of unknown places; their origins (x, y, z) in Angstrom, as columns."""
+    pixel, _ = _pixel_size(path, table)
+    if known.file_pixel_angstrom is not None:
+        pixel = np.full(len(table), known.file_pixel_angstrom)
+    unknown = np.full((len(table), 3), np.nan)
+    offset = _offset_angstrom(path, table, pixel)
+    origins = dict(zip(ORIGIN_ANGST_COLUMNS, offset.T, strict=True)) if offset.any() else {}
+    return Places(unknown, None, _infos(names, known, pixel, None)), origins
+
+
 def middle_xyz_angstrom(info: TomogramInfo, known: Known) -> np.ndarray:
     """Point (x, y, z) from which centred coordinates count, from voxel 0."""
     unbinned = info.tilt_series_pixel_size_angstrom or info.voxel_size_angstrom

@@ -20,6 +20,7 @@ from aitom_disca.io.star_blocks import (
     CENTERED_COLUMNS,
     CLASS_COLUMN,
     GROUP_COLUMN,
+    IMAGE_COLUMNS,
     NAME_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
     ORIGIN_PX_COLUMNS,
@@ -37,6 +38,7 @@ from aitom_disca.io.star_places import (
     optional_numbers,
     places_from_centre,
     places_in_pixels,
+    without_places,
 )
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 
@@ -107,11 +109,14 @@ def read_star(path: str | Path, known: Known) -> ParticleSet:
 
 def _read(path: Path, known: Known, called: _Called, pixel_option: str) -> ParticleSet:
     blocks = read_blocks(path)
-    placed = [PLAIN_COLUMNS[0], CENTERED_COLUMNS[0]]
+    placed = [PLAIN_COLUMNS[0], CENTERED_COLUMNS[0], IMAGE_COLUMNS[0]]
     rows = find_table(path, blocks, "particles", placed, may_be_empty=True)
     block = next(name for name, table in blocks.items() if table is rows)
     layout = CENTERED_COLUMNS if CENTERED_COLUMNS[0] in rows else PLAIN_COLUMNS
-    need_columns(path, rows, layout)
+    # RELION needs no positions of images: theirs may be unknown.
+    unplaced = IMAGE_COLUMNS[0] in rows and not any(c in rows for c in layout)
+    if not unplaced:
+        need_columns(path, rows, layout)
     if known.tomogram_name is not None and not any(c in rows for c in NAME_COLUMNS):
         rows = rows.assign(rlnTomoName=known.tomogram_name)
     said = names = _tomogram_names(path, rows)
@@ -122,7 +127,10 @@ def _read(path: Path, known: Known, called: _Called, pixel_option: str) -> Parti
     elif called == "plain":
         names = _plain_names(names, known)
     table = _with_optics(path, rows, blocks.get("optics"))
-    if layout is CENTERED_COLUMNS:
+    if unplaced:
+        places, origins = without_places(path, table, names, known)
+        rows = rows.assign(**origins)
+    elif layout is CENTERED_COLUMNS:
         places = places_from_centre(path, table, names, known)
     else:
         places = places_in_pixels(path, table, names, known, pixel_option)

@@ -99,7 +99,8 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     InputError
         If positions or voxel sizes are unknown.
     """
-    need_positions(particles, FORMAT.title)
+    if not has_images(particles):  # which need none
+        need_positions(particles, FORMAT.title)
     text = write_blocks_text({"": rows_of(particles, known)}, None, convention(IN_PIXELS))
     write_text(path, text)
     return [Path(path)]

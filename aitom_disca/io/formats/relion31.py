@@ -79,7 +79,8 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     InputError
         If positions or voxel sizes are unknown.
     """
-    need_positions(particles, FORMAT.title)
+    if not has_images(particles):  # which need none
+        need_positions(particles, FORMAT.title)
     write_text(path, text_of(particles, known, convention(IN_PIXELS)))
     return [Path(path)]
 
