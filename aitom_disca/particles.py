@@ -154,6 +154,13 @@ class ParticleSet:
         return inside
 
     @property
+    def cut_at_zyx_px(self) -> np.ndarray:
+        """Voxels (N, 3) in which boxes are centred: where they were cut, or else the nearest."""
+        if self.box_center_zyx_px is not None:
+            return self.box_center_zyx_px
+        return np.asarray(np.floor(self.center_zyx_px + 0.5))
+
+    @property
     def has_positions(self) -> bool:
         """Whether every particle has a voxel position."""
         return bool(np.isfinite(self.center_zyx_px).all())

@@ -179,6 +179,20 @@ def _tilt_series_pixel(path: Path, table: pd.DataFrame) -> np.ndarray | None:
     return to_pixel_sizes(table[TILT_SERIES_PIXEL_COLUMN], path, TILT_SERIES_PIXEL_COLUMN)
 
 
+def without_places(
+    path: Path, table: pd.DataFrame, names: np.ndarray, known: Known
+) -> tuple[Places, dict[str, np.ndarray]]:
+    """Images of unknown places; their origins (x, y, z) in Angstrom, as columns."""
+    if known.file_pixel_angstrom is None:
+        pixel, images = _coordinate_pixel(path, table)[0], image_pixel_angstrom(path, table)
+    else:
+        pixel = images = np.full(len(table), known.file_pixel_angstrom)
+    unknown = np.full((len(table), 3), np.nan)
+    offset = _offset_angstrom(path, table, images)
+    origins = dict(zip(ORIGIN_ANGST_COLUMNS, offset.T, strict=True)) if offset.any() else {}
+    return Places(unknown, None, _infos(names, known, pixel, None)), origins
+
+
 def middle_xyz_angstrom(info: TomogramInfo, known: Known) -> np.ndarray:
     """Point (x, y, z) from which centred coordinates count, from voxel 0."""
     unbinned = info.tilt_series_pixel_size_angstrom or info.voxel_size_angstrom

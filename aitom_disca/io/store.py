@@ -10,6 +10,9 @@ Datasets, one row per subtomogram:
 ``diameter_angstrom``      (N,)              size at which the particle was found, if known
 ``euler_zyz_deg``          (N, 3)            RELION's rot, tilt, psi, if known
 ``coordinates_xyz_angstrom`` (N, 3)          from the tomogram's centre, if only that is known
+``box_center_zyx_px``      (N, 3)            where boxes were cut, if not at the nearest voxel
+``cluster``, ``posterior`` (N,)              clusters from 0, -1 for none, if the source had any
+``column:NAME``            (N,)              further columns of the file they came from
 ``labels``                 (N,)              ground truth of simulated data
 ``diameter_angstrom``      (N,)              of the particle, as it was picked
 ``raw_mean``, ``raw_std``  (N,)              what normalisation took away: raw = std volume + mean
@@ -50,7 +53,12 @@ _COLUMNS = {  # dataset: ParticleSet's name
     "score": "score",
     "euler_zyz_deg": "euler_zyz_deg",
     "coordinates_xyz_angstrom": "centered_xyz_angstrom",
+    "box_center_zyx_px": "box_center_zyx_px",
+    "cluster": "cluster",
+    "posterior": "posterior",
 }
+_WHOLE = ("labels", "cluster")
+_FURTHER = "column:"
 
 _DIAMETER = "diameter_angstrom"  # a further column of the particles
 
@@ -168,7 +176,7 @@ class StoreWriter:
         ----------
         volumes : ndarray of shape (n, z, y, x)
         particles : ParticleSet of n particles
-            Its clusters are not stored. Every call brings the same columns.
+            Every call brings the same columns.
         labels : ndarray of int, shape (n,), optional
             Ground truth of simulated data.
         raw_mean, raw_std : ndarray of shape (n,), optional
@@ -187,6 +195,11 @@ class StoreWriter:
             )
         columns = {name: getattr(particles, attr) for name, attr in _COLUMNS.items()}
         columns[_DIAMETER] = particles.more.get(_DIAMETER)
+        columns |= {
+            f"{_FURTHER}{name}": column
+            for name, column in particles.more.items()
+            if name != _DIAMETER and "/" not in name
+        }
         columns |= {"labels": labels, "raw_mean": raw_mean, "raw_std": raw_std}
         columns |= {"image_name": image_name}
         columns = {name: c for name, c in columns.items() if c is not None}
@@ -198,16 +211,28 @@ class StoreWriter:
         for name, column in {"subtomograms": volumes, **columns}.items():
             dataset = self._file[name]
             dataset.resize(stop, axis=0)
-            dataset[self._n : stop] = column.astype(object) if name in _TEXT else column
+            dataset[self._n : stop] = _as_text(column) if _is_text(name, column) else column
         self._n = stop
 
     def _make_columns(self, columns: dict[str, np.ndarray]) -> None:
         for name, column in columns.items():
             width = np.shape(column)[1:]
-            dtype: Any = np.int64 if name == "labels" else np.float64
-            if name in _TEXT:
+            kind = np.asarray(column).dtype.kind
+            whole = name in _WHOLE or (name.startswith(_FURTHER) and kind in "iub")
+            dtype: Any = np.int64 if whole else np.float64
+            if _is_text(name, column):
                 dtype = h5py.string_dtype()
             self._file.create_dataset(name, (0, *width), dtype, maxshape=(None, *width))
+
+
+def _is_text(name: str, column: np.ndarray) -> bool:
+    return name in _TEXT or (
+        name.startswith(_FURTHER) and np.asarray(column).dtype.kind not in "fiub"
+    )
+
+
+def _as_text(column: np.ndarray) -> np.ndarray:
+    return np.array([str(value) for value in np.asarray(column).tolist()], object)
 
 
 class SubtomogramStore:
@@ -279,6 +304,12 @@ class SubtomogramStore:
         tomograms = self._tomograms(names)
         diameter = self._column(_DIAMETER)
         more = {} if diameter is None else {_DIAMETER: diameter}
+        for name in filter(lambda name: name.startswith(_FURTHER), self._file):
+            column = self._column(name)
+            assert column is not None  # noqa: S101  it is in the file
+            more[name.removeprefix(_FURTHER)] = (
+                column.astype(str) if column.dtype.kind == "O" else column
+            )
         return ParticleSet(names, center, **columns, tomograms=tomograms, more=more)  # type: ignore[arg-type]
 
     @property

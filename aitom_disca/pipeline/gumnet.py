@@ -89,7 +89,7 @@ def _rows(
 ) -> np.ndarray:
     if labels is None:
         return np.arange(len(source))
-    known, _ = labels_of_store(source, store, labels)
+    known, _ = labels_of_store(source, labels)
     sizes = np.bincount(known[known >= 0], minlength=1)
     number = int(sizes.argmax()) + 1 if cluster is None else cluster
     rows = np.flatnonzero(known == number - 1)

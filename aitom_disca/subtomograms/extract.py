@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from aitom_disca.config import ExtractSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import box_slices, fourier_crop
+from aitom_disca.io.formats.relion_columns import cut_anew
 from aitom_disca.io.mrc import Tomogram
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.particles import ParticleSet
@@ -140,6 +141,7 @@ def extract_subtomograms(
         differ, the box is larger than a tomogram, a box holds NaN, or nothing is left.
     """
     settings = settings or ExtractSettings()
+    particles = replace(cut_anew(particles), box_center_zyx_px=None)
     used = _tomograms_of(tomograms, particles)
     plan = plan_box(settings, _common_voxel_size(used))
     _check_box(used, plan)
