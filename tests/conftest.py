@@ -23,6 +23,17 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+SHARED_CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The folder of small inputs that once went wrong."""
+    if not SHARED_CASES.is_dir():
+        pytest.skip("the folder ../shared/cases with inputs that went wrong is not here")
+    return SHARED_CASES
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20231)

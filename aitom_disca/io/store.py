@@ -36,12 +36,12 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
+from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-DEFAULT_TILT_RANGE_DEG = (-60.0, 60.0)
 _LONGEST_READ = 64  # volumes in one request: bounds the memory of a read beyond its result
 _TEXT = ("tomogram_name", "image_name")
 _COLUMNS = {  # dataset: ParticleSet's name

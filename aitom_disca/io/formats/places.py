@@ -12,6 +12,7 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.format import Known
 from aitom_disca.io.mrc import tomogram_name
+from aitom_disca.io.tilt_range import doubt
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,13 @@ def find_places(
     for name in dict.fromkeys(given):
         own[name] = name if name in known.tomograms else tomogram_name(name)
         pixel = known.file_pixel_angstrom or (pixel_angstrom or {}).get(name)
-        info = _info(own[name], name, known, pixel, (tilt_range_deg or {}).get(name))
+        tilts = (tilt_range_deg or {}).get(name)
+        if tilts is not None and (reason := doubt(tilts)):
+            logger.warning(
+                "%s: the tilts of %s are passed over: %s.", Path(path).name, name, reason
+            )
+            tilts = None
+        info = _info(own[name], name, known, pixel, tilts)
         scale[name] = 1.0
         if info is not None:
             infos[own[name]] = info
