@@ -24,6 +24,7 @@ from aitom_disca.config import AverageSettings, RelionVersion
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
+from aitom_disca.geometry.wedge import tilt_ranges_of
 from aitom_disca.io import open_store, read_labels_csv, write_rows_csv
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.mining.by_alignment import drawn_rows
@@ -145,7 +146,6 @@ def _each_cluster(
                 continue
             judge = partial(
                 judged_average,
-                tilt_range_deg=source.tilt_range_deg,
                 voxel_size_angstrom=source.voxel_size_angstrom,
                 settings=settings_for_members(rows, source, settings),
                 mask=mask,
@@ -215,7 +215,11 @@ def _averaged(
         distance = source.box_shape_zyx[0] * source.voxel_size_angstrom * _NEAREST_IN_BOX
     while True:
         drawn = drawn_rows(len(rows), settings.most, np.random.default_rng(settings.seed))
-        judged = judge(source.read(rows[drawn]), groups=groups_of(source, rows[drawn]))
+        judged = judge(
+            source.read(rows[drawn]),
+            tilt_range_deg=tilt_ranges_of(source.tilt_range_deg, rows[drawn]),
+            groups=groups_of(source, rows[drawn]),
+        )
         poses = _poses_of_all(source, rows, drawn, judged)
         members = posed(source.particles().select(rows), poses, source.voxel_size_angstrom)
         stays = without_duplicates(replace(members, score=poses.score), distance)
@@ -245,7 +249,7 @@ def _poses_of_all(
         laid = align_to_reference(
             source.read(rows[piece]),
             judged.filtered * sphere_round_particle(box_px, judged.mask_diameter_px),
-            source.tilt_range_deg,
+            tilt_ranges_of(source.tilt_range_deg, rows[piece]),
             largest_frequency=largest,
             fall_off=found.fall_off,
         )
@@ -259,7 +263,7 @@ def _fall_off(source: SubtomogramStore, settings: AverageSettings) -> FallOff | 
     if not settings.graded_wedge:
         return None
     rows = drawn_rows(len(source), settings.most, np.random.default_rng(settings.seed))
-    return measure_fall_off(source.read(rows), source.tilt_range_deg)
+    return measure_fall_off(source.read(rows), tilt_ranges_of(source.tilt_range_deg, rows))
 
 
 def _wanted(cluster: np.ndarray, numbers: Sequence[int]) -> list[int]:
