@@ -126,7 +126,8 @@ def network_of(settings: AverageSettings, source: SubtomogramStore) -> FindsPose
             f"{settings.gumnet} was trained on boxes of {model.input_shape[0][1]} voxels, but the "
             f"store has {box_px}; train another."
         )
-    return lambda volumes, target: predict_poses(model, volumes, target, source.tilt_range_deg)
+    tilts = source.common_tilt_range_deg
+    return lambda volumes, target: predict_poses(model, volumes, target, tilts)
 
 
 def mask_of(name: str, source: SubtomogramStore) -> np.ndarray | None:

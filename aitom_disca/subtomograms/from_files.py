@@ -15,8 +15,11 @@ from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.io.formats.relion_optics import optics_by_tomogram
 from aitom_disca.io.mrc import open_tomogram
+from aitom_disca.io.mrc_header import read_header, tilt_range_of
 from aitom_disca.io.star_blocks import resolve
 from aitom_disca.io.store import StoreWriter
+from aitom_disca.io.tilt_range import check_tilt_range
+from aitom_disca.io.wedge_volume import tilt_range_of_wedge
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
@@ -24,6 +27,7 @@ from aitom_disca.subtomograms.preprocess import is_constant, normalise
 _VOLUMES = (".mrc", ".rec", ".map", ".mrc.gz")
 _IMAGE = "rlnImageName"
 _AT_ONCE = 64
+_CTF_IMAGE = "rlnCtfImage"
 _TILT_RANGE_DEG = (-60.0, 60.0)
 _NORMALISATION = "zero mean and unit variance per subtomogram"
 
@@ -54,7 +58,8 @@ def import_subtomograms(
     file_pixel_angstrom : float, optional
         In which the star file counts, if it does not say it.
     tilt_range_deg : tuple of 2 floats, optional
-        Measured tilts; -60 to 60 unless given.
+        Measured tilts; unless given those of each tomogram, as the file or the CtfImages that it
+        names say, else -60 to 60.
     dark_protein : bool
         Whether protein is dark: the volumes are inverted.
     optics : OpticsSettings, optional
@@ -79,9 +84,7 @@ def import_subtomograms(
     box, voxel = first.shape_zyx, first.voxel_size_angstrom
     if len(set(box)) != 1:
         raise InputError(f"expected cubic subtomograms, but {paths[0].name} is {box} (z, y, x).")
-    tilts = tilt_range_deg or _TILT_RANGE_DEG
-    if tilt_range_deg is None:
-        say("tilt range: -60 to 60 degrees (a guess; --tilt-range sets it)")
+    tilts = _tilt_ranges(source, particles, tilt_range_deg)
     known = dict(particles.tomograms)
     if optics is not None and optics.defocus is not None:  # else a folder's need not be listed
         known = {
@@ -90,7 +93,9 @@ def import_subtomograms(
         }
     infos = {
         name: replace(
-            info, tilt_range_deg=tilts, **optics_of(name, source, optics, of_star.get(name, {}))
+            info,
+            tilt_range_deg=tilts.get(name, info.tilt_range_deg),
+            **optics_of(name, source, optics, of_star.get(name, {})),
         )
         for name, info in known.items()
     }
@@ -145,9 +150,49 @@ def _listed(
         particles.score,
         centered_xyz_angstrom=particles.centered_xyz_angstrom,
         tomograms=particles.tomograms,
+        more={name: particles.more[name] for name in (_CTF_IMAGE,) if name in particles.more},
     )
     paths = _resolved(source, particles.more[_IMAGE].astype(str).tolist())
     return paths, plain, optics_by_tomogram(particles)
+
+
+def _tilt_ranges(
+    source: Path, particles: ParticleSet, given: tuple[float, float] | None
+) -> dict[str, tuple[float, float]]:
+    """Measured tilts of every tomogram: given, as the file says, of its CtfImages, or a guess."""
+    names, first = np.unique(particles.tomogram_name, return_index=True)
+    if given is not None:
+        return dict.fromkeys(names.tolist(), check_tilt_range(given))
+    found, unknown = {}, []
+    images = particles.more.get(_CTF_IMAGE)
+    for name, row in zip(names.tolist(), first.tolist(), strict=True):
+        info = particles.tomograms.get(name)
+        own = (
+            None if info is None or info.tilt_range_deg == _TILT_RANGE_DEG else info.tilt_range_deg
+        )
+        if own is None and images is not None:
+            own = _of_ctf_image(source, str(images[row]))
+        found[name] = own or _TILT_RANGE_DEG
+        unknown += [name] if own is None else []
+    if unknown:
+        whose = "" if len(unknown) == len(found) else f" of {', '.join(unknown)}"
+        say(f"tilt range{whose}: -60 to 60 degrees (a guess; --tilt-range sets it)")
+    for low, high in sorted({found[name] for name in found if name not in unknown}):
+        n = sum(ends == (low, high) for ends in found.values())
+        say(f"tilt range {low:g} to {high:g} degrees: {n} of {len(found)} tomograms")
+    return found
+
+
+def _of_ctf_image(source: Path, named: str) -> tuple[float, float] | None:
+    """Tilt range of a CtfImage, by its header or its zeros; None where it cannot be told."""
+    path = resolve(named, source)
+    if path is None:
+        return None
+    said = tilt_range_of(*read_header(path))
+    if said is not None:
+        return said
+    image = open_tomogram(path, voxel_size_angstrom=1.0, tilt_range_deg=_TILT_RANGE_DEG)
+    return tilt_range_of_wedge(image.read())
 
 
 def _resolved(star: Path, named: Sequence[str]) -> list[Path]:

@@ -158,13 +158,13 @@ def _write_images(store: SubtomogramStore, folder: Path, planned: ParticleSet) -
     for tilts in sorted(ranges):
         paths.append(folder / _wedge_name(tilts))
         wedge = wedge_volume(store.box_shape_zyx[0], tilts)
-        write_volume(paths[-1], wedge, store.voxel_size_angstrom)
+        write_volume(paths[-1], wedge, store.voxel_size_angstrom, tilt_range_deg=tilts)
     return paths
 
 
 def _tilt_range(store: SubtomogramStore, particles: ParticleSet, row: int) -> tuple[float, float]:
     info = particles.tomograms.get(str(particles.tomogram_name[row]))
-    return store.tilt_range_deg if info is None else info.tilt_range_deg
+    return store.common_tilt_range_deg if info is None else info.tilt_range_deg
 
 
 def _wedge_name(tilt_range_deg: tuple[float, float]) -> str:
