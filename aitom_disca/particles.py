@@ -58,6 +58,9 @@ class TomogramInfo(Optics):
         Unbinned pixel size, where it differs from the voxel size.
     unbinned_shape_zyx : tuple of float, optional
         Size in unbinned pixels; RELION 5 counts centred coordinates from its half.
+    tilts_deg : tuple of float
+        All measured tilts, the smallest first; empty where they are not known, or do not span the
+        tilt range.
     """
 
     name: str
@@ -67,6 +70,11 @@ class TomogramInfo(Optics):
     path: Path | None = None
     tilt_series_pixel_size_angstrom: float | None = None
     unbinned_shape_zyx: tuple[float, float, float] | None = None
+    tilts_deg: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.tilts_deg and (self.tilts_deg[0], self.tilts_deg[-1]) != self.tilt_range_deg:
+            object.__setattr__(self, "tilts_deg", ())
 
     @property
     def centre_xyz_angstrom(self) -> np.ndarray:

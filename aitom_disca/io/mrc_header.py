@@ -17,10 +17,10 @@ import numpy as np
 from mrcfile.dtypes import get_ext_header_dtype
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.tilt_range import check_tilt_range, doubt
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_TILT_RANGE_DEG = (-60.0, 60.0)
 _REAL_MODES = (0, 1, 2, 6, 12)
 _COMPLEX_MODES = (3, 4)
 _OTHER_MODES = (16, 101)
@@ -33,23 +33,6 @@ _LABEL_PATTERN = re.compile(r"aitom_disca: tilt range (\S+) to (\S+) deg")
 def tilt_range_label(tilt_range_deg: tuple[float, float]) -> str:
     """Text of the header label that keeps the tilt range."""
     return _LABEL.format(*check_tilt_range(tilt_range_deg))
-
-
-def check_tilt_range(tilt_range_deg: tuple[float, float]) -> tuple[float, float]:
-    """Return a tilt range as floats.
-
-    Raises
-    ------
-    InputError
-        If it is not min < max within -90 and 90 degrees.
-    """
-    low, high = (float(t) for t in tilt_range_deg)
-    if not -90 <= low < high <= 90:
-        raise InputError(
-            f"the tilt range must be a smaller and a larger angle within -90 and 90 degrees, got "
-            f"{low:g} and {high:g}; give the measured range, such as --tilt-range -60 60."
-        )
-    return low, high
 
 
 def read_header(path: Path) -> tuple[np.recarray, bytes]:
@@ -184,9 +167,12 @@ def tilt_range_of(header: np.recarray, extended: bytes) -> tuple[float, float] |
         if match := _LABEL_PATTERN.search(label.decode("latin-1")):
             return check_tilt_range((float(match[1]), float(match[2])))
     tilts = _fei_tilts(header, extended)
-    if tilts.size and np.ptp(tilts) > 1 and np.abs(tilts).max() <= 90:
-        return check_tilt_range((tilts.min(), tilts.max()))
-    return None
+    if not tilts.size or np.ptp(tilts) == 0:
+        return None
+    if reason := doubt(tilts):
+        logger.warning("the tilt angles in an FEI header are passed over: %s.", reason)
+        return None
+    return check_tilt_range((tilts.min(), tilts.max()))
 
 
 def _fei_tilts(header: np.recarray, extended: bytes) -> np.ndarray:

@@ -17,9 +17,12 @@ Datasets, one row per subtomogram:
 ``diameter_angstrom``      (N,)              of the particle, as it was picked
 ``raw_mean``, ``raw_std``  (N,)              what normalisation took away: raw = std volume + mean
 ``image_name``             (N,)              text: the volume's file, where it came from one
+``tilt_range_deg``         (N, 2)            smallest and largest measured tilt, where they differ
 ========================== ================= ==================================================
 
-Only ``subtomograms`` and the attribute ``voxel_size_angstrom`` are needed to read a file.
+Only ``subtomograms`` and the attribute ``voxel_size_angstrom`` are needed to read a file. The
+attribute ``tilt_range`` is what all subtomograms measured; ``tomograms`` holds, as JSON, what is
+known of every tomogram: its tilt range, all its tilts where they are known, defocus and so on.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -38,13 +42,14 @@ import h5py
 import numpy as np
 
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range
 from aitom_disca.io.atomic import replacing
+from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-DEFAULT_TILT_RANGE_DEG = (-60.0, 60.0)
 _LONGEST_READ = 64  # volumes in one request: bounds the memory of a read beyond its result
 _TEXT = ("tomogram_name", "image_name")
 _COLUMNS = {  # dataset: ParticleSet's name
@@ -61,6 +66,7 @@ _WHOLE = ("labels", "cluster")
 _FURTHER = "column:"
 
 _DIAMETER = "diameter_angstrom"  # a further column of the particles
+_TILTS = "tilt_range_deg"
 
 
 class StoreWriter:
@@ -69,10 +75,17 @@ class StoreWriter:
     The file appears under its name when the block ends, not before, and not if it fails.
     """
 
-    def __init__(self, path: Path, box_shape_zyx: tuple[int, int, int], attributes: dict[str, Any]):
+    def __init__(
+        self,
+        path: Path,
+        box_shape_zyx: tuple[int, int, int],
+        attributes: dict[str, Any],
+        tilt_ranges_deg: Mapping[str, tuple[float, float]],
+    ) -> None:
         self.path = path
         self.box_shape_zyx = box_shape_zyx
         self._attributes = attributes
+        self._tilt_ranges_deg = tilt_ranges_deg  # by tomogram; empty where all have one
         self._stack = ExitStack()
         self._n = 0
 
@@ -82,7 +95,7 @@ class StoreWriter:
         path: str | Path,
         box_shape_zyx: tuple[int, int, int],
         voxel_size_angstrom: float,
-        tilt_range_deg: tuple[float, float],
+        tilt_range_deg: tuple[float, float] | Mapping[str, tuple[float, float]],
         tomograms: Mapping[str, TomogramInfo] | None = None,
         normalisation: str = "",
         source: str = "",
@@ -97,8 +110,8 @@ class StoreWriter:
         box_shape_zyx : tuple of 3 int
         voxel_size_angstrom : float
             Of the subtomograms.
-        tilt_range_deg : tuple of 2 floats
-            Measured tilts; tilt axis y, beam z.
+        tilt_range_deg : tuple of 2 floats, or mapping of str to them
+            Measured tilts of all tomograms, or of each by its name; tilt axis y, beam z.
         tomograms : mapping of str to TomogramInfo, optional
         normalisation, source : str
             What was done to the volumes, and where they come from, in a few words.
@@ -118,6 +131,10 @@ class StoreWriter:
                 f"the store {path} is there already; choose another name, remove it, "
                 "or ask to overwrite it."
             )
+        own: dict[str, tuple[float, float]] = {}
+        if isinstance(tilt_range_deg, Mapping):
+            own = {str(name): (float(a), float(b)) for name, (a, b) in tilt_range_deg.items()}
+            tilt_range_deg = common_tilt_range(np.array(list(own.values())))
         box = tuple(int(n) for n in box_shape_zyx)
         attributes = {
             "format_version": FORMAT_VERSION,
@@ -133,7 +150,8 @@ class StoreWriter:
         }
         if particle_diameter_angstrom is not None:
             attributes["particle_diameter_angstrom"] = float(particle_diameter_angstrom)
-        return cls(path, box, attributes)  # type: ignore[arg-type]
+        differ = len(set(own.values())) > 1
+        return cls(path, box, attributes, own if differ else {})  # type: ignore[arg-type]
 
     def __enter__(self) -> StoreWriter:
         temporary = self._stack.enter_context(replacing(self.path))
@@ -202,6 +220,9 @@ class StoreWriter:
         }
         columns |= {"labels": labels, "raw_mean": raw_mean, "raw_std": raw_std}
         columns |= {"image_name": image_name}
+        if self._tilt_ranges_deg:
+            names = particles.tomogram_name.tolist()
+            columns[_TILTS] = np.array([self._tilt_ranges_deg[name] for name in names])
         columns = {name: c for name, c in columns.items() if c is not None}
         if list(self._file) == ["subtomograms"]:
             self._make_columns(columns)
@@ -246,7 +267,7 @@ class SubtomogramStore:
         self.voxel_size_angstrom = float(file.attrs["voxel_size_angstrom"])
         diameter = file.attrs.get("particle_diameter_angstrom")
         self.particle_diameter_angstrom = None if diameter is None else float(diameter)
-        self.tilt_range_deg = self._read_tilt_range()
+        self.common_tilt_range_deg = self._read_tilt_range()
 
     def __len__(self) -> int:
         return len(self._volumes)
@@ -312,6 +333,19 @@ class SubtomogramStore:
             )
         return ParticleSet(names, center, **columns, tomograms=tomograms, more=more)  # type: ignore[arg-type]
 
+    @cached_property
+    def tilt_range_deg(self) -> TiltRanges:
+        """Measured tilts: of all subtomograms, or (N, 2), of each, where they differ."""
+        own = self._column(_TILTS)
+        if own is None:
+            return self.common_tilt_range_deg
+        if own.shape != (len(self), 2) or not ((-90 <= own) & (own <= 90)).all():
+            raise InputError(
+                f"{self.path.name} holds tilt ranges that cannot be (dataset {_TILTS}); the file "
+                "is damaged, extract the subtomograms again."
+            )
+        return own
+
     @property
     def labels(self) -> np.ndarray | None:
         """Ground truth (N,), int, of simulated data; None where the file has none."""
@@ -353,7 +387,7 @@ class SubtomogramStore:
         stored = json.loads(self._file.attrs.get("tomograms", "[]"))
         if stored:
             return {t["name"]: _info_from_json(t) for t in stored}
-        size, tilts = self.voxel_size_angstrom, self.tilt_range_deg
+        size, tilts = self.voxel_size_angstrom, self.common_tilt_range_deg
         return {str(n): TomogramInfo(str(n), size, None, tilts) for n in np.unique(names)}
 
     def _read_tilt_range(self) -> tuple[float, float]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from scipy import fft
 
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import missing_wedge_mask
-from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.wedge import tilt_of_direction_deg
-from aitom_disca.io.mrc import open_tomogram
-from aitom_disca.io.mrc_header import read_header, tilt_range_of
+from aitom_disca.io.tilt_range import doubt
 
-_SEEN = 1e-3  # of the largest value
+_OUTER = 0.6  # of Nyquist: farther in, the images of a tilt series overlap
+_NOTHING = 1e-3  # of the largest value
 
 
 def wedge_volume(box_px: int, tilt_range_deg: tuple[float, float]) -> np.ndarray:
@@ -55,47 +52,25 @@ def wedge_volume(box_px: int, tilt_range_deg: tuple[float, float]) -> np.ndarray
     return fft.fftshift(cube).astype(np.float32)
 
 
-def read_tilt_range(path: str | Path) -> tuple[float, float] | None:
-    """Tilt range (smallest, largest; degrees) that a CtfImage shows; None where it shows none.
+def tilt_range_of_wedge(volume: np.ndarray) -> tuple[float, float] | None:
+    """The outermost tilts of a CtfImage, to about a degree; None where it shows no tilt range.
 
-    What this package wrote into the header is exact; else it is measured on the volume, to half the
-    distance of neighbouring coefficients at its edge, and rounded to whole degrees.
-
-    Raises
-    ------
-    InputError
-        If the file is not an MRC volume.
+    Parameters
+    ----------
+    volume : ndarray of shape (n, n, n), axes z, y, x
+        Zero frequency at index ``n // 2``; tilt axis y, beam z.
     """
-    header, extended = read_header(Path(path))
-    said = tilt_range_of(header, extended)
-    if said is not None:
-        return said
-    return measured_tilt_range(open_tomogram(path, tilt_range_deg=(-90, 90)).read())
-
-
-def measured_tilt_range(wedge: np.ndarray) -> tuple[float, float] | None:
-    """Tilt range (degrees) of a full cube (n, n, n) with the zero frequency at ``n // 2``.
-
-    The tilt axis is y. None where every direction was measured, or none, or more than one sector.
-    """
-    if len(set(wedge.shape)) > 1:
-        return None
-    n = wedge.shape[0]
-    middle = centre_index(n)
-    plane = np.asarray(wedge[:, middle, :], float)
-    axis = np.arange(n) - middle
-    kz, kx = np.meshgrid(axis, axis, indexing="ij")
+    n = volume.shape[-1]
+    kz, ky, kx = np.indices(volume.shape) - n // 2
     radius = np.hypot(kz, kx)
-    counts = (kx > 0) & (radius >= n / 4) & (radius < n / 2)
-    tilt_deg = tilt_of_direction_deg(kz[counts], kx[counts])
-    order = np.argsort(tilt_deg)
-    tilt_deg = tilt_deg[order]
-    seen = np.abs(plane[counts][order]) > _SEEN * np.abs(plane).max()
-    if not seen.any() or seen.all():
+    outer = (np.abs(ky) <= n / 4) & (radius > _OUTER * n / 2) & (radius < n / 2) & (kx != 0)
+    tilt = tilt_of_direction_deg(kz, kx)[outer]
+    measured = np.abs(volume[outer]) > _NOTHING * np.abs(volume).max()
+    if not measured.any() or measured.all():
         return None
-    first, last = np.flatnonzero(seen)[[0, -1]]
-    if not seen[first : last + 1].all():
-        return None
-    below = tilt_deg[first - 1] if first else -90.0
-    above = tilt_deg[last + 1] if last + 1 < len(tilt_deg) else 90.0
-    return round((below + tilt_deg[first]) / 2), round((tilt_deg[last] + above) / 2)
+    ends = []
+    for sign in (-1, 1):
+        last = (sign * tilt[measured]).max()
+        beyond = sign * tilt[sign * tilt > last + 1e-6]
+        ends.append(sign * float(last + beyond.min()) / 2 if len(beyond) else sign * 90.0)
+    return None if doubt(ends) else (ends[0], ends[1])

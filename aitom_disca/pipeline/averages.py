@@ -25,6 +25,7 @@ from aitom_disca.config import AverageSettings, RelionVersion
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
+from aitom_disca.geometry.wedge import tilt_ranges_of
 from aitom_disca.io import open_store, read_labels_csv, write_rows_csv
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.mining.by_alignment import drawn_rows
@@ -151,7 +152,6 @@ def _each_cluster(
                 say(f"left out: an average needs at least {FEWEST_MEMBERS}")
                 continue
             of_members: dict[str, Any] = {
-                "tilt_range_deg": source.tilt_range_deg,
                 "settings": settings_for_members(rows, source, settings),
             }
             judge = partial(
@@ -241,14 +241,15 @@ def _averaged(
     while True:
         drawn = drawn_rows(len(rows), settings.most, np.random.default_rng(settings.seed))
         volumes, groups = source.read(rows[drawn]), groups_of(source, rows[drawn])
-        judged = judge(volumes, groups=groups, begin=begin)
+        tilts = tilt_ranges_of(source.tilt_range_deg, rows[drawn])
+        judged = judge(volumes, tilt_range_deg=tilts, groups=groups, begin=begin)
         poses = _poses_of_all(source, rows, drawn, judged)
         members = posed(source.particles().select(rows), poses, source.voxel_size_angstrom)
         stays = without_duplicates(replace(members, score=poses.score), distance)
         if stays.all() or stays.sum() < FEWEST_MEMBERS:
             half = np.arange(len(rows)) % 2
             half[drawn] = judged.found.half
-            return Averaged(k, rows, test(judged, volumes, groups=groups)), poses, half
+            return Averaged(k, rows, test(judged, volumes, tilts, groups=groups)), poses, half
         n_gone = int((~stays).sum())
         say(f"{n_gone} of {len(rows)} are particles picked twice; averaged again without them")
         begin = judged.found.poses_of(stays) if len(drawn) == len(rows) else None
@@ -274,7 +275,7 @@ def _poses_of_all(
         laid = align_to_reference(
             source.read(rows[piece]),
             judged.filtered * sphere_round_particle(box_px, judged.mask_diameter_px),
-            source.tilt_range_deg,
+            tilt_ranges_of(source.tilt_range_deg, rows[piece]),
             largest_frequency=largest,
             fall_off=found.fall_off,
         )
@@ -288,7 +289,7 @@ def _fall_off(source: SubtomogramStore, settings: AverageSettings) -> FallOff | 
     if not settings.graded_wedge:
         return None
     rows = drawn_rows(len(source), settings.most, np.random.default_rng(settings.seed))
-    return measure_fall_off(source.read(rows), source.tilt_range_deg)
+    return measure_fall_off(source.read(rows), tilt_ranges_of(source.tilt_range_deg, rows))
 
 
 def _wanted(cluster: np.ndarray, numbers: Sequence[int]) -> list[int]:

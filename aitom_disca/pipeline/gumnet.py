@@ -59,7 +59,7 @@ def train_gumnet_on_store(
 
     with open_store(store) as source:
         rows = _rows(source, store, labels, cluster)
-        volumes, tilts = source.read(rows), source.tilt_range_deg
+        volumes, tilts = source.read(rows), source.common_tilt_range_deg
     model = None
     if weights is not None and Path(weights).suffix == ".keras":
         model = load_gumnet(weights)

@@ -156,7 +156,7 @@ def extract_subtomograms(
         path,
         (plan.box_px,) * 3,
         plan.voxel_size_angstrom,
-        _common_tilt_range(used),
+        {name: tomogram.tilt_range_deg for name, tomogram in used.items()},
         {name: tomogram.info for name, tomogram in used.items()},
         normalisation=_NORMALISATION,
         source=", ".join(used),
@@ -211,23 +211,6 @@ def _common_voxel_size(used: dict[str, Tomogram]) -> float:
             f"{sizes[largest]:g} A; bring them to one size, or extract them into separate stores."
         )
     return sizes[smallest]
-
-
-def _common_tilt_range(used: dict[str, Tomogram]) -> tuple[float, float]:
-    """The tilts that every tomogram measured."""
-    ranges = {tomogram.tilt_range_deg for tomogram in used.values()}
-    common = max(low for low, _ in ranges), min(high for _, high in ranges)
-    if common[0] >= common[1]:
-        raise InputError(
-            f"the tomograms' tilt ranges have nothing in common: {sorted(ranges)}; "
-            "extract them into separate stores."
-        )
-    if len(ranges) > 1:
-        logger.warning(
-            "tomograms differ in tilt range; the store notes what all measured, %g to %g degrees",
-            *common,
-        )
-    return common
 
 
 def _check_box(used: dict[str, Tomogram], plan: BoxPlan) -> None:

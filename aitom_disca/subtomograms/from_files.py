@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,17 +16,19 @@ from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.io.formats.relion_columns import cut_anew
 from aitom_disca.io.formats.relion_optics import is_two_stage, optics_by_tomogram
 from aitom_disca.io.mrc import open_tomogram
+from aitom_disca.io.mrc_header import read_header, tilt_range_of
 from aitom_disca.io.names import short_names
 from aitom_disca.io.pixel_sizes import UnknownPixelSize
 from aitom_disca.io.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
 from aitom_disca.io.store import StoreWriter
-from aitom_disca.io.wedge_volume import read_tilt_range
+from aitom_disca.io.tilt_range import check_tilt_range
+from aitom_disca.io.wedge_volume import tilt_range_of_wedge
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
 
 _VOLUMES = (".mrc", ".rec", ".map", ".mrc.gz")
-_IMAGE, _WEDGE = "rlnImageName", "rlnCtfImage"
+_IMAGE, _CTF_IMAGE = "rlnImageName", "rlnCtfImage"
 _AT_ONCE = 64
 _TILT_RANGE_DEG = (-60.0, 60.0)
 _NORMALISATION = "zero mean and unit variance per subtomogram"
@@ -58,7 +60,8 @@ def import_subtomograms(
     file_pixel_angstrom : float, optional
         In which the star file counts, if it does not say it.
     tilt_range_deg : tuple of 2 floats, optional
-        Measured tilts; unless given those that ``rlnCtfImage`` shows, or else -60 to 60.
+        Measured tilts; unless given those of each tomogram, as the file or the CtfImages that it
+        names say, else -60 to 60.
     dark_protein : bool
         Whether protein is dark: the volumes are inverted.
     optics : OpticsSettings, optional
@@ -76,20 +79,14 @@ def import_subtomograms(
         If there are no volumes, one is missing, or they differ in size or voxel size.
     """
     source = Path(source)
-    paths, particles, of_star, of_wedges = _listed(source, file_pixel_angstrom, voxel_size_angstrom)
+    paths, particles, of_star = _listed(source, file_pixel_angstrom, voxel_size_angstrom)
     first = open_tomogram(
         paths[0], voxel_size_angstrom=voxel_size_angstrom, tilt_range_deg=_TILT_RANGE_DEG
     )
     box, voxel = first.shape_zyx, first.voxel_size_angstrom
     if len(set(box)) != 1:
         raise InputError(f"expected cubic subtomograms, but {paths[0].name} is {box} (z, y, x).")
-    tilts = tilt_range_deg or _common(of_wedges.values()) or _TILT_RANGE_DEG
-    if tilt_range_deg is not None:
-        of_wedges = {}
-    elif of_wedges:
-        say(f"tilt range: {tilts[0]:g} to {tilts[1]:g} degrees, of rlnCtfImage")
-    else:
-        say("tilt range: -60 to 60 degrees (a guess; --tilt-range sets it)")
+    tilts = _tilt_ranges(source, particles, tilt_range_deg)
     known = dict(particles.tomograms)
     if optics is not None and optics.defocus is not None:  # else a folder's need not be listed
         known = {
@@ -99,12 +96,12 @@ def import_subtomograms(
     infos = {
         name: replace(
             info,
-            tilt_range_deg=of_wedges.get(name, tilts),
+            tilt_range_deg=tilts.get(name, info.tilt_range_deg),
             **optics_of(name, source, optics, of_star.get(name, {})),
         )
         for name, info in known.items()
     }
-    particles = replace(particles, tomograms=infos)
+    particles = replace(_as_cut(particles), tomograms=infos)
     n_constant = 0
     with StoreWriter.create(
         out, box, voxel, tilts, infos, _NORMALISATION, str(source), overwrite
@@ -130,22 +127,16 @@ def import_subtomograms(
     return len(paths) - n_constant
 
 
-def _common(ranges: Collection[tuple[float, float]]) -> tuple[float, float] | None:
-    """What all ranges hold; None of no ranges, or of those that hold nothing together."""
-    low, high = max((r[0] for r in ranges), default=0), min((r[1] for r in ranges), default=0)
-    return (low, high) if low < high else None
-
-
 def _listed(
     source: Path, file_pixel_angstrom: float | None, voxel_size_angstrom: float | None
-) -> tuple[list[Path], ParticleSet, dict[str, dict[str, float]], dict[str, tuple[float, float]]]:
-    """Paths of all volumes, the particles that they show; by tomogram microscope and tilt range."""
+) -> tuple[list[Path], ParticleSet, dict[str, dict[str, float]]]:
+    """Paths of all volumes, the particles that they show, and what is said of the microscope."""
     if source.is_dir():
         paths = [p for p in sorted(source.iterdir()) if _is_volume(p)]
         if not paths:
             raise InputError(f"the folder {source} holds no .mrc, .rec or .map; check the path.")
         names = np.array(list(short_names(map(str, paths)).values()))
-        return paths, ParticleSet(names, np.full((len(paths), 3), np.nan)), {}, {}
+        return paths, ParticleSet(names, np.full((len(paths), 3), np.nan)), {}
     try:
         particles = read_particles(source, known=Known(file_pixel_angstrom=file_pixel_angstrom))
     except UnknownPixelSize:  # then positions count in voxels of the volumes
@@ -158,8 +149,7 @@ def _listed(
             "the volumes, or extract them from the tomograms."
         )
     paths = _resolved(source, particles.more[_IMAGE].astype(str).tolist())
-    of_star = optics_by_tomogram(particles)
-    return paths, _as_cut(particles), of_star, _tilts_of_wedges(source, particles)
+    return paths, particles, optics_by_tomogram(particles)
 
 
 def _as_cut(particles: ParticleSet) -> ParticleSet:
@@ -180,22 +170,47 @@ def _as_cut(particles: ParticleSet) -> ParticleSet:
     return replace(kept, box_center_zyx_px=boxes if particles.has_positions else None)
 
 
-def _tilts_of_wedges(source: Path, particles: ParticleSet) -> dict[str, tuple[float, float]]:
-    """Tilt ranges of the tomograms, as the first wedge of each shows it."""
-    wedges, found = particles.more.get(_WEDGE), {}
-    if wedges is None:
-        return {}
-    for name in np.unique(particles.tomogram_name).tolist():
-        row = int(np.flatnonzero(particles.tomogram_name == name)[0])
-        wedge = resolve(str(wedges[row]), source)
-        tilts = read_tilt_range(wedge) if wedge is not None else None
-        if tilts is not None:
-            found[name] = tilts
+def _is_volume(path: Path) -> bool:
+    return path.name.lower().endswith(_VOLUMES) and not path.name.startswith(".")
+
+
+def _tilt_ranges(
+    source: Path, particles: ParticleSet, given: tuple[float, float] | None
+) -> dict[str, tuple[float, float]]:
+    """Measured tilts of every tomogram: given, as the file says, of its CtfImages, or a guess."""
+    names, first = np.unique(particles.tomogram_name, return_index=True)
+    if given is not None:
+        return dict.fromkeys(names.tolist(), check_tilt_range(given))
+    found, unknown = {}, []
+    images = particles.more.get(_CTF_IMAGE)
+    for name, row in zip(names.tolist(), first.tolist(), strict=True):
+        info = particles.tomograms.get(name)
+        own = (
+            None if info is None or info.tilt_range_deg == _TILT_RANGE_DEG else info.tilt_range_deg
+        )
+        if own is None and images is not None:
+            own = _of_ctf_image(source, str(images[row]))
+        found[name] = own or _TILT_RANGE_DEG
+        unknown += [name] if own is None else []
+    if unknown:
+        whose = "" if len(unknown) == len(found) else f" of {', '.join(unknown)}"
+        say(f"tilt range{whose}: -60 to 60 degrees (a guess; --tilt-range sets it)")
+    for low, high in sorted({found[name] for name in found if name not in unknown}):
+        n = sum(ends == (low, high) for ends in found.values())
+        say(f"tilt range {low:g} to {high:g} degrees: {n} of {len(found)} tomograms")
     return found
 
 
-def _is_volume(path: Path) -> bool:
-    return path.name.lower().endswith(_VOLUMES) and not path.name.startswith(".")
+def _of_ctf_image(source: Path, named: str) -> tuple[float, float] | None:
+    """Tilt range of a CtfImage, by its header or its zeros; None where it cannot be told."""
+    path = resolve(named, source)
+    if path is None:
+        return None
+    said = tilt_range_of(*read_header(path))
+    if said is not None:
+        return said
+    image = open_tomogram(path, voxel_size_angstrom=1.0, tilt_range_deg=_TILT_RANGE_DEG)
+    return tilt_range_of_wedge(image.read())
 
 
 def _resolved(star: Path, named: Sequence[str]) -> list[Path]:

@@ -34,7 +34,7 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     Raises
     ------
     InputError
-        If positions or voxel sizes are unknown.
+        If positions or voxel sizes are unknown, or two micrographs would have one file.
     """
     need_positions(particles, FORMAT.title)
     path = Path(path)

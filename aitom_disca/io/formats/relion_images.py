@@ -177,7 +177,7 @@ def write_images(
 
 def _tilt_range(store: SubtomogramStore, particles: ParticleSet, row: int) -> tuple[float, float]:
     info = particles.tomograms.get(str(particles.tomogram_name[row]))
-    return store.tilt_range_deg if info is None else info.tilt_range_deg
+    return store.common_tilt_range_deg if info is None else info.tilt_range_deg
 
 
 def _wedge_name(tilt_range_deg: tuple[float, float]) -> str:
