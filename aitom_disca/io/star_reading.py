@@ -22,6 +22,7 @@ from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
     CENTERED_COLUMNS,
     CLASS_COLUMN,
+    GROUP_COLUMN,
     NAME_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
     ORIGIN_PX_COLUMNS,
@@ -124,6 +125,7 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
         names = _plain_names(names, known)
     table = _with_optics(rows, blocks.get("optics"))
     check_labels_agree(path, rows, table)
+    _check_groups(path, rows, blocks.get("optics"))
     if layout is CENTERED_COLUMNS:
         places = places_from_centre(path, table, names, known)
     else:
@@ -199,6 +201,14 @@ def _with_optics(table: pd.DataFrame, optics: pd.DataFrame | dict | None) -> pd.
         return table
     own = [c for c in table.columns if c == "rlnOpticsGroup" or c not in groups]
     return table[own].merge(groups, on="rlnOpticsGroup", how="left")
+
+
+def _check_groups(path: Path, rows: pd.DataFrame, optics: Block | None) -> None:
+    """Refuse optics groups without numbers: whose pixel size they say nobody could know."""
+    if optics is not None and GROUP_COLUMN in rows and GROUP_COLUMN not in optics:
+        raise InputError(
+            f"{path.name} has a table of optics groups without the column {GROUP_COLUMN}; add it."
+        )
 
 
 def _tomogram_names(path: Path, table: pd.DataFrame) -> np.ndarray:

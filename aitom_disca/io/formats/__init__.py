@@ -62,6 +62,10 @@ def recognise(path: str | Path) -> Format:
             return found
     if path.suffix.lower() == ".csv" and path.is_file():
         read_csv_columns(path, ("x", "y", "z"))  # says which columns it lacks
+    if path.suffix.lower() == ".star" and b"data_" in path.read_bytes()[:4096]:
+        from aitom_disca.io.star_blocks import read_blocks  # which reads text as the formats do
+
+        read_blocks(path)  # says what is wrong with it
     raise InputError(
         f"{path.name} is of no particle format that is known here; name it with --from, one of "
         f"{', '.join(n for n in NAMES if get_format(n).read)}."
