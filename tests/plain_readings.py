@@ -214,6 +214,8 @@ def coordinate_pixel(row):
     labels = ("TomoTiltSeriesPixelSize", "MicrographPixelSize", "MicrographOriginalPixelSize")
     for label in () if of_images else labels:
         if f"rln{label}" in row:
+            if label.startswith("Micrograph") and "rlnImagePixelSize" in row:
+                pixel_of(row["rlnImagePixelSize"])
             return pixel_of(row[f"rln{label}"])
     return image_pixel(row)
 
