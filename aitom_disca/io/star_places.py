@@ -218,7 +218,7 @@ def places_in_pixels(path: Path, table: pd.DataFrame, names: np.ndarray, known: 
         images = image_pixel_angstrom(path, table)
     offset = _offset_angstrom(path, table, pixel if images is None else images)
     xyz = coordinate - offset / pixel[:, None]
-    told = unbinned or known.voxel_size_angstrom is not None
+    told = unbinned or (said is None and known.voxel_size_angstrom is not None)
     said = np.full(len(table), np.nan) if said is None else said
     scale = pixels_in_voxels(path, said, voxel, is_known_why=told)
     center, box = ((values * scale[:, None])[:, ::-1] for values in (xyz, coordinate))
