@@ -229,7 +229,7 @@ def test_a_run_without_any_particle_says_so_and_leaves_valid_files(tmp_path, cap
     star = (out / "particles.star").read_text().split("data_particles")[1].split("loop_")[1]
     lines = [line for line in star.splitlines() if line.strip()]
     assert "_rlnCoordinateX" in star and all(line.startswith("_rln") for line in lines)
-    assert (out / "picks.csv").read_text().startswith("tomogram,z,y,x,score,voxel_size_angstrom,")
+    assert (out / "picks.csv").read_text().startswith("tomogram,z,y,x,score,diameter_angstrom,kind")
     assert main(["run", str(tmp_path / "noise.mrc"), "--out", str(out), *size, "--resume"]) == 0
     picks = ["pick", str(tmp_path / "noise.mrc"), "--out", str(tmp_path / "picks.star"), *size]
     assert main(picks) == 0

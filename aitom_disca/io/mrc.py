@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import math
 import shutil
 import tempfile
 import zlib
@@ -256,7 +257,7 @@ def _map_voxels(path: Path, header: np.recarray) -> np.ndarray:
     dtype = mrcfile.utils.data_dtype_from_header(header)
     shape = mrcfile.utils.data_shape_from_header(header)
     offset = header.nbytes + int(header.nsymbt)
-    n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    n_bytes = math.prod(int(n) for n in shape) * dtype.itemsize
     with _open_unpacked(path) as file:
         size = file.seek(0, 2)
         if size == header.nbytes + n_bytes and offset > header.nbytes:
@@ -271,6 +272,14 @@ def _map_voxels(path: Path, header: np.recarray) -> np.ndarray:
             raise InputError(
                 f"{path.name} is cut short: its header promises {offset + n_bytes} bytes, it has "
                 f"{size}; copy it again."
+            )
+        if size > offset + n_bytes:
+            logger.warning(
+                "%s is %d bytes longer than its header says for %s voxels (x, y, z); check that "
+                "slices look right.",
+                path.name,
+                size - offset - n_bytes,
+                " x ".join(map(str, shape[::-1])),
             )
         voxels = np.memmap(file, dtype, "r", offset, shape)
     if int(header.mode) != 0:

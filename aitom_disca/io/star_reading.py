@@ -209,13 +209,15 @@ def _with_optics(
     Raises
     ------
     InputError
-        If a group is no number, is described twice, or has particles and is not described.
+        If groups have no numbers, one is described twice, or has particles and is not described.
     """
     if optics is None or GROUP_COLUMN not in table:
         return table
     groups = optics if isinstance(optics, pd.DataFrame) else pd.DataFrame([optics])
     if GROUP_COLUMN not in groups:
-        return table
+        raise InputError(
+            f"{path.name} has a table of optics groups without the column {GROUP_COLUMN}; add it."
+        )
     groups = groups.drop_duplicates()
     listed = to_whole_numbers(groups[GROUP_COLUMN], path, f"{GROUP_COLUMN} of the optics")
     groups = groups.assign(**{GROUP_COLUMN: listed})
