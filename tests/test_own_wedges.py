@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import mrcfile
 import numpy as np
 import pytest
@@ -34,6 +36,7 @@ from aitom_disca.io.formats.relion_images import export_subtomograms
 from aitom_disca.io.star_blocks import read_blocks
 from aitom_disca.io.tables import read_rows_csv, write_labels_csv
 from aitom_disca.io.wedge_volume import tilt_range_of_wedge, wedge_volume
+from aitom_disca.mining import predicting
 from aitom_disca.mining.by_alignment import sort_source
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.simulation import load_phantoms
@@ -411,6 +414,9 @@ def test_a_store_is_sorted_and_assigned_by_the_wedges_of_its_particles(store, mo
         )
     assert set(seen) == {2} and found.sorter.learnt().tilt_range_deg == SKEW
     assert adjusted_rand_score(true, found.labels) == 1
+    model = SimpleNamespace(learnt=found.sorter.learnt())
+    with open_store(store) as one:
+        assert adjusted_rand_score(true, predicting._aligned(model, one)[0]) == 1
 
 
 def test_a_store_is_averaged_by_the_wedges_of_its_particles(store, tmp_path):

@@ -235,9 +235,9 @@ def _stem_and_ending(name: str) -> tuple[str, str]:
 
 
 def _goes_on(mine: np.ndarray, rest: np.ndarray) -> bool:
-    """Whether angles begin one step beyond the last of others, on either side."""
+    """Whether angles begin at, or one step beyond, the last of others, on either side."""
     if len(mine) < 2 or len(rest) < 1:
         return False
     step = np.median(np.diff(np.unique(np.concatenate([mine, rest]))))
     gap = max(rest.min() - mine.max(), mine.min() - rest.max())
-    return bool(0 < gap < _EVEN[1] * step)
+    return bool(0 <= gap < _EVEN[1] * step)
