@@ -192,10 +192,11 @@ def test_a_tilt_that_both_halves_hold(tmp_path):
 
 
 @pytest.mark.parametrize("other", ["TS_010.tlt", "TS_01_02.rawtlt", "other.tlt"])
-def test_no_other_series_is_taken_for_a_half(tmp_path, other):
+def test_no_other_series_is_taken_for_a_half(tmp_path, other, caplog):
     (tmp_path / "TS_01.tlt").write_text("\n".join(map(str, range(-30, 61, 3))))
     (tmp_path / other).write_text("\n".join(map(str, range(-60, -32, 3))))
     assert read_tilts(tmp_path / "TS_01.tlt")[0] == -30
+    assert "may be half of a bidirectional series" in caplog.text
 
 
 def test_whole_series_with_like_names_are_two(tmp_path):

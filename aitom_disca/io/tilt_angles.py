@@ -28,6 +28,7 @@ _ADDED = re.compile(r"(_rec|_full_rec|_full|_Vol|_vol|\.st|\.ali|_ali|_\d+(\.\d+
 _MIDDLES = ("", ".mrc", ".st")
 _OF_HALF = re.compile(r"([_-][A-Za-z0-9]{1,5}|[A-Za-z]{1,5}\d?)$")  # added to the name of one half
 _EVEN = (0.4, 2.5, 0.8)  # steps are within these, of their median, and such a share of them is
+_ONE_SIDED = 0.5  # of the largest tilt on the other side
 _SAME_DEG = 5.0  # nominal and refined tilts differ by less
 
 
@@ -61,6 +62,14 @@ def read_tilts(path: str | Path) -> tuple[float, ...]:
         raise InputError(
             f"expected the tilt angles of a series between -90 and 90 degrees in {path.name}, but "
             f"{reason}; correct the file, or give the measured range with --tilt-range."
+        )
+    if min(-tilts.min(), tilts.max()) <= _ONE_SIDED * max(-tilts.min(), tilts.max()):
+        logger.warning(
+            "%s: tilts from %g to %g degrees may be half of a bidirectional series; if so give the "
+            "whole range with --tilt-range.",
+            path.name,
+            tilts.min(),
+            tilts.max(),
         )
     return tuple(sorted(tilts.tolist()))
 
