@@ -159,7 +159,7 @@ def test_case_5_relion_rescaled_and_the_places_stay(folder, shared_cases):
     np.testing.assert_array_equal(again["particles"][XYZ], old["particles"][XYZ])
 
 
-def test_case_7_groups_of_two_pixel_sizes_stay_two(folder, relion):
+def test_case_7_groups_of_two_pixel_sizes_stay_two(folder, relion, capsys):
     for name, store in (("fine", "a"), ("tomo", "b")):
         run(
             f"extract {name}.mrc --picks {name}_poses.star --out {store}.h5 --box-px 16 {TILTS}",
@@ -177,6 +177,15 @@ def test_case_7_groups_of_two_pixel_sizes_stay_two(folder, relion):
         assert [name.split("/")[0] for name in table["rlnImageName"]] == [
             {5: "a", 10: "b"}[size] for size in pixel
         ]
+    run("convert ab.star ab.csv --to csv")
+    rows = np.genfromtxt("ab.csv", delimiter=",", names=True)
+    places = np.stack([rows[axis] for axis in "xyz"], axis=1)
+    np.testing.assert_allclose(
+        places, np.concatenate([planted("fine"), planted("tomo")]), atol=1e-3
+    )
+    assert rows["voxel_size_angstrom"].tolist() == [5] * 8 + [10] * 8
+    assert main("import-subtomograms ab.star --out ab.h5".split()) == 2
+    assert "of one voxel size" in capsys.readouterr().err
 
 
 def test_one_group_in_several_files_is_one(folder):

@@ -15,7 +15,7 @@ from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.io.formats.relion_columns import cut_anew
 from aitom_disca.io.formats.relion_optics import is_two_stage, optics_by_tomogram
-from aitom_disca.io.mrc import open_tomogram
+from aitom_disca.io.mrc import Tomogram, open_tomogram
 from aitom_disca.io.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.io.wedge_volume import read_tilt_range
@@ -26,6 +26,7 @@ from aitom_disca.subtomograms.preprocess import is_constant, normalise
 _VOLUMES = (".mrc", ".rec", ".map", ".mrc.gz")
 _IMAGE, _WEDGE = "rlnImageName", "rlnCtfImage"
 _AT_ONCE = 64
+_SAME_VOXEL = 0.01  # headers round
 _TILT_RANGE_DEG = (-60.0, 60.0)
 _NORMALISATION = "zero mean and unit variance per subtomogram"
 
@@ -75,9 +76,8 @@ def import_subtomograms(
     """
     source = Path(source)
     paths, particles, of_star, of_wedges = _listed(source, file_pixel_angstrom, voxel_size_angstrom)
-    first = open_tomogram(
-        paths[0], voxel_size_angstrom=voxel_size_angstrom, tilt_range_deg=_TILT_RANGE_DEG
-    )
+    given = voxel_size_angstrom
+    first = open_tomogram(paths[0], voxel_size_angstrom=given, tilt_range_deg=_TILT_RANGE_DEG)
     box, voxel = first.shape_zyx, first.voxel_size_angstrom
     if len(set(box)) != 1:
         raise InputError(f"expected cubic subtomograms, but {paths[0].name} is {box} (z, y, x).")
@@ -109,7 +109,7 @@ def import_subtomograms(
     ) as writer:
         pieces = np.split(np.arange(len(paths)), range(_AT_ONCE, len(paths), _AT_ONCE))
         for rows in track(pieces, "reading subtomograms"):
-            volumes = np.stack([_volume(paths[row], box, voxel, dark_protein) for row in rows])
+            volumes = np.stack([_volume(paths[row], first, given, dark_protein) for row in rows])
             flat = is_constant(volumes)
             n_constant += int(flat.sum())
             if flat.all():
@@ -207,7 +207,7 @@ def _resolved(star: Path, named: Sequence[str]) -> list[Path]:
 
 
 def _volume(
-    path: Path, box: tuple[int, int, int], voxel_size_angstrom: float, dark_protein: bool
+    path: Path, first: Tomogram, voxel_size_angstrom: float | None, dark_protein: bool
 ) -> np.ndarray:
     one = open_tomogram(
         path,
@@ -215,9 +215,15 @@ def _volume(
         tilt_range_deg=_TILT_RANGE_DEG,
         dark_protein=dark_protein,
     )
-    if one.shape_zyx != box:
+    if one.shape_zyx != first.shape_zyx:
         raise InputError(
             f"expected subtomograms of one size, but {path.name} is {one.shape_zyx} (z, y, x) and "
-            f"the first one {box}."
+            f"the first one {first.shape_zyx}."
+        )
+    if abs(one.voxel_size_angstrom / first.voxel_size_angstrom - 1) > _SAME_VOXEL:
+        raise InputError(
+            f"expected subtomograms of one voxel size, but {path.name} has "
+            f"{one.voxel_size_angstrom:g} A and the first one {first.voxel_size_angstrom:g} A; "
+            "import them into stores of their own, or give --voxel-size-angstrom if one is wrong."
         )
     return one.read()
