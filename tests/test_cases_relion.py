@@ -213,7 +213,7 @@ def test_bug_13_groups_and_labels_that_occur_twice(tmp_path, shared_cases, capsy
     assert "the optics group 7 of 1 particles is not in" in capsys.readouterr().err
 
 
-def test_case_1_poses_and_images_in_one_file(folder, relion):
+def test_case_1_poses_and_images_in_one_file(folder, relion, capsys):
     """`average --images`, and poses of a file beside the images of a store."""
     run(
         f"extract tomo.mrc --picks tomo_poses.star --out s.h5 --box-px 16 {TILTS}",
@@ -235,6 +235,8 @@ def test_case_1_poses_and_images_in_one_file(folder, relion):
         "--skip_align --ctf --particle_diameter 140",
     )
     relion("reconstruct --i out.star --o x.mrc --ctf --3d_rot")
+    assert main("average s.h5 --out five --images --relion 5".split()) == 2  # before averaging
+    assert "binning of the tomogram" in capsys.readouterr().err
 
 
 def test_case_6_without_positions(folder, relion, capsys):
@@ -289,12 +291,14 @@ def test_case_8_classes_of_relion(folder, relion):
             cluster, _ = labels_of(store, name)
         assert (cluster + 1).tolist() == table["rlnClassNumber"].tolist()
     run(
-        f"export s.h5 --labels {star} --out stars",
+        f"export s.h5 --labels {star} --out stars --images",
         f"import-subtomograms {star} --out i.h5",
         "convert i.h5 again.star --to relion31 --images",
         f"convert {star} kept.star --to relion31",
     )
-    assert len(list((folder / "stars" / "clusters").iterdir())) == 2
+    for k in (1, 2):
+        relion(f"reconstruct --i stars/clusters/cluster_0{k}.star --o c.mrc --ctf --3d_rot")
+        np.testing.assert_allclose(volume("c.mrc"), volume(f"t{k}.mrc"), atol=1e-3)
     again, kept = particles("again.star"), particles("kept.star")
     assert set(table) - {"rlnTomoName"} <= set(kept)
     with open_store("i.h5") as store:

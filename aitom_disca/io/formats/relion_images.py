@@ -71,13 +71,56 @@ def export_subtomograms(
         raise InputError(f"{target.title} cannot be written.")
     folder = Path(folder)
     planned = with_images(store, folder, particles, rows)
-    if to != "relion31" and tilt_series_pixel(planned, known) is None:
-        raise InputError(
-            f"images go with {target.title} only where the binning of the tomogram is known; give "
-            "it with --binning, or use --to relion31."
-        )
+    _check_binning(planned, known, to)
     paths = target.write(Path(star), planned, known)  # complains before images are written
     return [*paths, *write_images(store, folder, planned, rows)]
+
+
+def written_images(
+    store: SubtomogramStore,
+    folder: Path,
+    particles: ParticleSet,
+    rows: np.ndarray | None = None,
+    relion: str = "3.1",
+) -> ParticleSet:
+    """Write images and wedges; the particles that name them, for a star file of RELION 3.1 or 5.
+
+    Parameters
+    ----------
+    store, folder, particles, rows
+        As for `export_subtomograms`.
+    relion : {"3.1", "5"}
+
+    Raises
+    ------
+    InputError
+        As `with_images`, or if RELION 5 needs what is unknown.
+    """
+    planned = checked_images(store, folder, particles, rows, relion)
+    write_images(store, folder, planned, rows)
+    return planned
+
+
+def checked_images(
+    store: SubtomogramStore,
+    folder: Path,
+    particles: ParticleSet,
+    rows: np.ndarray | None = None,
+    relion: str = "3.1",
+) -> ParticleSet:
+    """What `written_images` returns, with all that it refuses, but nothing is written."""
+    planned = with_images(store, folder, particles, rows)
+    if planned.has_positions:  # else they are written for 3.1, which needs none
+        _check_binning(planned, Known(), "relion5" if relion == "5" else "relion31")
+    return planned
+
+
+def _check_binning(planned: ParticleSet, known: Known, to: str) -> None:
+    if to != "relion31" and tilt_series_pixel(planned, known) is None:
+        raise InputError(
+            f"images go with {get_format(to).title} only where the binning of the tomogram is "
+            "known; give it with --binning, or use --to relion31 (--relion 3.1)."
+        )
 
 
 def with_images(
