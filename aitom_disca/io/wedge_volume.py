@@ -15,6 +15,7 @@ from aitom_disca.io.mrc import open_tomogram
 from aitom_disca.io.mrc_header import read_header, tilt_range_of
 
 _SEEN = 1e-3  # of the largest value
+_ONE_SECTOR = 0.8  # of the coefficients between the outermost that were measured
 
 
 def wedge_volume(box_px: int, tilt_range_deg: tuple[float, float]) -> np.ndarray:
@@ -94,7 +95,7 @@ def measured_tilt_range(wedge: np.ndarray) -> tuple[float, float] | None:
     if not seen.any() or seen.all():
         return None
     first, last = np.flatnonzero(seen)[[0, -1]]
-    if not seen[first : last + 1].all():
+    if seen[first : last + 1].mean() < _ONE_SECTOR:  # zeros of a CTF leave holes
         return None
     below = tilt_deg[first - 1] if first else -90.0
     above = tilt_deg[last + 1] if last + 1 < len(tilt_deg) else 90.0
