@@ -22,6 +22,7 @@ from aitom_disca.progress import track
 LAYOUTS = ("relion31", "relion4", "relion5")
 _BACKGROUND = 0.75  # radius of the sphere left out, in half edges: RELION's own default
 _BATCH = 64
+_OF_OTHER_IMAGES = ("rlnNormCorrection",)  # images are normalised here
 
 
 def export_subtomograms(
@@ -160,7 +161,7 @@ def with_images(
     return replace(
         particles,
         box_center_zyx_px=cut_at if known else particles.box_center_zyx_px,
-        more={**particles.more, **more},
+        more={k: v for k, v in particles.more.items() if k not in _OF_OTHER_IMAGES} | more,
         more_blocks={**particles.more_blocks, OPTICS_KEY: optics},
     )
 
