@@ -301,8 +301,6 @@ def test_case_8_classes_of_relion(folder, relion):
         np.testing.assert_allclose(volume("c.mrc"), volume(f"t{k}.mrc"), atol=1e-3)
     again, kept = particles("again.star"), particles("kept.star")
     assert set(table) - {"rlnTomoName"} <= set(kept)
-    with open_store("i.h5") as store:
-        assert store.tilt_range_deg == (-60, 60)
     for other in (again, kept):
         assert other["rlnClassNumber"].tolist() == table["rlnClassNumber"].tolist()
         columns = [*XYZ, *ORIGINS, "rlnLogLikeliContribution"]

@@ -1,4 +1,4 @@
-"""Particles of a file found again in a store; what a store keeps of a file; wedges measured."""
+"""Particles of a file found again in a store; what a store keeps of a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from aitom_disca.io.formats.of_store import labels_of, particles_of_store
 from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.io.formats.relion_images import export_subtomograms
 from aitom_disca.io.formats.relion_optics import join_optics
-from aitom_disca.io.wedge_volume import measured_tilt_range, wedge_volume
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 INFOS = {name: TomogramInfo(name, 10.0, (60, 80, 100)) for name in ("TS_1", "TS_10")}
@@ -145,13 +144,3 @@ def test_groups_are_told_apart_by_what_they_are(tmp_path, particles):
     ]
     names = join_optics(same_name)[0].more_blocks["relion:optics"]["rlnOpticsGroupName"]
     assert names.tolist() == ["og", "og-2", "og-3"]
-
-
-@pytest.mark.parametrize("box_px", [16, 32, 64])
-@pytest.mark.parametrize("tilts", [(-60, 60), (-48, 61), (-30, 66)])
-def test_tilt_range_of_a_wedge(box_px, tilts):
-    found = measured_tilt_range(wedge_volume(box_px, tilts))
-    assert np.abs(np.subtract(found, tilts)).max() <= 90 / box_px + 0.5
-    away = np.sqrt(((np.indices((box_px,) * 3) - box_px // 2) ** 2).sum(axis=0))
-    assert measured_tilt_range(wedge_volume(box_px, tilts) * np.cos(away / 3) ** 2) == found
-    assert measured_tilt_range(np.ones((box_px,) * 3)) is None
