@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import starfile
 
+from aitom_disca.averaging import fsc
 from aitom_disca.averaging.by_poses import average_at_poses
-from aitom_disca.averaging.fsc import corrected_fsc
+from aitom_disca.averaging.fsc import corrected_fsc, half_shells
 from aitom_disca.cli.app import main
 from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.io import open_store, write_particles_star, write_volume
@@ -156,13 +157,14 @@ def test_relion_cuts_the_same_subtomograms(made, relion):
     assert pearson(AVERAGE, "p.mrc") > 0.99
 
 
-def test_postprocess_finds_the_same_curves(made, relion):
+def test_postprocess_finds_the_same_curves(made, relion, monkeypatch):
     (made / "pp").mkdir()
     halves = [f"avg/cluster_01/half{k}.mrc" for k in (1, 2)]
     mask = "avg/cluster_01/mask.mrc"
     relion(f"postprocess --i {halves[0]} --i2 {halves[1]} --mask {mask} --angpix {VOXEL} --o pp/pp")
     theirs = starfile.read("pp/pp.star")
-    ours = corrected_fsc(*map(volume, [*halves, mask]), VOXEL)
+    maps = [volume(path) for path in (*halves, mask)]
+    ours = corrected_fsc(*maps, VOXEL)
     edge_angstrom = VOXEL * BOX
     assert theirs["general"]["rlnRandomiseFrom"] == pytest.approx(
         edge_angstrom / ours.randomised_from_shell, abs=1e-3
@@ -171,6 +173,10 @@ def test_postprocess_finds_the_same_curves(made, relion):
     shell = edge_angstrom / theirs["general"]["rlnFinalResolution"]  # the last one above 0.143
     assert shell - 0.5 < edge_angstrom / resolution < shell + 1.5
     up_to = theirs["fsc"]["rlnAngstromResolution"] >= resolution
+    shells, weight = half_shells(BOX)
+    assert set(weight) == {1, 2}
+    monkeypatch.setattr(fsc, "half_shells", lambda n: (shells, np.ones_like(weight)))
+    counted_as_relion = corrected_fsc(*maps, VOXEL)  # the plane kx = 0 twice
     for name, label in {
         "unmasked": "FourierShellCorrelationUnmaskedMaps",
         "masked": "FourierShellCorrelationMaskedMaps",
@@ -179,6 +185,8 @@ def test_postprocess_finds_the_same_curves(made, relion):
     }.items():
         own, curve = getattr(ours, name).correlation, theirs["fsc"][f"rln{label}"]
         np.testing.assert_allclose(own[up_to], curve[up_to], atol=0.02, err_msg=name)
+        exact = getattr(counted_as_relion, name).correlation
+        np.testing.assert_allclose(exact, curve, atol=1e-3, err_msg=name)
     of_file = pd.read_csv("avg/cluster_01/fsc.csv")
     for name in ("unmasked", "masked"):
         curve = getattr(ours, name).correlation
