@@ -434,6 +434,7 @@ def test_exported_subtomograms(tmp_path, monkeypatch, store, to):
     blocks = starfile.read("out.star")
     table, optics = blocks["particles"], blocks["optics"]
     assert optics["rlnImagePixelSize"].tolist() == [15.0]
+    assert ("rlnMicrographOriginalPixelSize" in optics) == (to == "relion31")
     assert optics["rlnImageSize"].tolist() == [16]
     assert optics["rlnImageDimensionality"].tolist() == [3]
     assert {"rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"} <= set(optics)
