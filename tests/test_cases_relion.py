@@ -116,7 +116,7 @@ def test_case_3_relion_cuts_what_we_cut(folder, relion):
     assert correlations("P.star", "s.h5").min() > 0.999999
 
 
-def test_case_4_reduced_images_keep_voxels_of_the_tomogram(folder, relion):
+def test_case_4_reduced_images_keep_voxels_of_the_tomogram(folder, relion, capsys):
     run(
         "extract fine.mrc --picks fine_poses.star --out f.h5 --box-px 8 "
         f"--working-voxel-size-angstrom 10 {TILTS}",
@@ -135,6 +135,8 @@ def test_case_4_reduced_images_keep_voxels_of_the_tomogram(folder, relion):
     )
     # both leave out fine detail, but not in the same way
     assert correlations("R.star", "f.h5").min() > 0.95
+    assert main("convert f.h5 old.star --to relion30 --images".split()) == 2
+    assert "no place for images of pixels of 10 A" in capsys.readouterr().err
 
 
 def test_case_5_relion_rescaled_and_the_places_stay(folder, shared_cases):

@@ -17,6 +17,7 @@ from aitom_disca.averaging.fsc import corrected_fsc, half_shells
 from aitom_disca.cli.app import main
 from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.io import open_store, write_particles_star, write_volume
+from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.simulation import load_phantoms, simulate_tomogram
 
 pytestmark = pytest.mark.relion
@@ -127,6 +128,20 @@ def test_odd_and_reduced_boxes(made, relion, options):
             TILT,
         )
     assert edge % 2 == 0 and pearson(own, "o.mrc") > 0.99
+
+
+def test_the_layout_of_relion_30(made, relion):
+    """Read by RELION 3.1 as it is, and made into 3.1 by its own program."""
+    run("convert s.h5 old.star --to relion30 --images --poses avg/particles.star")
+    relion("reconstruct --i old.star --o old.mrc --ctf --3d_rot")
+    assert pearson(AVERAGE, "old.mrc") > 0.99
+    relion("convert_star --i old.star --o new.star --Cs 2.7 --Q0 0.1")
+    ours, theirs = read_particles("avg/particles.star"), read_particles("new.star")
+    for column in ("center_zyx_px", "box_center_zyx_px"):
+        np.testing.assert_allclose(getattr(theirs, column), getattr(ours, column), atol=1e-4)
+    turned = (rotation_from_euler_zyz_deg(one.euler_zyz_deg) for one in (ours, theirs))
+    assert (next(turned) * next(turned).inv()).magnitude().max() < 1e-4
+    assert theirs.more["rlnRandomSubset"].tolist() == ours.more["rlnRandomSubset"].tolist()
 
 
 def test_relion_cuts_the_same_subtomograms(made, relion):

@@ -11,7 +11,12 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.formats import get_format
 from aitom_disca.io.formats.files import file_part
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.formats.relion_optics import OPTICS_KEY, optics_of_images, tilt_series_pixel
+from aitom_disca.io.formats.relion_optics import (
+    OPTICS_KEY,
+    counting,
+    optics_of_images,
+    tilt_series_pixel,
+)
 from aitom_disca.io.mrc import write_volume
 from aitom_disca.io.star_blocks import GROUP_COLUMN
 from aitom_disca.io.store import SubtomogramStore
@@ -19,7 +24,7 @@ from aitom_disca.io.wedge_volume import wedge_volume
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import track
 
-LAYOUTS = ("relion31", "relion4", "relion5")
+LAYOUTS = ("relion30", "relion31", "relion4", "relion5")
 _BACKGROUND = 0.75  # radius of the sphere left out, in half edges: RELION's own default
 _BATCH = 64
 _OF_OTHER_IMAGES = ("rlnNormCorrection",)  # images are normalised here
@@ -49,7 +54,7 @@ def export_subtomograms(
         One for every row of the store, in order, unless ``rows`` says which they are.
     star : path
     rows : ndarray of int, shape (n_particles,), optional
-    to : {"relion31", "relion4", "relion5"}
+    to : {"relion30", "relion31", "relion4", "relion5"}
         Layout of the star file.
     known : Known, optional
 
@@ -73,6 +78,11 @@ def export_subtomograms(
     folder = Path(folder)
     planned = with_images(store, folder, particles, rows)
     _check_binning(planned, known, to)
+    if to == "relion30" and not (fits := counting(planned, known, "3.0")).images:
+        raise InputError(
+            f"{target.title} has no place for images {fits.reason}; use --to relion31, or "
+            "subtomograms that were not reduced."
+        )
     paths = target.write(Path(star), planned, known)  # complains before images are written
     return [*paths, *write_images(store, folder, planned, rows)]
 
@@ -117,7 +127,7 @@ def checked_images(
 
 
 def _check_binning(planned: ParticleSet, known: Known, to: str) -> None:
-    if to != "relion31" and tilt_series_pixel(planned, known) is None:
+    if to in ("relion4", "relion5") and tilt_series_pixel(planned, known) is None:
         raise InputError(
             f"images go with {get_format(to).title} only where the binning of the tomogram is "
             "known; give it with --binning, or use --to relion31 (--relion 3.1)."
