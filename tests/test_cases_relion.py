@@ -202,7 +202,7 @@ def test_bug_13_groups_and_labels_that_occur_twice(tmp_path, shared_cases, capsy
     assert main(["convert", str(case / "group_twice.star"), str(out), "--to", "csv"]) == 0
     rows = np.genfromtxt(out, delimiter=",", names=True)
     assert [[row[axis] for axis in "xyz"] for row in rows] == [[40, 30, 20], [90, 60, 30]]
-    for name, said in (("label_twice", "rlnCoordinateX"), ("group_is_text", "got 'A'")):
+    for name, said in (("label_twice", "label rlnCoordinateX twice"), ("group_is_text", "got 'A'")):
         assert main(["convert", str(case / f"{name}.star"), str(out), "--to", "csv"]) == 2
         assert said in capsys.readouterr().err
     text = (case / "group_twice.star").read_text().replace("1 og1 10.0\n1 og1", "1 og1 5.0\n1 og1")

@@ -353,17 +353,3 @@ def test_files_that_cannot_be_read(tmp_path):
     path.write_text(head + "_rlnTomoName #4\n1 nan 3 TS_01\n2 1 3 TS_01\n")
     with pytest.raises(InputError, match="rows without a number in rlnCoordinateX"):
         read_particles_star(path, voxel_size_angstrom=10)
-
-
-def test_a_label_twice_is_refused_and_values_may_look_like_labels(tmp_path):
-    head = "data_\n\nloop_\n_rlnTomoName #1\n" + "".join(
-        f"_{c} #{i}\n" for i, c in enumerate(XYZ, 2)
-    )
-    head += "_rlnPixelSize #5\n"
-    rows = "a 1 2 3 10\n_b 1 2 3 10\n_b 4 5 6 10\n"
-    (tmp_path / "a.star").write_text(head + rows)
-    read = read_particles_star(tmp_path / "a.star")
-    assert read.tomogram_name.tolist() == ["a", "_b", "_b"]
-    (tmp_path / "b.star").write_text(head.replace("_rlnCoordinateY", "_rlnCoordinateX") + rows)
-    with pytest.raises(InputError, match="rlnCoordinateX"):
-        read_particles_star(tmp_path / "b.star")

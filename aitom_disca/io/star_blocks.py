@@ -45,6 +45,7 @@ _TEXT_LABEL = re.compile(
     re.MULTILINE,
 )
 _BLOCK = re.compile(r"^data_", re.MULTILINE)
+_LABEL = re.compile(r"^\s*_(\w+)", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 
 
@@ -77,21 +78,12 @@ def read_blocks(path: str | Path) -> dict[str, pd.DataFrame | dict]:
 def _check_labels(path: Path, text: str) -> None:
     """Refuse a block that has a label twice: which of two columns counts nobody can know."""
     for block in _BLOCK.split(text)[1:]:
-        labels: set[str] = set()
-        looped = False
-        for line in map(str.strip, block.splitlines()[1:]):
-            if line.startswith("loop_"):
-                looped = True
-            elif line.startswith("_"):
-                label = line.split()[0][1:]
-                if label in labels:
-                    raise InputError(
-                        f"{path.name} has the label {label} twice in one table; remove one of the "
-                        "columns."
-                    )
-                labels.add(label)
-            elif looped and labels and line and not line.startswith("#"):
-                break  # rows, whose values may begin as labels do
+        labels = _LABEL.findall(block)
+        if len(set(labels)) < len(labels):
+            twice = next(label for label in labels if labels.count(label) > 1)
+            raise InputError(
+                f"{path.name} has the label {twice} twice in one table; remove one of the columns."
+            )
 
 
 def _blocks_of(path: Path, text: str) -> dict[str, Block]:

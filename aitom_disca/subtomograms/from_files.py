@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from aitom_disca.io.formats.relion_optics import is_two_stage, optics_by_tomogra
 from aitom_disca.io.mrc import Tomogram, open_tomogram
 from aitom_disca.io.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
 from aitom_disca.io.store import StoreWriter
+from aitom_disca.io.wedge_volume import read_tilt_range
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
 
 _VOLUMES = (".mrc", ".rec", ".map", ".mrc.gz")
-_IMAGE = "rlnImageName"
+_IMAGE, _WEDGE = "rlnImageName", "rlnCtfImage"
 _AT_ONCE = 64
 _SAME_VOXEL = 0.01  # headers round
 _TILT_RANGE_DEG = (-60.0, 60.0)
@@ -56,7 +57,7 @@ def import_subtomograms(
     file_pixel_angstrom : float, optional
         In which the star file counts, if it does not say it.
     tilt_range_deg : tuple of 2 floats, optional
-        Measured tilts; -60 to 60 unless given.
+        Measured tilts; unless given those that ``rlnCtfImage`` shows, or else -60 to 60.
     dark_protein : bool
         Whether protein is dark: the volumes are inverted.
     optics : OpticsSettings, optional
@@ -74,14 +75,18 @@ def import_subtomograms(
         If there are no volumes, one is missing, or they differ in size or voxel size.
     """
     source = Path(source)
-    paths, particles, of_star = _listed(source, file_pixel_angstrom, voxel_size_angstrom)
+    paths, particles, of_star, of_wedges = _listed(source, file_pixel_angstrom, voxel_size_angstrom)
     given = voxel_size_angstrom
     first = open_tomogram(paths[0], voxel_size_angstrom=given, tilt_range_deg=_TILT_RANGE_DEG)
     box, voxel = first.shape_zyx, first.voxel_size_angstrom
     if len(set(box)) != 1:
         raise InputError(f"expected cubic subtomograms, but {paths[0].name} is {box} (z, y, x).")
-    tilts = tilt_range_deg or _TILT_RANGE_DEG
-    if tilt_range_deg is None:
+    tilts = tilt_range_deg or _common(of_wedges.values()) or _TILT_RANGE_DEG
+    if tilt_range_deg is not None:
+        of_wedges = {}
+    elif of_wedges:
+        say(f"tilt range: {tilts[0]:g} to {tilts[1]:g} degrees, of rlnCtfImage")
+    else:
         say("tilt range: -60 to 60 degrees (a guess; --tilt-range sets it)")
     known = dict(particles.tomograms)
     if optics is not None and optics.defocus is not None:  # else a folder's need not be listed
@@ -92,12 +97,12 @@ def import_subtomograms(
     infos = {
         name: replace(
             info,
-            tilt_range_deg=tilts,
+            tilt_range_deg=of_wedges.get(name, tilts),
             **optics_of(name, source, optics, of_star.get(name, {})),
         )
         for name, info in known.items()
     }
-    particles = cut_anew(replace(particles, tomograms=infos))
+    particles = replace(particles, tomograms=infos)
     n_constant = 0
     with StoreWriter.create(
         out, box, voxel, tilts, infos, _NORMALISATION, str(source), overwrite
@@ -123,16 +128,22 @@ def import_subtomograms(
     return len(paths) - n_constant
 
 
+def _common(ranges: Collection[tuple[float, float]]) -> tuple[float, float] | None:
+    """What all ranges hold; None of no ranges, or of those that hold nothing together."""
+    low, high = max((r[0] for r in ranges), default=0), min((r[1] for r in ranges), default=0)
+    return (low, high) if low < high else None
+
+
 def _listed(
     source: Path, file_pixel_angstrom: float | None, voxel_size_angstrom: float | None
-) -> tuple[list[Path], ParticleSet, dict[str, dict[str, float]]]:
-    """Paths of all volumes, the particles that they show, and what is said of the microscope."""
+) -> tuple[list[Path], ParticleSet, dict[str, dict[str, float]], dict[str, tuple[float, float]]]:
+    """Paths of all volumes, the particles that they show; by tomogram microscope and tilt range."""
     if source.is_dir():
         paths = [p for p in sorted(source.iterdir()) if p.name.lower().endswith(_VOLUMES)]
         if not paths:
             raise InputError(f"the folder {source} holds no .mrc, .rec or .map; check the path.")
         names = np.array([path.name.split(".")[0] for path in paths])
-        return paths, ParticleSet(names, np.full((len(paths), 3), np.nan)), {}
+        return paths, ParticleSet(names, np.full((len(paths), 3), np.nan)), {}, {}
     known = Known(file_pixel_angstrom=file_pixel_angstrom or voxel_size_angstrom)
     particles = read_particles(source, known=known)
     if _IMAGE not in particles.more or not len(particles):
@@ -142,7 +153,7 @@ def _listed(
         )
     paths = _resolved(source, particles.more[_IMAGE].astype(str).tolist())
     of_star = optics_by_tomogram(particles)
-    return paths, _as_cut(particles), of_star
+    return paths, _as_cut(particles), of_star, _tilts_of_wedges(source, particles)
 
 
 def _as_cut(particles: ParticleSet) -> ParticleSet:
@@ -153,13 +164,28 @@ def _as_cut(particles: ParticleSet) -> ParticleSet:
     """
     boxes = particles.box_center_zyx_px
     boxes = particles.center_zyx_px if boxes is None else boxes
+    kept = cut_anew(particles)
     if is_two_stage(particles):
         say("subtomograms were cut in orientations of their own: their poses are left out")
-        more = {k: v for k, v in particles.more.items() if k not in ORIGIN_ANGST_COLUMNS}
+        more = {k: v for k, v in kept.more.items() if k not in ORIGIN_ANGST_COLUMNS}
         return replace(
-            particles, center_zyx_px=boxes, euler_zyz_deg=None, box_center_zyx_px=None, more=more
+            kept, center_zyx_px=boxes, euler_zyz_deg=None, box_center_zyx_px=None, more=more
         )
-    return replace(particles, box_center_zyx_px=boxes if particles.has_positions else None)
+    return replace(kept, box_center_zyx_px=boxes if particles.has_positions else None)
+
+
+def _tilts_of_wedges(source: Path, particles: ParticleSet) -> dict[str, tuple[float, float]]:
+    """Tilt ranges of the tomograms, as the first wedge of each shows it."""
+    wedges, found = particles.more.get(_WEDGE), {}
+    if wedges is None:
+        return {}
+    for name in np.unique(particles.tomogram_name).tolist():
+        row = int(np.flatnonzero(particles.tomogram_name == name)[0])
+        wedge = resolve(str(wedges[row]), source)
+        tilts = read_tilt_range(wedge) if wedge is not None else None
+        if tilts is not None:
+            found[name] = tilts
+    return found
 
 
 def _resolved(star: Path, named: Sequence[str]) -> list[Path]:

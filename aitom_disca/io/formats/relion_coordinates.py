@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
 from aitom_disca.io.formats import relion_columns as rc
 from aitom_disca.io.formats.files import file_part
@@ -34,7 +33,7 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     Raises
     ------
     InputError
-        If positions or voxel sizes are unknown, or two tomograms would share a file.
+        If positions or voxel sizes are unknown.
     """
     need_positions(particles, FORMAT.title)
     path = Path(path)
@@ -43,11 +42,6 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     for name in dict.fromkeys(particles.tomogram_name.tolist()):
         members = particles.select(particles.tomogram_name == name)
         own = path.parent / f"{_stem(members, name)}_{path.name}"
-        if own in written:
-            raise InputError(
-                f"two tomograms would share the file {own.name}; give RELION's list with "
-                "--micrographs, whose folders tell them apart, or convert one at a time."
-            )
         voxel = voxel_sizes(members, known)
         origin = rc.origins_angstrom(members, voxel)
         placed = rc.table(
