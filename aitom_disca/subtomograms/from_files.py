@@ -10,12 +10,13 @@ import numpy as np
 
 from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
+from aitom_disca.io import Tomogram
 from aitom_disca.io.defocus import optics_of
 from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.io.formats.relion_columns import cut_anew
 from aitom_disca.io.formats.relion_optics import is_two_stage, optics_by_tomogram
-from aitom_disca.io.mrc import Tomogram, open_tomogram
+from aitom_disca.io.mrc import open_tomogram
 from aitom_disca.io.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.io.wedge_volume import read_tilt_range
@@ -76,8 +77,9 @@ def import_subtomograms(
     """
     source = Path(source)
     paths, particles, of_star, of_wedges = _listed(source, file_pixel_angstrom, voxel_size_angstrom)
-    given = voxel_size_angstrom
-    first = open_tomogram(paths[0], voxel_size_angstrom=given, tilt_range_deg=_TILT_RANGE_DEG)
+    first = open_tomogram(
+        paths[0], voxel_size_angstrom=voxel_size_angstrom, tilt_range_deg=_TILT_RANGE_DEG
+    )
     box, voxel = first.shape_zyx, first.voxel_size_angstrom
     if len(set(box)) != 1:
         raise InputError(f"expected cubic subtomograms, but {paths[0].name} is {box} (z, y, x).")
@@ -109,7 +111,9 @@ def import_subtomograms(
     ) as writer:
         pieces = np.split(np.arange(len(paths)), range(_AT_ONCE, len(paths), _AT_ONCE))
         for rows in track(pieces, "reading subtomograms"):
-            volumes = np.stack([_volume(paths[row], first, given, dark_protein) for row in rows])
+            volumes = np.stack(
+                [_volume(paths[row], first, voxel_size_angstrom, dark_protein) for row in rows]
+            )
             flat = is_constant(volumes)
             n_constant += int(flat.sum())
             if flat.all():
