@@ -10,6 +10,7 @@ import numpy as np
 
 from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
+from aitom_disca.io import Tomogram
 from aitom_disca.io.defocus import optics_of
 from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.reading import read_particles
@@ -18,7 +19,7 @@ from aitom_disca.io.formats.relion_optics import is_two_stage, optics_by_tomogra
 from aitom_disca.io.mrc import open_tomogram
 from aitom_disca.io.mrc_header import read_header, tilt_range_of
 from aitom_disca.io.names import short_names
-from aitom_disca.io.pixel_sizes import UnknownPixelSize
+from aitom_disca.io.pixel_sizes import UnknownPixelSize, differs
 from aitom_disca.io.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.io.tilt_range import check_tilt_range
@@ -108,7 +109,9 @@ def import_subtomograms(
     ) as writer:
         pieces = np.split(np.arange(len(paths)), range(_AT_ONCE, len(paths), _AT_ONCE))
         for rows in track(pieces, "reading subtomograms"):
-            volumes = np.stack([_volume(paths[row], box, voxel, dark_protein) for row in rows])
+            volumes = np.stack(
+                [_volume(paths[row], first, voxel_size_angstrom, dark_protein) for row in rows]
+            )
             flat = is_constant(volumes)
             n_constant += int(flat.sum())
             if flat.all():
@@ -232,7 +235,7 @@ def _resolved(star: Path, named: Sequence[str]) -> list[Path]:
 
 
 def _volume(
-    path: Path, box: tuple[int, int, int], voxel_size_angstrom: float, dark_protein: bool
+    path: Path, first: Tomogram, voxel_size_angstrom: float | None, dark_protein: bool
 ) -> np.ndarray:
     one = open_tomogram(
         path,
@@ -240,9 +243,15 @@ def _volume(
         tilt_range_deg=_TILT_RANGE_DEG,
         dark_protein=dark_protein,
     )
-    if one.shape_zyx != box:
+    if one.shape_zyx != first.shape_zyx:
         raise InputError(
             f"expected subtomograms of one size, but {path.name} is {one.shape_zyx} (z, y, x) and "
-            f"the first one {box}."
+            f"the first one {first.shape_zyx}."
+        )
+    if differs(one.voxel_size_angstrom, first.voxel_size_angstrom):
+        raise InputError(
+            f"expected subtomograms of one voxel size, but {path.name} has "
+            f"{one.voxel_size_angstrom:g} A and the first one {first.voxel_size_angstrom:g} A; "
+            "import them into stores of their own, or give --voxel-size-angstrom if one is wrong."
         )
     return one.read()
