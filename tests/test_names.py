@@ -179,3 +179,11 @@ def test_versions_of_a_tomogram():
         "TS_2_1": ["TS_2_1_den"],
         "a": ["a"],
     }
+
+
+def test_a_folder_tells_files_of_one_name_apart():
+    known = infos("rec", folder="/new/TS_3")
+    assert known_among(["/old/TS_4/rec.mrc"], known, "a.star") == {}
+    assert known_among(["/old/TS_3/rec.mrc"], known, "a.star") == {"/old/TS_3/rec.mrc": "rec"}
+    known = infos("TS_1", folder="/Tomograms/job012")
+    assert known_among(["/Tomograms/job004/TS_1.mrc"], known, "a.star")

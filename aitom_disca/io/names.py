@@ -140,7 +140,7 @@ def _choices(path: str) -> list[str]:
 
 
 def tomogram_names(
-    said: Iterable[str], tomograms: Mapping[str, TomogramInfo], where: str
+    said: Iterable[str], tomograms: Mapping[str, TomogramInfo], where: str, *, whole: bool = False
 ) -> dict[str, str]:
     """What the tomograms of a file are called here: as those known that they are, else shortly.
 
@@ -152,6 +152,9 @@ def tomogram_names(
         Those known.
     where : str
         What the file is called in errors.
+    whole : bool
+        Whether those that are not known keep their paths, to be cut together with the names in
+        other files.
 
     Returns
     -------
@@ -165,7 +168,8 @@ def tomogram_names(
     """
     unique = list(dict.fromkeys(said))
     found = known_among(unique, tomograms, where)
-    return found | short_names([s for s in unique if s not in found], taken=tomograms)
+    rest = [name for name in unique if name not in found]
+    return found | ({name: name for name in rest} if whole else short_names(rest, tomograms))
 
 
 def known_among(
@@ -190,7 +194,7 @@ def known_among(
             for name, info in tomograms.items()
             if name not in found.values()
         }
-        pairs = _pairs(left, free, where)
+        pairs = _pairs(left, free, tomograms, where)
         if keys_said is _series and pairs:
             say(f"{where}: {_some(pairs)} is taken as the tomogram {_some(pairs.values())}")
         found |= pairs
@@ -198,7 +202,10 @@ def known_among(
 
 
 def _pairs(
-    left: Mapping[str, list[_Key]], free: Mapping[str, list[_Key]], where: str
+    left: Mapping[str, list[_Key]],
+    free: Mapping[str, list[_Key]],
+    tomograms: Mapping[str, TomogramInfo],
+    where: str,
 ) -> dict[str, str]:
     """Names in a file and known tomograms that have a key in common."""
     known: dict[_Key, list[str]] = defaultdict(list)
@@ -207,7 +214,8 @@ def _pairs(
             known[key].append(name)
     pairs: dict[str, str] = {}
     for said, keys in left.items():
-        fitting = sorted({name for key in keys for name in known.get(key, ())})
+        sharing = {name for key in keys for name in known.get(key, ())}
+        fitting = sorted(name for name in sharing if not _is_elsewhere(said, tomograms[name]))
         if len(fitting) > 1:
             raise InputError(
                 f"{where} holds particles of {said}, which could be in either of the tomograms "
@@ -222,6 +230,17 @@ def _pairs(
                 f"{name}; call the tomogram by the name that it has there."
             )
     return pairs
+
+
+def _is_elsewhere(said: str, info: TomogramInfo) -> bool:
+    """Whether a folder tells two files of one name apart: TS_3/rec.mrc is not TS_4/rec.mrc.
+
+    Folders count where the file's own name has no number, and where theirs alone differ.
+    """
+    if info.path is None or re.search(r"\d", tomogram_name(said)):
+        return False
+    folders = zip(_parts(said)[-2::-1], _parts(info.path)[-2::-1], strict=False)
+    return any(a != b and re.sub(r"\d+", "", a) == re.sub(r"\d+", "", b) for a, b in folders)
 
 
 def _exact(name: str, info: TomogramInfo | None = None) -> list[_Key]:

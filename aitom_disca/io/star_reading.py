@@ -89,6 +89,17 @@ def read_particles_star(
     return _read(Path(path), known, called, "--voxel-size-angstrom")
 
 
+def read_in_tomograms(path: str | Path, known: Known) -> ParticleSet:
+    """Read the particles in the known tomograms; of one of several files there may be none.
+
+    Raises
+    ------
+    InputError
+        As `read_particles_star`.
+    """
+    return _read(Path(path), known, "known", "--voxel-size-angstrom")
+
+
 def read_star(path: str | Path, known: Known) -> ParticleSet:
     """Read particles as `read_particles_star` does, with all that is known beside the file.
 
@@ -116,18 +127,20 @@ def _read(path: Path, known: Known, called: _Called, pixel_option: str) -> Parti
     rows, said = _with_names(path, rows)
     names = said
     if called == "known":
-        inside, names = find_known(path, names, known.tomograms)
+        inside, names = find_known(path, names, known.tomograms, must_fit=not known.one_of_several)
         rows, names = rows[inside].reset_index(drop=True), names[inside]
         said = said[inside]
     elif called == "plain":
-        own = tomogram_names(said.tolist(), known.tomograms, path.name)
+        whole = known.one_of_several
+        own = tomogram_names(said.tolist(), known.tomograms, path.name, whole=whole)
         names = np.array([own[name] for name in said.tolist()], dtype=str)
     table = _with_optics(rows, blocks.get("optics"))
     if layout is CENTERED_COLUMNS:
         places = places_from_centre(path, table, names, known)
     else:
         places = places_in_pixels(path, table, names, known, pixel_option)
-    keep = [] if np.array_equal(said, names) else [_name_column(rows)]
+    same = np.array_equal(said, names) and not known.one_of_several
+    keep = [] if same else [_name_column(rows)]
     if not np.isfinite(places.center_zyx_px).all():
         keep += ORIGIN_ANGST_COLUMNS
     return ParticleSet(
@@ -147,7 +160,11 @@ def _read(path: Path, known: Known, called: _Called, pixel_option: str) -> Parti
 
 
 def find_known(
-    path: str | Path, names: np.ndarray, tomograms: Mapping[str, TomogramInfo]
+    path: str | Path,
+    names: np.ndarray,
+    tomograms: Mapping[str, TomogramInfo],
+    *,
+    must_fit: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which particles lie in known tomograms, and the names by which those are known.
 
@@ -161,13 +178,14 @@ def find_known(
     Raises
     ------
     InputError
-        If there are particles, and none lies in one of the tomograms; or it is not clear which do.
+        If there are particles, and none lies in one of the tomograms, though one must; or it is
+        not clear which do.
     """
     unique, which = np.unique(names, return_inverse=True)
     found = known_among(unique.tolist(), tomograms, Path(path).name)
     own = np.array([found.get(name, name) for name in unique.tolist()], dtype=str)[which]
     known = np.array([name in found for name in unique.tolist()], dtype=bool)[which]
-    if len(names) and not known.any():
+    if must_fit and len(names) and not known.any():
         raise InputError(
             f"{Path(path).name} holds particles of {', '.join(unique[:3])}, none of the tomograms "
             f"given ({', '.join(list(tomograms)[:3])}); the names must agree."

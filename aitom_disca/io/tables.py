@@ -15,7 +15,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
 from aitom_disca.io.formats.format import Format, Known
 from aitom_disca.io.formats.relion_family import PARTICLES_KEY, optimisation_set
-from aitom_disca.io.star_reading import find_known, read_particles_star
+from aitom_disca.io.star_reading import find_known, read_in_tomograms, read_particles_star
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 
 _LABELS = ("index", "cluster", "posterior")
@@ -188,7 +188,7 @@ def read_picks(
     )
     files = readable(Path(path), None, known)
     known = replace(known, one_of_several=len(files) > 1)
-    particles, _ = join([_read_one(file, own, known, tomograms) for file, own in files])
+    particles, _ = join([_read_one(file, own, known, tomograms) for file, own in files], known)
     if tomograms is None:
         return particles
     fits, names = find_known(path, particles.tomogram_name, tomograms)
@@ -198,11 +198,12 @@ def read_picks(
 def _read_one(
     path: Path, own: Format, known: Known, tomograms: Mapping[str, TomogramInfo] | None
 ) -> ParticleSet:
-    """Picks of a file; of RELION's only those in the tomograms, unless it is one of several."""
-    if own.name.startswith(_RELION) and not known.one_of_several:
+    """Picks of a file; of RELION's only those in the tomograms."""
+    if own.name.startswith(_RELION):
         star = optimisation_set(path).get(PARTICLES_KEY, path)
-        pixel = known.file_pixel_angstrom
-        return read_particles_star(star, voxel_size_angstrom=pixel, tomograms=tomograms)
+        if tomograms is not None:
+            return read_in_tomograms(star, known)
+        return read_particles_star(star, voxel_size_angstrom=known.file_pixel_angstrom)
     assert own.read is not None  # noqa: S101  what is recognised can be read
     return own.read(path, known)
 

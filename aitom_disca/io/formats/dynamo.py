@@ -78,7 +78,7 @@ def read(path: Path, known: Known) -> ParticleSet:
     table = _read_table(Path(path))
     values = {name: to_numbers(table[name], path, f"column {name}") for name in _NUMBERS}
     numbers = read_number_map(Path(path).with_suffix(".doc"))
-    names = names_of_numbers(Path(path), values["tomo"], numbers, known)
+    names = names_of_numbers(values["tomo"], numbers, known)
     places = find_places(
         path,
         names,

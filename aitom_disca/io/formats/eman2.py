@@ -17,7 +17,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
-from aitom_disca.io.file_names import file_parts
+from aitom_disca.io.file_names import file_parts, name_in
 from aitom_disca.io.formats.columns import lost_columns, to_numbers
 from aitom_disca.io.formats.files import head, one_file_per_tomogram, read_json
 from aitom_disca.io.formats.format import (
@@ -58,8 +58,8 @@ def read(path: Path, known: Known) -> ParticleSet:
         raise InputError(f"{path.name} holds a box without three coordinates.")
     rows = [box[: len(_MISSING)] + _MISSING[len(box) :] for box in boxes]
     xyz = to_numbers([row[:3] for row in rows], path, "a coordinate")
-    name = known.tomogram_name or path.name.removesuffix(_SUFFIX)
-    if name == path.name:
+    name = path.name.removesuffix(_SUFFIX)
+    if name == path.name or known.tomogram_name or name_in(path, known.tomograms):
         name = name_of_only_tomogram(path, known)
     score = to_numbers([row[4] for row in rows], path, "a score")
     classes = to_numbers([row[5] for row in rows], path, "a class").astype(int)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.names import check_names
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 POSE, SCORE, CLUSTER = "pose", "score", "cluster"
@@ -149,12 +150,13 @@ def voxel_sizes(particles: ParticleSet, known: Known) -> np.ndarray:
 
 
 def need_positions(particles: ParticleSet, title: str) -> None:
-    """Refuse particles without voxel positions.
+    """Refuse particles without voxel positions, or in tomograms of names that no file keeps.
 
     Raises
     ------
     InputError
     """
+    check_names(particles.tomogram_name.tolist(), "the list of particles")
     if not particles.has_positions:
         raise InputError(
             f"{title} needs positions in voxels, but these are only known from the centre of "

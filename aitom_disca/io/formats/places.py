@@ -34,7 +34,7 @@ def name_of_only_tomogram(path: str | Path, known: Known) -> str:
     if told is not None:
         return told
     if known.one_of_several:
-        return path.stem
+        return str(path.with_suffix(""))  # cut when it is known what the others are called
     if len(known.tomograms) == 1:
         return next(iter(known.tomograms))
     such = f"call the file by it, such as {next(iter(known.tomograms), 'TS_01')}{path.suffix}"
@@ -88,7 +88,7 @@ def find_places(
     """
     given = [str(name) for name in names]
     check_names(given, Path(path).name)
-    called = tomogram_names(given, known.tomograms, Path(path).name)
+    called = tomogram_names(given, known.tomograms, Path(path).name, whole=known.one_of_several)
     infos: dict[str, TomogramInfo] = {}
     own: dict[str, str] = {}
     scale: dict[str, float] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.formats import get_format, recognise
 from aitom_disca.io.formats.format import Format, Known
 from aitom_disca.io.formats.relion_optics import join_optics
+from aitom_disca.io.names import short_names
 from aitom_disca.io.store import open_store
 from aitom_disca.particles import UNASSIGNED, ParticleSet, concatenate
 
@@ -72,7 +73,7 @@ def read_sources(
         if own.read is None:
             raise InputError(f"{own.title} is only written, not read.")
         sets.append(own.read(path, replace(known, one_of_several=len(found) > 1)))
-    return join(sets)
+    return join(sets, known)
 
 
 def readable(path: Path, from_: str | None, known: Known) -> list[tuple[Path, Format]]:
@@ -108,9 +109,10 @@ def readable(path: Path, from_: str | None, known: Known) -> list[tuple[Path, Fo
     return found
 
 
-def join(sets: list[ParticleSet]) -> tuple[ParticleSet, list[str]]:
+def join(sets: list[ParticleSet], known: Known) -> tuple[ParticleSet, list[str]]:
     """One set of several, and what that lost: columns that only some hold, but known ones."""
     sets = [one for one in sets if len(one)] or sets[:1]
+    sets = _in_short(sets, known)
     if len(sets) == 1:
         return sets[0], []
     every = list(dict.fromkeys(name for one in sets for name in one.more))
@@ -118,6 +120,25 @@ def join(sets: list[ParticleSet]) -> tuple[ParticleSet, list[str]]:
     joined = concatenate(_filled(join_optics(sets)))
     lost = [f"columns that only some files hold: {', '.join(partly)}"] if partly else []
     return joined, lost
+
+
+def _in_short(sets: list[ParticleSet], known: Known) -> list[ParticleSet]:
+    """Sets whose tomograms are called by names that are distinct among all of them."""
+    said = dict.fromkeys(str(n) for one in sets for n in np.unique(one.tomogram_name).tolist())
+    names = short_names((n for n in said if n not in known.tomograms), known.tomograms)
+    return [_renamed(one, names) for one in sets]
+
+
+def _renamed(one: ParticleSet, names: Mapping[str, str]) -> ParticleSet:
+    unique, which = np.unique(one.tomogram_name, return_inverse=True)
+    own = [names.get(name, name) for name in unique.tolist()]
+    if own == unique.tolist():
+        return one
+    infos = {
+        names.get(name, name): replace(info, name=names.get(name, name))
+        for name, info in one.tomograms.items()
+    }
+    return replace(one, tomogram_name=np.array(own, dtype=str)[which], tomograms=infos)
 
 
 def _filled(sets: list[ParticleSet]) -> list[ParticleSet]:
