@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aitom_disca.errors import InputError
+from aitom_disca.io import StoreWriter
 from aitom_disca.io.formats import NAMES, get_format
 from aitom_disca.io.formats.format import Known
 from aitom_disca.io.formats.reading import read_particles
@@ -188,3 +189,13 @@ def test_points_of_one_file_name_in_two_folders(tmp_path):
     infos = {name: TomogramInfo(name, 10.0, SHAPE) for name in ("run_a", "run_b")}
     again = read_particles(files, known=Known(tomograms=infos))
     assert again.tomogram_name.tolist() == ["run_a", "run_b"]
+
+
+def test_picks_from_a_store(tmp_path):
+    one = particles(["TS_1"])
+    box = (4, 4, 4)
+    with StoreWriter.create(tmp_path / "a.h5", box, 10.0, (-60, 60), one.tomograms) as store:
+        store.append(np.ones((1, *box), np.float32), one)
+    info = TomogramInfo("TS_1_rec", 5.0, SHAPE)
+    picks = read_picks(tmp_path / "a.h5", tomograms={"TS_1_rec": info})
+    assert places(picks) == {"TS_1_rec": [10.0, 12.0, 14.0]}

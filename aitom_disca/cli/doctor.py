@@ -25,6 +25,8 @@ def doctor(
     picks: Annotated[
         Path | None, typer.Option(help="Particle file of any format of `convert`.")
     ] = None,
+    file_pixel_angstrom: o.FilePixel = None,
+    tomogram_name: o.TomogramName = None,
     store: Annotated[Path | None, typer.Option(help="HDF5 store of subtomograms.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the run is to write.")] = Path(),
     voxel_size_angstrom: o.VoxelSize = None,
@@ -58,6 +60,8 @@ def doctor(
         opened,
         diameter,
         picks=picks,
+        file_pixel_angstrom=file_pixel_angstrom,
+        tomogram_name=tomogram_name,
         store=store,
         out=out,
         is_guess=particle_diameter_angstrom is None,

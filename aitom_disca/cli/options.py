@@ -94,6 +94,18 @@ AmplitudeContrast = Annotated[
     float | None,
     _option(INPUT, "--amplitude-contrast", text=_described(OpticsSettings, "amplitude_contrast")),
 ]
+FilePixel = Annotated[
+    float | None,
+    _option(
+        PICK,
+        "--file-pixel-angstrom",
+        text="Pixel that the files of --picks count in; overrides what they say.",
+    ),
+]
+TomogramName = Annotated[
+    str | None,
+    _option(PICK, "--tomogram-name", text="Tomogram of files of --picks that do not name it."),
+]
 Diameter = Annotated[
     float | None,
     _option(

@@ -20,6 +20,8 @@ def examine(
     diameter_angstrom: float,
     *,
     picks: str | Path | None = None,
+    file_pixel_angstrom: float | None = None,
+    tomogram_name: str | None = None,
     store: str | Path | None = None,
     out: str | Path = ".",
     is_guess: bool = False,
@@ -34,6 +36,8 @@ def examine(
     diameter_angstrom : float
         Of the particles.
     picks, store : path, optional
+    file_pixel_angstrom, tomogram_name : optional
+        As for `read_picks`.
     out : path
         Where the run is to write.
     is_guess : bool
@@ -54,7 +58,11 @@ def examine(
         found, n_picks = _or_error(
             "picks",
             lambda: particles.check_picks(
-                Path(picks), tomograms, None if is_guess else diameter_angstrom
+                Path(picks),
+                tomograms,
+                None if is_guess else diameter_angstrom,
+                file_pixel_angstrom,
+                tomogram_name,
             ),
         )
         rows += [(Path(picks).name, check) for check in found]

@@ -181,19 +181,20 @@ def find_known(
         If there are particles, and none lies in one of the tomograms, though one must; or it is
         not clear which do.
     """
+    name = Path(path).absolute().name
     unique, which = np.unique(names, return_inverse=True)
-    found = known_among(unique.tolist(), tomograms, Path(path).name)
-    own = np.array([found.get(name, name) for name in unique.tolist()], dtype=str)[which]
-    known = np.array([name in found for name in unique.tolist()], dtype=bool)[which]
+    found = known_among(unique.tolist(), tomograms, name)
+    own = np.array([found.get(said, said) for said in unique.tolist()], dtype=str)[which]
+    known = np.array([said in found for said in unique.tolist()], dtype=bool)[which]
     if must_fit and len(names) and not known.any():
         raise InputError(
-            f"{Path(path).name} holds particles of {', '.join(unique[:3])}, none of the tomograms "
+            f"{name} holds particles of {', '.join(unique[:3])}, none of the tomograms "
             f"given ({', '.join(list(tomograms)[:3])}); the names must agree."
         )
     if not known.all():
         logger.warning(
             "%s: %d of %d particles are in tomograms that were not given and are left out.",
-            Path(path).name,
+            name,
             (~known).sum(),
             len(known),
         )

@@ -163,32 +163,43 @@ def read_picks(
     *,
     voxel_size_angstrom: float | None = None,
     tomograms: Mapping[str, TomogramInfo] | None = None,
+    tomogram_name: str | None = None,
 ) -> ParticleSet:
     """Read picks from a particle file of any format that is known.
 
     Parameters
     ----------
     path : path
-        A table with the columns tomogram, z, y, x; a RELION star file; or another format, see
-        `aitom_disca.io.formats`.
+        A table with the columns tomogram, z, y, x; a RELION star file; another format, see
+        `aitom_disca.io.formats`; a folder of such files; or a subtomogram store.
     voxel_size_angstrom : float, optional
         Pixel size in which the file counts, where it does not say it.
     tomograms : mapping of str to TomogramInfo, optional
         Picks in other tomograms are left out.
+    tomogram_name : str, optional
+        Tomogram of a file that does not name it.
 
     Raises
     ------
     InputError
         If it cannot be read.
     """
-    from aitom_disca.io.formats.reading import join, readable  # formats read tables themselves
+    # formats read tables themselves
+    from aitom_disca.io.formats.reading import is_store, join, read_store, readable
 
     known = Known(
-        tomograms=tomograms or {}, file_pixel_angstrom=voxel_size_angstrom, in_convert=False
+        tomograms=tomograms or {},
+        file_pixel_angstrom=voxel_size_angstrom,
+        tomogram_name=tomogram_name,
+        only_known=tomograms is not None,
     )
-    files = readable(Path(path), None, known)
-    known = replace(known, one_of_several=len(files) > 1)
-    particles, _ = join([_read_one(file, own, known, tomograms) for file, own in files], known)
+    if is_store(Path(path)):
+        particles = read_store(Path(path), known)
+    else:
+        files = readable(Path(path), None, known)
+        known = replace(known, one_of_several=len(files) > 1)
+        sets = [_read_one(file, own, known, tomograms) for file, own in files]
+        particles, _ = join(sets, known)
     if tomograms is None:
         return particles
     fits, names = find_known(path, particles.tomogram_name, tomograms)

@@ -36,7 +36,14 @@ def picks_of_run(tomograms: Sequence[Tomogram], settings: RunSettings) -> Candid
 
     if settings.picks:
         nearest = settings.pick.diameters_angstrom[0] / 2
-        return Candidates(read_all_picks(settings.picks, tomograms, nearest))
+        found = read_all_picks(
+            settings.picks,
+            tomograms,
+            nearest,
+            file_pixel_angstrom=settings.file_pixel_angstrom,
+            tomogram_name=settings.tomogram_name,
+        )
+        return Candidates(found)
     if settings.pick_on:
         others = open_tomograms(
             settings.pick_on,
@@ -53,7 +60,8 @@ def read_all_picks(
     tomograms: Sequence[Tomogram],
     min_distance_angstrom: float,
     *,
-    voxel_size_angstrom: float | None = None,
+    file_pixel_angstrom: float | None = None,
+    tomogram_name: str | None = None,
 ) -> ParticleSet:
     """Picks of one or several files, of any format; a particle that several hold counts once.
 
@@ -65,8 +73,10 @@ def read_all_picks(
         Picks in others are left out.
     min_distance_angstrom : float
         Picks of different files that are nearer to one another are one particle.
-    voxel_size_angstrom : float, optional
-        In which the files count, where they do not say it.
+    file_pixel_angstrom : float, optional
+        In which the files count; overrides what they say.
+    tomogram_name : str, optional
+        Tomogram of files that do not name it.
 
     Raises
     ------
@@ -77,7 +87,13 @@ def read_all_picks(
 
     infos = {tomogram.name: tomogram.info for tomogram in tomograms}
     sets = [
-        read_picks(path, voxel_size_angstrom=voxel_size_angstrom, tomograms=infos) for path in paths
+        read_picks(
+            path,
+            voxel_size_angstrom=file_pixel_angstrom,
+            tomograms=infos,
+            tomogram_name=tomogram_name,
+        )
+        for path in paths
     ]
     sets = [one for one in sets if len(one)] or sets[:1]
     if len(sets) == 1:

@@ -44,13 +44,13 @@ def get_format(name: str) -> Format:
     return import_module(f"{__name__}.{name}").FORMAT  # type: ignore[no-any-return]
 
 
-def recognise(path: str | Path, *, in_convert: bool = True) -> Format:
+def recognise(path: str | Path, *, for_convert: bool = True) -> Format:
     """The format of a file, from its name and its content.
 
     Parameters
     ----------
     path : path
-    in_convert : bool
+    for_convert : bool
         Whether the command has ``--from``, to be named in the error.
 
     Raises
@@ -72,7 +72,7 @@ def recognise(path: str | Path, *, in_convert: bool = True) -> Format:
     if path.suffix.lower() == ".csv" and path.is_file():
         get_format("csv").read(path, Known())  # type: ignore[misc]  # which columns it lacks
     names = ", ".join(name for name in NAMES if get_format(name).read)
-    remedy = f"name it with --from, one of {names}" if in_convert else f"those are {names}"
+    remedy = f"name it with --from, one of {names}" if for_convert else f"files of {names} are read"
     raise InputError(
         f"{path.absolute().name} is of no particle format that is known here; {remedy}."
     )

@@ -42,7 +42,7 @@ from aitom_disca.io.formats.format import (
     need_positions,
 )
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
-from aitom_disca.particles import UNASSIGNED, ParticleSet
+from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 
 _PICKS = "ExperimentRuns/*/Picks/*.json"
 OBJECT, _USER, _SESSION = "pickable_object_name", "user_id", "session_id"
@@ -71,7 +71,9 @@ def read(path: Path, known: Known) -> ParticleSet:
         spacing = {}
     spacing = {n: s for n, s in spacing.items() if n not in known.tomograms}
     places = find_places(path, names, in_angstrom, pixel_angstrom=spacing)
-    infos = {name: places.tomograms.get(name) or known.info(name) for name in set(places.names)}
+    infos = dict(places.tomograms)
+    for name in set(places.names.tolist()) - set(infos):
+        infos[name] = TomogramInfo(name, np.nan) if known.only_known else known.info(name)
     voxel = {name: info.voxel_size_angstrom for name, info in infos.items()}
     size = np.array([voxel[name] for name in places.names.tolist()])[:, None]
     box = to_numbers([row["xyz"] for row in rows], path, "a location")

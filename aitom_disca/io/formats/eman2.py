@@ -67,6 +67,8 @@ def read(path: Path, known: Known) -> ParticleSet:
     unbinned = content.get(_UNBINNED)
     if unbinned is None:
         xyz = xyz * places.scale
+    elif known.only_known and places.names[0] not in known.tomograms:
+        xyz = np.full_like(xyz, np.nan)
     else:
         middle = _Middle.of(places.names[0], known, to_numbers(unbinned, path, _UNBINNED).item())
         xyz = middle.to_voxels(xyz)

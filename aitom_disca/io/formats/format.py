@@ -47,8 +47,8 @@ class Known:
         Whether matrices in a portal file take the tomogram to the particle.
     one_of_several : bool
         Whether the file is one of several, which are of several tomograms.
-    in_convert : bool
-        Whether the command is ``convert``, which has options for what files do not say.
+    only_known : bool
+        Whether particles in other tomograms are left out, of which nothing need be known then.
     """
 
     tomograms: Mapping[str, TomogramInfo] = field(default_factory=dict)
@@ -64,11 +64,7 @@ class Known:
     object_name: str = "particle"
     transposed: bool = False
     one_of_several: bool = False
-    in_convert: bool = True
-
-    def advice(self, with_option: str, without: str) -> str:
-        """What to do, in words: with an option of ``convert``, or where there is none."""
-        return with_option if self.in_convert else without
+    only_known: bool = False
 
     def info(self, name: str, particles: ParticleSet | None = None) -> TomogramInfo:
         """All that is known of a tomogram: from options, then the tomograms given, then the file.

@@ -37,10 +37,10 @@ def name_of_only_tomogram(path: str | Path, known: Known) -> str:
         return str(path.with_suffix(""))  # cut when it is known what the others are called
     if len(known.tomograms) == 1:
         return next(iter(known.tomograms))
-    such = f"call the file by it, such as {next(iter(known.tomograms), 'TS_01')}{path.suffix}"
+    such = f"{next(iter(known.tomograms), 'TS_01')}{path.suffix}"
     raise InputError(
-        f"{path.name} does not say which tomogram its particles are in; "
-        f"{known.advice('give its name with --tomogram-name', such)}."
+        f"{path.name} does not say which tomogram its particles are in; give its name with "
+        f"--tomogram-name, or call the file by it, such as {such}."
     )
 
 

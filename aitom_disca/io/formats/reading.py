@@ -13,9 +13,11 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.formats import get_format, recognise
 from aitom_disca.io.formats.format import Format, Known
 from aitom_disca.io.formats.relion_optics import join_optics
-from aitom_disca.io.names import short_names
+from aitom_disca.io.names import known_among, short_names
 from aitom_disca.io.store import open_store
 from aitom_disca.particles import UNASSIGNED, ParticleSet, concatenate
+
+_SAME_VOXEL = 0.01  # voxels that differ by less are the same
 
 
 def read_particles(
@@ -42,6 +44,31 @@ def read_particles(
 def is_store(path: Path) -> bool:
     """Whether a file is a subtomogram store, by its name."""
     return path.suffix.lower() in (".h5", ".hdf5")
+
+
+def read_store(path: Path, known: Known) -> ParticleSet:
+    """The particles of a store, in voxels of the tomograms that are known.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or it is not clear which tomograms are known.
+    """
+    with open_store(path) as store:
+        particles = store.particles()
+    said = np.unique(particles.tomogram_name).tolist()
+    scale = np.ones(len(particles))
+    for name, known_as in known_among(said, known.tomograms, path.name).items():
+        if name in particles.tomograms:
+            own = particles.tomograms[name].voxel_size_angstrom
+            ratio = own / known.tomograms[known_as].voxel_size_angstrom
+            scale[particles.tomogram_name == name] = ratio if abs(ratio - 1) > _SAME_VOXEL else 1
+    box = particles.box_center_zyx_px
+    return replace(
+        particles,
+        center_zyx_px=particles.center_zyx_px * scale[:, None],
+        box_center_zyx_px=None if box is None else box * scale[:, None],
+    )
 
 
 def listed(source: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -88,7 +115,7 @@ def readable(path: Path, from_: str | None, known: Known) -> list[tuple[Path, Fo
     if not path.is_dir():
         if not path.exists():
             raise InputError(f"{path} does not exist; check the path.")
-        return [(path, wanted or recognise(path, in_convert=known.in_convert))]
+        return [(path, wanted or recognise(path, for_convert=not known.only_known))]
     try:
         return [(path, wanted if wanted and wanted.recognises(path) else recognise(path))]
     except InputError:
