@@ -199,3 +199,19 @@ def test_picks_from_a_store(tmp_path):
     info = TomogramInfo("TS_1_rec", 5.0, SHAPE)
     picks = read_picks(tmp_path / "a.h5", tomograms={"TS_1_rec": info})
     assert places(picks) == {"TS_1_rec": [10.0, 12.0, 14.0]}
+
+
+def test_models_put_together(tmp_path):
+    (path,) = get_format("imod").write(tmp_path / "a.mod", particles(["TS_1"]), known([]))
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(InputError, match=r"a\.mod is several IMOD models in one"):
+        read_particles(path, known=Known(tomogram_name="TS_1"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "iso-8859-1"])
+def test_xml_says_its_encoding(tmp_path, encoding):
+    declared = "utf-8" if encoding == "utf-8-sig" else encoding
+    point = '<Particle><PickPosition X="1" Y="2" Z="3" Origin="Z\u00fcrich"/></Particle>'
+    text = f'<?xml version="1.0" encoding="{declared}"?><ParticleList>{point}</ParticleList>'
+    (tmp_path / "a.xml").write_text(text, encoding=encoding)
+    assert read_particles(tmp_path / "a.xml").tomogram_name.tolist() == ["Z\u00fcrich"]

@@ -68,7 +68,12 @@ def recognise(path: str | Path, *, for_convert: bool = True) -> Format:
     if path.suffix.lower() == ".star":
         from aitom_disca.io.star_blocks import read_blocks  # it needs what is in this folder
 
-        read_blocks(path)  # which says what is wrong with its text
+        try:
+            read_blocks(path)
+        except InputError as error:  # what is wrong with its text
+            raise InputError(
+                f"{path.name} is of no particle format that is known here: {error}"
+            ) from error
     if path.suffix.lower() == ".csv" and path.is_file():
         get_format("csv").read(path, Known())  # type: ignore[misc]  # which columns it lacks
     names = ", ".join(name for name in NAMES if get_format(name).read)

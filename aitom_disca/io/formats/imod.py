@@ -28,6 +28,7 @@ from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, vo
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 _TITLE = "an IMOD model"
+_BEGIN = b"IMODV1.2"
 _CENTRE_XYZ = np.array([0.5, 0.5, 0.0])  # of the first voxel
 _NONE, _CLUSTER = "no cluster", "cluster "
 _ANGSTROM_PER_UNIT = {-9: 10.0, -10: 1.0, -6: 1e4}  # nm, Angstrom, micrometre
@@ -46,6 +47,8 @@ def read(path: Path, known: Known) -> ParticleSet:
     """
     path = Path(path)
     model = _read_model(path)
+    if path.read_bytes().count(_BEGIN) > 1:
+        raise InputError(f"{path.name} is several IMOD models in one; give them one by one.")
     points, objects, contours = _points(path, model)
     if model.minx is not None and np.all(model.minx.cscale):
         moved = np.subtract(model.minx.otrans, model.minx.ctrans) / np.array(model.minx.cscale)
@@ -177,7 +180,7 @@ def recognises(path: Path) -> bool:
     """A binary model by its first bytes."""
     try:
         with open(path, "rb") as file:
-            return file.read(8) == b"IMODV1.2"
+            return file.read(len(_BEGIN)) == _BEGIN
     except OSError:
         return False
 
