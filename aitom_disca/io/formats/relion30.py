@@ -110,6 +110,5 @@ FORMAT = Format(
     read=read,
     write=write,
     keeps=KEEPS,
-    library="starfile",
     loses=loses,
 )
