@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +22,7 @@ from aitom_disca.io.tables import read_picks
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 SHAPE = (40, 50, 60)
+RELION = shutil.which("relion_star_handler")
 READ = [name for name in NAMES if get_format(name).read and get_format(name).write]
 OF_ONE = [name for name in READ if get_format(name).one_tomogram]
 OF_SEVERAL = [name for name in READ if name not in OF_ONE]
@@ -215,3 +218,15 @@ def test_xml_says_its_encoding(tmp_path, encoding):
     text = f'<?xml version="1.0" encoding="{declared}"?><ParticleList>{point}</ParticleList>'
     (tmp_path / "a.xml").write_text(text, encoding=encoding)
     assert read_particles(tmp_path / "a.xml").tomogram_name.tolist() == ["Z\u00fcrich"]
+
+
+@pytest.mark.relion
+@pytest.mark.skipif(RELION is None, reason="RELION is not installed (relion_star_handler)")
+def test_names_come_back_from_relion(tmp_path):
+    names = ["TS_1", "TS_10", "o'brien_01", "grid#3", "Z\u00fcrich 1", "007", "data_x", "_x", "a,b"]
+    given_ = particles(names)
+    get_format("relion31").write(tmp_path / "a.star", given_, known([]))
+    words = ["--i", "a.star", "--o", "b.star", "--operate", "rlnCoordinateX", "--add_to", "1"]
+    subprocess.run([RELION, *words], cwd=tmp_path, check=True, capture_output=True)
+    moved = {name: [z, y, x + 1] for name, (z, y, x) in places(given_).items()}
+    assert places(read_particles(tmp_path / "b.star")) == moved

@@ -170,6 +170,7 @@ def test_names_come_back(tmp_path):
     assert read_blocks(tmp_path / "a.star")["particles"]["rlnMicrographName"].tolist() == NAMES
 
 
+@pytest.mark.relion
 @pytest.mark.skipif(RELION is None, reason="RELION is not installed (relion_star_handler)")
 def test_names_come_back_from_relion(tmp_path):
     """RELION reads every name, and what it writes is read here; but it never quotes # itself."""
