@@ -112,6 +112,9 @@ def test_two_names_never_become_one(paths, known):
         (["TS_1", "TS_1_rec"], infos("TS_1_rec"), {"TS_1_rec": "TS_1_rec"}),
         (["Zu\u0308rich"], infos("Z\u00fcrich"), {"Zu\u0308rich": "Z\u00fcrich"}),
         (["t.mrc"], infos("t.tomostar"), {"t.mrc": "t.tomostar"}),
+        (["TS_1_bin8"], infos("TS_1_bin4"), {}),
+        (["TS_1_10.00Apx"], infos("TS_1_5.00Apx", "TS_2"), {}),
+        (["TS_1_bin4"], infos("TS_1_bin4_denoised"), {"TS_1_bin4": "TS_1_bin4_denoised"}),
     ],
 )
 def test_which_known_tomogram_a_name_is(said, known, found):

@@ -26,6 +26,7 @@ _ADDED = re.compile(
     r"|denoised|deconv|corrected|filtered|isonet|cryocare))+$",
     re.IGNORECASE,
 )
+_SIZE = re.compile(r"_(\d+(?:\.\d+)?apx|bin\d+)")
 _ADDED_BEFORE = re.compile(r"^rec_(?=.)")  # by RELION
 # What programs write where a value is missing, in small letters.
 _MISSING = frozenset({"", "nan", "-nan", "<na>", "na", "n/a", "none", "null"})
@@ -215,7 +216,12 @@ def _pairs(
     pairs: dict[str, str] = {}
     for said, keys in left.items():
         sharing = {name for key in keys for name in known.get(key, ())}
-        fitting = sorted(name for name in sharing if not _is_elsewhere(said, tomograms[name]))
+        paths = {name: tomograms[name].path for name in sharing}
+        fitting = sorted(
+            name
+            for name, path in paths.items()
+            if not (path and are_apart(said, path)) and not _is_of_other_size(said, name)
+        )
         if len(fitting) > 1:
             raise InputError(
                 f"{where} holds particles of {said}, which could be in either of the tomograms "
@@ -232,15 +238,21 @@ def _pairs(
     return pairs
 
 
-def _is_elsewhere(said: str, info: TomogramInfo) -> bool:
+def are_apart(one: str | Path, other: str | Path) -> bool:
     """Whether a folder tells two files of one name apart: TS_3/rec.mrc is not TS_4/rec.mrc.
 
     Folders count where the file's own name has no number, and where theirs alone differ.
     """
-    if info.path is None or re.search(r"\d", tomogram_name(said)):
+    if re.search(r"\d", tomogram_name(one)):
         return False
-    folders = zip(_parts(said)[-2::-1], _parts(info.path)[-2::-1], strict=False)
+    folders = zip(_parts(one)[-2::-1], _parts(other)[-2::-1], strict=False)
     return any(a != b and re.sub(r"\d+", "", a) == re.sub(r"\d+", "", b) for a, b in folders)
+
+
+def _is_of_other_size(one: str, other: str) -> bool:
+    """Whether two names say two sizes of voxels: positions in TS_1_bin8 do not fit TS_1_bin4."""
+    sizes = [_SIZE.findall(tomogram_name(name).lower()) for name in (one, other)]
+    return all(sizes) and sizes[0] != sizes[1]
 
 
 def _exact(name: str, info: TomogramInfo | None = None) -> list[_Key]:

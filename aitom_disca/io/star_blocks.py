@@ -13,6 +13,7 @@ import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.files import read_text, warn_of_end
+from aitom_disca.io.names import is_missing
 from aitom_disca.io.star_text import StarBlock, block_text, parse_star, quoted, values_text
 
 Block: TypeAlias = "pd.DataFrame | dict"
@@ -40,13 +41,6 @@ MICROSCOPE_COLUMNS = {  # by the names of `Optics`
 _TEXT_LABEL = re.compile(
     r"\w*(?:Name|File|Image|Tomogram|TomogramDenoised|Metadata|Frames|Half[12])"
 )
-# What programs write where a value is missing, in small letters.
-_MISSING = frozenset({"", "nan", "<na>", "na", "n/a", "none", "null", "-nan"})
-
-
-def is_missing(value: object) -> bool:
-    """Whether a text stands for a value that is missing: empty, ``nan``, ``<NA>``, ``None``."""
-    return str(value).strip().lower() in _MISSING
 
 
 def read_blocks(path: str | Path) -> dict[str, Block]:

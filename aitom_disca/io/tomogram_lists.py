@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,14 @@ from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io.defocus import optics_of, optics_of_row
 from aitom_disca.io.mrc import Tomogram, open_tomogram
-from aitom_disca.io.names import check_names, fault_of, is_missing
+from aitom_disca.io.names import (
+    are_apart,
+    check_names,
+    fault_of,
+    is_missing,
+    short_names,
+    tomogram_name,
+)
 from aitom_disca.io.project_folders import tomograms_in
 from aitom_disca.io.star_blocks import (
     find_table,
@@ -52,7 +60,8 @@ def open_tomograms(
     Raises
     ------
     InputError
-        If there are no paths, two tomograms have one name, or one cannot be opened.
+        If there are no paths, two tomograms have one name, or one cannot be opened. Files of one
+        name are told apart by folders that differ in their numbers (``TS_03/rec``).
     """
     tomograms: list[Tomogram] = []
     if tilt_range_deg is None and tilt_file is not None:
@@ -77,7 +86,7 @@ def open_tomograms(
                 ) from error
     if not tomograms:
         raise InputError("no tomogram was given; give at least one .mrc, .rec or tomograms.star.")
-    return _unique(tomograms)
+    return _unique(_distinct(tomograms))
 
 
 def read_tomograms_star(
@@ -148,6 +157,19 @@ def _open(
         dark_protein=dark_protein,
         zarr_level=zarr_level,
     )
+
+
+def _distinct(tomograms: list[Tomogram]) -> list[Tomogram]:
+    """Tomograms of which those that only their folders tell apart are called by these as well."""
+    named = defaultdict(list)
+    for tomogram in tomograms:
+        if tomogram.name == tomogram_name(tomogram.path):
+            named[tomogram.name].append(str(tomogram.path))
+    names: dict[str, str] = {}
+    for paths in named.values():
+        if all(are_apart(one, other) for one, other in combinations(paths, 2)):
+            names |= short_names(paths)
+    return [replace(one, name=names.get(str(one.path), one.name)) for one in tomograms]
 
 
 def _unique(tomograms: list[Tomogram]) -> list[Tomogram]:
