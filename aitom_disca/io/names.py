@@ -45,7 +45,7 @@ def fault_of(name: object) -> str | None:
     if is_missing(text):
         return "which stands for no name"
     if not text.isprintable() or text != " ".join(text.split()):
-        return "with tabs, line ends or blanks that no file of text keeps"
+        return "with line ends, tabs, several blanks or other signs that a text file does not keep"
     return None
 
 

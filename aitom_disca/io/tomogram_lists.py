@@ -175,8 +175,9 @@ def _distinct(tomograms: list[Tomogram]) -> list[Tomogram]:
 def _unique(tomograms: list[Tomogram]) -> list[Tomogram]:
     for tomogram in tomograms:
         if fault := fault_of(tomogram.name):
+            file = str(tomogram.path)
             raise InputError(
-                f"the tomogram {tomogram.path} is called {tomogram.name!r}, {fault}; rename it."
+                f"the tomogram {file!r} is called {tomogram.name!r}, {fault}; rename it."
             )
     counts = Counter(tomogram.name for tomogram in tomograms)
     twice = [name for name, count in counts.items() if count > 1]
