@@ -178,7 +178,7 @@ def test_what_is_said_names_options_of_the_command(case, capsys, command, picks,
     main([command, "--help"])
     known = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
     code = main([command, "TS_1.mrc", "TS_2.mrc", "--picks", picks, "--out", "o"])
-    shown = " ".join("".join(capsys.readouterr()).split())
+    shown = " ".join("".join(capsys.readouterr()).partition("machine")[0].split())
     assert code == 2 and (said in shown or command == "doctor")  # whose table breaks lines
     assert set(re.findall(r"(?<!run )--[a-z][a-z-]+", shown)) <= known
 

@@ -65,7 +65,7 @@ def write(name: str, folder: str, given: ParticleSet) -> list[Path] | None:
 
 @pytest.mark.parametrize("name", OF_SEVERAL)
 @given(names=st.lists(ANY, min_size=1, max_size=3, unique=True))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_names_come_back(name, names):
     given_ = particles(names)
     with TemporaryDirectory() as folder:
@@ -100,7 +100,7 @@ def _expected(name: str, names: list[str]) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", OF_ONE)
 @given(names=st.lists(ANY, min_size=2, max_size=3, unique=True))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_files_of_one_tomogram_are_told_by_their_names(name, names):
     given_ = particles(names)
     with TemporaryDirectory() as folder:
@@ -128,7 +128,7 @@ def test_a_file_cut_anywhere_is_refused_or_whole(name, tmp_path):
     path = writer(tmp_path / f"out{get_format(name).suffixes[0]}", given_, known(["TS_1"]))[0]
     whole = path.read_bytes()
     reference = read_particles(path, from_=name, known=known(names))
-    for end in range(0, len(whole) - 1, 7):
+    for end in range(0, len(whole) - 1, 11):
         path.write_bytes(whole[:end])
         try:
             cut = read_particles(path, from_=name, known=known(names))
@@ -138,6 +138,30 @@ def test_a_file_cut_anywhere_is_refused_or_whole(name, tmp_path):
         n = max(len(cut), 1)
         np.testing.assert_array_equal(cut.tomogram_name[: n - 1], reference.tomogram_name[: n - 1])
         np.testing.assert_array_equal(cut.center_zyx_px[: n - 1], reference.center_zyx_px[: n - 1])
+
+
+@pytest.mark.parametrize("name", [n for n in OF_SEVERAL if n.startswith(("rel", "w", "st", "c"))])
+@given(row=st.integers(1, 3), change=st.sampled_from([-1, 1]))
+@settings(max_examples=6, deadline=None)
+def test_rows_that_are_too_short_or_too_long(name, row, change):
+    if name == "copick":  # which has no rows
+        return
+    writer = get_format(name).write
+    assert writer is not None
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / f"out{get_format(name).suffixes[0]}"
+        path = writer(out, particles(["TS_1", "TS_2", "TS_3"]), known([]))[0]
+        lines = path.read_text().split("\n")
+        filled = [i for i, line in enumerate(lines) if line.strip()]
+        apart = "," if name == "csv" else None
+        words = lines[filled[row - 4]].split(apart)
+        words = words[:-1] if change < 0 else [*words, "1"]
+        lines[filled[row - 4]] = (apart or " ").join(words)
+        path.write_text("\n".join(lines))
+        with pytest.raises(
+            InputError, match=rf"row {row + (name == 'csv')} .*{len(words)}\s+value"
+        ):
+            read_particles(path, from_=name, known=known([]))
 
 
 def _dynamo(folder: Path, stem: str, path: str) -> Path:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from aitom_disca import progress
 from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_tomogram, open_tomograms, write_volume
@@ -219,6 +221,16 @@ def test_what_lies_beside_a_tomogram_tells_what_is_none(tmp_path, there, taken):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     assert [path.name for path in tomograms_in(tmp_path)] == taken
+
+
+def test_of_several_kinds_in_a_run_of_the_portal_one_is_taken(tmp_path, capsys):
+    place = tmp_path / "Reconstructions/VoxelSpacing10.000/Tomograms"
+    for kind in ("100", "101", ".hidden"):
+        (place / kind).mkdir(parents=True)
+        (place / kind / "TS_1.mrc").write_bytes(b"")
+    with progress.shown(Console(width=400)):
+        assert tomograms_in(tmp_path) == [place / "100" / "TS_1.mrc"]
+    assert "not taken: Reconstructions/VoxelSpacing10.000/Tomograms/101" in capsys.readouterr().out
 
 
 def test_a_folder_of_halves_alone(tmp_path):

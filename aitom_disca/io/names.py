@@ -22,11 +22,12 @@ _TYPES = re.compile(r"(\.(mrc|rec|map|em|hdf|tomostar|zarr|ome(?=\.zarr)|gz|bz2)
 _WINDOWS = re.compile(r"([A-Za-z]:)?\\")
 # What programs add to the name of a tilt series when they align, reconstruct and filter it.
 _ADDED = re.compile(
-    r"(\.(st|ali|mrc|rec)|_+(rec|full|vol|ali|preali|aligned|\d+(\.\d+)?apx|bin\d+|wbp|sirt|sart"
-    r"|denoised|deconv|corrected|filtered|isonet|cryocare))+$",
+    r"(\.(st|ali|mrc|rec)|_+(rec|full|vol|ali|preali|aligned|\d+(\.\d+)?(apx|angpix)|bin\d+|bp"
+    r"|wbp|sirt|sart|flip(ped|x|y|z)?|trim(med)?|dn|denoised|dctf|deconv|ctfcorr|corrected"
+    r"|filtered|isonet|cryocare))+$",
     re.IGNORECASE,
 )
-_SIZE = re.compile(r"_(\d+(?:\.\d+)?apx|bin\d+)")
+_SIZE = re.compile(r"_(\d+(?:\.\d+)?(?=apx|angpix)|bin\d+)")
 _ADDED_BEFORE = re.compile(r"^rec_(?=.)")  # by RELION
 # What programs write where a value is missing, in small letters.
 _MISSING = frozenset({"", "nan", "-nan", "<na>", "na", "n/a", "none", "null"})

@@ -93,11 +93,14 @@ def _portal(folder: Path) -> list[Path]:
 
 def _first(folder: Path, places: list[str], find: Callable[[Path], list[Path]]) -> list[Path]:
     for place in places:
-        for one in sorted(folder.glob(place)):
-            hidden = any(part.startswith(".") for part in one.relative_to(folder).parts)
-            found = find(one) if one.is_dir() and not hidden else []
-            if found:
-                return found
+        inside = [one.relative_to(folder) for one in sorted(folder.glob(place)) if one.is_dir()]
+        seen = [one for one in inside if not any(part.startswith(".") for part in one.parts)]
+        held = {one: found for one in seen if (found := find(folder / one))}
+        first, *others = held or [None]
+        if others:
+            say(f"taken from {folder}: {first}; not taken: {', '.join(map(str, others))}")
+        if first is not None:
+            return held[first]
     return []
 
 
