@@ -140,12 +140,10 @@ def test_a_file_cut_anywhere_is_refused_or_whole(name, tmp_path):
         np.testing.assert_array_equal(cut.center_zyx_px[: n - 1], reference.center_zyx_px[: n - 1])
 
 
-@pytest.mark.parametrize("name", [n for n in OF_SEVERAL if n.startswith(("rel", "w", "st", "c"))])
+@pytest.mark.parametrize("name", [n for n in OF_SEVERAL if n not in ("dynamo", "pytom", "copick")])
 @given(row=st.integers(1, 3), change=st.sampled_from([-1, 1]))
 @settings(max_examples=6, deadline=None)
 def test_rows_that_are_too_short_or_too_long(name, row, change):
-    if name == "copick":  # which has no rows
-        return
     writer = get_format(name).write
     assert writer is not None
     with TemporaryDirectory() as folder:
@@ -158,9 +156,8 @@ def test_rows_that_are_too_short_or_too_long(name, row, change):
         words = words[:-1] if change < 0 else [*words, "1"]
         lines[filled[row - 4]] = (apart or " ").join(words)
         path.write_text("\n".join(lines))
-        with pytest.raises(
-            InputError, match=rf"row {row + (name == 'csv')} .*{len(words)}\s+value"
-        ):
+        numbers = f"({row}|{row + 1})"  # of a table with a header in its first line
+        with pytest.raises(InputError, match=rf"row {numbers} .*{len(words)}\s+value"):
             read_particles(path, from_=name, known=known([]))
 
 
