@@ -251,3 +251,15 @@ def test_names_come_back_from_relion(tmp_path):
     subprocess.run([RELION, *words], cwd=tmp_path, check=True, capture_output=True)
     moved = {name: [z, y, x + 1] for name, (z, y, x) in places(given_).items()}
     assert places(read_particles(tmp_path / "b.star")) == moved
+
+
+def test_a_file_that_is_cut_is_not_passed_over_in_a_folder(tmp_path):
+    for name in ("TS_1", "TS_2"):
+        get_format("relion31").write(tmp_path / f"{name}.star", particles([name]), known([]))
+    (tmp_path / "notes.txt").write_text("of no format")
+    (tmp_path / "list.star").write_text("data_\nloop_\n_rlnTomoName\nTS_1\n")
+    assert read_particles(tmp_path).tomogram_name.tolist() == ["TS_1", "TS_2"]
+    text = (tmp_path / "TS_2.star").read_text()
+    (tmp_path / "TS_2.star").write_text(text.rstrip().rsplit("\t", 1)[0])
+    with pytest.raises(InputError, match=r"TS_2.star cannot be read as a star file"):
+        read_particles(tmp_path)

@@ -28,7 +28,7 @@ NAMES: tuple[str, ...] = (
     "napari",
 )
 
-__all__ = ["NAMES", "Format", "Known", "get_format", "recognise"]
+__all__ = ["NAMES", "Format", "Known", "format_of", "get_format", "recognise"]
 
 
 def get_format(name: str) -> Format:
@@ -42,6 +42,12 @@ def get_format(name: str) -> Format:
     if name not in NAMES:
         raise InputError(f"{name!r} is no particle format; choose from {', '.join(NAMES)}.")
     return import_module(f"{__name__}.{name}").FORMAT  # type: ignore[no-any-return]
+
+
+def format_of(path: Path) -> Format | None:
+    """The format of a file; None where it is of none that can be read."""
+    readable = (one for one in map(get_format, NAMES) if one.read is not None)
+    return next((one for one in readable if one.recognises(path)), None)
 
 
 def recognise(path: str | Path, *, for_convert: bool = True) -> Format:
@@ -61,10 +67,9 @@ def recognise(path: str | Path, *, for_convert: bool = True) -> Format:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist; check the path.")
-    for name in NAMES:
-        found = get_format(name)
-        if found.read is not None and found.recognises(path):
-            return found
+    found = format_of(path)
+    if found is not None:
+        return found
     if path.suffix.lower() == ".star":
         from aitom_disca.io.star_blocks import read_blocks  # it needs what is in this folder
 

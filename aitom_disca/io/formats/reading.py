@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.formats import get_format, recognise
+from aitom_disca.io.formats import format_of, get_format, recognise
 from aitom_disca.io.formats.format import Format, Known
 from aitom_disca.io.formats.relion_optics import join_optics
 from aitom_disca.io.names import known_among, short_names
+from aitom_disca.io.star_blocks import read_blocks
 from aitom_disca.io.store import open_store
 from aitom_disca.particles import UNASSIGNED, ParticleSet, concatenate
 
@@ -109,26 +110,23 @@ def readable(path: Path, from_: str | None, known: Known) -> list[tuple[Path, Fo
     Raises
     ------
     InputError
-        If the file is of none, or the folder holds none.
+        If the file is of none, or the folder holds none, or a star file that is not whole.
     """
     wanted = None if from_ is None else get_format(from_)
     if not path.is_dir():
         if not path.exists():
             raise InputError(f"{path} does not exist; check the path.")
         return [(path, wanted or recognise(path, for_convert=not known.only_known))]
-    try:
-        return [(path, wanted if wanted and wanted.recognises(path) else recognise(path))]
-    except InputError:
-        pass
+    whole = format_of(path)
+    if whole is not None:
+        return [(path, wanted if wanted and wanted.recognises(path) else whole)]
     found = []
     for file in sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != "."):
-        if wanted is not None and wanted.recognises(file):
-            found.append((file, wanted))
-        elif wanted is None:
-            try:
-                found.append((file, recognise(file)))
-            except InputError:
-                continue
+        own = wanted if wanted and wanted.recognises(file) else format_of(file)
+        if own is None and file.suffix.lower() == ".star":
+            read_blocks(file)  # which refuses one that is cut, and that would be missed
+        elif own is not None and wanted in (None, own):
+            found.append((file, own))
     if not found:
         raise InputError(
             f"the folder {path} holds no particle file{f' of {from_}' if from_ else ''}; check it."
