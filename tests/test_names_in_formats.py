@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aitom_disca.cli import main
 from aitom_disca.errors import InputError
-from aitom_disca.io import StoreWriter
+from aitom_disca.io import StoreWriter, write_volume
 from aitom_disca.io.formats import NAMES, get_format
 from aitom_disca.io.formats.format import Known
 from aitom_disca.io.formats.reading import read_particles
@@ -263,3 +264,10 @@ def test_a_file_that_is_cut_is_not_passed_over_in_a_folder(tmp_path):
     (tmp_path / "TS_2.star").write_text(text.rstrip().rsplit("\t", 1)[0])
     with pytest.raises(InputError, match=r"TS_2.star cannot be read as a star file"):
         read_particles(tmp_path)
+
+
+def test_names_are_shown_as_they_are(tmp_path, capsys):
+    path = tmp_path / "TS[b]_1[#].mrc"
+    write_volume(path, np.ones((4, 5, 6)), 10.0, tilt_range_deg=(-60, 60))
+    assert main(["info", str(path)]) == 0
+    assert "TS[b]_1[#]" in capsys.readouterr().out

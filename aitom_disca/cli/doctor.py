@@ -75,6 +75,7 @@ def doctor(
 
 def _print(rows: list[tuple[str, Check]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -84,7 +85,9 @@ def _print(rows: list[tuple[str, Check]]) -> None:
     for of, check in rows:
         colour = _COLOURS[check.state]
         state = f"[{colour}]{check.state}[/{colour}]"
-        table.add_row("" if of == last else of, check.name, state, check.found, check.remedy)
+        cells = ["" if of == last else of, check.name, check.found, check.remedy]
+        name, what, found, remedy = map(escape, cells)
+        table.add_row(name, what, state, found, remedy)
         last = of
     console = Console()
     console.width = max(console.width, 120)
