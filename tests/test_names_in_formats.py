@@ -271,3 +271,12 @@ def test_names_are_shown_as_they_are(tmp_path, capsys):
     write_volume(path, np.ones((4, 5, 6)), 10.0, tilt_range_deg=(-60, 60))
     assert main(["info", str(path)]) == 0
     assert "TS[b]_1[#]" in capsys.readouterr().out
+
+
+def test_info_files_of_one_name_in_two_folders(tmp_path):
+    files = [tmp_path / folder / "TS_1_info.json" for folder in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text('{"boxes_3d": [[1, 2, 3]]}')
+    assert read_particles(files).tomogram_name.tolist() == ["a/TS_1", "b/TS_1"]
+    assert read_particles(files[0]).tomogram_name.tolist() == ["TS_1"]

@@ -59,7 +59,9 @@ def read(path: Path, known: Known) -> ParticleSet:
     rows = [box[: len(_MISSING)] + _MISSING[len(box) :] for box in boxes]
     xyz = to_numbers([row[:3] for row in rows], path, "a coordinate")
     name = path.name.removesuffix(_SUFFIX)
-    if name == path.name or known.tomogram_name or name_in(path, known.tomograms):
+    if known.one_of_several:  # cut when it is known what the others are called
+        name = str(path.with_name(name))
+    if not path.name.endswith(_SUFFIX) or known.tomogram_name or name_in(path, known.tomograms):
         name = name_of_only_tomogram(path, known)
     score = to_numbers([row[4] for row in rows], path, "a score")
     classes = to_numbers([row[5] for row in rows], path, "a class").astype(int)
