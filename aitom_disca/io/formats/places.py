@@ -34,13 +34,13 @@ def name_of_only_tomogram(path: str | Path, known: Known) -> str:
     if told is not None:
         return told
     if known.one_of_several:
-        return path.stem
+        return str(path.with_suffix(""))  # cut when it is known what the others are called
     if len(known.tomograms) == 1:
         return next(iter(known.tomograms))
-    such = f"call the file by it, such as {next(iter(known.tomograms), 'TS_01')}{path.suffix}"
+    such = f"{next(iter(known.tomograms), 'TS_01')}{path.suffix}"
     raise InputError(
-        f"{path.name} does not say which tomogram its particles are in; "
-        f"{known.advice('give its name with --tomogram-name', such)}."
+        f"{path.name} does not say which tomogram its particles are in; give its name with "
+        f"--tomogram-name, or call the file by it, such as {such}."
     )
 
 
@@ -95,7 +95,7 @@ def find_places(
     """
     given = [str(name) for name in names]
     check_names(given, Path(path).name)
-    called = tomogram_names(given, known.tomograms, Path(path).name)
+    called = tomogram_names(given, known.tomograms, Path(path).name, whole=known.one_of_several)
     unique, first, which = np.unique(given, return_index=True, return_inverse=True)
     pixel = np.full(len(given), np.nan) if pixel_angstrom is None else pixel_angstrom
     if known.file_pixel_angstrom is not None:
