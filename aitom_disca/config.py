@@ -330,6 +330,7 @@ class RunSettings(Settings):
     optics: OpticsSettings = OpticsSettings()
     pick: PickSettings = PickSettings()
     picks: tuple[str, ...] = ()  # files of picks, in place of picking
+    file_pixel_angstrom: float | None = Field(None, gt=0)  # that they count in; None: as they say
     pick_on: tuple[str, ...] = ()  # other versions of the tomograms, to pick on
     extract: ExtractSettings = ExtractSettings()
     mine: MineSettings = MineSettings()

@@ -58,6 +58,9 @@ class TomogramInfo(Optics):
         Unbinned pixel size, where it differs from the voxel size.
     unbinned_shape_zyx : tuple of float, optional
         Size in unbinned pixels; RELION 5 counts centred coordinates from its half.
+    tilts_deg : tuple of float
+        All measured tilts, the smallest first; empty where they are not known, or do not span the
+        tilt range.
     """
 
     name: str
@@ -67,6 +70,11 @@ class TomogramInfo(Optics):
     path: Path | None = None
     tilt_series_pixel_size_angstrom: float | None = None
     unbinned_shape_zyx: tuple[float, float, float] | None = None
+    tilts_deg: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.tilts_deg and (self.tilts_deg[0], self.tilts_deg[-1]) != self.tilt_range_deg:
+            object.__setattr__(self, "tilts_deg", ())
 
     @property
     def centre_xyz_angstrom(self) -> np.ndarray:
@@ -152,6 +160,13 @@ class ParticleSet:
                 place = self.center_zyx_px[rows]
                 inside[rows] = ((place >= 0) & (place <= np.array(info.shape_zyx) - 1)).all(axis=1)
         return inside
+
+    @property
+    def cut_at_zyx_px(self) -> np.ndarray:
+        """Voxels (N, 3) in which boxes are centred: where they were cut, or else the nearest."""
+        if self.box_center_zyx_px is not None:
+            return self.box_center_zyx_px
+        return np.asarray(np.floor(self.center_zyx_px + 0.5))
 
     @property
     def has_positions(self) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,24 @@ def shared_cases() -> Path:
     if not SHARED_CASES.is_dir():
         pytest.skip("the folder ../shared/cases with inputs that went wrong is not here")
     return SHARED_CASES
+
+
+@pytest.fixture(scope="session")
+def relion() -> Callable[..., str]:
+    """Run one of RELION's programs; what it says. Skipped where there is no RELION."""
+    if shutil.which("relion_refine") is None:
+        pytest.skip("RELION is not here: relion_refine is not on the PATH")
+    said = subprocess.run(["relion_refine", "--version"], capture_output=True, text=True).stdout
+    if "3.1" not in said:
+        pytest.skip(f"these tests are for RELION 3.1, here is {said.splitlines()[:1]}")
+
+    def run(*words: object) -> str:
+        command = f"relion_{' '.join(map(str, words))}".split()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        return done.stdout + done.stderr
+
+    return run
 
 
 @pytest.fixture

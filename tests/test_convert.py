@@ -14,6 +14,7 @@ from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import (
     StoreWriter,
+    open_store,
     read_picks,
     write_labels_csv,
     write_picks_csv,
@@ -22,6 +23,7 @@ from aitom_disca.io import (
 from aitom_disca.io.formats import NAMES, Known, get_format, recognise
 from aitom_disca.io.formats.convert import convert, losses
 from aitom_disca.io.formats.format import Format
+from aitom_disca.io.formats.of_store import labels_of
 from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
@@ -281,8 +283,8 @@ def test_images_of_a_store(tmp_path, capsys, rng):
     table = starfile.read(tmp_path / "out.star")["particles"]
     assert (tmp_path / "out" / "TS_01" / "000002.mrc").exists()
     assert table["rlnImageName"][1].endswith("out/TS_01/000002.mrc")
-    # in pixels of the images, 20 A, of which the tomogram has voxels of 13.48
-    np.testing.assert_allclose(table["rlnCoordinateX"] * 20, center[:, 2] * 13.48, atol=1e-5)
+    # in voxels of the tomogram, 13.48 A, whatever the pixels of the images are
+    assert table["rlnCoordinateX"].tolist() == center[:, 2].tolist()
     code, _, err = run(capsys, tmp_path / "s.h5", tmp_path / "a.csv", "--to=csv", "--images")
     assert code == 2 and "--images goes with" in err
 
@@ -336,3 +338,28 @@ def test_an_optimisation_set_needs_relion_and_the_binning(tmp_path, capsys, star
     code, _, said = run(capsys, star, tmp_path / "o.star", "--to", "relion5", *options)
     assert code == 2 and "--binning" in said
     assert not list(tmp_path.glob("o*"))
+
+
+def test_names_alike_as_files_stay_two(tmp_path, capsys, monkeypatch, rng):
+    """Images and coordinate files of `a b` and `a-b`: no file is of two tomograms."""
+    monkeypatch.chdir(tmp_path)
+    names = np.array(["a b", "a-b", "a b"])
+    infos = {name: TomogramInfo(name, 10.0) for name in ("a b", "a-b")}
+    place = np.array([[10.0, 11, 12], [10, 11, 12], [20, 21, 22]])
+    with StoreWriter.create("s.h5", (8, 8, 8), 10.0, (-60, 60), infos, "none") as writer:
+        volumes = rng.normal(size=(3, 8, 8, 8)).astype(np.float32)
+        writer.append(volumes, ParticleSet(names, place, tomograms=infos))
+    assert run(capsys, "s.h5", "i.star", "--to=relion31", "--images")[0] == 0
+    table = read_particles("i.star").more["rlnImageName"]
+    assert len(set(table.tolist())) == 3 and all((tmp_path / name).is_file() for name in table)
+    one = ParticleSet(names, place, cluster=np.array([0, 1, 2]), tomograms=infos)
+    labelled = one.select(np.array([2, 1, 0]))
+    labelled = replace(labelled, more={"rlnImageName": table[[2, 1, 0]]})
+    get_format("relion31").write("l.star", labelled, Known())
+    with open_store("s.h5") as store:
+        assert labels_of(store, "l.star")[0].tolist() == [0, 1, 2]
+    paths = get_format("relion_coordinates").write(tmp_path / "p.star", one, Known())
+    assert len(set(paths)) == 2
+    both = replace(one, more={"rlnMicrographName": np.array(["m/1.mrc", "m/1.rec", "m/1.mrc"])})
+    with pytest.raises(InputError, match="would be that of another"):
+        get_format("relion_coordinates").write(tmp_path / "p.star", both, Known())

@@ -187,6 +187,21 @@ def test_backend_and_packages(monkeypatch):
     assert machine.check_aitom()[0].found == "not importable; nothing needs it"
 
 
+def test_relion_is_named_with_its_version(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "not on the PATH" in machine.check_relion().found
+    program = tmp_path / "relion_refine"
+    for said, found in (
+        ("RELION version: 3.1.3", "3.1.3, {}; convert --to relion31"),
+        ("RELION version: 5.0.0-commit-90d239", "5.0.0, {}; convert --to relion5"),
+        ("RELION version: 3.0.8", "3.0.8, {}; convert --to relion30"),
+        ("hello", "{}; it does not say"),
+    ):
+        program.write_text(f"#!/bin/sh\necho '{said}'\n")
+        program.chmod(0o755)
+        assert machine.check_relion().found.startswith(found.format(program))
+
+
 def test_the_command_and_its_exit_codes(tmp_path, volume, capsys):
     options = ["--particle-diameter-angstrom", "200", "--out", str(tmp_path)]
     write_volume(tmp_path / "a.mrc", volume, 14.0, tilt_range_deg=TILT)

@@ -206,7 +206,7 @@ def test_tables_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match=r"a.doc needs lines of a number and the file"):
         dynamo.read(path, Known())
     lost = ParticleSet(np.array(["a"]), np.full((1, 3), np.nan))
-    with pytest.raises(InputError, match="a Dynamo table needs positions in voxels"):
+    with pytest.raises(InputError, match="a Dynamo table needs positions, which"):
         dynamo.write(path, lost, Known())
 
 

@@ -177,7 +177,7 @@ def test_models_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match=r"its name with --tomogram-name"):
         imod.read(path, Known())
     lost = ParticleSet(np.array(["a"]), np.full((1, 3), np.nan))
-    with pytest.raises(InputError, match="an IMOD model needs positions in voxels"):
+    with pytest.raises(InputError, match="an IMOD model needs positions, which"):
         imod.write(path, lost, Known())
 
 

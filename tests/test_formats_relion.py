@@ -132,6 +132,12 @@ def test_every_sample_in_every_layout(tmp_path, shared_data, name, layout):
         if before is None and places == "box_center_zyx_px":
             before = old.center_zyx_px
         after = new.center_zyx_px if after is None else after
+        if places == "box_center_zyx_px" and layout in ("relion30", "relion31"):
+            if "rlnImageName" not in new.more:  # RELION 3 would cut at whole voxels
+                moved = np.abs(in_angstrom(after, new) - in_angstrom(before, old))
+                assert (moved <= in_angstrom(np.full((1, 3), 0.5), new) + 1e-5).all()
+                assert (after == np.round(after)).all()
+                continue
         np.testing.assert_allclose(in_angstrom(after, new), in_angstrom(before, old), atol=1e-4)
     turned = (
         Rotation.from_euler("ZYZ", one.euler_zyz_deg, degrees=True).as_matrix()
@@ -274,9 +280,13 @@ def test_file_pixel_and_voxel_size(tmp_path, shared_data, caplog):
     assert set(blocks["particles"]["rlnPixelSize"]) == {2.74}
     np.testing.assert_allclose(blocks["particles"][XYZ], raw(path)[XYZ].astype(float))
     known = Known(voxel_size_angstrom=10.96)
-    assert "of pixels of 2.74 A" in relion31.loses(corrected, known)[0]
-    relion31.write(tmp_path / "b.star", replace(corrected, tomograms=read.tomograms), known)
-    assert "rlnImageName" not in starfile.read(tmp_path / "b.star")["particles"]
+    in_voxels = replace(corrected, tomograms=read.tomograms)
+    assert "of pixels of 2.74 A" in get_format("relion30").loses(in_voxels, known)[0]
+    relion31.write(tmp_path / "b.star", in_voxels, known)
+    blocks = starfile.read(tmp_path / "b.star")
+    assert blocks["optics"]["rlnImagePixelSize"].tolist() == [2.74]
+    assert blocks["optics"]["rlnMicrographOriginalPixelSize"].tolist() == [10.96]
+    np.testing.assert_allclose(blocks["particles"][XYZ], in_voxels.box_center_zyx_px[:, ::-1])
 
 
 def test_sizes_that_were_rounded(tmp_path, shared_data):
@@ -441,7 +451,7 @@ def test_exported_subtomograms(tmp_path, monkeypatch, store, to):
         blob = (np.array(ndimage.center_of_mass(bright)) - 8)[::-1] * 15
         np.testing.assert_allclose(blob, -table[ORIGINS].to_numpy(float)[row], atol=1.5)
         if to != "relion5":
-            pixel = {"relion31": 15.0, "relion4": 1.25}[to]
+            pixel = {"relion31": 10.0, "relion4": 1.25}[to]
             place = table[XYZ].to_numpy(float)[row] * pixel - table[ORIGINS].to_numpy(float)[row]
             np.testing.assert_allclose(place, center[::-1] * 10, atol=1e-4)
     back = read_particles_star("out.star", tomograms=store.particles().tomograms)
@@ -454,10 +464,27 @@ def test_images_that_cannot_be(tmp_path, store):
     for to in ("relion4", "relion5"):
         with pytest.raises(InputError, match="--binning, or use --to relion31"):
             export_subtomograms(store, tmp_path / "o", store.particles(), "o.star", to=to)
-    box = (9, 9, 9)
+    box = (9, 9, 8)
     with StoreWriter.create(tmp_path / "odd.h5", box, 10.0, (-60, 60)) as writer:
         writer.append(np.ones((1, *box), np.float32), ParticleSet(np.array(["a"]), np.ones((1, 3))))
     with open_store(tmp_path / "odd.h5") as odd:
-        with pytest.raises(InputError, match="even edge"):
+        with pytest.raises(InputError, match="cubic images only"):
             export_subtomograms(odd, tmp_path / "o", odd.particles(), tmp_path / "o.star")
     assert not (tmp_path / "o").exists() and not (tmp_path / "o.star").exists()
+
+
+def test_odd_boxes_keep_their_centre(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    box = (9, 9, 9)
+    volumes = rng.normal(size=(1, *box)).astype(np.float32)
+    with StoreWriter.create("odd.h5", box, 10.0, (-60, 60)) as writer:
+        writer.append(volumes, ParticleSet(np.array(["a"]), np.ones((1, 3))))
+    with open_store("odd.h5") as odd:
+        export_subtomograms(odd, tmp_path / "o", odd.particles(), "o.star")
+    blocks = starfile.read("o.star", always_dict=True)
+    image = open_tomogram(blocks["particles"]["rlnImageName"][0], tilt_range_deg=(-60, 60)).read()
+    assert image.shape == (8, 8, 8) and blocks["optics"]["rlnImageSize"].tolist() == [8]
+    cut = volumes[0, :8, :8, :8]  # voxel 4 is the middle of both
+    assert np.corrcoef(image.ravel(), cut.ravel())[0, 1] > 0.999999
+    wedge = open_tomogram("o/wedge_-60_60.mrc")
+    assert wedge.shape_zyx == (8, 8, 8) and wedge.tilt_range_deg == (-60, 60)

@@ -194,5 +194,5 @@ def test_lists_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="needs a table with one of the columns motl_idx"):
         stopgap.read(path, Known())
     lost = ParticleSet(np.array(["a"]), np.full((1, 3), np.nan))
-    with pytest.raises(InputError, match="a STOPGAP motive list needs positions in voxels"):
+    with pytest.raises(InputError, match="a STOPGAP motive list needs positions, which"):
         stopgap.write(path, lost, Known())

@@ -144,5 +144,5 @@ def test_napari(tmp_path, particles):
 def test_positions_that_are_not_known(tmp_path):
     lost = ParticleSet(np.array(["a"]), np.full((1, 3), np.nan))
     for view in (chimerax, artiax, napari):
-        with pytest.raises(InputError, match="needs positions in voxels"):
+        with pytest.raises(InputError, match="needs positions, which"):
             view.write(tmp_path / "v.x", lost, Known())

@@ -175,3 +175,12 @@ def test_refuses_what_it_cannot_use(rng, change, message):
     good = {"half1": half1, "half2": half2, "mask": np.ones((8, 8, 8)), "voxel_size_angstrom": 1.0}
     with pytest.raises(InputError, match=message):
         corrected_fsc(**(good | change), rng=rng)
+
+
+def test_relions_numbers_are_those_of_the_c_library():
+    from aitom_disca.averaging.random_phases import RelionNumbers
+
+    numbers = RelionNumbers()
+    first = np.concatenate([numbers.random(2), numbers.random(40)])
+    assert np.round(first[:3] * (2**31 - 1)).tolist() == [1804289383, 846930886, 1681692777]
+    assert 0.3 < first.mean() < 0.7 and (first >= 0).all() and (first <= 1).all()

@@ -14,7 +14,7 @@ from aitom_disca.io import StoreWriter, open_store, read_rows_csv, write_volume
 from aitom_disca.io.formats.relion_images import export_subtomograms
 from aitom_disca.io.star_blocks import ANGLE_COLUMNS
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.pipeline.average_files import write_poses
+from aitom_disca.pipeline.average_files import write_members
 from aitom_disca.subtomograms.from_files import import_subtomograms
 
 TILT = (-60.0, 60.0)
@@ -126,9 +126,9 @@ def test_angles_of_files_go_into_a_star_file_and_others_into_a_table(tmp_path, f
     poses = AlignedPoses(Rotation.random(3, random_state=0), shifts, np.array([0.5, 0.6, 0.7]))
     import_subtomograms(folder, tmp_path / "s.h5")
     with open_store(tmp_path / "s.h5") as store:
-        path = write_poses(tmp_path, store, 1, rows, poses)
-    optics, particles = starfile.read(path).values()
-    assert path.name == "particles.star" and optics["rlnImageSize"].item() == BOX
+        write_members(tmp_path, store, 1, rows, poses, np.array([0, 1, 0]), "3.1")
+    optics, particles = starfile.read(tmp_path / "particles.star").values()
+    assert optics["rlnImageSize"].item() == BOX
     assert particles["rlnImageName"].tolist() == [str(folder / f"p0{i}.mrc") for i in rows]
     angles = rotation_from_euler_zyz_deg(particles[ANGLE_COLUMNS].to_numpy())
     assert (angles * poses.rotations.inv()).magnitude().max() < 1e-4
@@ -136,11 +136,13 @@ def test_angles_of_files_go_into_a_star_file_and_others_into_a_table(tmp_path, f
     origins = particles[[f"rlnOrigin{axis}Angst" for axis in "ZYX"]].to_numpy()
     np.testing.assert_allclose(origins, -VOXEL * shifts)
     assert particles["rlnClassNumber"].tolist() == [2, 2, 2]
+    assert particles["rlnRandomSubset"].tolist() == [1, 2, 1]
 
     unplaced = ParticleSet(np.array(["a"] * 5), np.full((5, 3), np.nan))
     with StoreWriter.create(tmp_path / "t.h5", (BOX,) * 3, VOXEL, TILT) as writer:
         writer.append(volumes, unplaced)
     with open_store(tmp_path / "t.h5") as store:
-        table = read_rows_csv(write_poses(tmp_path, store, 1, rows, poses))
+        assert write_members(tmp_path, store, 1, rows, poses, np.zeros(3, int), "3.1") is None
+    table = read_rows_csv(tmp_path / "poses.csv")
     assert [int(row["index"]) for row in table] == rows.tolist()
     assert [float(row["shift_x_angstrom"]) for row in table] == [30, 5, 0]

@@ -16,7 +16,7 @@ from aitom_disca.averaging.null_test import (
     _p_among_all,
     _p_among_copies,
     null_test,
-    round_density,
+    round_densities,
     with_random_phases,
 )
 from aitom_disca.bench.verdicts import measure_false_alarms
@@ -71,7 +71,7 @@ def test_the_same_bright_middle_in_noise_is_called_round(volumes: np.ndarray, do
     first, second = (noise[done.found.half == h].mean(axis=0) for h in (0, 1))
     test = null_test(noise, replace(done.found, half1=first, half2=second), TILT)
     assert test.p_value < 1e-3 and test.p_round > 0.01
-    kept = round_density(noise, TILT)
+    (kept,) = round_densities(noise, np.array([TILT]), None)
     assert np.corrcoef(kept.ravel(), middle.ravel())[0, 1] > 0.9
 
 
@@ -123,11 +123,12 @@ def test_known_maps_are_told_apart(done: JudgedAverage) -> None:
 
 def test_other_volumes_serve_if_there_are_enough(volumes: np.ndarray, done) -> None:
     settings = AverageSettings(null_test="others")
-    made_from, instead = judged._of_nothing(settings, lambda n: volumes[:n], None)
+    made_from, instead, tilts = judged._of_nothing(settings, lambda n: (volumes[:n], TILT), None)
     assert made_from == "members of other clusters" and np.array_equal(instead, volumes)
-    assert judged._of_nothing(settings, lambda n: volumes[:5], None) == ("noise", None)
+    assert tilts == TILT
+    assert judged._of_nothing(settings, lambda n: (volumes[:5], TILT), None)[:2] == ("noise", None)
     empty = with_random_phases(volumes, np.random.default_rng(1))
-    made_from, instead = judged._of_nothing(AverageSettings(), None, empty)
+    made_from, instead, _ = judged._of_nothing(AverageSettings(), None, empty)
     assert made_from == "empty places" and instead is empty
     test = null_test(volumes, done.found, TILT, null_volumes=empty)
     assert test.p_value < 1e-3 and test.n_noise == len(empty)

@@ -18,7 +18,22 @@ from aitom_disca.io.numbers_in_files import (
 
 NUMBERS = ["12", " -1.5", "+.5", "7.", "1e-3", "2E+2"]
 NOT_THERE = ["", "  ", "nan", "NaN", "-nan", "<NA>", "NA", "n/a", "None", "null"]
-NO_NUMBERS = ["1,5", "1_000", "0x10", "1 2", "one", "1d5", "٣", "1e", ".", "True", "--1", "inf"]
+NO_NUMBERS = [
+    "1,5",
+    "1_000",
+    "0x10",
+    "1 2",
+    "one",
+    "1d5",
+    "٣",
+    "1e",
+    ".",
+    "True",
+    "--1",
+    "inf",
+    "1\0",
+    "\0",
+]
 
 
 def test_numbers():

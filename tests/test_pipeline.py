@@ -23,6 +23,7 @@ from aitom_disca.io import (
     open_store,
     open_tomogram,
     read_labels_csv,
+    read_particles_star,
     write_labels_csv,
     write_volume,
 )
@@ -134,8 +135,10 @@ def test_star_files_agree_with_labels_and_store(finished):
     rows = blocks["particles"]
     assert len(rows) == len(cluster)
     np.testing.assert_array_equal(rows["rlnClassNumber"], cluster + 1)
+    placed = read_particles_star(finished.star)
+    np.testing.assert_allclose(placed.center_zyx_px, particles.center_zyx_px, atol=1e-3)
     xyz = rows[["rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ"]].to_numpy()
-    np.testing.assert_allclose(xyz[:, ::-1], particles.center_zyx_px, atol=1e-3)
+    assert (xyz == np.round(xyz)).all()  # RELION 3 drops fractions
     assert set(rows["rlnMicrographName"].astype(str)) == {"TS_7"} or "TS_7" in str(rows.iloc[0])
     assert len(posterior) == len(cluster)
     names = sorted(path.name for path in finished.star_folder.iterdir())

@@ -27,6 +27,7 @@ TOMOGRAMS = {  # three different edges; the second reconstructed at a binning th
 }
 XYZ = [f"rlnCoordinate{axis}" for axis in "XYZ"]
 CENTERED = [f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]
+ORIGINS = [f"rlnOrigin{axis}Angst" for axis in "XYZ"]
 ANGLES = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
 
 
@@ -48,17 +49,25 @@ def blocks(path):
     return starfile.read(path, always_dict=True, parse_as_string=["rlnTomoName"])
 
 
+def check_places(table, particles):
+    """Boxes at the nearest whole voxel, the rest in the origins: RELION 3 drops fractions."""
+    box = table[XYZ].to_numpy()
+    np.testing.assert_array_equal(box, np.floor(particles.center_zyx_px[:, ::-1] + 0.5))
+    sizes = [TOMOGRAMS[name].voxel_size_angstrom for name in particles.tomogram_name.tolist()]
+    origin = table[ORIGINS].to_numpy() / np.array(sizes)[:, None]
+    np.testing.assert_allclose(box - origin, particles.center_zyx_px[:, ::-1], atol=1e-6)
+
+
 def test_relion_31(tmp_path, particles):
     path = tmp_path / "particles.star"
     write_particles_star(path, particles, box_px=24)
     text = path.read_text()
     assert text.count("# version 30001") == 2
     optics, table = blocks(path)["optics"], blocks(path)["particles"]
-    np.testing.assert_array_equal(table[XYZ], particles.center_zyx_px[:, ::-1])
+    check_places(table, particles)
     np.testing.assert_array_equal(table[ANGLES], particles.euler_zyz_deg)
     assert table["rlnTomoName"].tolist() == particles.tomogram_name.tolist()
     assert (table["rlnMicrographName"].astype(str).str[-1] == table["rlnTomoName"].str[-1]).all()
-    assert (table[[f"rlnOrigin{axis}Angst" for axis in "XYZ"]] == 0).all(axis=None)
     assert table["rlnClassNumber"].tolist() == [1, 3, 3, 0, 1, 3, 3]
     np.testing.assert_array_equal(table["rlnMaxValueProbDistribution"], particles.posterior)
     np.testing.assert_allclose(table["rlnAutopickFigureOfMerit"], particles.score, rtol=1e-8)
@@ -120,9 +129,7 @@ def test_cluster_stars(tmp_path, particles):
     assert [path.name for path in paths] == ["cluster_01.star", "cluster_03.star"]
     assert len(blocks(paths[0])["particles"]) == 2
     third = blocks(paths[1])["particles"]
-    np.testing.assert_array_equal(
-        third[XYZ].to_numpy()[:, ::-1], particles.center_zyx_px[particles.cluster == 2]
-    )
+    check_places(third, particles.select(particles.cluster == 2))
     assert (third["rlnClassNumber"] == 3).all()
     with pytest.raises(InputError, match="have no clusters yet"):
         write_cluster_stars(tmp_path, replace(particles, cluster=None))
@@ -147,7 +154,7 @@ def test_six_decimals_survive(tmp_path_factory, center):
     path = tmp_path_factory.mktemp("star") / "a.star"
     picks = ParticleSet(np.array(["TS_01"]), np.array([center]), tomograms=TOMOGRAMS)
     write_particles_star(path, picks)
-    assert blocks(path)["particles"][XYZ].to_numpy()[0, ::-1].tolist() == center
+    check_places(blocks(path)["particles"], picks)
 
 
 def test_ribosomes_know_only_centred_positions(tmp_path, shared_data):

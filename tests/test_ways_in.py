@@ -12,7 +12,7 @@ from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_tomogram, open_tomograms, write_volume
 from aitom_disca.io.project_folders import tomograms_in
-from aitom_disca.io.tilt_angles import find_tilt_file, read_tilt_range
+from aitom_disca.io.tilt_angles import read_tilts, tilts_beside
 from aitom_disca.io.zarr_tomogram import open_zarr_volume
 
 ANGLES = [0.0, 3.0, -3.0, 51.0, -54.02]
@@ -43,19 +43,21 @@ def volume(rng) -> np.ndarray:
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_of_tilts_is_read_and_found(tmp_path, volume, name, capsys):
     (tmp_path / name).write_text(TABLES[name])
-    assert read_tilt_range(tmp_path / name) == RANGE
+    assert read_tilts(tmp_path / name) == tuple(sorted(ANGLES))
     write_volume(tmp_path / "a.mrc", volume, 10.0)
-    assert find_tilt_file(tmp_path / "a.mrc") == tmp_path / name
-    assert open_tomogram(tmp_path / "a.mrc").tilt_range_deg == RANGE
+    assert tilts_beside(tmp_path / "a.mrc") == (tuple(sorted(ANGLES)), tmp_path / name)
+    opened = open_tomogram(tmp_path / "a.mrc")
+    assert opened.tilt_range_deg == opened.info.tilt_range_deg == RANGE
+    assert opened.info.tilts_deg == tuple(sorted(ANGLES))
     assert main(["info", str(tmp_path / "a.mrc")]) == 0
     assert "tilt range -54.02 to 51 degrees" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("added", ["_rec", "_Vol", "_10.00Apx", "_bin4_rec"])
+@pytest.mark.parametrize("added", ["_rec", "_full", "_Vol", "_10.00Apx", "_bin4_rec"])
 def test_what_reconstruction_adds_to_a_name_does_not_count(tmp_path, added):
     (tmp_path / "TS_01.tlt").write_text(TABLES["a.tlt"])
-    assert find_tilt_file(tmp_path / f"TS_01{added}.mrc") == tmp_path / "TS_01.tlt"
-    assert find_tilt_file(tmp_path / f"TS_012{added}.mrc") is None
+    assert tilts_beside(tmp_path / f"TS_01{added}.mrc")[1] == tmp_path / "TS_01.tlt"
+    assert tilts_beside(tmp_path / f"TS_012{added}.mrc") is None
 
 
 def test_what_is_given_wins_over_the_header_and_that_over_files(tmp_path, volume):
@@ -74,17 +76,17 @@ def test_what_is_given_wins_over_the_header_and_that_over_files(tmp_path, volume
 @pytest.mark.parametrize(
     ("name", "text", "match"),
     [
-        ("a.tlt", "0\nthree\n", "no tilt angle"),
-        ("a.tlt", "0\n", "holds 1 that fit"),
-        ("a.tlt", "0\n120\n", "between -90 and 90"),
-        ("a.mdoc", "PixelSpacing = 3\n", "holds 0 that fit"),
+        ("a.tlt", "0\nthree\n", "no number as tilt angle"),
+        ("a.tlt", "0\n", "there are 1 different"),
+        ("a.tlt", "0\n120\n", "number 2 is 120"),
+        ("a.mdoc", "PixelSpacing = 3\n", "there are 0 different"),
         ("a.csv", "0\n3\n", "a file of tilt angles"),
     ],
 )
 def test_a_table_without_tilts_is_said(tmp_path, name, text, match):
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=match):
-        read_tilt_range(tmp_path / name)
+        read_tilts(tmp_path / name)
 
 
 # -- OME-Zarr --------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from aitom_disca.alignment.rounds import Search, ball, cross
 from aitom_disca.alignment.second_look import fit_one, second_look
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.geometry.wedge import TiltRanges
 
 # How finely is searched: largest frequency, rotations, shifts, rounds at most.
 COARSE = (5.0, 600, cross(1.25), 8)
@@ -28,7 +29,7 @@ Level = tuple[float, int, np.ndarray, int]
 def search_at(
     level: Level,
     box_px: int,
-    tilt_range_deg: tuple[float, float],
+    tilt_range_deg: TiltRanges,
     mask_radius_px: float = np.inf,
     fall_off: FallOff | None = None,
 ) -> Search:
@@ -128,8 +129,8 @@ class Assigner:
     Parameters
     ----------
     learnt : LearntAverages
-    tilt_range_deg : tuple of 2 floats, optional
-        Of the subtomograms that are sorted, if it is another.
+    tilt_range_deg : tuple of 2 floats, or ndarray of shape (T, 2), optional
+        Of the subtomograms that are sorted, if it is another; or the different ones.
     spherical : bool
         Whether the averages look the same from all sides, so that one rotation does.
     """
@@ -137,19 +138,19 @@ class Assigner:
     def __init__(
         self,
         learnt: LearntAverages,
-        tilt_range_deg: tuple[float, float] | None = None,
+        tilt_range_deg: TiltRanges | None = None,
         *,
         spherical: bool = False,
     ) -> None:
         self._learnt = learnt
         self.box_px, self.box_share = learnt.averages.shape[-1], learnt.box_share
-        low, high = tilt_range_deg or learnt.tilt_range_deg
+        tilts = learnt.tilt_range_deg if tilt_range_deg is None else tilt_range_deg
         fall_off = None if learnt.fall_off is None else FallOff(*learnt.fall_off)
         self._coarse, self._fine = (
             search_at(
                 _one_rotation(level) if spherical else level,
                 self.box_px,
-                (low, high),
+                tilts,
                 fall_off=fall_off,
             )
             for level in (COARSE, FINE)
@@ -157,13 +158,17 @@ class Assigner:
         self._wide = self._coarse.trying(*WIDE)
         self._look = Look(self.box_px, learnt.mask_radius_px, learnt.power)
 
-    def assign(self, volumes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def assign(
+        self, volumes: np.ndarray, wedge: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Sort subtomograms.
 
         Parameters
         ----------
         volumes : ndarray of shape (n, z, y, x)
             The part of the box that was learnt from, or Fourier-cropped to the averages' box.
+        wedge : ndarray of int, shape (n,), optional
+            Which of the tilt ranges each has, where there are several.
 
         Returns
         -------
@@ -174,7 +179,8 @@ class Assigner:
         """
         volumes, half = fourier_crop(volumes, self.box_px), np.zeros(len(volumes), int)
         rough, particles = (
-            self._look.particles(search, volumes, half) for search in (self._coarse, self._fine)
+            self._look.particles(search, volumes, half, wedge=wedge)
+            for search in (self._coarse, self._fine)
         )
         classes = Classes.start(list(self._learnt.averages), rough.offset_zyx_px)
         learnt = self._learnt

@@ -9,7 +9,7 @@ from scipy import fft
 
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.fall_off import FallOff
-from aitom_disca.geometry.wedge import missing_wedge_mask
+from aitom_disca.geometry.wedge import TiltRanges, missing_wedge_mask
 
 _AXES = (-3, -2, -1)
 
@@ -36,7 +36,8 @@ class Coefficients:
         Edge of the cubic volumes.
     radius : float
         Largest frequency, in steps of 1 / box.
-    tilt_range_deg : tuple of 2 floats
+    tilt_range_deg : tuple of 2 floats, or ndarray of shape (T, 2)
+        Of all subtomograms, or the different ones; what any of them measured is counted then.
     fall_off : FallOff, optional
         Of amplitudes with tilt; none in a binary wedge.
 
@@ -49,22 +50,30 @@ class Coefficients:
     noise, amplitude : ndarray of float32, shape (n_coefficients,), optional
         Amplitude of the noise, by which coefficients are divided, and that of the structure in
         units of it, which slices of a reference are multiplied by. None in a binary wedge.
+    measured : ndarray of bool, shape (T, n_coefficients), optional
+        Which of them each tilt range measured; the others are 0 in `of`. None where there is one
+        range, which measured all.
     """
 
     box_px: int
     radius: float
-    tilt_range_deg: tuple[float, float]
+    tilt_range_deg: TiltRanges
     fall_off: FallOff | None = None
     index_zyx: np.ndarray = field(init=False)
     shell: np.ndarray = field(init=False)
     noise: np.ndarray | None = field(init=False)
     amplitude: np.ndarray | None = field(init=False)
+    measured: np.ndarray | None = field(init=False)
 
     def __post_init__(self) -> None:
         n = self.box_px
         kz, ky, kx = np.indices((n,) * 3) - centre_index(n)
-        mask = missing_wedge_mask((n,) * 3, self.tilt_range_deg)
-        measured = np.broadcast_to(fft.fftshift(mask, (0, 2)), (n,) * 3)
+        masks = [
+            missing_wedge_mask((n,) * 3, (low, high))
+            for low, high in np.reshape(self.tilt_range_deg, (-1, 2)).tolist()
+        ]
+        each = [np.broadcast_to(fft.fftshift(mask, (0, 2)), (n,) * 3) for mask in masks]
+        measured = np.any(each, axis=0)
         half = (kx > 0) | ((kx == 0) & (ky > 0)) | ((kx == 0) & (ky == 0) & (kz > 0))
         inside = kz**2 + ky**2 + kx**2 <= self.radius**2
         chosen = np.argwhere(measured & half & inside) - centre_index(n)
@@ -74,18 +83,35 @@ class Coefficients:
         noise, amplitude = self.fall_off.at(chosen) if self.fall_off else (None, None)
         object.__setattr__(self, "noise", noise)
         object.__setattr__(self, "amplitude", amplitude)
+        place = tuple((chosen + centre_index(n)).T)
+        by_range = np.array([mask[place] for mask in each]) if len(each) > 1 else None
+        object.__setattr__(self, "measured", by_range)
 
     def __len__(self) -> int:
         return len(self.index_zyx)
 
-    def of(self, volumes: np.ndarray) -> np.ndarray:
+    def of(self, volumes: np.ndarray, wedge: np.ndarray | None = None) -> np.ndarray:
         """Coefficients (n, n_coefficients), complex64, of volumes (n, z, y, x).
 
-        With a fall-off, in units of the noise of their directions.
+        With a fall-off, in units of the noise of their directions. Where there are several tilt
+        ranges, ``wedge`` (n,) says which of them each volume has.
         """
         place = tuple((self.index_zyx + centre_index(self.box_px)).T)
         values = centred_fft(volumes)[(slice(None), *place)].astype(np.complex64)
+        if (measured := self.measured_by(wedge)) is not None:
+            values[~measured] = 0
         return values if self.noise is None else values / self.noise
+
+    def measured_by(self, wedge: np.ndarray | None) -> np.ndarray | None:
+        """Which coefficients subtomograms of these tilt ranges measured, (n, n_coefficients).
+
+        None where there is one range, which measured all.
+        """
+        if self.measured is None:
+            return None
+        if wedge is None:
+            raise ValueError("there are several tilt ranges; say which one each volume has")
+        return np.asarray(self.measured[wedge])
 
     def volumes(self, values: np.ndarray) -> np.ndarray:
         """Densities (n, z, y, x), float32, that hold these coefficients and no others."""

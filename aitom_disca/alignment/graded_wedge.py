@@ -30,7 +30,13 @@ from aitom_disca.geometry.fall_off import (
     seen_through_window,
 )
 from aitom_disca.geometry.fourier import fourier_crop
-from aitom_disca.geometry.wedge import missing_wedge_mask, tilt_of_direction_deg
+from aitom_disca.geometry.wedge import (
+    TiltRanges,
+    distinct_tilt_ranges,
+    missing_wedge_mask,
+    outermost_tilts,
+    tilt_of_direction_deg,
+)
 from aitom_disca.progress import say
 
 _BOX_PX = 20  # the volumes are Fourier-cropped to it
@@ -44,10 +50,11 @@ _SMOOTH_BINS = 2.0
 _RADIUS = 5.4  # of the mean, in steps of 1 / box
 _LEAST = 0.05  # amplitude
 _PER_DEG = 60.0  # tilts are counted in this
+Tilts = tuple[np.ndarray, np.ndarray | None]  # as `distinct_tilt_ranges` gives them
 
 
 def measure_fall_off(
-    volumes: np.ndarray, tilt_range_deg: tuple[float, float], *, seed: int = 0
+    volumes: np.ndarray, tilt_range_deg: TiltRanges, *, seed: int = 0
 ) -> FallOff | None:
     """Measure how noise and signal fall off with tilt.
 
@@ -55,7 +62,8 @@ def measure_fall_off(
     ----------
     volumes : ndarray of shape (n, z, y, x)
         Cubic, protein bright, particles of many orientations about the centres.
-    tilt_range_deg : tuple of 2 floats
+    tilt_range_deg : tuple of 2 floats, or ndarray of shape (n, 2)
+        Of all subtomograms, or of each; the fall-off is one for all.
     seed : int
         Of the groups by which errors are measured.
 
@@ -68,27 +76,23 @@ def measure_fall_off(
     if len(volumes) < _FEWEST or box_px < _SMALLEST_PX:
         return None
     small = fourier_crop(volumes, box_px)
+    tilts = distinct_tilt_ranges(tilt_range_deg, len(volumes))
     order = np.random.default_rng(seed).permutation(len(small))
     groups = np.array_split(order, _GROUPS)
-    noise = _noise(small, groups, tilt_range_deg)
-    signal = _signal(small, groups, tilt_range_deg, noise)
+    noise = _noise(small, groups, tilts)
+    signal = _signal(small, groups, tilts, noise)
     if min(noise.min(), signal.min()) == 1:
         return None
     found = FallOff(noise, signal)
-    say(f"the wedge is graded: {found.in_words(tilt_range_deg)}")
+    say(f"the wedge is graded: {found.in_words(outermost_tilts(tilts[0]))}")
     return found
 
 
-def _noise(
-    small: np.ndarray, groups: list[np.ndarray], tilt_range_deg: tuple[float, float]
-) -> np.ndarray:
+def _noise(small: np.ndarray, groups: list[np.ndarray], tilts: Tilts) -> np.ndarray:
     """Amplitude by tilt, of that of a binary wedge; all 1 where it does not clearly fall off."""
-    n = small.shape[-1]
-    binary = np.broadcast_to(missing_wedge_mask((n,) * 3, tilt_range_deg), (n,) * 3)
-    expected = by_direction(seen_through_window(binary.astype(float)), "y")
-    inside = _inside(tilt_range_deg)
+    inside = _inside(tilts)
     by_group = []
-    for rows in groups:
+    for rows, expected in zip(groups, _of_binary(small.shape[-1], groups, tilts), strict=True):
         power = by_direction(mean_power(small[rows]), "y") / np.maximum(expected, 1e-30)
         smooth = gaussian_filter1d(power[inside], _SMOOTH_BINS, mode="nearest")
         by_group.append(smooth / smooth.mean())
@@ -101,23 +105,40 @@ def _noise(
     return _over_all_tilts(np.sqrt(np.maximum(power, 0) / power[best]), inside)
 
 
+def _of_binary(n: int, groups: list[np.ndarray], tilts: Tilts) -> list[np.ndarray]:
+    """Power by tilt of white noise behind the binary wedges of each group, a box of n voxels."""
+    ranges, wedge = tilts
+    masks = [
+        np.broadcast_to(missing_wedge_mask((n,) * 3, (low, high)), (n,) * 3).astype(float)
+        for low, high in ranges
+    ]
+    if wedge is None:
+        return [by_direction(seen_through_window(masks[0]), "y")] * len(groups)
+    even = np.array([mask / mask.mean() for mask in masks])  # all volumes have unit variance
+    counts = [np.bincount(wedge[rows], minlength=len(masks)) for rows in groups]
+    mixed = [np.tensordot(count / count.sum(), even, 1) for count in counts]
+    return [by_direction(seen_through_window(power), "y") for power in mixed]
+
+
 def _signal(
-    small: np.ndarray,
-    groups: list[np.ndarray],
-    tilt_range_deg: tuple[float, float],
-    noise: np.ndarray,
+    small: np.ndarray, groups: list[np.ndarray], tilts: Tilts, noise: np.ndarray
 ) -> np.ndarray:
     """Amplitude of the mean by tilt, in units of the noise; all 1 unless it clearly falls off."""
     radius = min(_RADIUS, small.shape[-1] / 2 - 1)
     flat = FallOff(noise, np.ones_like(noise))
-    coefficients = Coefficients(small.shape[-1], radius, tilt_range_deg, flat)
-    values = coefficients.of(small)
-    variance = shell_power(values, coefficients.shell)[coefficients.shell] / (2 * len(small))
-    size = np.array([len(rows) for rows in groups])
+    ranges, wedge = tilts
+    coefficients = Coefficients(small.shape[-1], radius, ranges, flat)
+    values, measured = coefficients.of(small, wedge), coefficients.measured_by(wedge)
+    if measured is None:  # how many of each group measured a coefficient
+        size = np.array([[len(rows)] for rows in groups])
+    else:
+        size = np.array([measured[rows].sum(axis=0) for rows in groups])
+    power = shell_power(values, coefficients.shell, measured)[coefficients.shell]
+    variance = power / (2 * size.sum(axis=0))
     sums = np.stack([values[rows].real.sum(axis=0) for rows in groups])
     everything = sums.sum(axis=0)
-    whole, gain = _fitted(everything / size.sum(), variance, coefficients)
-    inside = _inside(tilt_range_deg)
+    whole, gain = _fitted(everything / size.sum(axis=0), variance, coefficients)
+    inside = _inside(tilts)
     shape = np.stack([TILTS_DEG[inside], TILTS_DEG[inside] ** 2 / _PER_DEG]) / _PER_DEG
     log_signal = whole @ shape
     best, least = log_signal.argmax(), log_signal.argmin()
@@ -125,7 +146,7 @@ def _signal(
     if gain < _CLEAR_GAIN or not is_end or log_signal[least] - log_signal[best] > np.log(_CLEAR):
         return np.ones(len(TILTS_DEG))
     # The jackknife: its errors hold however coefficients depend on one another.
-    without = (everything - sums) / (size.sum() - size)[:, None]
+    without = (everything - sums) / np.maximum(size.sum(axis=0) - size, 1)
     fits = np.array([_fitted(mean, variance, coefficients)[0] for mean in without])
     fall = fits @ (shape[:, best] - shape[:, least])
     if np.mean(fall) < _CLEAR_Z * np.sqrt(len(groups) - 1) * np.std(fall):
@@ -158,8 +179,8 @@ def _fitted(
     return np.asarray(falling.x[1:]), float(blurred.cost - falling.cost)
 
 
-def _inside(tilt_range_deg: tuple[float, float]) -> np.ndarray:
-    low, high = tilt_range_deg
+def _inside(tilts: Tilts) -> np.ndarray:
+    low, high = outermost_tilts(tilts[0])
     return (TILTS_DEG > low) & (TILTS_DEG < high)
 
 

@@ -132,6 +132,8 @@ def _asked(
     phases = particles.coefficients.shift_phases(met.offset_zyx_px)
     seen = (particles.values * phases)[:, left_out]
     expected = slices[met.rotation][:, left_out]
+    if (measured := particles.measured) is not None:
+        expected *= measured[:, left_out]
     product = (seen * expected.conj()).real.sum(axis=1)
     return met.log_likelihood, product - (np.abs(expected) ** 2).sum(axis=1) / 2
 

@@ -31,12 +31,15 @@ class Particles:
         Where each particle lies, from the box centre, as far as is known.
     half : ndarray of int, shape (n,)
         0 or 1: the half of the data that each belongs to.
+    wedge : ndarray of int, shape (n,), optional
+        Which of the tilt ranges of the coefficients each has; None where there is one range.
     """
 
     coefficients: Coefficients
     values: np.ndarray
     offset_zyx_px: np.ndarray
     half: np.ndarray
+    wedge: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -48,11 +51,17 @@ class Particles:
             values=self.values[rows],
             offset_zyx_px=self.offset_zyx_px[rows],
             half=self.half[rows],
+            wedge=None if self.wedge is None else self.wedge[rows],
         )
 
     def moved(self, offset_zyx_px: np.ndarray) -> Particles:
         """The same with other offsets."""
         return replace(self, offset_zyx_px=offset_zyx_px)
+
+    @property
+    def measured(self) -> np.ndarray | None:
+        """As `Coefficients.measured_by`."""
+        return self.coefficients.measured_by(self.wedge)
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class Expectation:
     sums : ndarray of complex64, shape (2, K, R, n_coefficients)
         Coefficients at each rotation, weighted by their probability, of each half of the
         data; empty where they were not wanted.
-    counts : ndarray of shape (2, K, R)
+    counts : ndarray of shape (2, K, R), or (2, K, R, T) of T tilt ranges
         The sum of these weights.
     """
 
@@ -83,19 +92,30 @@ class Expectation:
     counts: np.ndarray
 
 
-def whitened(values: np.ndarray, shell: np.ndarray, power: np.ndarray) -> np.ndarray:
+def whitened(
+    values: np.ndarray, shell: np.ndarray, power: np.ndarray, measured: np.ndarray | None = None
+) -> np.ndarray:
     """Divide coefficients (n, n_coefficients) by the amplitude of their shell.
 
-    Afterwards every subtomogram has the same norm, so that its contrast does not count.
+    Afterwards every subtomogram has the same norm, for so many coefficients as it measured
+    (``measured``, all unless given), so that its contrast does not count.
     """
     flat = values / np.sqrt(power / 2)[shell]
-    norm = np.linalg.norm(flat, axis=1, keepdims=True) / np.sqrt(2 * len(shell))
+    n_measured = len(shell) if measured is None else measured.sum(axis=1, keepdims=True)
+    norm = np.linalg.norm(flat, axis=1, keepdims=True) / np.sqrt(2 * n_measured)
     return (flat / np.maximum(norm, 1e-12)).astype(np.complex64)
 
 
-def shell_power(values: np.ndarray, shell: np.ndarray) -> np.ndarray:
-    """Mean squared amplitude by shell, shape (1 + largest shell,); 1 where there is none."""
-    members = np.maximum(np.bincount(shell), 1)
+def shell_power(
+    values: np.ndarray, shell: np.ndarray, measured: np.ndarray | None = None
+) -> np.ndarray:
+    """Mean squared amplitude by shell, shape (1 + largest shell,); 1 where there is none.
+
+    Of the coefficients that were measured (``measured``, of the shape of ``values``; all unless
+    given).
+    """
+    share = None if measured is None else measured.mean(axis=0)
+    members = np.maximum(np.bincount(shell, share), 1 if share is None else 1e-12)
     power = np.bincount(shell, (np.abs(values) ** 2).mean(axis=0)) / members
     return np.where(power > 0, power, 1.0)
 
@@ -145,9 +165,15 @@ def expect(
     if shell_weight is not None:
         weight = shell_weight[:, particles.coefficients.shell].astype(np.float32)
         weighted = as_real((references * weight[:, None]).reshape(-1, n_coefficients))
-    prior = np.repeat(log_prior, n_rotations) - (slices * weighted).sum(axis=1) / 2
+    measured = particles.coefficients.measured
+    if measured is None:
+        energy = (slices * weighted).sum(axis=1)
+    else:  # (T, K R): each tilt range leaves its own part of a slice
+        energy = np.tile(measured, 2) @ (slices * weighted).T
+    prior = np.repeat(log_prior, n_rotations) - energy / 2
     prior -= np.log(n_rotations * len(shifts_zyx_px))
-    columns = np.concatenate([weighted.T, prior[None]]).astype(np.float32)
+    n_ranges = 1 if measured is None else len(measured)
+    columns = np.concatenate([weighted.T, prior.reshape(n_ranges, -1)]).astype(np.float32)
     n, n_halves = len(particles), add_up * (1 + by_half)
     if not by_half:
         particles = replace(particles, half=np.zeros(n, int))
@@ -157,7 +183,7 @@ def expect(
         np.zeros(n, int),
         particles.offset_zyx_px.copy(),
         np.zeros((n_halves, n_classes, n_rotations, n_coefficients), np.complex64),
-        np.zeros((n_halves, n_classes, n_rotations)),
+        np.zeros((n_halves, n_classes, n_rotations) + (n_ranges,) * (n_ranges > 1)),
     )
     if compared is None:
         compared = np.ones((n, n_classes), bool)
@@ -207,7 +233,9 @@ def _expect_block(
     shifted = at_offset * phases(shifts_zyx_px)[:, None]
     real = as_real(shifted.reshape(n_shifts * n, -1)).reshape(n_shifts, n, -1)
     parts = [
-        _best_scores(real, columns[:, k * n_rotations :][:, :n_rotations], compared[:, k])
+        _best_scores(
+            real, columns[:, k * n_rotations :][:, :n_rotations], compared[:, k], block.wedge
+        )
         for k in range(n_classes)
     ]
     score, shift, row, rotation = (np.concatenate(one) for one in zip(*parts, strict=True))
@@ -231,26 +259,30 @@ def _expect_block(
     if not len(found.counts):
         return
     slot = block.half[row] * columns.shape[1] + column
-    n_slots = found.counts.size
+    n_slots = int(np.prod(found.counts.shape[:3]))
     matrix = sparse.csr_matrix(
         (weight.astype(np.float32), (slot, shift * n + row)), (n_slots, n_shifts * n)
     )
     used = np.flatnonzero(np.diff(matrix.indptr))
     found.sums.reshape(n_slots, -1)[used] += matrix[used] @ shifted.reshape(n_shifts * n, -1)
-    found.counts.reshape(-1)[:] += np.bincount(slot, weight, n_slots)
+    if block.wedge is not None:
+        slot = slot * found.counts.shape[3] + block.wedge[row]
+    found.counts.reshape(-1)[:] += np.bincount(slot, weight, found.counts.size)
 
 
 def _best_scores(
-    shifted: np.ndarray, columns: np.ndarray, compared: np.ndarray
+    shifted: np.ndarray, columns: np.ndarray, compared: np.ndarray, wedge: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Log likelihoods under one reference that are not negligible beside its best.
 
     Parameters
     ----------
     shifted : ndarray of float32, shape (S, n, 2 n_coefficients)
-    columns : ndarray of float32, shape (2 n_coefficients + 1, R)
-        Slices and, last, the log prior.
+    columns : ndarray of float32, shape (2 n_coefficients + T, R)
+        Slices and, last, the log prior for each of T tilt ranges.
     compared : ndarray of bool, shape (n,)
+    wedge : ndarray of int, shape (n,), optional
+        Tilt range of each; None where there is one.
 
     Returns
     -------
@@ -258,9 +290,12 @@ def _best_scores(
     """
     rows = np.flatnonzero(compared)
     mine = shifted if len(rows) == len(compared) else shifted[:, rows]
-    score = mine.reshape(-1, mine.shape[-1]) @ columns[:-1]
-    score += columns[-1]
+    score = mine.reshape(-1, mine.shape[-1]) @ columns[: mine.shape[-1]]
+    if wedge is None:
+        score += columns[-1]
     score = score.reshape(len(shifted), len(rows), columns.shape[1])
+    if wedge is not None:
+        score += columns[mine.shape[-1] :][wedge[rows]]
     top = score.max(axis=2).max(axis=0)
     place = np.flatnonzero(score > (top - _NEGLIGIBLE)[:, None])
     n_rotations = columns.shape[1]

@@ -43,6 +43,7 @@ def refine_poses(
     rotations: Rotation,
     offsets_zyx_px: np.ndarray,
     steps: Iterable[tuple[float, float]] = STEPS,
+    wedge: np.ndarray | None = None,
 ) -> tuple[Rotation, np.ndarray, np.ndarray]:
     """Climb to the pose of highest constrained correlation with a reference.
 
@@ -58,6 +59,8 @@ def refine_poses(
     offsets_zyx_px : ndarray of shape (n, 3)
         Where each particle lies, from the box centre.
     steps : iterable of (degrees, voxels)
+    wedge : ndarray of int, shape (n,), optional
+        Which of the tilt ranges of the coefficients each has, where there are several.
 
     Returns
     -------
@@ -74,11 +77,18 @@ def refine_poses(
     def refined(rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         seen, turn, offset = values[rows], rotations[rows].as_quat(), offsets_zyx_px[rows].copy()
         score = np.zeros(len(seen))
+        measured = coefficients.measured_by(None if wedge is None else wedge[rows])
         for step in steps:
             moving = np.arange(len(seen))
             for _ in range(_PASSES):
                 turn[moving], offset[moving], score[moving], moved = _step(
-                    seen[moving], coefficients, spectrum, turn[moving], offset[moving], step
+                    seen[moving],
+                    coefficients,
+                    spectrum,
+                    turn[moving],
+                    offset[moving],
+                    step,
+                    None if measured is None else measured[moving],
                 )
                 moving = moving[moved]  # what stayed would stay again
                 if not len(moving):
@@ -97,12 +107,15 @@ def correlations(
     reference: np.ndarray,
     rotations: Rotation,
     offsets_zyx_px: np.ndarray,
+    wedge: np.ndarray | None = None,
 ) -> np.ndarray:
     """Constrained correlation (n,) of subtomograms with a reference in given poses, -1 to 1.
 
     Parameters as in `refine_poses`.
     """
     slices = slices_at(reference, coefficients, rotations)
+    if (measured := coefficients.measured_by(wedge)) is not None:
+        slices *= measured
     seen = values * coefficients.shift_phases(offsets_zyx_px)
     norm = np.linalg.norm(slices, axis=1) * np.linalg.norm(seen, axis=1)
     return np.asarray((slices.conj() * seen).real.sum(axis=1) / np.maximum(norm, 1e-12))
@@ -115,6 +128,7 @@ def _step(
     quaternions: np.ndarray,
     offsets_zyx_px: np.ndarray,
     step: tuple[float, float],
+    measured: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The best of the poses near each: quaternion, offset, score, and whether it is another."""
     step_deg, step_px = step
@@ -122,6 +136,8 @@ def _step(
     small = Rotation.from_rotvec(np.deg2rad(step_deg) * np.tile(_CROSS, (n, 1)))
     near = Rotation.from_quat(np.repeat(quaternions, n_near, axis=0)) * small
     slices = _slices(spectrum, coefficients, near).reshape(n, n_near, -1)
+    if measured is not None:
+        slices *= measured[:, None]
     slices /= np.maximum(np.linalg.norm(slices, axis=2, keepdims=True), 1e-12)
     at_offset = values * coefficients.shift_phases(offsets_zyx_px)
     shifts = step_px * _CROSS

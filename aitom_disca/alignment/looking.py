@@ -35,14 +35,21 @@ class Look:
     power: np.ndarray
 
     @classmethod
-    def at(cls, search: Search, volumes: np.ndarray, mask_radius_px: float) -> Look:
+    def at(
+        cls,
+        search: Search,
+        volumes: np.ndarray,
+        mask_radius_px: float,
+        wedge: np.ndarray | None = None,
+    ) -> Look:
         """The look that whitens these volumes (n, z, y, x), particles in the box centre."""
         look = cls(search.coefficients.box_px, mask_radius_px, np.zeros(0))
         seen = in_spheres(volumes, mask_radius_px)
         coefficients = search.coefficients
-        return cls(
-            look.box_px, mask_radius_px, shell_power(coefficients.of(seen), coefficients.shell)
+        power = shell_power(
+            coefficients.of(seen, wedge), coefficients.shell, coefficients.measured_by(wedge)
         )
+        return cls(look.box_px, mask_radius_px, power)
 
     @property
     def share(self) -> float:
@@ -57,6 +64,7 @@ class Look:
         volumes: np.ndarray,
         half: np.ndarray,
         offset_zyx_px: np.ndarray | None = None,
+        wedge: np.ndarray | None = None,
     ) -> Particles:
         """Volumes (n, z, y, x) as coefficients of a level of detail.
 
@@ -67,10 +75,14 @@ class Look:
         half : ndarray of int, shape (n,)
         offset_zyx_px : ndarray of shape (n, 3), optional
             Where the particles lie, from the box centre; there, unless given.
+        wedge : ndarray of int, shape (n,), optional
+            Which of the tilt ranges of the search each has, where there are several.
         """
         if offset_zyx_px is None:
             offset_zyx_px = np.zeros((len(volumes), 3))
         coefficients = search.coefficients
-        values = coefficients.of(in_spheres(volumes, self.mask_radius_px, offset_zyx_px))
-        values = whitened(values, coefficients.shell, self.power) * np.float32(self.share**0.5)
-        return Particles(coefficients, values, offset_zyx_px, half)
+        values = coefficients.of(in_spheres(volumes, self.mask_radius_px, offset_zyx_px), wedge)
+        measured = coefficients.measured_by(wedge)
+        values = whitened(values, coefficients.shell, self.power, measured)
+        values *= np.float32(self.share**0.5)
+        return Particles(coefficients, values, offset_zyx_px, half, wedge)

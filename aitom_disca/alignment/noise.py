@@ -42,7 +42,7 @@ def without_noise(
     limit : float
         Log likelihood below which a subtomogram is taken for noise; -inf where everything was.
     """
-    limit = _limit(search, classes, mask_radius_px, rng)
+    limit = _limit(search, classes, mask_radius_px, rng, particles.wedge)
     noise = classes.log_likelihood <= limit
     for rows, average in zip(classes.members(), classes.averages, strict=True):
         stands_out = len(rows) and np.median(classes.log_likelihood[rows]) > limit
@@ -73,13 +73,19 @@ def _fit_of_strangers(search: Search, members: Particles, average: np.ndarray) -
 
 
 def _limit(
-    search: Search, classes: Classes, mask_radius_px: float, rng: np.random.Generator
+    search: Search,
+    classes: Classes,
+    mask_radius_px: float,
+    rng: np.random.Generator,
+    wedge: np.ndarray | None,
 ) -> float:
-    """What 99 % of pure noise, aligned in the same way, stays below."""
+    """What 99 % of pure noise, aligned in the same way, stays below; with wedges of these."""
+    if wedge is not None:
+        wedge = wedge[np.linspace(0, len(wedge) - 1, _N_NOISE).astype(int)]
     volumes = rng.normal(size=(_N_NOISE, *(search.coefficients.box_px,) * 3)).astype(np.float32)
     if search.coefficients.fall_off is not None:
         volumes = weighed_by_tilt(volumes, search.coefficients.fall_off.noise)
-    look = Look.at(search, volumes, mask_radius_px)
-    noise = look.particles(search, volumes, np.zeros(_N_NOISE, int))
+    look = Look.at(search, volumes, mask_radius_px, wedge)
+    noise = look.particles(search, volumes, np.zeros(_N_NOISE, int), wedge=wedge)
     found = search.weigh(noise, classes.for_others(noise.offset_zyx_px))
     return float(np.quantile(found.log_likelihood, _QUANTILE))

@@ -57,7 +57,7 @@ class Slicer:
         corners = list(_corners(place, _PADDING * self.box_px))
         index = np.stack([i for i, _ in corners], axis=1).astype(np.int32)
         weight = np.stack([w for _, w in corners], axis=1).astype(np.float32)
-        self._amplitude = coefficients.amplitude
+        self._amplitude, self._measured = coefficients.amplitude, coefficients.measured
         if self._amplitude is not None:
             weight *= np.tile(self._amplitude, len(rotations))[:, None]
         starts = np.arange(0, index.size + 1, 8)
@@ -84,7 +84,7 @@ class Slicer:
         ----------
         sums : ndarray of complex64, shape (m, n_coefficients)
             For every rotation the sum of what was measured there.
-        counts : ndarray of shape (m,)
+        counts : ndarray of shape (m,), or (m, T) of T tilt ranges
             How many subtomograms, or what weight of them, went into each sum.
 
         Returns
@@ -95,18 +95,26 @@ class Slicer:
             How often each was measured: the missing wedges, turned and added; in a graded wedge
             the squares of their amplitudes.
         """
-        used = np.flatnonzero(counts)
+        used = np.flatnonzero(counts if self._measured is None else counts.any(axis=1))
         n_coefficients = self._shape[1]
         rows = (used[:, None] * n_coefficients + np.arange(n_coefficients)).ravel()
         parts = np.empty((len(rows), 3), np.float32)
         parts[:, 0], parts[:, 1] = sums[used].real.ravel(), sums[used].imag.ravel()
-        parts[:, 2] = np.repeat(counts[used], n_coefficients)
+        if self._measured is None:
+            parts[:, 2] = np.repeat(counts[used], n_coefficients)
+        else:
+            parts[:, 2] = (counts[used] @ self._measured).ravel()
         if self._amplitude is not None:  # the matrix has it once: amplitude * value, amplitude^2
             parts[:, 2] *= np.tile(self._amplitude, len(used))
         real, imaginary, weight = (self._matrix[rows].T @ parts).T.astype(float)
         size = (_PADDING * self.box_px,) * 3
         total = (real + 1j * imaginary).reshape(size)
         return _with_mirror(total), _with_mirror(weight.reshape(size))
+
+
+def counts_of_each(wedge: np.ndarray | None, rows: np.ndarray, n_ranges: int) -> np.ndarray:
+    """What `Slicer.insert` is told where every slice is one subtomogram of these rows."""
+    return np.ones(len(rows)) if wedge is None else np.eye(n_ranges)[wedge[rows]]
 
 
 def to_volume(spectrum: np.ndarray, box_px: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.likelihood import Expectation, Particles, expect
 from aitom_disca.alignment.reference import Slicer, rotation_grid
 from aitom_disca.geometry.fall_off import FallOff
+from aitom_disca.geometry.wedge import TiltRanges
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import say
 
@@ -49,7 +50,8 @@ class Search:
     box_px : int
     radius : float
         Largest frequency, in steps of 1 / box.
-    tilt_range_deg : tuple of 2 floats
+    tilt_range_deg : tuple of 2 floats, or ndarray of shape (T, 2)
+        Of all subtomograms, or the different ones.
     n_rotations : int
     shifts_zyx_px : ndarray of shape (S, 3)
     rounds : int
@@ -64,7 +66,7 @@ class Search:
         self,
         box_px: int,
         radius: float,
-        tilt_range_deg: tuple[float, float],
+        tilt_range_deg: TiltRanges,
         n_rotations: int,
         shifts_zyx_px: np.ndarray,
         rounds: int,

@@ -36,6 +36,7 @@ def align(
     reference: np.ndarray,
     shifts_zyx_px: np.ndarray,
     offsets_zyx_px: np.ndarray,
+    wedge: np.ndarray | None = None,
 ) -> Poses:
     """Find the rotation and shift of highest constrained correlation with a reference.
 
@@ -52,8 +53,11 @@ def align(
     shifts_zyx_px : ndarray of shape (m, 3)
         Those tried, added to each subtomogram's own offset.
     offsets_zyx_px : ndarray of shape (n, 3)
+    wedge : ndarray of int, shape (n,), optional
+        Which of the tilt ranges of the coefficients each has, where there are several.
     """
     norm = np.maximum(np.linalg.norm(reference, axis=1, keepdims=True), 1e-12)
+    share = shares_of_norm(reference, coefficients)
     columns = np.ascontiguousarray(as_real(reference / norm).T)
     n, n_shifts = len(values), len(shifts_zyx_px)
     best = Poses(np.zeros(n, np.float32), np.zeros(n, int), np.zeros((n, 3)))
@@ -63,12 +67,26 @@ def align(
         at_offset = values[rows] * coefficients.shift_phases(offsets_zyx_px[rows])
         shifted = at_offset[:, None] * coefficients.shift_phases(shifts_zyx_px)
         score = as_real(shifted.reshape(-1, len(coefficients))) @ columns
+        if share is not None and wedge is not None:
+            score = score.reshape(len(at_offset), n_shifts, -1) / share[wedge[rows], None]
         score = score.reshape(len(at_offset), -1)  # shifts and rotations in one row
         winner = score.argmax(axis=1)
         best.score[rows] = score[np.arange(len(score)), winner]
         best.rotation[rows] = winner % len(reference)
         best.shift_zyx_px[rows] = offsets_zyx_px[rows] + shifts_zyx_px[winner // len(reference)]
     return best
+
+
+def shares_of_norm(slices: np.ndarray, coefficients: Coefficients) -> np.ndarray | None:
+    """Norm of what each tilt range leaves of slices (R, n_coefficients), over that of the whole.
+
+    Shape (T, R); None where there is one tilt range, which leaves all.
+    """
+    if coefficients.measured is None:
+        return None
+    power = np.abs(slices) ** 2
+    left = coefficients.measured @ power.T / np.maximum(power.sum(axis=1), 1e-24)
+    return np.maximum(np.sqrt(left), 1e-12).astype(np.float32)
 
 
 def as_real(values: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from aitom_disca.alignment.rounds import STAYED, Prior, cube
 from aitom_disca.alignment.second_look import second_look
 from aitom_disca.alignment.starts import averages_of, singles
 from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range, distinct_tilt_ranges
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import muted, say
 
@@ -62,7 +63,8 @@ class AlignmentSorter:
     ----------
     volumes : ndarray of shape (n, z, y, x)
         Cubic, protein bright.
-    tilt_range_deg : tuple of 2 floats
+    tilt_range_deg : tuple of 2 floats, or ndarray of shape (n, 2)
+        Of all subtomograms, or of each.
     mask_radius_px : float
         Of a soft sphere round each particle, in voxels of the volumes, outside of which nothing
         counts; infinite for none.
@@ -86,7 +88,7 @@ class AlignmentSorter:
     def __init__(
         self,
         volumes: np.ndarray,
-        tilt_range_deg: tuple[float, float],
+        tilt_range_deg: TiltRanges,
         *,
         mask_radius_px: float = np.inf,
         box_share: float = 1.0,
@@ -94,7 +96,8 @@ class AlignmentSorter:
         seed: int = 0,
     ) -> None:
         self.box_px = min(_BOX_PX, volumes.shape[-1])
-        self._tilt_range_deg = tilt_range_deg
+        ranges, self._wedge = distinct_tilt_ranges(tilt_range_deg, len(volumes))
+        self._tilt_range_deg = common_tilt_range(ranges)
         self._rng = np.random.default_rng(seed)
         self._pairs = AveragePairs(self.box_px)
         self._box_share = box_share
@@ -104,12 +107,12 @@ class AlignmentSorter:
         if graded_wedge:
             self._fall_off = measure_fall_off(self._volumes, tilt_range_deg)
         self._coarse, self._fine = (
-            search_at(level, self.box_px, tilt_range_deg, mask_radius_px, self._fall_off)
+            search_at(level, self.box_px, ranges, mask_radius_px, self._fall_off)
             for level in (COARSE, FINE)
         )
         self._wide = self._coarse.trying(*WIDE)
         self._half = self._rng.permutation(len(volumes)) % 2
-        self._look = Look.at(self._fine, self._volumes, mask_radius_px)
+        self._look = Look.at(self._fine, self._volumes, mask_radius_px, self._wedge)
         self._look_at(np.zeros((len(volumes), 3)))
         self._noise_limit = -np.inf
         self._whole: list[np.ndarray] = []  # clusters that could not be split
@@ -222,7 +225,7 @@ class AlignmentSorter:
     def _look_at(self, offset_zyx_px: np.ndarray) -> None:
         """See all subtomograms with the mask round where each particle lies."""
         self._rough, self._particles = (
-            self._look.particles(search, self._volumes, self._half, offset_zyx_px)
+            self._look.particles(search, self._volumes, self._half, offset_zyx_px, self._wedge)
             for search in (self._coarse, self._fine)
         )
 

@@ -11,9 +11,10 @@ from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.local import correlations, refine_poses, slices_at
 from aitom_disca.alignment.reference import rotation_grid
 from aitom_disca.alignment.rounds import ball
-from aitom_disca.alignment.search import as_real
+from aitom_disca.alignment.search import as_real, shares_of_norm
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 from aitom_disca.parallel import on_all_cores
 
 _BOX_PX = 20  # of the search everywhere: the volumes are Fourier-cropped to it
@@ -49,7 +50,7 @@ class AlignedPoses:
 def align_to_reference(
     volumes: np.ndarray,
     reference: np.ndarray,
-    tilt_range_deg: tuple[float, float],
+    tilt_range_deg: TiltRanges,
     *,
     first_step_deg: float = 7.5,
     largest_frequency: float | None = None,
@@ -69,7 +70,8 @@ def align_to_reference(
     volumes : ndarray of shape (N, n, n, n)
         Protein bright.
     reference : ndarray of shape (n, n, n)
-    tilt_range_deg : tuple of 2 floats
+    tilt_range_deg : tuple of 2 floats, or ndarray of shape (N, 2)
+        Of all subtomograms, or of each.
     first_step_deg : float
         Between neighbours of the grid of rotations, 36,864 of them for 7.5 degrees.
     largest_frequency : float, optional
@@ -84,6 +86,7 @@ def align_to_reference(
     box_px = volumes.shape[-1]
     small = min(box_px, _BOX_PX)
     scale = box_px / small
+    ranges, wedge = distinct_tilt_ranges(tilt_range_deg, len(volumes))
     largest_shift = (box_px / 8 if largest_shift_px is None else largest_shift_px) / scale
     leads = _everywhere(
         fourier_crop(volumes, small),
@@ -97,17 +100,17 @@ def align_to_reference(
     largest = min(largest_frequency or _LARGEST * box_px / 2, box_px / 2 - 1)
     # A step moves the shell of such a radius by about a quarter of its own width.
     radii = [min(largest, np.rad2deg(_TURNED / step[0])) for step in steps]
-    seen = [Coefficients(box_px, radius, tilt_range_deg, fall_off) for radius in radii]
-    values = [coefficients.of(volumes) for coefficients in seen]
+    seen = [Coefficients(box_px, radius, ranges, fall_off) for radius in radii]
+    values = [coefficients.of(volumes, wedge) for coefficients in seen]
     tried = [
-        refine_poses(values[0], seen[0], reference, turn, shift * scale, steps[:1])
+        refine_poses(values[0], seen[0], reference, turn, shift * scale, steps[:1], wedge)
         for turn, shift in leads
     ]
     judge = min(1, len(seen) - 1)  # finer than the step itself
-    fits = [correlations(values[judge], seen[judge], reference, *pose[:2]) for pose in tried]
+    fits = [correlations(values[judge], seen[judge], reference, *pose[:2], wedge) for pose in tried]
     found = _best_of(tried, np.argmax(fits, axis=0))
     for i, step in list(enumerate(steps))[1:]:
-        found = refine_poses(values[i], seen[i], reference, found[0], found[1], [step])
+        found = refine_poses(values[i], seen[i], reference, found[0], found[1], [step], wedge)
     return AlignedPoses(*found)
 
 
@@ -128,17 +131,18 @@ def _steps(first_deg: float, last_deg: float, first_px: float) -> list[tuple[flo
 def _everywhere(
     volumes: np.ndarray,
     reference: np.ndarray,
-    tilt_range_deg: tuple[float, float],
+    tilt_range_deg: TiltRanges,
     rotations: Rotation,
     shifts_zyx_px: np.ndarray,
     fall_off: FallOff | None = None,
 ) -> list[tuple[Rotation, np.ndarray]]:
     """The best rotation and shift of each volume, and the best far from those before."""
     radius = min(_RADIUS, reference.shape[0] / 2 - 1)
-    coefficients = Coefficients(reference.shape[0], radius, tilt_range_deg, fall_off)
-    values = coefficients.of(volumes)
+    ranges, wedge = distinct_tilt_ranges(tilt_range_deg, len(volumes))
+    coefficients = Coefficients(reference.shape[0], radius, ranges, fall_off)
+    values = coefficients.of(volumes, wedge)
     values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
-    columns = _columns(reference, coefficients, rotations)
+    columns, share = _columns(reference, coefficients, rotations)
     phases = coefficients.shift_phases(shifts_zyx_px)
     block = max(1, _SCORES_AT_ONCE // (columns.shape[1] * len(shifts_zyx_px)))
     pieces = [slice(start, start + block) for start in range(0, len(values), block)]
@@ -148,6 +152,8 @@ def _everywhere(
     def best(rows: slice) -> np.ndarray:
         shifted = (values[rows, None] * phases).reshape(-1, len(coefficients))
         score = (as_real(shifted) @ columns).reshape(-1, len(phases), columns.shape[1])
+        if share is not None and wedge is not None:
+            score /= share[wedge[rows], None]
         by_rotation = score.max(axis=1)
         number = np.arange(len(score))
         found: list[tuple[np.ndarray, np.ndarray]] = []
@@ -174,15 +180,24 @@ def _best_of(
     return Rotation.from_quat(quaternions), shifts, scores
 
 
-def _columns(reference: np.ndarray, coefficients: Coefficients, rotations: Rotation) -> np.ndarray:
-    """Slices of the reference as real columns of norm one, shape (2 n_coefficients, m)."""
+def _columns(
+    reference: np.ndarray, coefficients: Coefficients, rotations: Rotation
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Slices of the reference as real columns of norm one, and `shares_of_norm` of them.
+
+    The columns have the shape (2 n_coefficients, m).
+    """
     pieces = [
         slice(start, start + _ROTATIONS_AT_ONCE)
         for start in range(0, len(rotations), _ROTATIONS_AT_ONCE)
     ]
 
-    def some(rows: slice) -> np.ndarray:
-        slices = as_real(slices_at(reference, coefficients, rotations[rows]))
-        return slices / np.maximum(np.linalg.norm(slices, axis=1, keepdims=True), 1e-12)
+    def some(rows: slice) -> tuple[np.ndarray, np.ndarray | None]:
+        turned = slices_at(reference, coefficients, rotations[rows])
+        slices = as_real(turned)
+        norm = np.maximum(np.linalg.norm(slices, axis=1, keepdims=True), 1e-12)
+        return slices / norm, shares_of_norm(turned, coefficients)
 
-    return np.ascontiguousarray(np.concatenate(on_all_cores(some, pieces)).T)
+    columns, shares = zip(*on_all_cores(some, pieces), strict=True)
+    share = None if shares[0] is None else np.concatenate(shares, axis=1)
+    return np.ascontiguousarray(np.concatenate(columns).T), share

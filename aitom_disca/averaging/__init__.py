@@ -11,11 +11,11 @@ from aitom_disca.averaging.fsc import (
     FscCurve,
     corrected_fsc,
     fourier_shell_correlation,
-    randomise_phases,
     resolution_angstrom,
 )
 from aitom_disca.averaging.gold_standard import ClusterAverage, average_cluster
 from aitom_disca.averaging.masks import density_mask
+from aitom_disca.averaging.random_phases import randomise_phases
 from aitom_disca.averaging.sharpening import GuinierFit, fsc_weights, guinier_fit, sharpen
 
 __all__ = [

@@ -7,8 +7,9 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.averages import Averager
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.reference import Slicer, rotation_grid
+from aitom_disca.alignment.reference import Slicer, counts_of_each, rotation_grid
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 
 _AT_ONCE = 64  # slices
 
@@ -17,7 +18,7 @@ def average_at_poses(
     volumes: np.ndarray,
     rotations: Rotation,
     shifts_zyx_px: np.ndarray,
-    tilt_range_deg: tuple[float, float],
+    tilt_range_deg: TiltRanges,
 ) -> np.ndarray:
     """Average subtomograms at given poses; nothing is aligned.
 
@@ -29,8 +30,8 @@ def average_at_poses(
         Of (x, y, z) vectors, from the average to the subtomogram.
     shifts_zyx_px : ndarray of shape (N, 3)
         Where each particle lies, from the box centre ``n // 2``.
-    tilt_range_deg : tuple of 2 floats
-        Measured tilts.
+    tilt_range_deg : tuple of 2 floats, or ndarray of shape (N, 2)
+        Measured tilts of all, or of each.
 
     Returns
     -------
@@ -50,13 +51,17 @@ def average_at_poses(
             f"{n_poses} rotations and {len(shifts_zyx_px)} shifts."
         )
     box_px = volumes.shape[-1]
-    coefficients = Coefficients(box_px, box_px / 2 - 1, tilt_range_deg)
+    ranges, wedge = distinct_tilt_ranges(tilt_range_deg, len(volumes))
+    coefficients = Coefficients(box_px, box_px / 2 - 1, ranges)
+    counts = counts_of_each(wedge, np.arange(len(volumes)), len(ranges))
     total = np.zeros((2 * box_px,) * 3, complex)
     weight = np.zeros((2 * box_px,) * 3)
     for start in range(0, len(volumes), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
-        values = coefficients.of(volumes[rows]) * coefficients.shift_phases(shifts_zyx_px[rows])
-        more, heavier = Slicer(coefficients, rotations[rows]).insert(values, np.ones(len(values)))
+        own = None if wedge is None else wedge[rows]
+        phases = coefficients.shift_phases(shifts_zyx_px[rows])
+        values = coefficients.of(volumes[rows], own) * phases
+        more, heavier = Slicer(coefficients, rotations[rows]).insert(values, counts[rows])
         total += more
         weight += heavier
     one = Slicer(coefficients, rotation_grid(1))

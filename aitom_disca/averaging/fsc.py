@@ -8,6 +8,7 @@ import numpy as np
 from scipy import fft
 
 from aitom_disca.averaging.checks import as_cube, as_mask, check_positive
+from aitom_disca.averaging.random_phases import RelionNumbers, randomise_phases
 from aitom_disca.errors import InputError
 
 GOLD_STANDARD = 0.143
@@ -159,38 +160,12 @@ def resolution_in_words(measured_angstrom: float, voxel_size_angstrom: float) ->
     return f"{measured_angstrom:.1f} A"
 
 
-def randomise_phases(volume: np.ndarray, from_shell: int, rng: np.random.Generator) -> np.ndarray:
-    """Replace the phases of the fine detail of a map by random ones.
-
-    The random phases are those of white noise, which has the symmetry of a real map already.
-    Amplitudes and everything below ``from_shell`` stay.
-
-    Parameters
-    ----------
-    volume : ndarray of shape (n, n, n)
-    from_shell : int
-        First shell to change, in steps of 1 / box.
-    rng : numpy Generator
-
-    Returns
-    -------
-    ndarray of float, same shape
-    """
-    volume = as_cube(volume, "the map")
-    spectrum = fft.rfftn(volume)
-    noise = fft.rfftn(rng.standard_normal(volume.shape, dtype=np.float32))
-    changed = half_shells(volume.shape[0])[0] >= from_shell
-    random = np.abs(spectrum) * np.exp(1j * np.angle(noise))
-    mixed = fft.irfftn(np.where(changed, random, spectrum), s=volume.shape)
-    return np.asarray(mixed, volume.dtype)
-
-
 def corrected_fsc(
     half1: np.ndarray,
     half2: np.ndarray,
     mask: np.ndarray,
     voxel_size_angstrom: float,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None = None,
 ) -> CorrectedFsc:
     """Fourier shell correlation inside a mask, without what the mask itself contributes.
 
@@ -208,7 +183,8 @@ def corrected_fsc(
     mask : ndarray of same shape
         Values from 0 to 1.
     voxel_size_angstrom : float
-    rng : numpy Generator
+    rng : numpy Generator, optional
+        Of the random phases; by default RELION's own numbers, see `RelionNumbers`.
 
     Raises
     ------
@@ -229,7 +205,8 @@ def corrected_fsc(
     start = int(low[0]) if len(low) else n_shells
     randomised = masked
     if start < n_shells:
-        first, second = (randomise_phases(half, start, rng) for half in (half1, half2))
+        drawn = RelionNumbers() if rng is None else rng
+        first, second = (randomise_phases(half, start, drawn) for half in (half1, half2))
         randomised = fourier_shell_correlation(first * mask, second * mask, voxel_size_angstrom)
     corrected = _without_mask(masked.correlation, randomised.correlation, start + _SHELLS_LATER)
     curve = FscCurve(unmasked.frequency_per_angstrom, corrected)

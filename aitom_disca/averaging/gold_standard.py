@@ -17,6 +17,7 @@ from aitom_disca.averaging.symmetrise import CLEARLY, SymmetryAxes, find_axes
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
+from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import muted, say
 
@@ -90,7 +91,7 @@ class ClusterAverage:
 
 def average_cluster(
     volumes: np.ndarray,
-    tilt_range_deg: tuple[float, float],
+    tilt_range_deg: TiltRanges,
     *,
     largest_frequency: float | None = None,
     symmetry: str = "C1",
@@ -116,7 +117,8 @@ def average_cluster(
     ----------
     volumes : ndarray of shape (N, n, n, n)
         Protein bright.
-    tilt_range_deg : tuple of 2 floats
+    tilt_range_deg : tuple of 2 floats, or ndarray of shape (N, 2)
+        Of all members, or of each.
     largest_frequency : float, optional
         Up to which members are aligned, in steps of 1 / box; by default what the halves of each
         half still share.
@@ -160,7 +162,13 @@ def average_cluster(
     if fall_off == "measured":
         fall_off = measure_fall_off(volumes, tilt_range_deg)
     first, second = halves = [
-        Half(volumes[half == h], tilt_range_deg, own, mask_diameter_px, fall_off)
+        Half(
+            volumes[half == h],
+            tilt_ranges_of(tilt_range_deg, half == h),
+            own,
+            mask_diameter_px,
+            fall_off,
+        )
         for h, own in zip((0, 1), rng.spawn(2), strict=True)
     ]
     with muted():
@@ -232,7 +240,7 @@ def _begin_again(
     volumes: np.ndarray,
     half: np.ndarray,
     halves: list[Half],
-    tilt_range_deg: tuple[float, float],
+    tilt_range_deg: TiltRanges,
     fall_off: FallOff | None,
     largest_frequency: float | None,
     rng: np.random.Generator,
@@ -244,12 +252,13 @@ def _begin_again(
             poses = model.rotations[half == h], model.offset_zyx_px[half == h]
             part.begin_again(*poses, largest_frequency)
         return
-    for part in halves:
-        model = initial_model(part.volumes, tilt_range_deg, rng, fall_off)
+    for h, part in enumerate(halves):
+        tilts = tilt_ranges_of(tilt_range_deg, half == h)
+        model = initial_model(part.volumes, tilts, rng, fall_off)
         part.begin_again(model.rotations, model.offset_zyx_px, largest_frequency)
 
 
-def _check(volumes: np.ndarray, tilt_range_deg: tuple[float, float]) -> None:
+def _check(volumes: np.ndarray, tilt_range_deg: TiltRanges) -> None:
     if len(volumes) < FEWEST_MEMBERS:
         raise InputError(
             f"an average needs at least {FEWEST_MEMBERS} members, but there are {len(volumes)}; "
@@ -259,7 +268,8 @@ def _check(volumes: np.ndarray, tilt_range_deg: tuple[float, float]) -> None:
         raise InputError(
             "all members are the same volume, so that halves would say nothing; look at the store."
         )
-    if tilt_range_deg[1] <= tilt_range_deg[0]:
+    empty = [ends for ends in np.reshape(tilt_range_deg, (-1, 2)).tolist() if ends[1] <= ends[0]]
+    if empty:
         raise InputError(
-            f"the tilt range {tilt_range_deg} has no width; give the smallest and largest tilt."
+            f"the tilt range {empty[0]} has no width; give the smallest and largest tilt."
         )

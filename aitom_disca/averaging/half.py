@@ -14,13 +14,14 @@ from aitom_disca.alignment.classes import Classes
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.likelihood import Particles, shell_power, whitened
 from aitom_disca.alignment.local import correlations, refine_poses
-from aitom_disca.alignment.reference import Slicer, rotation_grid
+from aitom_disca.alignment.reference import Slicer, counts_of_each, rotation_grid
 from aitom_disca.alignment.rounds import Search, cross, cube
 from aitom_disca.averaging.compare import compare_with_map
 from aitom_disca.averaging.masks import sphere_round_particle
 from aitom_disca.averaging.symmetrise import SymmetryAxes, expanded, lay_on_axes
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 from aitom_disca.progress import muted, say
 
 # Volumes and a target give rotations and offsets, as `network.gumnet.predict_poses` does.
@@ -53,7 +54,7 @@ class Half:
     def __init__(
         self,
         volumes: np.ndarray,
-        tilt_range_deg: tuple[float, float],
+        tilt_range_deg: TiltRanges,
         rng: np.random.Generator,
         diameter_px: float | None = None,
         fall_off: FallOff | None = None,
@@ -64,12 +65,12 @@ class Half:
         self._mask = np.ones((box_px,) * 3, np.float32)
         if diameter_px is not None:
             self._mask = sphere_round_particle(box_px, diameter_px)
-        self._tilt_range_deg = tilt_range_deg
+        self._ranges, self._wedge = distinct_tilt_ranges(tilt_range_deg, len(volumes))
         self._fall_off = fall_off
         self._rng = rng
         self._part = rng.permutation(len(volumes)) % 2
-        self._coefficients = Coefficients(box_px, box_px / 2 - 1, tilt_range_deg, fall_off)
-        self._values = self._coefficients.of(volumes)
+        self._coefficients = Coefficients(box_px, box_px / 2 - 1, self._ranges, fall_off)
+        self._values = self._coefficients.of(volumes, self._wedge)
         one = Slicer(self._coefficients, rotation_grid(1))
         self.averager = Averager(one, int(self._coefficients.shell.max()) + 1)
         self.rotations = Rotation.identity(len(volumes))
@@ -151,10 +152,11 @@ class Half:
         block = max(1, _SLICES_AT_ONCE // len(self._coefficients))
         size = (2 * self._coefficients.box_px,) * 3  # of the padded transform
         total, weight = np.zeros(size, complex), np.zeros(size)
+        counts = counts_of_each(self._wedge, rows[member], len(self._ranges))
         for start in range(0, len(values), block):
             piece = slice(start, start + block)
             slicer = Slicer(self._coefficients, rotations[piece])
-            more, heavier = slicer.insert(values[piece], np.ones(len(values[piece])))
+            more, heavier = slicer.insert(values[piece], counts[piece])
             total += more
             weight += heavier
         return total, weight
@@ -196,19 +198,21 @@ class Half:
     def _scores(self, rotations: Rotation, offset_zyx_px: np.ndarray) -> np.ndarray:
         made = self.average()
         inside = self._inside(_shared_frequencies(made.correlation))
-        values = inside.of(self.volumes)
-        return correlations(values, inside, made.volume * self._mask, rotations, offset_zyx_px)
+        values, reference = inside.of(self.volumes, self._wedge), made.volume * self._mask
+        return correlations(values, inside, reference, rotations, offset_zyx_px, self._wedge)
 
     def _inside(self, largest: float) -> Coefficients:
         radius = min(largest, self._coefficients.radius)
         box_px = self._coefficients.box_px
-        return Coefficients(box_px, radius, self._tilt_range_deg, self._fall_off)
+        return Coefficients(box_px, radius, self._ranges, self._fall_off)
 
     def _search(self) -> None:
         box_px = min(_BOX_PX, self.volumes.shape[-1])
         small = fourier_crop(self.volumes, box_px)
         searches = [self._level(box_px, *level) for level in _LEVELS]
-        power = shell_power(searches[-1].coefficients.of(small), searches[-1].coefficients.shell)
+        finest = searches[-1].coefficients
+        measured = finest.measured_by(self._wedge)
+        power = shell_power(finest.of(small, self._wedge), finest.shell, measured)
         seen = [self._seen(search, small, power) for search in searches]
         starts = self._rng.choice(len(small), min(_TRIES, len(small)), replace=False)
         with muted():
@@ -220,12 +224,13 @@ class Half:
 
     def _level(self, box_px: int, radius: float, n: int, shifts: np.ndarray, rounds: int) -> Search:
         level = min(radius, box_px / 2 - 1), n, shifts, rounds
-        return search_at(level, box_px, self._tilt_range_deg, fall_off=self._fall_off)
+        return search_at(level, box_px, self._ranges, fall_off=self._fall_off)
 
     def _seen(self, search: Search, small: np.ndarray, power: np.ndarray) -> Particles:
-        values = search.coefficients.of(small)
-        values = whitened(values, search.coefficients.shell, power)
-        return Particles(search.coefficients, values, np.zeros((len(small), 3)), self._part)
+        seen, nowhere = search.coefficients, np.zeros((len(small), 3))
+        values, measured = seen.of(small, self._wedge), seen.measured_by(self._wedge)
+        values = whitened(values, seen.shell, power, measured)
+        return Particles(seen, values, nowhere, self._part, self._wedge)
 
     @staticmethod
     def _from_single(searches: Sequence[Search], seen: Sequence[Particles], start: int) -> Classes:
@@ -240,9 +245,9 @@ class Half:
         self, reference: np.ndarray, largest: float, steps: Sequence[tuple[float, float]]
     ) -> None:
         inside = self._inside(largest)
-        values = inside.of(self.volumes)
+        values = inside.of(self.volumes, self._wedge)
         self.rotations, self.offset_zyx_px, self.score = refine_poses(
-            values, inside, reference, self.rotations, self.offset_zyx_px, steps
+            values, inside, reference, self.rotations, self.offset_zyx_px, steps, self._wedge
         )
 
 

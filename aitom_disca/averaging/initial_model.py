@@ -24,6 +24,7 @@ from aitom_disca.averaging.compare import compare_with_map
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.sphere import soft_sphere
+from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import say
 
@@ -68,7 +69,7 @@ class InitialModel:
 
 def initial_model(
     volumes: np.ndarray,
-    tilt_range_deg: tuple[float, float],
+    tilt_range_deg: TiltRanges,
     rng: np.random.Generator,
     fall_off: FallOff | None = None,
 ) -> InitialModel:
@@ -83,7 +84,8 @@ def initial_model(
     ----------
     volumes : ndarray of shape (n, box, box, box)
         Protein bright.
-    tilt_range_deg : tuple of 2 floats
+    tilt_range_deg : tuple of 2 floats, or ndarray of shape (n, 2)
+        Of all subtomograms, or of each.
     rng : numpy.random.Generator
     fall_off : FallOff, optional
         Of amplitudes with tilt; none in a binary wedge.
@@ -96,9 +98,12 @@ def initial_model(
     box_px = min(_BOX_PX, volumes.shape[-1])
     small = fourier_crop(volumes, box_px)
     chosen = np.sort(rng.permutation(len(small))[:_MOST_MEMBERS])
-    noise = _noise_outside(small, tilt_range_deg, fall_off)
-    wedge = tilt_range_deg, fall_off
-    rough, fine = (_Level(small[chosen], wedge, noise, *level) for level in _LEVELS)
+    ranges, wedge = distinct_tilt_ranges(tilt_range_deg, len(small))
+    noise = _noise_outside(small, ranges, wedge, fall_off)
+    of_chosen = None if wedge is None else wedge[chosen]
+    rough, fine = (
+        _Level(small[chosen], (ranges, fall_off), of_chosen, noise, *level) for level in _LEVELS
+    )
     n_runs = int(np.clip(_MEMBERS_IN_RUNS / len(chosen), _FEWEST_RUNS, _MOST_RUNS))
     found = on_all_cores(lambda own: _run(rough, fine, own), rng.spawn(n_runs))
     for _ in range(_GENERATIONS):
@@ -108,7 +113,7 @@ def initial_model(
     say(f"initial models, log likelihood by others: {', '.join(f'{run[1]:.0f}' for run in found)}")
     volume, likelihood = max(found, key=lambda run: run[1])
     if len(chosen) < len(small):
-        fine = _Level(small, wedge, noise, *_LEVELS[1])
+        fine = _Level(small, (ranges, fall_off), wedge, noise, *_LEVELS[1])
     met = fine.weigh(volume)
     offset_zyx_px = fine.shifts_zyx_px[met.shift] * volumes.shape[-1] / box_px
     return InitialModel(volume, fine.rotations[met.rotation], offset_zyx_px, likelihood)
@@ -133,14 +138,14 @@ def _consensus(volumes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _noise_outside(
-    volumes: np.ndarray, tilt_range_deg: tuple[float, float], fall_off: FallOff | None
+    volumes: np.ndarray, ranges: np.ndarray, wedge: np.ndarray | None, fall_off: FallOff | None
 ) -> np.ndarray:
     """Power of the noise by shell, of what lies outside of the particles' sphere."""
     n = volumes.shape[-1]
     outside = 1 - soft_sphere(n, _MASK_RADIUS * n, _MASK_EDGE * n)
-    coefficients = Coefficients(n, n / 2 - 1, tilt_range_deg, fall_off)
-    values = coefficients.of(volumes * outside)
-    return shell_power(values, coefficients.shell) / np.mean(outside**2)
+    coefficients = Coefficients(n, n / 2 - 1, ranges, fall_off)
+    values, measured = coefficients.of(volumes * outside, wedge), coefficients.measured_by(wedge)
+    return shell_power(values, coefficients.shell, measured) / np.mean(outside**2)
 
 
 @dataclass(frozen=True)
@@ -160,16 +165,18 @@ class _Level:
     def __init__(
         self,
         volumes: np.ndarray,
-        wedge: tuple[tuple[float, float], FallOff | None],
+        tilts: tuple[np.ndarray, FallOff | None],
+        wedge: np.ndarray | None,
         noise: np.ndarray,
         radius: float,
         n_rotations: int,
     ) -> None:
         n = volumes.shape[-1]
         self._mask = soft_sphere(n, _MASK_RADIUS * n, _MASK_EDGE * n)
-        self._coefficients = Coefficients(n, min(radius, n / 2 - 1), *wedge)
+        self._coefficients = Coefficients(n, min(radius, n / 2 - 1), *tilts)
+        self._wedge = wedge  # which of the tilt ranges each has, where there are several
         self._noise = np.sqrt(noise / 2)[self._coefficients.shell].astype(np.float32)
-        self._values = self._coefficients.of(volumes) / self._noise
+        self._values = self._coefficients.of(volumes, wedge) / self._noise
         self.rotations = rotation_grid(n_rotations)
         self._slicer = Slicer(self._coefficients, self.rotations)
         step = _SHIFT * n
@@ -184,12 +191,20 @@ class _Level:
     def __len__(self) -> int:
         return len(self._values)
 
+    @property
+    def _n_ranges(self) -> tuple[int, ...]:
+        """The last axis of counts: none where there is one tilt range."""
+        measured = self._coefficients.measured
+        return () if measured is None else (len(measured),)
+
     def at_random(self, rng: np.random.Generator) -> np.ndarray:
         """The average of all members in random rotations."""
         rotation = rng.integers(len(self.rotations), size=len(self))
         sums = np.zeros((len(self.rotations), self._values.shape[1]), np.complex64)
         np.add.at(sums, rotation, self._values)
-        return self._volume(self._insert(sums, np.bincount(rotation, minlength=len(sums))))
+        counts = np.zeros((len(sums), *self._n_ranges))
+        np.add.at(counts, rotation if self._wedge is None else (rotation, self._wedge), 1)
+        return self._volume(self._insert(sums, counts))
 
     def rounds(self, volume: np.ndarray, n: int, power: float = 1.0) -> np.ndarray:
         """Expectation and maximisation, n times."""
@@ -217,16 +232,25 @@ class _Level:
         """Weigh all poses of some members by their likelihood to a power."""
         values = self._values if rows is None else self._values[rows]
         slices = as_real(self._slicer(volume) / self._noise)
-        prior = -(slices**2).sum(axis=1) / 2
+        measured = self._coefficients.measured
+        if measured is None:
+            prior = -(slices**2).sum(axis=1) / 2
+        else:  # (T, n_rotations)
+            prior = -(np.tile(measured, 2) @ (slices**2).T).astype(np.float32) / 2
+        wedge = self._wedge if self._wedge is None or rows is None else self._wedge[rows]
         phases = self._coefficients.shift_phases(self.shifts_zyx_px)
         n, n_shifts, n_rotations = len(values), len(phases), len(slices)
-        sums, counts = np.zeros_like(slices), np.zeros(n_rotations)
+        sums, counts = np.zeros_like(slices), np.zeros((n_rotations, *self._n_ranges))
         likelihood, best = np.zeros(n), np.zeros(n, int)
         block = max(1, _SCORES_AT_ONCE // (n_shifts * n_rotations))
         for start in range(0, n, block):
             piece = slice(start, start + block)
             shifted = as_real((values[piece, None] * phases).reshape(-1, values.shape[1]))
-            score = (shifted @ slices.T + prior).reshape(-1, n_shifts, n_rotations)
+            if wedge is None:
+                score = (shifted @ slices.T + prior).reshape(-1, n_shifts, n_rotations)
+            else:
+                score = (shifted @ slices.T).reshape(-1, n_shifts, n_rotations)
+                score += prior[wedge[piece]][:, None]
             score += self._log_prior[:, None]
             score = score.reshape(len(score), -1)
             best[piece] = score.argmax(axis=1)
@@ -239,7 +263,11 @@ class _Level:
             weight /= weight.sum(axis=1, keepdims=True)
             weight = weight.reshape(-1, n_rotations)
             sums += weight.T @ shifted
-            counts += weight.sum(axis=0)
+            if wedge is None:
+                counts += weight.sum(axis=0)
+            else:
+                own = weight.reshape(-1, n_shifts, n_rotations).sum(axis=1)
+                counts += own.T @ np.eye(counts.shape[1])[wedge[piece]]
         half = sums.shape[1] // 2
         shift, rotation = np.divmod(best, n_rotations)
         return _Met(sums[:, :half] + 1j * sums[:, half:], counts, likelihood, rotation, shift)

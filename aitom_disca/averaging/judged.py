@@ -25,6 +25,7 @@ from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
+from aitom_disca.geometry.wedge import TiltRanges
 from aitom_disca.progress import say
 from aitom_disca.subtomograms.preprocess import low_pass
 
@@ -33,6 +34,7 @@ _COARSE = 4.0  # steps of 1 / box: finest detail of an average whose halves shar
 _SIGMA_PX = np.sqrt(np.log(2) / 2) / np.pi  # of a Gaussian that halves detail of one voxel
 _FEWEST_NULL, _MOST_OTHERS = 20, 300  # volumes in place of noise
 _ROUNDED = 1.001
+GivesOthers = Callable[[int], tuple[np.ndarray, TiltRanges]]
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,12 @@ class JudgedAverage:
 
 def judged_average(
     volumes: np.ndarray,
-    tilt_range_deg: tuple[float, float],
+    tilt_range_deg: TiltRanges,
     voxel_size_angstrom: float,
     settings: AverageSettings | None = None,
     *,
     mask: np.ndarray | None = None,
-    others: Callable[[int], np.ndarray] | None = None,
+    others: GivesOthers | None = None,
     null_volumes: np.ndarray | None = None,
     groups: np.ndarray | None = None,
     fall_off: FallOff | Literal["measured"] | None = "measured",
@@ -138,13 +140,14 @@ def judged_average(
     ----------
     volumes : ndarray of shape (N, n, n, n)
         Protein bright.
-    tilt_range_deg : tuple of 2 floats
+    tilt_range_deg : tuple of 2 floats, or ndarray of shape (N, 2)
+        Of all members, or of each.
     voxel_size_angstrom : float
     settings : AverageSettings, optional
     mask : ndarray of shape (n, n, n), optional
         In place of the one that the settings name.
     others : callable, optional
-        Gives so many members of other clusters, or fewer, for the null test.
+        Gives so many members of other clusters, or fewer, for the null test, and their tilt ranges.
     null_volumes : ndarray of shape (M, n, n, n), optional
         Empty places of the same tomograms, for the null test.
     groups : ndarray of int, shape (N,), optional
@@ -221,10 +224,10 @@ def judged_average(
 def tested(
     judged: JudgedAverage,
     volumes: np.ndarray,
-    tilt_range_deg: tuple[float, float],
+    tilt_range_deg: TiltRanges,
     settings: AverageSettings,
     *,
-    others: Callable[[int], np.ndarray] | None = None,
+    others: GivesOthers | None = None,
     null_volumes: np.ndarray | None = None,
     groups: np.ndarray | None = None,
 ) -> JudgedAverage:
@@ -232,12 +235,13 @@ def tested(
     if settings.null_test == "none":
         return judged
     say("null test: do members fit the average of the other half better than noise does?")
-    made_from, instead = _of_nothing(settings, others, null_volumes)
+    made_from, instead, their_tilts = _of_nothing(settings, others, null_volumes)
     null = null_test(
         volumes,
         judged.found,
         tilt_range_deg,
         null_volumes=instead,
+        null_tilt_range_deg=their_tilts,
         made_from=made_from,
         mask_diameter_px=judged.mask_diameter_px,
         groups=groups,
@@ -311,17 +315,17 @@ def _b_factor(
 
 def _of_nothing(
     settings: AverageSettings,
-    others: Callable[[int], np.ndarray] | None,
+    others: GivesOthers | None,
     null_volumes: np.ndarray | None,
-) -> tuple[str, np.ndarray | None]:
+) -> tuple[str, np.ndarray | None, TiltRanges | None]:
     """What members are compared with, in words; None for copies of theirs with random phases."""
     if null_volumes is not None and len(null_volumes) >= _FEWEST_NULL:
-        return "empty places", null_volumes
+        return "empty places", null_volumes, None
     if null_volumes is not None:
         say("too few empty places for the null test: noise instead")
     elif settings.null_test == "others" and others is not None:
-        instead = others(_MOST_OTHERS)
+        instead, their_tilts = others(_MOST_OTHERS)
         if len(instead) >= _FEWEST_NULL:
-            return "members of other clusters", instead
+            return "members of other clusters", instead, their_tilts
         say("too few members of other clusters for the null test: noise instead")
-    return "noise", None
+    return "noise", None, None

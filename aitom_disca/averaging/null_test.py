@@ -17,6 +17,7 @@ from aitom_disca.averaging.gold_standard import ClusterAverage
 from aitom_disca.averaging.masks import default_diameter_px, sphere_round_particle
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range, distinct_tilt_ranges
 from aitom_disca.parallel import on_all_cores
 
 FALSE_ALARMS = 0.01  # share of averages of noise that are taken for a structure
@@ -63,9 +64,10 @@ class NullTest:
 def null_test(
     volumes: np.ndarray,
     found: ClusterAverage,
-    tilt_range_deg: tuple[float, float],
+    tilt_range_deg: TiltRanges,
     *,
     null_volumes: np.ndarray | None = None,
+    null_tilt_range_deg: TiltRanges | None = None,
     made_from: str = "noise",
     mask_diameter_px: float | None = None,
     groups: np.ndarray | None = None,
@@ -85,10 +87,13 @@ def null_test(
         The members.
     found : ClusterAverage
         Their average.
-    tilt_range_deg : tuple of 2 floats
+    tilt_range_deg : tuple of 2 floats, or ndarray of shape (N, 2)
+        Of all members, or of each.
     null_volumes : ndarray of shape (M, n, n, n), optional
         In place of the copies: empty places of the same tomograms, say, or members of other
         clusters.
+    null_tilt_range_deg : tuple of 2 floats, or ndarray of shape (M, 2), optional
+        Of these; that which all members measured, unless given.
     made_from : str
         What they are.
     mask_diameter_px : float, optional
@@ -113,22 +118,33 @@ def null_test(
     if not found.independent:
         why = "members so few and noisy that both halves began from one model"
         return NullTest(made_from, 0, np.nan, np.nan, np.nan, why)
-    fits = _Fits(n, radius, tilt_range_deg, mask_diameter_px, found.fall_off)
+    n_null = 0 if null_volumes is None else len(null_volumes)
+    if null_tilt_range_deg is None:
+        null_tilt_range_deg = common_tilt_range(tilt_range_deg)
+    both = [
+        np.broadcast_to(ends, (size, 2))
+        for ends, size in ((tilt_range_deg, len(volumes)), (null_tilt_range_deg, n_null))
+    ]
+    ranges, wedge = distinct_tilt_ranges(np.concatenate(both), len(volumes) + n_null)
+    fits = _Fits(n, radius, ranges, mask_diameter_px, found.fall_off)
     rng = np.random.default_rng(seed)
     copies = _n_copies(len(volumes))
-    round_part = round_density(volumes, tilt_range_deg)
+    round_part = round_densities(volumes, ranges, wedge)
     ranks, p_values, p_round = [], [], []
     for h, average, fsc in zip((1, 0), (found.half1, found.half2), found.own_fsc, strict=True):
-        members, of_members = volumes[found.half == h], groups[found.half == h]
+        rows = np.flatnonzero(found.half == h)
+        members, of_members = volumes[rows], groups[rows]
+        wedges = None if wedge is None else wedge[rows]
         reference = fits.reference(average, fsc)
-        by_round = fits.ranks_among_copies(members, reference, copies, rng, round_part)
+        by_round = fits.ranks_among_copies(members, reference, copies, rng, wedges, round_part)
         p_round.append(_p_among_copies(by_round, of_members, copies))
         if null_volumes is None:
-            ranks.append(fits.ranks_among_copies(members, reference, copies, rng))
+            ranks.append(fits.ranks_among_copies(members, reference, copies, rng, wedges))
             p_values.append(_p_among_copies(ranks[-1], of_members, copies))
         else:
-            noise = np.sort(fits(null_volumes, reference))
-            ranks.append(np.searchsorted(noise, fits(members, reference)) / len(noise))
+            of_null = None if wedge is None else wedge[len(volumes) :]
+            noise = np.sort(fits(null_volumes, reference, of_null))
+            ranks.append(np.searchsorted(noise, fits(members, reference, wedges)) / len(noise))
             p_values.append(_p_among_all(ranks[-1], of_members, len(noise)))
     n_noise = copies * len(volumes) if null_volumes is None else len(null_volumes)
     share = float(np.concatenate(ranks).mean())
@@ -143,7 +159,7 @@ class _Fits:
         self,
         box_px: int,
         radius: float,
-        tilt_range_deg: tuple[float, float],
+        ranges: np.ndarray,
         mask_diameter_px: float | None,
         fall_off: FallOff | None,
     ) -> None:
@@ -151,7 +167,7 @@ class _Fits:
         self._mask = np.ones((box_px,) * 3, np.float32)
         if mask_diameter_px is not None:
             self._mask = sphere_round_particle(box_px, mask_diameter_px)
-        self._coefficients = Coefficients(self._small_px, radius, tilt_range_deg, fall_off)
+        self._coefficients = Coefficients(self._small_px, radius, ranges, fall_off)
         self._grid = rotation_grid(_N_ROTATIONS)
         step = _SHIFT_PX * self._small_px / 20
         self._shifts = ball(step, _FARTHEST * self._small_px)
@@ -162,14 +178,17 @@ class _Fits:
         slices = self._whitened(slices_at(small, self._coefficients, self._grid))
         return slices * fsc[self._coefficients.shell].astype(np.float32)
 
-    def __call__(self, volumes: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    def __call__(
+        self, volumes: np.ndarray, reference: np.ndarray, wedge: np.ndarray | None
+    ) -> np.ndarray:
         """Correlation of each volume with the reference in the best of all poses."""
 
         def some(rows: slice) -> np.ndarray:
             small = fourier_crop(volumes[rows], self._small_px)
-            values = self._whitened(self._coefficients.of(small))
-            nowhere = np.zeros((len(values), 3))
-            return align(values, self._coefficients, reference, self._shifts, nowhere).score
+            own = None if wedge is None else wedge[rows]
+            seen, nowhere = self._coefficients, np.zeros((len(small), 3))
+            values = self._whitened(seen.of(small, own), seen.measured_by(own))
+            return align(values, seen, reference, self._shifts, nowhere, own).score
 
         pieces = [slice(start, start + _AT_ONCE) for start in range(0, len(volumes), _AT_ONCE)]
         return np.concatenate(on_all_cores(some, pieces))
@@ -180,22 +199,30 @@ class _Fits:
         reference: np.ndarray,
         n_copies: int,
         rng: np.random.Generator,
+        wedge: np.ndarray | None,
         kept: np.ndarray | None = None,
     ) -> np.ndarray:
         """Share of each member's copies with random phases that fit worse; 0.5 by chance."""
-        scores = self(members, reference)
+        scores = self(members, reference, wedge)
+        if kept is not None:
+            kept = kept[0 if wedge is None else wedge]
         worse = np.zeros(len(members))
         for _ in range(n_copies):
-            worse += self(with_random_phases(members, rng, kept), reference) < scores
+            worse += self(with_random_phases(members, rng, kept), reference, wedge) < scores
         return worse / n_copies
 
-    def _whitened(self, values: np.ndarray) -> np.ndarray:
+    def _whitened(self, values: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
         """Every shell of every volume with the same power a coefficient, and norm one in all."""
         shell = self._coefficients.shell
         is_in = (shell == np.arange(shell.max() + 1)[:, None]).astype(np.float32)
-        power = (np.abs(values) ** 2) @ (is_in / np.maximum(is_in.sum(1, keepdims=True), 1)).T
+        if measured is None:
+            power = (np.abs(values) ** 2) @ (is_in / np.maximum(is_in.sum(1, keepdims=True), 1)).T
+            n_measured = len(shell)
+        else:
+            power = (np.abs(values) ** 2) @ is_in.T / np.maximum(measured @ is_in.T, 1)
+            n_measured = measured.sum(axis=1, keepdims=True)
         white = values / np.sqrt(np.maximum(power, 1e-30))[:, shell]
-        return (white / np.sqrt(len(shell))).astype(np.complex64)
+        return (white / np.sqrt(n_measured)).astype(np.complex64)
 
 
 def with_random_phases(
@@ -203,7 +230,8 @@ def with_random_phases(
 ) -> np.ndarray:
     """Copies of volumes (N, z, y, x) with random phases: the same amplitudes, wedge and all.
 
-    With a density (z, y, x) to be kept, it stays, and what the volumes hold beside it is random.
+    With a density (z, y, x) to be kept, or one for each, it stays, and what the volumes hold
+    beside it is random.
     """
     random = fft.rfftn(rng.standard_normal(volumes.shape, np.float32), axes=_AXES)
     random /= np.maximum(np.abs(random), 1e-12)
@@ -213,14 +241,28 @@ def with_random_phases(
     return copies if kept is None else copies + kept
 
 
-def round_density(volumes: np.ndarray, tilt_range_deg: tuple[float, float]) -> np.ndarray:
-    """What is the same on all sides in the mean of volumes (N, n, n, n), behind their wedge."""
+def round_densities(
+    volumes: np.ndarray, ranges: np.ndarray, wedge: np.ndarray | None
+) -> np.ndarray:
+    """What is the same on all sides in the mean of volumes (N, n, n, n), behind their wedges.
+
+    One density for each of the T tilt ranges, shape (T, n, n, n).
+    """
     n = volumes.shape[-1]
-    coefficients = Coefficients(n, n / 2 - 1, tilt_range_deg)
-    values = coefficients.of(volumes.mean(axis=0)[None])[0].real
+    coefficients = Coefficients(n, n / 2 - 1, ranges)
     shell = coefficients.shell
-    mean = np.bincount(shell, values) / np.maximum(np.bincount(shell), 1)
-    return coefficients.volumes(mean[shell][None].astype(np.complex64))[0]
+    if wedge is None or coefficients.measured is None:
+        values = coefficients.of(volumes.mean(axis=0)[None])[0].real
+        mean = np.bincount(shell, values) / np.maximum(np.bincount(shell), 1)
+        return coefficients.volumes(mean[shell][None].astype(np.complex64))
+    total, size = np.zeros(len(shell)), np.zeros(len(shell))
+    for t, measured in enumerate(coefficients.measured):
+        members = volumes[np.flatnonzero(wedge[: len(volumes)] == t)]
+        if len(members):
+            total += coefficients.of(members.sum(axis=0)[None], np.array([t]))[0].real
+            size += len(members) * measured
+    mean = np.bincount(shell, total) / np.maximum(np.bincount(shell, size), 1)
+    return coefficients.volumes((mean[shell] * coefficients.measured).astype(np.complex64))
 
 
 def _n_copies(n_members: int) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from aitom_disca.bridge.pickles import read_pickle
 from aitom_disca.bridge.poses import euler_of_angles, offset_of_loc
 from aitom_disca.errors import InputError
-from aitom_disca.io.store import DEFAULT_TILT_RANGE_DEG
+from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 
 PEAKS, SUBVOLUMES, POINTS, TABLE = "peaks", "subvolumes", "3dmod", "table"

@@ -35,7 +35,11 @@ def average(
     store: o.Store,
     out: o.Out,
     labels: Annotated[
-        Path | None, typer.Option(help="labels.csv of this store; without it all are one cluster.")
+        Path | None,
+        typer.Option(
+            help="labels.csv of this store, or a star file with classes; without it all are one "
+            "cluster."
+        ),
     ] = None,
     cluster: Annotated[
         list[int] | None, typer.Option(help="Number of a cluster (repeatable); by default all.")
@@ -96,6 +100,14 @@ def average(
     graded_wedge: o.GradedWedge = True,
     seed: o.Seed = 0,
     relion: o.RelionVersion = Relion.v31,
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images",
+            help="Write the members' subtomograms and missing wedges for RELION as well, into "
+            "OUT/subtomograms; the star files name them.",
+        ),
+    ] = False,
     overwrite: o.Overwrite = False,
 ) -> None:
     """Align and average the members of every cluster, in halves that never see each other.
@@ -128,6 +140,7 @@ def average(
         compare=compare or (),
         rescale=rescale,
         relion=relion.value,
+        images=images,
     )
     for one in averaged:
         say(f"cluster {one.cluster + 1}: {average_in_words(one.row())}")

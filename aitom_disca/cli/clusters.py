@@ -90,7 +90,9 @@ def predict(
 
 def export(
     store: o.Store,
-    labels: Annotated[Path, typer.Option(help="labels.csv of this store.")],
+    labels: Annotated[
+        Path, typer.Option(help="labels.csv of this store, or a star file with classes.")
+    ],
     out: o.Out,
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,

@@ -39,7 +39,23 @@ def convert(
     ] = None,
     listed: Annotated[bool, _files("--list", text="Show the formats and end.")] = False,
     labels: Annotated[
-        Path | None, _files("--labels", text="labels.csv: clusters of these particles.")
+        Path | None,
+        _files("--labels", text="Clusters: labels.csv; for a store also a star file with classes."),
+    ] = None,
+    poses: Annotated[
+        Path | None,
+        _files(
+            "--poses",
+            text="From a store: the particles of this file, as average writes them, with their "
+            "angles and places, in place of what the store knows.",
+        ),
+    ] = None,
+    micrographs: Annotated[
+        Path | None,
+        _files(
+            "--micrographs",
+            text="To RELION: micrographs.star; micrographs and optics groups are called as in it.",
+        ),
     ] = None,
     images: Annotated[
         bool,
@@ -182,6 +198,8 @@ def convert(
         strict=strict,
         overwrite=overwrite,
         labels=labels,
+        poses=poses,
+        micrographs=micrographs,
         images=images,
         optimisation_set=optimisation_set,
         tomograms_star=next((p for p in tomogram or () if p.suffix == ".star"), None),
@@ -212,7 +230,7 @@ def _print_formats() -> None:
 
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "format", "read", "write", "keeps, beside positions", "library"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
     for one in map(get_format, NAMES):
         yes = ["yes" if way else "" for way in (one.read, one.write)]
         table.add_row(one.name, one.title, *yes, ", ".join(sorted(one.keeps)), one.library)

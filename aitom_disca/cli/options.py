@@ -66,8 +66,8 @@ TiltFile = Annotated[
     _option(
         INPUT,
         "--tilt-file",
-        text="File of tilt angles for the range: .mdoc, .tlt, .rawtlt, .aln or .tomostar. One that "
-        "lies beside a tomogram and has its name is found.",
+        text="File of tilt angles for the range: .mdoc, .tlt, .rawtlt, .aln, .tomostar or RELION's "
+        ".star of one series. One that lies beside a tomogram and has its name is found.",
     ),
 ]
 ZarrLevel = Annotated[

@@ -15,7 +15,9 @@ from aitom_disca.progress import say
 
 def refine(
     store: o.Store,
-    labels: Annotated[Path, typer.Option(help="labels.csv of this store.")],
+    labels: Annotated[
+        Path, typer.Option(help="labels.csv of this store, or a star file with classes.")
+    ],
     out: o.Out,
     candidate_k: o.CandidateK = None,
     teach: Annotated[

@@ -45,6 +45,7 @@ def run(
     amplitude_contrast: o.AmplitudeContrast = None,
     particle_diameter_angstrom: o.Diameters = None,
     picks: o.PicksOfRun = None,
+    file_pixel_angstrom: o.FilePixel = None,
     pick_on: o.PickOn = None,
     picker: o.PickerName = PickedBy.dog,
     sigma_px: o.Sigma = None,
@@ -116,6 +117,7 @@ def run(
             membranes=tuple(map(str, membranes or ())),
         ),
         picks=tuple(map(str, picks or ())),
+        file_pixel_angstrom=file_pixel_angstrom,
         pick_on=tuple(map(str, pick_on or ())),
         extract=ExtractSettings.checked(
             particle_diameter_angstrom=float(np.max(diameter)),

@@ -67,7 +67,8 @@ def examine(
     if store is not None:
         checks, _ = _or_error("store", lambda: (particles.check_store(Path(store)), None))
         rows += [(Path(store).name, check) for check in checks]
-    of_machine = [machine.check_backend(), *machine.check_packages(), *machine.check_aitom()]
+    of_machine = [machine.check_backend(), *machine.check_packages(), machine.check_relion()]
+    of_machine += machine.check_aitom()
     if tomograms:
         room = machine.check_room(tomograms, diameter_angstrom, n_picks, Path(out))
         of_machine = [*room, *of_machine]

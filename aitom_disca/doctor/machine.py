@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
+import subprocess
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -89,6 +91,25 @@ def check_aitom() -> list[Check]:
     if find_spec("aitom") is None:
         return [Check("AITom", "ok", "not importable; nothing needs it")]
     return [Check("AITom", "ok", f"{row.part}: {row.state}", row.remedy) for row in status()]
+
+
+def check_relion() -> Check:
+    """Which RELION is on the PATH, and which layout of star files it reads."""
+    path = shutil.which("relion_refine")
+    if path is None:
+        return Check("RELION", "ok", "relion_refine is not on the PATH; nothing needs it")
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20)
+        said = re.search(r"version:?\s*(\d+(?:\.\d+)*)", done.stdout + done.stderr)
+    except (OSError, subprocess.TimeoutExpired):
+        said = None
+    if said is None:
+        return Check("RELION", "ok", f"{path}; it does not say its version")
+    version = said[1]
+    layout = "relion31" if version.startswith("3.1") else f"relion{version.split('.')[0]}"
+    if version.startswith("3.0"):
+        layout = "relion30"
+    return Check("RELION", "ok", f"{version}, {path}; convert --to {layout} writes for it")
 
 
 def _existing(path: Path) -> Path:

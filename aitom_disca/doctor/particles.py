@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from aitom_disca.doctor.check import Check, judged
+from aitom_disca.geometry.wedge import distinct_tilt_ranges
 from aitom_disca.io import Tomogram, open_store, read_picks
 from aitom_disca.particles import ParticleSet
 from aitom_disca.subtomograms.preprocess import is_constant
@@ -98,10 +99,11 @@ def check_store(path: Path) -> list[Check]:
         for start in range(0, len(store), _AT_ONCE):  # reading refuses what is no number
             volumes = store.read(np.arange(start, min(start + _AT_ONCE, len(store))))
             n_flat += int(is_constant(volumes).sum())
-        low, high = store.tilt_range_deg
+        ranges, _ = distinct_tilt_ranges(store.tilt_range_deg, len(store))
+        tilts = ", ".join(f"{low:g} to {high:g}" for low, high in ranges)
         text = (
             f"{len(store)} subtomograms of {store.box_shape_zyx[0]} voxels of "
-            f"{store.voxel_size_angstrom:g} A, tilt range {low:g} to {high:g}"
+            f"{store.voxel_size_angstrom:g} A, tilt range {tilts}"
         )
         placed = store.particles().has_positions
     return [

@@ -1,16 +1,19 @@
-"""Which tilts were measured, from the power by direction in Fourier space; tilt axis y, beam z."""
+"""Which tilts were measured, and about which axis, from the power by direction in Fourier space."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
+from scipy import fft
 
 from aitom_disca.doctor.blocks import sample_blocks
 from aitom_disca.doctor.check import Check
 from aitom_disca.geometry.fall_off import BIN_DEG, TILTS_DEG, by_direction, mean_power
 from aitom_disca.io import Tomogram
+from aitom_disca.io.tilt_range import doubt
 from aitom_disca.progress import say
 
 _SMALLEST_PX = 24
@@ -22,6 +25,10 @@ _SPREADS = 5.0  # and by how many standard deviations of the directions along th
 _EDGE = 0.5  # of the two bins inside: the power behind the last tilt falls faster than that
 _FADED = 3.0  # times the floor: an edge lower than this may be where noise takes over
 _GAP = 0.35  # of the power on either side
+_BAND = (0.15, 0.42)  # frequencies, of 1 / voxel, in which directions are compared
+_HALF_MISSING_DEG = 25.0  # about the beam, where hardly any series measures
+_CLEARLY = 0.5  # of the power about z and y: other axes that hold less are the right ones
+_FLAT = 0.6  # of the other edges: a shorter one is the thickness of the specimen
 
 
 @dataclass(frozen=True)
@@ -45,21 +52,50 @@ class Measured:
 
 
 def check_wedge(tomogram: Tomogram) -> Check:
-    """Whether the power in Fourier space ends where the tilt range says."""
+    """Whether the axes are those of a tilt series, and its range what the power shows."""
+    found = _of_power(tomogram)
+    reason = doubt(tomogram.tilts_deg or tomogram.tilt_range_deg)
+    if found.state != "ok" or not reason:
+        return found
+    remedy = "check the tilt series, and give its range with --tilt-range"
+    return Check("tilt range", "warning", f"{found.found}; but {reason}", remedy)
+
+
+def _of_power(tomogram: Tomogram) -> Check:
     blocks = sample_blocks(tomogram)
-    if not blocks or blocks[0].shape[0] < _SMALLEST_PX:
-        return Check("tilt range", "ok", "the tomogram is too thin to see the missing wedge")
-    power = mean_power(blocks)
-    about_y, about_x = (by_direction(power, axis) for axis in ("y", "x"))
+    nz, ny, nx = tomogram.shape_zyx
     low, high = tomogram.tilt_range_deg
     said = f"{low:g} to {high:g} degrees are taken"
-    if contrast(about_x) > max(_CONTRAST, 1.5 * contrast(about_y)):
+    is_thin = not blocks or blocks[0].shape[0] < _SMALLEST_PX
+    power = np.empty(0) if is_thin else mean_power(blocks)
+    beam, tilt_axis = ("", "") if is_thin else beam_and_tilt_axis(power)
+    if beam not in ("", "z"):
         return Check(
             "tilt range",
             "error",
-            "the missing wedge lies about x, not about y",
+            f"the beam lies along {beam}, not along z: the tomogram was not rotated",
+            "rotate the tomogram so that its thickness is z"
+            + (" (IMOD: trimvol -rx, or clip rotx)" if beam == "y" else ""),
+        )
+    if tilt_axis not in ("", "y"):
+        return Check(
+            "tilt range",
+            "error",
+            f"the missing wedge lies about {tilt_axis}, not about y",
             "turn the tomogram so that its tilt axis is y: swap the axes x and y",
         )
+    if not beam and ny < _FLAT * min(nz, nx):
+        return Check(
+            "tilt range",
+            "warning",
+            f"y is by far the shortest edge ({nx} x {ny} x {nz}, x, y, z), as where the beam lies "
+            "along y",
+            "if the tomogram was not rotated, rotate it so that its thickness is z (IMOD: trimvol "
+            "-rx, or clip rotx)",
+        )
+    if is_thin:
+        return Check("tilt range", "ok", "the tomogram is too thin to see the missing wedge")
+    about_y = by_direction(power, "y")
     seen = measured_tilts(about_y)
     if seen is None:
         return Check(
@@ -107,6 +143,46 @@ def _advice(seen: Measured) -> str:
     if not seen.sure or seen.low is None or seen.high is None:
         return ", and give its range with --tilt-range"
     return f"; --tilt-range {seen.low:.0f} {seen.high:.0f} is what the power shows"
+
+
+def beam_and_tilt_axis(power: np.ndarray) -> tuple[str, str]:
+    """Along which axes beam and tilt axis lie: of the six pairs the one whose wedge is emptiest.
+
+    A wedge about the wrong axes is never empty: in the plane across the true tilt axis, or along
+    the beam that it takes, something was measured.
+
+    Parameters
+    ----------
+    power : ndarray of shape (n, n, n)
+        Zero frequency first.
+
+    Returns
+    -------
+    tuple of 2 str
+        Of ``x``, ``y`` and ``z``; empty where no wedge is clearly empty.
+    """
+    n = power.shape[0]
+    f = fft.fftfreq(n)
+    k = dict(zip("zyx", np.meshgrid(f, f, f, indexing="ij"), strict=True))
+    radius = np.sqrt(sum(part**2 for part in k.values()))
+    shell = np.round(radius * n).astype(int)
+    # Faces within a block, as of padding, give power along the axes; that counts for nothing.
+    off_axes = sum((np.abs(part) * n > 1.5).astype(int) for part in k.values()) >= 2
+    counted = (radius > _BAND[0]) & (radius < _BAND[1]) & off_axes
+    weight = counted.ravel().astype(float)
+    total = np.bincount(shell.ravel(), power.ravel() * weight)
+    mean = total / np.maximum(np.bincount(shell.ravel(), weight), 1)
+    even = power / np.maximum(mean[shell], 1e-30)
+    share = {}
+    for beam, tilt_axis in permutations("zyx", 2):
+        (across,) = set("zyx") - {beam, tilt_axis}
+        wedge = np.abs(k[across]) < np.tan(np.deg2rad(_HALF_MISSING_DEG)) * np.abs(k[beam])
+        share[beam, tilt_axis] = even[counted & wedge].mean() / even[counted & ~wedge].mean()
+    best = min(share, key=lambda axes: share[axes])
+    is_clear = share[best] * _CONTRAST < 1 and (
+        best == ("z", "y") or share[best] < _CLEARLY * share["z", "y"]
+    )
+    return best if is_clear else ("", "")
 
 
 def contrast(power: np.ndarray) -> float:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from scipy import fft
 
 from aitom_disca.geometry.fourier import frequency_grid_zyx
+
+# Smallest and largest measured tilt of all of n subtomograms, or (n, 2): of each.
+TiltRanges: TypeAlias = "tuple[float, float] | np.ndarray"
 
 
 def missing_wedge_mask(
@@ -58,6 +63,56 @@ def tilt_of_direction_deg(kz: np.ndarray, kx: np.ndarray) -> np.ndarray:
     A coefficient and its mirror image are one measurement: it is that of the half with kx >= 0.
     """
     return np.asarray(np.rad2deg(np.arctan2(np.where(kx < 0, -kz, kz), np.abs(kx))))
+
+
+def distinct_tilt_ranges(
+    tilt_range_deg: TiltRanges, n: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The different tilt ranges of n subtomograms, and which of them each one has.
+
+    Parameters
+    ----------
+    tilt_range_deg : tuple of 2 floats, or ndarray of shape (n, 2)
+    n : int
+
+    Returns
+    -------
+    ranges : ndarray of shape (T, 2)
+    wedge : ndarray of int, shape (n,)
+        Row of ``ranges``; None where there is one range only.
+
+    Raises
+    ------
+    ValueError
+        If there is not one range for all, or one for each.
+    """
+    ranges = np.asarray(tilt_range_deg, float)
+    if ranges.shape == (2,):
+        return ranges[None], None
+    if ranges.shape != (n, 2):
+        raise ValueError(f"expected one tilt range, or {n}; got an array of {ranges.shape}")
+    distinct, wedge = np.unique(ranges, axis=0, return_inverse=True)
+    return distinct, wedge.reshape(-1) if len(distinct) > 1 else None
+
+
+def tilt_ranges_of(tilt_range_deg: TiltRanges, rows: np.ndarray) -> TiltRanges:
+    """Tilt ranges of some subtomograms (index array or mask): the one of all stays as it is."""
+    ranges = np.asarray(tilt_range_deg, float)
+    return tilt_range_deg if ranges.ndim == 1 else ranges[rows]
+
+
+def common_tilt_range(tilt_range_deg: TiltRanges) -> tuple[float, float]:
+    """The tilts that all of several ranges hold; if there are none, those that any holds."""
+    low, high = np.reshape(tilt_range_deg, (-1, 2)).T
+    if low.max() < high.min():
+        return float(low.max()), float(high.min())
+    return outermost_tilts(tilt_range_deg)
+
+
+def outermost_tilts(tilt_range_deg: TiltRanges) -> tuple[float, float]:
+    """Smallest and largest tilt of one or several ranges."""
+    low, high = np.reshape(tilt_range_deg, (-1, 2)).T
+    return float(low.min()), float(high.max())
 
 
 def apply_wedge(volumes: np.ndarray, tilt_range_deg: tuple[float, float]) -> np.ndarray:

@@ -144,7 +144,7 @@ def read_defocus_file(path: str | Path) -> dict[str, float]:
         )
     try:
         return read[path.suffix](path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, IndexError) as error:
         raise InputError(
             f"{path.name} cannot be read as a file of defoci ({error}); give the defocus in "
             "Angstrom with --defocus."

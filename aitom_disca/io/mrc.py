@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import math
 import shutil
 import tempfile
 import zlib
@@ -19,8 +20,6 @@ from aitom_disca.io.atomic import replacing
 from aitom_disca.io.half_tomograms import MeanOfHalves
 from aitom_disca.io.mrc_bytes import bytes_are_unsigned, neighbours_are_unsigned
 from aitom_disca.io.mrc_header import (
-    DEFAULT_TILT_RANGE_DEG,
-    check_tilt_range,
     choose_voxel_size,
     find_opener,
     read_header,
@@ -28,8 +27,8 @@ from aitom_disca.io.mrc_header import (
     tilt_range_of,
 )
 from aitom_disca.io.names import tomogram_name
-from aitom_disca.io.project_folders import tilt_file_of
-from aitom_disca.io.tilt_angles import find_tilt_file, read_tilt_range
+from aitom_disca.io.tilt_angles import read_tilts, tilts_beside
+from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG, check_tilt_range, doubt
 from aitom_disca.io.zarr_tomogram import ZarrVolume, is_zarr, open_zarr_volume
 from aitom_disca.particles import Optics, TomogramInfo
 from aitom_disca.progress import say
@@ -55,7 +54,7 @@ class Tomogram(Optics):
         Smallest and largest measured tilt; tilt axis y, beam z.
     dark_protein : bool
         Whether protein is darker than its surroundings in the file.
-    tilt_series_pixel_size_angstrom, unbinned_shape_zyx
+    tilt_series_pixel_size_angstrom, unbinned_shape_zyx, tilts_deg
         As in `TomogramInfo`.
     """
 
@@ -67,6 +66,7 @@ class Tomogram(Optics):
     dark_protein: bool = False
     tilt_series_pixel_size_angstrom: float | None = None
     unbinned_shape_zyx: tuple[float, float, float] | None = None
+    tilts_deg: tuple[float, ...] = ()
 
     @property
     def shape_zyx(self) -> tuple[int, int, int]:
@@ -85,6 +85,7 @@ class Tomogram(Optics):
             self.path,
             self.tilt_series_pixel_size_angstrom,
             self.unbinned_shape_zyx,
+            self.tilts_deg,
             **self.optics,
         )
 
@@ -142,7 +143,7 @@ def open_tomogram(
     name : str, optional
         By which particles refer to the tomogram; from the file's name if left out.
     tilt_file : path, optional
-        File of tilt angles, see `read_tilt_range`, in place of what the header says.
+        File of tilt angles, see `read_tilts`, in place of what the header says.
     zarr_level : int
         Of a multiscale image; see `open_zarr_volume`.
 
@@ -152,37 +153,48 @@ def open_tomogram(
         If the file cannot be used, with the reason and what to do.
     """
     path = Path(path)
-    if tilt_range_deg is None and tilt_file is not None:
-        tilt_range_deg = read_tilt_range(tilt_file)
+    given: tuple[float, ...] = ()
+    if tilt_range_deg is not None:
+        given = check_tilt_range(tilt_range_deg)
+    elif tilt_file is not None:
+        given = read_tilts(tilt_file)
     data: np.ndarray | ZarrVolume
     if is_zarr(path):
         data, voxel_size = open_zarr_volume(
             path, zarr_level, voxel_size_angstrom=voxel_size_angstrom
         )
-        tilt_range = _tilt_range(path, None, tilt_range_deg)
+        tilts = _tilts(path, None, given)
     else:
         header, extended = read_header(path)
         data = _map_voxels(path, header)
         voxel_size = choose_voxel_size(path, header, voxel_size_angstrom)
-        tilt_range = _tilt_range(path, tilt_range_of(header, extended), tilt_range_deg)
+        tilts = _tilts(path, tilt_range_of(header, extended), given)
     return Tomogram(
-        name or tomogram_name(path), path.resolve(), data, voxel_size, tilt_range, dark_protein
+        name or tomogram_name(path),
+        path.resolve(),
+        data,
+        voxel_size,
+        (tilts[0], tilts[-1]),
+        dark_protein,
+        tilts_deg=tilts if len(tilts) > 2 else (),
     )
 
 
-def _tilt_range(
-    path: Path, of_header: tuple[float, float] | None, given: tuple[float, float] | None
-) -> tuple[float, float]:
-    """The range that was given, else the header's, else that of a file beside it, else a guess."""
-    if given is not None:
-        return check_tilt_range(given)
+def _tilts(
+    path: Path, of_header: tuple[float, float] | None, given: tuple[float, ...]
+) -> tuple[float, ...]:
+    """The tilts or range given, else the header's, else those of a file beside it, else a guess."""
+    if given:
+        if reason := doubt(given):
+            logger.warning("%s: tilts as given, but %s; check them.", path.name, reason)
+        return given
     if of_header is not None:
         return of_header
-    beside = find_tilt_file(path) or tilt_file_of(path)
+    beside = tilts_beside(path)
     if beside is not None:
-        low, high = read_tilt_range(beside)
-        say(f"{path.name}: tilt range {low:g} to {high:g} degrees, of {beside.name}")
-        return low, high
+        tilts, file = beside
+        say(f"{path.name}: tilt range {tilts[0]:g} to {tilts[-1]:g} degrees, of {file.name}")
+        return tilts
     logger.warning(
         "%s does not say its tilt range; -60 to 60 degrees is taken (--tilt-range to change it).",
         path.name,
@@ -245,7 +257,7 @@ def _map_voxels(path: Path, header: np.recarray) -> np.ndarray:
     dtype = mrcfile.utils.data_dtype_from_header(header)
     shape = mrcfile.utils.data_shape_from_header(header)
     offset = header.nbytes + int(header.nsymbt)
-    n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    n_bytes = math.prod(int(n) for n in shape) * dtype.itemsize
     with _open_unpacked(path) as file:
         size = file.seek(0, 2)
         if size == header.nbytes + n_bytes and offset > header.nbytes:
@@ -260,6 +272,14 @@ def _map_voxels(path: Path, header: np.recarray) -> np.ndarray:
             raise InputError(
                 f"{path.name} is cut short: its header promises {offset + n_bytes} bytes, it has "
                 f"{size}; copy it again."
+            )
+        if size > offset + n_bytes:
+            logger.warning(
+                "%s is %d bytes longer than its header says for %s voxels (x, y, z); check that "
+                "slices look right.",
+                path.name,
+                size - offset - n_bytes,
+                " x ".join(map(str, shape[::-1])),
             )
         voxels = np.memmap(file, dtype, "r", offset, shape)
     if int(header.mode) != 0:

@@ -10,22 +10,24 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import mrcfile
 import numpy as np
 from mrcfile.dtypes import get_ext_header_dtype
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.pixel_sizes import LARGEST_ANGSTROM, SMALLEST_ANGSTROM
+from aitom_disca.io.tilt_range import check_tilt_range, doubt
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_TILT_RANGE_DEG = (-60.0, 60.0)
 _REAL_MODES = (0, 1, 2, 6, 12)
 _COMPLEX_MODES = (3, 4)
 _OTHER_MODES = (16, 101)
 _KNOWN_MODES = _REAL_MODES + _COMPLEX_MODES + _OTHER_MODES
 _PACKED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
+_EXTENDED_BYTES = 1 << 24  # of an extended header: room is made for it before it is read
 _LABEL = "aitom_disca: tilt range {:.3f} to {:.3f} deg, tilt axis y, beam z"
 _LABEL_PATTERN = re.compile(r"aitom_disca: tilt range (\S+) to (\S+) deg")
 
@@ -33,23 +35,6 @@ _LABEL_PATTERN = re.compile(r"aitom_disca: tilt range (\S+) to (\S+) deg")
 def tilt_range_label(tilt_range_deg: tuple[float, float]) -> str:
     """Text of the header label that keeps the tilt range."""
     return _LABEL.format(*check_tilt_range(tilt_range_deg))
-
-
-def check_tilt_range(tilt_range_deg: tuple[float, float]) -> tuple[float, float]:
-    """Return a tilt range as floats.
-
-    Raises
-    ------
-    InputError
-        If it is not min < max within -90 and 90 degrees.
-    """
-    low, high = (float(t) for t in tilt_range_deg)
-    if not -90 <= low < high <= 90:
-        raise InputError(
-            f"the tilt range must be a smaller and a larger angle within -90 and 90 degrees, got "
-            f"{low:g} and {high:g}; give the measured range, such as --tilt-range -60 60."
-        )
-    return low, high
 
 
 def read_header(path: Path) -> tuple[np.recarray, bytes]:
@@ -89,17 +74,27 @@ def find_opener(path: Path) -> Callable[..., Any]:
 
 def _check_start(path: Path) -> None:
     """Refuse other files before the length of an extended header is read from their noise."""
-    with find_opener(path)(path, "rb") as file:
+    opener = find_opener(path)
+    with opener(path, "rb") as file:
         start = file.read(1024)
     modes = {int.from_bytes(start[12:16], order) for order in ("little", "big")}
     if len(start) < 1024 or not (start[208:211] == b"MAP" or modes & set(_KNOWN_MODES)):
         raise ValueError("neither the letters MAP nor a mode")
+    order: Literal["little", "big"] = "little"
+    if int.from_bytes(start[12:16], order) not in _KNOWN_MODES:
+        order = "big"
+    extra = int.from_bytes(start[92:96], order, signed=True)
+    if opener is open and extra > max(path.stat().st_size, _EXTENDED_BYTES):
+        raise InputError(
+            f"{path.name} is cut short or damaged: its header promises an extended header of "
+            f"{extra} bytes, the whole file has {path.stat().st_size}; copy it again."
+        )
 
 
 def _check_header(name: str, header: np.recarray) -> None:
     mode = int(header.mode)
     sizes = [int(n) for n in (header.nx, header.ny, header.nz)]
-    if mode not in _KNOWN_MODES or min(sizes) < 1:
+    if mode not in _KNOWN_MODES or min(sizes) < 1 or int(header.nsymbt) < 0:
         raise InputError(
             f"{name} is not an MRC file, or its header is damaged (mode {mode}, size "
             f"{sizes[0]} x {sizes[1]} x {sizes[2]}); expected .mrc, .rec or .map."
@@ -132,13 +127,14 @@ def choose_voxel_size(path: Path, header: np.recarray, given: float | None) -> f
     Raises
     ------
     InputError
-        If it is unknown (0, negative, or the 1.0 of programs that do not know it), differs between
-        the axes by more than 1 %, or the one given is not positive.
+        If it is unknown (none that a voxel can have, or the 1.0 of programs that do not know it),
+        differs between the axes by more than 1 %, or the one given is not positive.
     """
     cell = np.array([header.cella.x, header.cella.y, header.cella.z], float)
     grid = np.array([header.mx, header.my, header.mz], float)
     sizes = np.divide(cell, grid, out=np.zeros(3), where=grid > 0)
-    known = bool(np.all(np.isfinite(sizes) & (sizes > 0)) and not np.allclose(sizes, 1, atol=1e-6))
+    possible = (sizes >= SMALLEST_ANGSTROM) & (sizes <= LARGEST_ANGSTROM)
+    known = bool(possible.all() and not np.allclose(sizes, 1, atol=1e-6))
     if given is not None:
         return _given_voxel_size(path, sizes, known, float(given))
     if not known:
@@ -184,9 +180,12 @@ def tilt_range_of(header: np.recarray, extended: bytes) -> tuple[float, float] |
         if match := _LABEL_PATTERN.search(label.decode("latin-1")):
             return check_tilt_range((float(match[1]), float(match[2])))
     tilts = _fei_tilts(header, extended)
-    if tilts.size and np.ptp(tilts) > 1 and np.abs(tilts).max() <= 90:
-        return check_tilt_range((tilts.min(), tilts.max()))
-    return None
+    if not tilts.size or np.ptp(tilts) == 0:
+        return None
+    if reason := doubt(tilts):
+        logger.warning("the tilt angles in an FEI header are passed over: %s.", reason)
+        return None
+    return check_tilt_range((tilts.min(), tilts.max()))
 
 
 def _fei_tilts(header: np.recarray, extended: bytes) -> np.ndarray:

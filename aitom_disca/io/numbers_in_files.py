@@ -58,6 +58,8 @@ def to_numbers(
             f"{Path(path).name} has no number as {what} in some places: its rows are of different "
             "lengths; correct the file."
         ) from error
+    if array.dtype.kind in "US":  # which would drop zero bytes at the end of a text
+        array = np.array(values, dtype=object)
     if array.dtype.kind in "iuf":
         numbers = array.astype(float)
     else:

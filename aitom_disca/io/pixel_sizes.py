@@ -37,7 +37,7 @@ PLAIN = "rlnPixelSize"
 BINNING = "rlnTomoTomogramBinning"
 # Every label that states a pixel size, or with another one does.
 LABELS = (TILT_SERIES, MICROGRAPH, MICROGRAPH_ORIGINAL, IMAGE, DETECTOR, MAGNIFICATION, PLAIN)
-_SMALLEST_ANGSTROM, _LARGEST_ANGSTROM = 0.05, 1000.0
+SMALLEST_ANGSTROM, LARGEST_ANGSTROM = 0.05, 1000.0  # what a pixel can have
 _DETECTOR_UNIT = 1e4  # Angstrom in a micrometre
 _SPACING_FOLDER = re.compile(r"VoxelSpacing(\d+(?:\.\d+)?)")
 _OPTION = "--file-pixel-angstrom"
@@ -63,11 +63,11 @@ def to_pixel_sizes(
         If a value is no number, or none that a pixel can have.
     """
     sizes = to_numbers(values, path, what, may_be_missing=may_be_missing)
-    wrong = (sizes < _SMALLEST_ANGSTROM) | (sizes > _LARGEST_ANGSTROM)
+    wrong = (sizes < SMALLEST_ANGSTROM) | (sizes > LARGEST_ANGSTROM)
     if wrong.any():
         raise InputError(
             f"{Path(path).name} says a pixel size of {sizes[wrong].flat[0]:g} Angstrom ({what}), "
-            f"but {_SMALLEST_ANGSTROM:g} to {_LARGEST_ANGSTROM:g} are expected; correct the file, "
+            f"but {SMALLEST_ANGSTROM:g} to {LARGEST_ANGSTROM:g} are expected; correct the file, "
             f"or give the right one with {_OPTION}."
         )
     return sizes

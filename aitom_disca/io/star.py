@@ -11,6 +11,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
 from aitom_disca.io.formats import relion5, relion31
 from aitom_disca.io.formats.format import Known
+from aitom_disca.io.formats.relion_optics import has_images
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 Relion = Literal["3.1", "5"]
@@ -32,11 +33,12 @@ def write_particles_star(
     score. Angles and origins are 0 where nothing is known. What the particles brought along from
     another star file (further columns, image files, optics groups) is written as far as it fits.
 
-    For RELION 3.1 coordinates are voxels of the tomogram from 0, with one optics group for every
-    voxel size and microscope; where that is not known it is the usual 300 kV, 2.7 mm and 0.1, to be
-    corrected where it matters. For RELION 5 coordinates are Angstrom from
-    the centre of the tomogram, and there are no optics groups: RELION takes them from its
-    tomograms.star.
+    For RELION 3.1 coordinates are voxels of the tomogram from 0: the whole ones nearest to the
+    particles, where boxes are to be cut; the rest is in ``rlnOriginXAngst`` and so on, since RELION
+    drops fractions. There is one optics group for every voxel size and microscope, with a name of
+    its own; where the microscope is not known it is the usual one, 300 kV, 2.7 mm and 0.1, to be
+    corrected if that matters. For RELION 5 coordinates are Angstrom from the centre of the
+    tomogram, and there are no optics groups: RELION takes them from its tomograms.star.
 
     Parameters
     ----------
@@ -55,7 +57,10 @@ def write_particles_star(
         raise InputError(f"RELION {relion!r} is not a layout that is written; choose 3.1 or 5.")
     known = Known(box_px=box_px)
     centred = particles.centered_xyz_angstrom
-    if relion == "3.1" or centred is None or not np.isfinite(centred).all():
+    enough = has_images(particles)  # RELION 3.1 needs no positions of images
+    if relion == "5":
+        enough = centred is not None and bool(np.isfinite(centred).all())
+    if not enough:
         _check_voxel_positions(particles)
     if relion == "5":
         write_text(path, relion5.text_of(particles, known, advice=_ADVICE))

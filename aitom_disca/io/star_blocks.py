@@ -14,6 +14,8 @@ import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.files import read_text
+from aitom_disca.io.numbers_in_files import is_missing
+from aitom_disca.io.pixel_sizes import MICROGRAPH, MICROGRAPH_ORIGINAL
 from aitom_disca.io.star_text import StarBlock, block_text, parse_star, quoted, values_text
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,8 @@ NAME_COLUMNS = ("rlnTomoName", "rlnMicrographName")
 GROUP_COLUMN = "rlnOpticsGroup"
 TILT_SERIES_PIXEL_COLUMN = "rlnTomoTiltSeriesPixelSize"
 IMAGE_PIXEL_COLUMN = "rlnImagePixelSize"
+# What coordinates of RELION 3.1 count in, also where its images were rescaled.
+MICROGRAPH_PIXEL_COLUMNS = (MICROGRAPH, MICROGRAPH_ORIGINAL)
 IMAGE_COLUMNS = ["rlnImageName", "rlnCtfImage", "rlnTomoVisibleFrames"]
 MICROSCOPE_COLUMNS = {  # by the names of `Optics`
     "voltage_kv": "rlnVoltage",
@@ -43,13 +47,6 @@ MICROSCOPE_COLUMNS = {  # by the names of `Optics`
 _TEXT_LABEL = re.compile(
     r"\w*(?:Name|File|Image|Tomogram|TomogramDenoised|Metadata|Frames|Half[12])"
 )
-# What programs write where a value is missing, in small letters.
-_MISSING = frozenset({"", "nan", "<na>", "na", "n/a", "none", "null", "-nan"})
-
-
-def is_missing(value: object) -> bool:
-    """Whether a text stands for a value that is missing: empty, ``nan``, ``<NA>``, ``None``."""
-    return str(value).strip().lower() in _MISSING
 
 
 def read_blocks(path: str | Path) -> dict[str, Block]:

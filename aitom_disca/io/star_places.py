@@ -84,7 +84,7 @@ def numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> np.ndarray:
 
 def _coordinate_pixel(path: Path, table: pd.DataFrame) -> tuple[np.ndarray | None, bool]:
     """Pixel size (N,) in which plain coordinates are counted; whether that is the unbinned one."""
-    by_images = counts_in_particle_pixels(table)
+    by_images = counts_in_particle_pixels(path, table)
     pixel, is_unbinned = coordinate_pixel_angstrom(path, table, by_images=by_images)
     hint = _pixel_size_in_names(table)
     said_once = len([label for label in LABELS if label in table and label != MAGNIFICATION]) == 1
@@ -99,11 +99,23 @@ def _coordinate_pixel(path: Path, table: pd.DataFrame) -> tuple[np.ndarray | Non
     return pixel, is_unbinned
 
 
-def counts_in_particle_pixels(table: pd.DataFrame) -> bool:
-    """Whether plain coordinates count in pixels of the images, as in particle series of Warp."""
-    names = table.get("rlnTomoName")
-    by_warp = names is not None and all(str(name).endswith(".tomostar") for name in names)
-    return by_warp and {"rlnTomoVisibleFrames", IMAGE_PIXEL_COLUMN} <= set(table.columns)
+def counts_in_particle_pixels(path: Path, table: pd.DataFrame) -> bool:
+    """Whether plain coordinates count in pixels of the images, as in particle series of Warp.
+
+    Raises
+    ------
+    InputError
+        If some tomograms are called as Warp does, and others are not.
+    """
+    if not {"rlnTomoName", "rlnTomoVisibleFrames", IMAGE_PIXEL_COLUMN} <= set(table.columns):
+        return False
+    by_warp = [str(name).endswith(".tomostar") for name in table["rlnTomoName"]]
+    if any(by_warp) and not all(by_warp):
+        raise InputError(
+            f"{path.name} holds tomograms called .tomostar, as Warp does where particles count in "
+            "pixels of their images, and others that are not; give them in files of their own."
+        )
+    return bool(by_warp) and by_warp[0]
 
 
 def _pixel_size_in_names(table: pd.DataFrame) -> float | None:
@@ -179,6 +191,20 @@ def _tilt_series_pixel(path: Path, table: pd.DataFrame) -> np.ndarray | None:
     return to_pixel_sizes(table[TILT_SERIES_PIXEL_COLUMN], path, TILT_SERIES_PIXEL_COLUMN)
 
 
+def without_places(
+    path: Path, table: pd.DataFrame, names: np.ndarray, known: Known
+) -> tuple[Places, dict[str, np.ndarray]]:
+    """Images of unknown places; their origins (x, y, z) in Angstrom, as columns."""
+    if known.file_pixel_angstrom is None:
+        pixel, images = _coordinate_pixel(path, table)[0], image_pixel_angstrom(path, table)
+    else:
+        pixel = images = np.full(len(table), known.file_pixel_angstrom)
+    unknown = np.full((len(table), 3), np.nan)
+    offset = _offset_angstrom(path, table, images)
+    origins = dict(zip(ORIGIN_ANGST_COLUMNS, offset.T, strict=True)) if offset.any() else {}
+    return Places(unknown, None, _infos(names, known, pixel, None)), origins
+
+
 def middle_xyz_angstrom(info: TomogramInfo, known: Known) -> np.ndarray:
     """Point (x, y, z) from which centred coordinates count, from voxel 0."""
     unbinned = info.tilt_series_pixel_size_angstrom or info.voxel_size_angstrom
@@ -191,7 +217,7 @@ def places_in_pixels(path: Path, table: pd.DataFrame, names: np.ndarray, known: 
         pixel, unbinned = _coordinate_pixel(path, table)
     else:
         pixel = np.full(len(table), known.file_pixel_angstrom)
-        unbinned = TILT_SERIES_PIXEL_COLUMN in table and not counts_in_particle_pixels(table)
+        unbinned = TILT_SERIES_PIXEL_COLUMN in table and not counts_in_particle_pixels(path, table)
     tilt_series_pixel = pixel if unbinned else _tilt_series_pixel(path, table)
     infos = _infos(names, known, pixel, tilt_series_pixel)
     if len(infos) < len(np.unique(names)):
@@ -206,7 +232,7 @@ def places_in_pixels(path: Path, table: pd.DataFrame, names: np.ndarray, known: 
         images = image_pixel_angstrom(path, table)
     offset = _offset_angstrom(path, table, pixel if images is None else images)
     xyz = coordinate - offset / pixel[:, None]
-    told = unbinned or known.voxel_size_angstrom is not None
+    told = unbinned or (said is None and known.voxel_size_angstrom is not None)
     said = np.full(len(table), np.nan) if said is None else said
     scale = pixels_in_voxels(path, said, voxel, is_known_why=told)
     center, box = ((values * scale[:, None])[:, ::-1] for values in (xyz, coordinate))

@@ -22,12 +22,15 @@ from aitom_disca.io.numbers_in_files import (
     to_clusters,
     to_numbers,
     to_probabilities,
+    to_whole_numbers,
 )
 from aitom_disca.io.pixel_sizes import check_labels_agree
 from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
     CENTERED_COLUMNS,
     CLASS_COLUMN,
+    GROUP_COLUMN,
+    IMAGE_COLUMNS,
     NAME_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
     ORIGIN_PX_COLUMNS,
@@ -44,6 +47,7 @@ from aitom_disca.io.star_places import (
     numbers,
     places_from_centre,
     places_in_pixels,
+    without_places,
 )
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
@@ -114,11 +118,14 @@ def read_star(path: str | Path, known: Known) -> ParticleSet:
 
 def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
     blocks = read_blocks(path)
-    placed = [PLAIN_COLUMNS[0], CENTERED_COLUMNS[0]]
+    placed = [PLAIN_COLUMNS[0], CENTERED_COLUMNS[0], IMAGE_COLUMNS[0]]
     rows = find_table(path, blocks, "particles", placed, may_be_empty=True)
     block = next(name for name, table in blocks.items() if table is rows)
     layout = CENTERED_COLUMNS if CENTERED_COLUMNS[0] in rows else PLAIN_COLUMNS
-    need_columns(path, rows, layout)
+    # RELION needs no positions of images: theirs may be unknown.
+    unplaced = IMAGE_COLUMNS[0] in rows and not any(c in rows for c in layout)
+    if not unplaced:
+        need_columns(path, rows, layout)
     if known.tomogram_name is not None and not any(c in rows for c in NAME_COLUMNS):
         rows = rows.assign(rlnTomoName=known.tomogram_name)
     rows, said = _with_names(path, rows)
@@ -130,9 +137,12 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
     elif called == "plain":
         own = tomogram_names(said.tolist(), known.tomograms, path.name)
         names = np.array([own[name] for name in said.tolist()], dtype=str)
-    table = _with_optics(rows, blocks.get("optics"))
+    table = _with_optics(path, rows, blocks.get("optics"))
     check_labels_agree(path, rows, table)
-    if layout is CENTERED_COLUMNS:
+    if unplaced:
+        places, origins = without_places(path, table, names, known)
+        rows = rows.assign(**origins)
+    elif layout is CENTERED_COLUMNS:
         places = places_from_centre(path, table, names, known)
     else:
         places = places_in_pixels(path, table, names, known)
@@ -191,15 +201,42 @@ def find_known(
     return known, own
 
 
-def _with_optics(table: pd.DataFrame, optics: pd.DataFrame | dict | None) -> pd.DataFrame:
-    """Add the columns of the optics groups to the rows; they win over columns of the same name."""
-    if optics is None or "rlnOpticsGroup" not in table:
+def _with_optics(
+    path: Path, table: pd.DataFrame, optics: pd.DataFrame | dict | None
+) -> pd.DataFrame:
+    """Add the columns of the optics groups to the rows; they win over columns of the same name.
+
+    Raises
+    ------
+    InputError
+        If groups have no numbers, one is described twice, or has particles and is not described.
+    """
+    if optics is None or GROUP_COLUMN not in table:
         return table
     groups = optics if isinstance(optics, pd.DataFrame) else pd.DataFrame([optics])
-    if "rlnOpticsGroup" not in groups:
-        return table
-    own = [c for c in table.columns if c == "rlnOpticsGroup" or c not in groups]
-    return table[own].merge(groups, on="rlnOpticsGroup", how="left")
+    if GROUP_COLUMN not in groups:
+        raise InputError(
+            f"{path.name} has a table of optics groups without the column {GROUP_COLUMN}; add it."
+        )
+    groups = groups.drop_duplicates()
+    listed = to_whole_numbers(groups[GROUP_COLUMN], path, f"{GROUP_COLUMN} of the optics")
+    groups = groups.assign(**{GROUP_COLUMN: listed})
+    number = to_whole_numbers(table[GROUP_COLUMN], path, GROUP_COLUMN)
+    twice = groups[GROUP_COLUMN][groups[GROUP_COLUMN].duplicated()]
+    if len(twice):
+        raise InputError(
+            f"{path.name}: the optics group {twice.iloc[0]} is described twice, and differently; "
+            "give the groups numbers of their own."
+        )
+    strange = number[~np.isin(number, groups[GROUP_COLUMN])]
+    if len(strange):
+        raise InputError(
+            f"{path.name}: the optics group {strange[0]} of {len(strange)} particles is not in the "
+            "table of optics groups; add it."
+        )
+    own = [c for c in table.columns if c == GROUP_COLUMN or c not in groups]
+    rows = table[own].assign(**{GROUP_COLUMN: number})
+    return rows.merge(groups, on=GROUP_COLUMN, how="left", validate="many_to_one")
 
 
 def _with_names(path: Path, table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:

@@ -10,13 +10,19 @@ Datasets, one row per subtomogram:
 ``diameter_angstrom``      (N,)              size at which the particle was found, if known
 ``euler_zyz_deg``          (N, 3)            RELION's rot, tilt, psi, if known
 ``coordinates_xyz_angstrom`` (N, 3)          from the tomogram's centre, if only that is known
+``box_center_zyx_px``      (N, 3)            where boxes were cut, if not at the nearest voxel
+``cluster``, ``posterior`` (N,)              clusters from 0, -1 for none, if the source had any
+``column:NAME``            (N,)              further columns of the file they came from
 ``labels``                 (N,)              ground truth of simulated data
 ``diameter_angstrom``      (N,)              of the particle, as it was picked
 ``raw_mean``, ``raw_std``  (N,)              what normalisation took away: raw = std volume + mean
 ``image_name``             (N,)              text: the volume's file, where it came from one
+``tilt_range_deg``         (N, 2)            smallest and largest measured tilt, where they differ
 ========================== ================= ==================================================
 
-Only ``subtomograms`` and the attribute ``voxel_size_angstrom`` are needed to read a file.
+Only ``subtomograms`` and the attribute ``voxel_size_angstrom`` are needed to read a file. The
+attribute ``tilt_range`` is what all subtomograms measured; ``tomograms`` holds, as JSON, what is
+known of every tomogram: its tilt range, all its tilts where they are known, defocus and so on.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -35,13 +42,14 @@ import h5py
 import numpy as np
 
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range
 from aitom_disca.io.atomic import replacing
+from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-DEFAULT_TILT_RANGE_DEG = (-60.0, 60.0)
 _LONGEST_READ = 64  # volumes in one request: bounds the memory of a read beyond its result
 _TEXT = ("tomogram_name", "image_name")
 _COLUMNS = {  # dataset: ParticleSet's name
@@ -50,9 +58,15 @@ _COLUMNS = {  # dataset: ParticleSet's name
     "score": "score",
     "euler_zyz_deg": "euler_zyz_deg",
     "coordinates_xyz_angstrom": "centered_xyz_angstrom",
+    "box_center_zyx_px": "box_center_zyx_px",
+    "cluster": "cluster",
+    "posterior": "posterior",
 }
+_WHOLE = ("labels", "cluster")
+_FURTHER = "column:"
 
 _DIAMETER = "diameter_angstrom"  # a further column of the particles
+_TILTS = "tilt_range_deg"
 
 
 class StoreWriter:
@@ -61,10 +75,17 @@ class StoreWriter:
     The file appears under its name when the block ends, not before, and not if it fails.
     """
 
-    def __init__(self, path: Path, box_shape_zyx: tuple[int, int, int], attributes: dict[str, Any]):
+    def __init__(
+        self,
+        path: Path,
+        box_shape_zyx: tuple[int, int, int],
+        attributes: dict[str, Any],
+        tilt_ranges_deg: Mapping[str, tuple[float, float]],
+    ) -> None:
         self.path = path
         self.box_shape_zyx = box_shape_zyx
         self._attributes = attributes
+        self._tilt_ranges_deg = tilt_ranges_deg  # by tomogram; empty where all have one
         self._stack = ExitStack()
         self._n = 0
 
@@ -74,7 +95,7 @@ class StoreWriter:
         path: str | Path,
         box_shape_zyx: tuple[int, int, int],
         voxel_size_angstrom: float,
-        tilt_range_deg: tuple[float, float],
+        tilt_range_deg: tuple[float, float] | Mapping[str, tuple[float, float]],
         tomograms: Mapping[str, TomogramInfo] | None = None,
         normalisation: str = "",
         source: str = "",
@@ -89,8 +110,8 @@ class StoreWriter:
         box_shape_zyx : tuple of 3 int
         voxel_size_angstrom : float
             Of the subtomograms.
-        tilt_range_deg : tuple of 2 floats
-            Measured tilts; tilt axis y, beam z.
+        tilt_range_deg : tuple of 2 floats, or mapping of str to them
+            Measured tilts of all tomograms, or of each by its name; tilt axis y, beam z.
         tomograms : mapping of str to TomogramInfo, optional
         normalisation, source : str
             What was done to the volumes, and where they come from, in a few words.
@@ -110,6 +131,10 @@ class StoreWriter:
                 f"the store {path} is there already; choose another name, remove it, "
                 "or ask to overwrite it."
             )
+        own: dict[str, tuple[float, float]] = {}
+        if isinstance(tilt_range_deg, Mapping):
+            own = {str(name): (float(a), float(b)) for name, (a, b) in tilt_range_deg.items()}
+            tilt_range_deg = common_tilt_range(np.array(list(own.values())))
         box = tuple(int(n) for n in box_shape_zyx)
         attributes = {
             "format_version": FORMAT_VERSION,
@@ -125,7 +150,8 @@ class StoreWriter:
         }
         if particle_diameter_angstrom is not None:
             attributes["particle_diameter_angstrom"] = float(particle_diameter_angstrom)
-        return cls(path, box, attributes)  # type: ignore[arg-type]
+        differ = len(set(own.values())) > 1
+        return cls(path, box, attributes, own if differ else {})  # type: ignore[arg-type]
 
     def __enter__(self) -> StoreWriter:
         temporary = self._stack.enter_context(replacing(self.path))
@@ -168,7 +194,7 @@ class StoreWriter:
         ----------
         volumes : ndarray of shape (n, z, y, x)
         particles : ParticleSet of n particles
-            Its clusters are not stored. Every call brings the same columns.
+            Every call brings the same columns.
         labels : ndarray of int, shape (n,), optional
             Ground truth of simulated data.
         raw_mean, raw_std : ndarray of shape (n,), optional
@@ -187,8 +213,16 @@ class StoreWriter:
             )
         columns = {name: getattr(particles, attr) for name, attr in _COLUMNS.items()}
         columns[_DIAMETER] = particles.more.get(_DIAMETER)
+        columns |= {
+            f"{_FURTHER}{name}": column
+            for name, column in particles.more.items()
+            if name != _DIAMETER and "/" not in name
+        }
         columns |= {"labels": labels, "raw_mean": raw_mean, "raw_std": raw_std}
         columns |= {"image_name": image_name}
+        if self._tilt_ranges_deg:
+            names = particles.tomogram_name.tolist()
+            columns[_TILTS] = np.array([self._tilt_ranges_deg[name] for name in names])
         columns = {name: c for name, c in columns.items() if c is not None}
         if list(self._file) == ["subtomograms"]:
             self._make_columns(columns)
@@ -198,16 +232,28 @@ class StoreWriter:
         for name, column in {"subtomograms": volumes, **columns}.items():
             dataset = self._file[name]
             dataset.resize(stop, axis=0)
-            dataset[self._n : stop] = column.astype(object) if name in _TEXT else column
+            dataset[self._n : stop] = _as_text(column) if _is_text(name, column) else column
         self._n = stop
 
     def _make_columns(self, columns: dict[str, np.ndarray]) -> None:
         for name, column in columns.items():
             width = np.shape(column)[1:]
-            dtype: Any = np.int64 if name == "labels" else np.float64
-            if name in _TEXT:
+            kind = np.asarray(column).dtype.kind
+            whole = name in _WHOLE or (name.startswith(_FURTHER) and kind in "iub")
+            dtype: Any = np.int64 if whole else np.float64
+            if _is_text(name, column):
                 dtype = h5py.string_dtype()
             self._file.create_dataset(name, (0, *width), dtype, maxshape=(None, *width))
+
+
+def _is_text(name: str, column: np.ndarray) -> bool:
+    return name in _TEXT or (
+        name.startswith(_FURTHER) and np.asarray(column).dtype.kind not in "fiub"
+    )
+
+
+def _as_text(column: np.ndarray) -> np.ndarray:
+    return np.array([str(value) for value in np.asarray(column).tolist()], object)
 
 
 class SubtomogramStore:
@@ -221,7 +267,7 @@ class SubtomogramStore:
         self.voxel_size_angstrom = float(file.attrs["voxel_size_angstrom"])
         diameter = file.attrs.get("particle_diameter_angstrom")
         self.particle_diameter_angstrom = None if diameter is None else float(diameter)
-        self.tilt_range_deg = self._read_tilt_range()
+        self.common_tilt_range_deg = self._read_tilt_range()
 
     def __len__(self) -> int:
         return len(self._volumes)
@@ -279,7 +325,26 @@ class SubtomogramStore:
         tomograms = self._tomograms(names)
         diameter = self._column(_DIAMETER)
         more = {} if diameter is None else {_DIAMETER: diameter}
+        for name in filter(lambda name: name.startswith(_FURTHER), self._file):
+            column = self._column(name)
+            assert column is not None  # noqa: S101  it is in the file
+            more[name.removeprefix(_FURTHER)] = (
+                column.astype(str) if column.dtype.kind == "O" else column
+            )
         return ParticleSet(names, center, **columns, tomograms=tomograms, more=more)  # type: ignore[arg-type]
+
+    @cached_property
+    def tilt_range_deg(self) -> TiltRanges:
+        """Measured tilts: of all subtomograms, or (N, 2), of each, where they differ."""
+        own = self._column(_TILTS)
+        if own is None:
+            return self.common_tilt_range_deg
+        if own.shape != (len(self), 2) or not ((-90 <= own) & (own <= 90)).all():
+            raise InputError(
+                f"{self.path.name} holds tilt ranges that cannot be (dataset {_TILTS}); the file "
+                "is damaged, extract the subtomograms again."
+            )
+        return own
 
     @property
     def labels(self) -> np.ndarray | None:
@@ -322,7 +387,7 @@ class SubtomogramStore:
         stored = json.loads(self._file.attrs.get("tomograms", "[]"))
         if stored:
             return {t["name"]: _info_from_json(t) for t in stored}
-        size, tilts = self.voxel_size_angstrom, self.tilt_range_deg
+        size, tilts = self.voxel_size_angstrom, self.common_tilt_range_deg
         return {str(n): TomogramInfo(str(n), size, None, tilts) for n in np.unique(names)}
 
     def _read_tilt_range(self) -> tuple[float, float]:

@@ -114,8 +114,8 @@ def read_labels_csv(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
 def write_picks_csv(path: str | Path, particles: ParticleSet) -> None:
     """Write ``tomogram,z,y,x,score``: voxels of the tomogram from 0; no score as an empty cell.
 
-    ``voxel_size_angstrom``, in which they count, follows where it is known for all, then
-    ``diameter_angstrom`` and ``kind`` where the particles have them.
+    ``diameter_angstrom`` and ``kind`` follow where the particles have them, and at the end
+    ``voxel_size_angstrom``, in which they count, where it is known for all.
     """
     n = len(particles)
     scores = np.full(n, np.nan) if particles.score is None else particles.score
@@ -123,12 +123,12 @@ def write_picks_csv(path: str | Path, particles: ParticleSet) -> None:
     columns: dict[str, list[str]] = {"tomogram": list(map(str, names))}
     columns |= {axis: _texts(particles.center_zyx_px[:, i], 10) for i, axis in enumerate("zyx")}
     columns["score"] = _texts(scores, 9)
-    if all(name in particles.tomograms for name in names):
-        sizes = [particles.tomograms[name].voxel_size_angstrom for name in names]
-        columns[_VOXEL] = _texts(sizes, 10)
     for name in _PICKS_MORE:
         if name in particles.more:
             columns[name] = _texts(particles.more[name], 9)
+    if all(name in particles.tomograms for name in names):
+        sizes = [particles.tomograms[name].voxel_size_angstrom for name in names]
+        columns[_VOXEL] = _texts(sizes, 10)
     _write(path, tuple(columns), zip(*columns.values(), strict=True))
 
 

@@ -26,7 +26,7 @@ from aitom_disca.io.star_blocks import (
     resolve,
     tilt_series_of_row,
 )
-from aitom_disca.io.tilt_angles import read_tilt_range
+from aitom_disca.io.tilt_angles import STAR_COLUMNS, likely_tilts, read_tilts
 from aitom_disca.io.zarr_tomogram import is_zarr
 from aitom_disca.progress import say
 
@@ -39,7 +39,6 @@ VOLUME_COLUMNS = (
 )
 HALF_COLUMNS = ("rlnTomoReconstructedTomogramHalf1", "rlnTomoReconstructedTomogramHalf2")
 _ROUNDED_PX = 2.0  # RELION makes sizes whole and even
-_TILT_COLUMNS = ("rlnTomoYTilt", "rlnTomoNominalStageTiltAngle")
 
 
 def open_tomograms(
@@ -64,9 +63,8 @@ def open_tomograms(
         If there are no paths, two tomograms have one name, or one cannot be opened.
     """
     tomograms: list[Tomogram] = []
-    if tilt_range_deg is None and tilt_file is not None:
-        tilt_range_deg = read_tilt_range(tilt_file)
-    options = (voxel_size_angstrom, tilt_range_deg, dark_protein)
+    tilts_deg = tilt_range_deg or (() if tilt_file is None else read_tilts(tilt_file))
+    options = (voxel_size_angstrom, tilts_deg, dark_protein)
     for path in map(Path, paths):
         is_folder = path.is_dir() and not is_zarr(path)
         for one in tomograms_in(path) if is_folder else [path]:
@@ -106,13 +104,13 @@ def read_tomograms_star(
     InputError
         If a column or a reconstructed tomogram is missing.
     """
-    return _unique(_read_list(Path(path), voxel_size_angstrom, tilt_range_deg, dark_protein))
+    return _unique(_read_list(Path(path), voxel_size_angstrom, tilt_range_deg or (), dark_protein))
 
 
 def _read_list(
     path: Path,
     voxel_size_angstrom: float | None,
-    tilt_range_deg: tuple[float, float] | None,
+    tilts_deg: tuple[float, ...],
     dark_protein: bool,
     optics: OpticsSettings | None = None,
 ) -> list[Tomogram]:
@@ -128,7 +126,7 @@ def _read_list(
         tomogram = _open(
             _volume_path(path, row),
             voxel_size_angstrom or listed_voxel_angstrom(path, row)[0],
-            tilt_range_of_row(path, blocks, row) if tilt_range_deg is None else tilt_range_deg,
+            tilts_deg or tilts_of_row(path, blocks, row),
             dark_protein,
         )
         tomogram = _with_other_half(tomogram, path, row)
@@ -148,17 +146,18 @@ def _read_list(
 def _open(
     path: Path,
     voxel_size_angstrom: float | None,
-    tilt_range_deg: tuple[float, float] | None,
+    tilts_deg: tuple[float, ...],
     dark_protein: bool,
     zarr_level: int = 0,
 ) -> Tomogram:
-    return open_tomogram(
+    opened = open_tomogram(
         path,
         voxel_size_angstrom=voxel_size_angstrom,
-        tilt_range_deg=tilt_range_deg,
+        tilt_range_deg=(tilts_deg[0], tilts_deg[-1]) if tilts_deg else None,
         dark_protein=dark_protein,
         zarr_level=zarr_level,
     )
+    return replace(opened, tilts_deg=tilts_deg) if len(tilts_deg) > 2 else opened
 
 
 def _unique(tomograms: list[Tomogram]) -> list[Tomogram]:
@@ -246,15 +245,17 @@ def unbinned_shape(row: pd.Series) -> tuple[float, float, float] | None:
     return tuple(sizes)  # type: ignore[return-value]
 
 
-def tilt_range_of_row(
+def tilts_of_row(
     star: Path, blocks: dict[str, pd.DataFrame | dict], row: pd.Series
-) -> tuple[float, float] | None:
-    """Range of a tilt series; None where it is not said."""
-    tilts = tilt_series_of_row(star, blocks, row)
-    if tilts is None:
-        return None
-    for column in _TILT_COLUMNS:
-        angles = pd.to_numeric(tilts.get(column, pd.Series(dtype=float)), errors="coerce")
-        if angles.notna().any() and angles.min() < angles.max():
-            return float(angles.min()), float(angles.max())
-    return None
+) -> tuple[float, ...]:
+    """Tilt angles of a tilt series, the smallest first; empty where none are said that can be."""
+    images = tilt_series_of_row(star, blocks, row)
+    columns = [] if images is None else [images[c] for c in STAR_COLUMNS if c in images]
+    tilts = likely_tilts(columns)
+    if columns and not tilts:
+        logger.warning(
+            "%s: the tilt angles of %s can hardly be those of a tilt series and are passed over.",
+            star.name,
+            row["rlnTomoName"],
+        )
+    return tilts

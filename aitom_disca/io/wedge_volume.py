@@ -7,6 +7,11 @@ from scipy import fft
 
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import missing_wedge_mask
+from aitom_disca.geometry.wedge import tilt_of_direction_deg
+from aitom_disca.io.tilt_range import doubt
+
+_OUTER = 0.6  # of Nyquist: farther in, the images of a tilt series overlap
+_NOTHING = 1e-3  # of the largest value
 
 
 def wedge_volume(box_px: int, tilt_range_deg: tuple[float, float]) -> np.ndarray:
@@ -45,3 +50,27 @@ def wedge_volume(box_px: int, tilt_range_deg: tuple[float, float]) -> np.ndarray
     mirrored = np.roll(measured[::-1, :, ::-1], 1, axis=(0, 2))
     cube = np.broadcast_to(measured | mirrored, (box_px,) * 3)
     return fft.fftshift(cube).astype(np.float32)
+
+
+def tilt_range_of_wedge(volume: np.ndarray) -> tuple[float, float] | None:
+    """The outermost tilts of a CtfImage, to about a degree; None where it shows no tilt range.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (n, n, n), axes z, y, x
+        Zero frequency at index ``n // 2``; tilt axis y, beam z.
+    """
+    n = volume.shape[-1]
+    kz, ky, kx = np.indices(volume.shape) - n // 2
+    radius = np.hypot(kz, kx)
+    outer = (np.abs(ky) <= n / 4) & (radius > _OUTER * n / 2) & (radius < n / 2) & (kx != 0)
+    tilt = tilt_of_direction_deg(kz, kx)[outer]
+    measured = np.abs(volume[outer]) > _NOTHING * np.abs(volume).max()
+    if not measured.any() or measured.all():
+        return None
+    ends = []
+    for sign in (-1, 1):
+        last = (sign * tilt[measured]).max()
+        beyond = sign * tilt[sign * tilt > last + 1e-6]
+        ends.append(sign * float(last + beyond.min()) / 2 if len(beyond) else sign * 90.0)
+    return None if doubt(ends) else (ends[0], ends[1])

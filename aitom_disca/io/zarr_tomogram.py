@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.numbers_in_files import to_numbers
 
 _ANGSTROM = {
     "angstrom": 1.0,
@@ -125,9 +126,9 @@ def _voxel_size(path: Path, image: dict[str, Any], level: int) -> float:
     scale = np.ones(3)
     own = image["datasets"][level].get("coordinateTransformations") or []
     shared = image.get("coordinateTransformations") or []
-    given = [step["scale"] for step in (*own, *shared) if step.get("type") == "scale"]
+    given = [step.get("scale") for step in (*own, *shared) if step.get("type") == "scale"]
     for one in given:
-        scale = scale * np.array(one[-3:], float)
+        scale = scale * to_numbers((one or [])[-3:], path, "a scale")
     units = {axis.get("unit") for axis in axes[-3:] if isinstance(axis, dict)}
     unit = str(next(iter(units))).lower() if len(units) == 1 else ""
     if not given or unit not in _ANGSTROM or not np.all(scale > 0):

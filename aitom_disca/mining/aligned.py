@@ -14,6 +14,7 @@ from aitom_disca.alignment.assigning import LearntAverages
 from aitom_disca.clustering import ddbi, fit_projection, match_labels, mixture_of_labels
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError, IterationError
+from aitom_disca.geometry.wedge import TiltRanges
 from aitom_disca.mining.by_alignment import drawn_rows, sort_source
 from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.mining.embedding import build_extractor, compute_features
@@ -68,7 +69,7 @@ def run_aligned(
     source: Source,
     volumes: PreparedVolumes,
     settings: MineSettings,
-    tilt_range_deg: tuple[float, float],
+    tilt_range_deg: TiltRanges,
     checkpoint: Checkpoint | None = None,
     known: Known | None = None,
     rotate: RotateVolumes | None = None,
@@ -147,7 +148,7 @@ def _sort(
     source: Source,
     embedding: np.ndarray,
     settings: MineSettings,
-    tilt_range_deg: tuple[float, float],
+    tilt_range_deg: TiltRanges,
     mask_radius_px: float,
 ) -> Known:
     """Sort all subtomograms by alignment."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from aitom_disca.alignment import AlignmentSorter
 from aitom_disca.alignment.assigning import Assigner
+from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges, tilt_ranges_of
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 
@@ -31,7 +32,7 @@ def sort_source(
     source: Source,
     rows: np.ndarray,
     begin: Callable[[AlignmentSorter], np.ndarray],
-    tilt_range_deg: tuple[float, float],
+    tilt_range_deg: TiltRanges,
     *,
     mask_radius_px: float = np.inf,
     graded_wedge: bool = True,
@@ -46,7 +47,8 @@ def sort_source(
         The subtomograms that are held in memory and sorted among themselves.
     begin : callable
         Sorts these, given the sorter that holds them; returns their labels.
-    tilt_range_deg : tuple of 2 floats
+    tilt_range_deg : tuple of 2 floats, or ndarray of shape (len(source), 2)
+        Of all subtomograms, or of each.
     mask_radius_px : float
         Of a soft sphere round each particle, in voxels of the source; infinite for none.
     graded_wedge : bool
@@ -58,7 +60,7 @@ def sort_source(
     prepared = PreparedVolumes(source, box_px=box, rows=rows, crop_px=crop_px)
     sorter = AlignmentSorter(
         prepared.read(np.arange(len(rows))),
-        tilt_range_deg,
+        tilt_ranges_of(tilt_range_deg, rows),
         mask_radius_px=mask_radius_px * box / crop_px,
         box_share=crop_px / source.box_shape_zyx[0],
         graded_wedge=graded_wedge,
@@ -70,7 +72,9 @@ def sort_source(
     posterior[rows] = sorter.posterior
     others = np.setdiff1d(np.arange(len(source)), rows)
     if len(others):
-        labels[others], posterior[others] = assign_rows(source, others, Assigner(sorter.learnt()))
+        ranges, wedge = distinct_tilt_ranges(tilt_range_deg, len(source))
+        assigner = Assigner(sorter.learnt(), ranges)
+        labels[others], posterior[others] = assign_rows(source, others, assigner, wedge)
     return Sorted(labels, posterior, sorter)
 
 
@@ -85,15 +89,19 @@ def looked_at_px(box_px: int, mask_radius_px: float) -> int:
 
 
 def assign_rows(
-    source: Source, rows: np.ndarray, assigner: Assigner
+    source: Source, rows: np.ndarray, assigner: Assigner, wedge: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (n,), -1 for noise, and posteriors (n, K) of some subtomograms, by averages."""
+    """Labels (n,), -1 for noise, and posteriors (n, K) of some subtomograms, by averages.
+
+    Where the assigner has several tilt ranges, ``wedge`` (len(source),) says which each has.
+    """
     crop_px = round(assigner.box_share * source.box_shape_zyx[0])
     found = []
     pieces = np.split(rows, range(_ASSIGNED_AT_ONCE, len(rows), _ASSIGNED_AT_ONCE))
     for piece in track(pieces, "assigning"):
         prepared = PreparedVolumes(source, box_px=assigner.box_px, rows=piece, crop_px=crop_px)
-        found.append(assigner.assign(prepared.read(np.arange(len(piece)))))
+        own = None if wedge is None else wedge[piece]
+        found.append(assigner.assign(prepared.read(np.arange(len(piece))), own))
     labels, posterior = zip(*found, strict=True)
     return np.concatenate(labels), np.concatenate(posterior)
 

@@ -14,6 +14,7 @@ from aitom_disca.clustering.calibration import fit_temperature
 from aitom_disca.clustering.outliers import fit_outliers
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.wedge import TiltRanges
 from aitom_disca.mining import predicting
 from aitom_disca.mining.aligned import Known, run_aligned
 from aitom_disca.mining.bundle import Bundle
@@ -116,7 +117,7 @@ class DISCA:
         X: np.ndarray | Source,
         *,
         voxel_size_angstrom: float | None = None,
-        tilt_range_deg: tuple[float, float] | None = None,
+        tilt_range_deg: TiltRanges | None = None,
         checkpoint: str | Path | None = None,
     ) -> DISCA:
         """Sort subtomograms.
@@ -127,8 +128,8 @@ class DISCA:
             Axes z, y, x; protein bright.
         voxel_size_angstrom : float, optional
             Kept with the model; by default the store's.
-        tilt_range_deg : tuple of 2 floats, optional
-            Measured tilts; by default the store's, else -60 to 60.
+        tilt_range_deg : tuple of 2 floats, or ndarray of shape (n_subtomograms, 2), optional
+            Measured tilts of all, or of each; by default the store's, else -60 to 60.
         checkpoint : path, optional
             A file that keeps every iteration. Where it is there, and of the same data and
             settings, the fit goes on from it; otherwise it is replaced. It stays when the fit is
@@ -141,11 +142,12 @@ class DISCA:
             for the network.
         """
         source, volumes = self._begin(X, voxel_size_angstrom)
-        known: tuple[float, float] = getattr(source, "tilt_range_deg", _TILT_RANGE_DEG)
-        tilt_range_deg = tilt_range_deg or known
+        if tilt_range_deg is None:
+            tilt_range_deg = getattr(source, "tilt_range_deg", _TILT_RANGE_DEG)
         steps = Checkpoint.nowhere()
         if checkpoint is not None:
-            made_from = fingerprint(volumes, self.settings, [float(a) for a in tilt_range_deg])
+            tilts = np.asarray(tilt_range_deg, float).tolist()
+            made_from = fingerprint(volumes, self.settings, tilts)
             steps = Checkpoint(checkpoint, made_from)
         if self.settings.alignment:
             self._keep(

@@ -9,6 +9,7 @@ import numpy as np
 from aitom_disca.alignment.assigning import Assigner
 from aitom_disca.clustering.calibration import calibrated_posterior
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 from aitom_disca.mining.bundle import Bundle
 from aitom_disca.mining.by_alignment import assign_rows
 from aitom_disca.mining.checks import check_against
@@ -104,5 +105,8 @@ def _aligned(model: Bundle, source: Source) -> tuple[np.ndarray, np.ndarray]:
             "this model holds no averages to align to: it was trained without alignment, or "
             "by an earlier version; let the network decide (--by network)."
         )
-    tilts: tuple[float, float] | None = getattr(source, "tilt_range_deg", None)
-    return assign_rows(source, np.arange(len(source)), Assigner(model.learnt, tilts))
+    tilts: TiltRanges | None = getattr(source, "tilt_range_deg", None)
+    ranges, wedge = None, None
+    if tilts is not None:
+        ranges, wedge = distinct_tilt_ranges(tilts, len(source))
+    return assign_rows(source, np.arange(len(source)), Assigner(model.learnt, ranges), wedge)

@@ -15,33 +15,23 @@ from aitom_disca.averaging.judged import JudgedAverage
 from aitom_disca.config import RelionVersion
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
-from aitom_disca.io import replacing, write_particles_star, write_rows_csv, write_text
-from aitom_disca.io.formats.relion_optics import microscope
+from aitom_disca.io import replacing, write_particles_star, write_rows_csv
+from aitom_disca.io.formats.relion_images import with_images, write_images
+from aitom_disca.io.formats.relion_optics import OPTICS_KEY, optics_of_images
 from aitom_disca.io.mrc import write_volume
-from aitom_disca.io.star_blocks import (
-    ANGLE_COLUMNS,
-    CLASS_COLUMN,
-    GROUP_COLUMN,
-    IMAGE_PIXEL_COLUMN,
-    ORIGIN_ANGST_COLUMNS,
-    write_blocks_text,
-)
+from aitom_disca.io.star_blocks import ANGLE_COLUMNS, GROUP_COLUMN, ORIGIN_ANGST_COLUMNS
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.progress import say
 
+HALF_COLUMN = "rlnRandomSubset"
+
 
 def write_average(
-    folder: Path,
-    source: SubtomogramStore,
-    cluster: int,
-    rows: np.ndarray,
-    judged: JudgedAverage,
-    poses: AlignedPoses,
-    relion: RelionVersion,
-) -> ParticleSet | None:
-    """Write maps, curves, pictures and the star file of a cluster; return its members."""
-    voxel = source.voxel_size_angstrom
+    folder: Path, cluster: int, judged: JudgedAverage, voxel_size_angstrom: float
+) -> None:
+    """Write maps, curves and pictures of a cluster."""
+    voxel = voxel_size_angstrom
     found = judged.found
     volumes = {
         "average": found.average,
@@ -58,9 +48,30 @@ def write_average(
     for name, png in _pictures(cluster, judged, voxel).items():
         with replacing(folder / f"{name}.png") as temporary:
             temporary.write_bytes(png)
-    members = members_of(source, cluster, rows, poses)
-    if members is None:
-        path = write_poses(folder, source, cluster, rows, poses)
+
+
+def write_members(
+    folder: Path,
+    source: SubtomogramStore,
+    cluster: int,
+    rows: np.ndarray,
+    poses: AlignedPoses,
+    half: np.ndarray,
+    relion: RelionVersion,
+    images: Path | None = None,
+) -> ParticleSet | None:
+    """Write the star file of a cluster's members and, into ``images``, their subtomograms.
+
+    Without positions and images there is no star file: poses go into ``poses.csv``, None returns.
+    """
+    members = members_of(source, cluster, rows, poses, half)
+    if images is not None:
+        members = with_images(source, images, members, rows)
+        write_images(source, images, members, rows)
+    elif not _is_placed(members) and source.image_name is not None:
+        members = _with_own_images(source, members, rows)
+    if not _is_placed(members) and "rlnImageName" not in members.more:
+        path = write_poses(folder, source, rows, poses)
         say(f"the store holds no positions: angles and shifts written to {path}")
         return None
     write_star(folder / "particles.star", members, relion)
@@ -83,60 +94,55 @@ def _pictures(cluster: int, judged: JudgedAverage, voxel_size_angstrom: float) -
 
 
 def members_of(
-    source: SubtomogramStore, cluster: int, rows: np.ndarray, poses: AlignedPoses
-) -> ParticleSet | None:
-    """The members of a cluster with their poses; None where nothing is known of positions."""
+    source: SubtomogramStore,
+    cluster: int,
+    rows: np.ndarray,
+    poses: AlignedPoses,
+    half: np.ndarray,
+) -> ParticleSet:
+    """The members of a cluster with their poses, and the half of the average that each is in."""
     particles = posed(source.particles().select(rows), poses, source.voxel_size_angstrom)
-    if not particles.has_positions and particles.centered_xyz_angstrom is None:
-        return None
+    particles = replace(particles, more={**particles.more, HALF_COLUMN: half + 1})
     return particles.with_clusters(np.full(len(particles), cluster), particles.posterior)
 
 
-def write_poses(
-    folder: Path, source: SubtomogramStore, cluster: int, rows: np.ndarray, poses: AlignedPoses
-) -> Path:
-    """Write angles and shifts of members without positions.
+def _is_placed(particles: ParticleSet) -> bool:
+    return particles.has_positions or particles.centered_xyz_angstrom is not None
 
-    Where the subtomograms came from files they go into ``particles.star``, in RELION 3.1's layout:
-    the files with angles and origins, but without the ``rlnCtfImage`` that holds a missing wedge.
-    Elsewhere they go into ``poses.csv``, by the row of the store; a shift leads from the middle of
-    the box to the particle.
+
+def _with_own_images(
+    source: SubtomogramStore, members: ParticleSet, rows: np.ndarray
+) -> ParticleSet:
+    """Members with the files that their subtomograms came from; nothing says their wedges."""
+    assert source.image_name is not None  # noqa: S101  asked by the caller
+    optics, group = optics_of_images(members, source.voxel_size_angstrom, source.box_shape_zyx[0])
+    more = {**members.more, "rlnImageName": source.image_name[rows], GROUP_COLUMN: group}
+    return replace(members, more=more, more_blocks={**members.more_blocks, OPTICS_KEY: optics})
+
+
+def write_poses(
+    folder: Path, source: SubtomogramStore, rows: np.ndarray, poses: AlignedPoses
+) -> Path:
+    """Write angles and shifts of members by the row of the store, into ``poses.csv``.
+
+    A shift leads from the middle of the box to the particle.
     """
     angles = dict(zip(ANGLE_COLUMNS, euler_zyz_deg_from_rotation(poses.rotations).T, strict=True))
     shifts_angstrom = poses.shifts_zyx_px[:, ::-1] * source.voxel_size_angstrom
-    origins = dict(zip(ORIGIN_ANGST_COLUMNS, -shifts_angstrom.T, strict=True))
-    names = source.image_name
-    if names is None:
-        shifts = {f"shift_{axis}_angstrom": shifts_angstrom[:, i] for i, axis in enumerate("xyz")}
-        table = pd.DataFrame({"index": rows, **angles, **shifts, "score": poses.score})
-        write_rows_csv(folder / "poses.csv", table.round(6).to_dict("records"))  # type: ignore[arg-type]
-        return folder / "poses.csv"
-    particles = pd.DataFrame(
-        {
-            "rlnImageName": names[rows],
-            "rlnMicrographName": source.particles().tomogram_name[rows],
-            **angles,
-            **origins,
-            CLASS_COLUMN: cluster + 1,
-            GROUP_COLUMN: 1,
-        }
-    )
-    group = {
-        GROUP_COLUMN: 1,
-        "rlnOpticsGroupName": "opticsGroup1",
-        **microscope(next(iter(source.particles().tomograms.values()), None)),
-        IMAGE_PIXEL_COLUMN: source.voxel_size_angstrom,
-        "rlnImageSize": source.box_shape_zyx[0],
-        "rlnImageDimensionality": 3,
-    }
-    blocks = {"optics": pd.DataFrame([group]), "particles": particles}
-    write_text(folder / "particles.star", write_blocks_text(blocks, 30001))
-    return folder / "particles.star"
+    shifts = {f"shift_{axis}_angstrom": shifts_angstrom[:, i] for i, axis in enumerate("xyz")}
+    table = pd.DataFrame({"index": rows, **angles, **shifts, "score": poses.score})
+    write_rows_csv(folder / "poses.csv", table.round(6).to_dict("records"))  # type: ignore[arg-type]
+    return folder / "poses.csv"
 
 
 def write_star(path: Path, particles: ParticleSet, relion: RelionVersion) -> None:
-    """Write particles; those that are only known from the tomogram's centre for RELION 5."""
-    version: RelionVersion = relion if particles.has_positions else "5"
+    """Write particles; those that are only known from the tomogram's centre for RELION 5.
+
+    With images and no positions in voxels it is 3.1, for which images need no positions.
+    """
+    version: RelionVersion = relion
+    if not particles.has_positions:
+        version = "3.1" if "rlnImageName" in particles.more else "5"
     write_particles_star(path, particles, relion=version)
 
 
@@ -159,6 +165,9 @@ def write_all(folder: Path, members: list[ParticleSet], relion: RelionVersion) -
 def posed(particles: ParticleSet, poses: AlignedPoses, voxel_size_angstrom: float) -> ParticleSet:
     """Particles with the angles that alignment found, at the places that it found.
 
+    Alignment counts from the middle of the box, which is the voxel nearest to where the particle
+    was picked. Without positions the way from there is in ``rlnOriginXAngst`` and so on.
+
     Parameters
     ----------
     particles : ParticleSet
@@ -172,12 +181,15 @@ def posed(particles: ParticleSet, poses: AlignedPoses, voxel_size_angstrom: floa
         particles.tomograms[name].voxel_size_angstrom if name in particles.tomograms else np.nan
         for name in particles.tomogram_name
     ]
-    centred = particles.centered_xyz_angstrom
+    boxes, centred = particles.cut_at_zyx_px, particles.centered_xyz_angstrom
+    origins = dict(zip(ORIGIN_ANGST_COLUMNS, -moved_angstrom.T[::-1], strict=True))
     return replace(
         particles,
-        center_zyx_px=particles.center_zyx_px + moved_angstrom / np.array(sizes)[:, None],
+        center_zyx_px=boxes + moved_angstrom / np.array(sizes)[:, None],
+        box_center_zyx_px=boxes if particles.has_positions else None,
         centered_xyz_angstrom=None if centred is None else centred + moved_angstrom[:, ::-1],
         euler_zyz_deg=euler_zyz_deg_from_rotation(poses.rotations),
+        more=particles.more if particles.has_positions else {**particles.more, **origins},
     )
 
 

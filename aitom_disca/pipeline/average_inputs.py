@@ -13,6 +13,7 @@ from aitom_disca.averaging.judged import KnownMap
 from aitom_disca.averaging.masks import MASK_MARGIN
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
+from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
 from aitom_disca.io import open_tomogram
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.particles import ParticleSet
@@ -33,10 +34,10 @@ class OtherMembers:
         self._rows = np.flatnonzero((cluster != k) & (cluster >= 0))
         self._rng = np.random.default_rng(seed)
 
-    def __call__(self, n: int) -> np.ndarray:
-        """So many of them, or fewer."""
-        rows = self._rng.choice(self._rows, min(n, len(self._rows)), replace=False)
-        return self._source.read(np.sort(rows))
+    def __call__(self, n: int) -> tuple[np.ndarray, TiltRanges]:
+        """So many of them, or fewer, and their tilt ranges."""
+        rows = np.sort(self._rng.choice(self._rows, min(n, len(self._rows)), replace=False))
+        return self._source.read(rows), tilt_ranges_of(self._source.tilt_range_deg, rows)
 
 
 def settings_for_members(
@@ -125,7 +126,8 @@ def network_of(settings: AverageSettings, source: SubtomogramStore) -> FindsPose
             f"{settings.gumnet} was trained on boxes of {model.input_shape[0][1]} voxels, but the "
             f"store has {box_px}; train another."
         )
-    return lambda volumes, target: predict_poses(model, volumes, target, source.tilt_range_deg)
+    tilts = source.common_tilt_range_deg
+    return lambda volumes, target: predict_poses(model, volumes, target, tilts)
 
 
 def mask_of(name: str, source: SubtomogramStore) -> np.ndarray | None:

@@ -25,11 +25,12 @@ from aitom_disca.config import AverageSettings, RelionVersion
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
+from aitom_disca.geometry.wedge import tilt_ranges_of
 from aitom_disca.io import open_store, read_labels_csv, write_rows_csv
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.mining.by_alignment import drawn_rows
 from aitom_disca.picking import without_duplicates
-from aitom_disca.pipeline.average_files import posed, write_all, write_average
+from aitom_disca.pipeline.average_files import posed, write_all, write_average, write_members
 from aitom_disca.pipeline.average_inputs import (
     OtherMembers,
     groups_of,
@@ -60,6 +61,7 @@ def average_store(
     compare: Sequence[str | Path] = (),
     rescale: bool = False,
     relion: RelionVersion = "3.1",
+    images: bool = False,
     null_volumes: np.ndarray | None = None,
 ) -> list[Averaged]:
     """Average every cluster of a store, and write ``out/cluster_01`` and so on.
@@ -83,6 +85,9 @@ def average_store(
     rescale : bool
         Whether maps of another voxel size may be resampled.
     relion : {"3.1", "5"}
+    images : bool
+        Whether to write the members' subtomograms and missing wedges for RELION as well, into
+        ``out/subtomograms``; the star files name them.
     null_volumes : ndarray of shape (M, n, n, n), optional
         Empty places of the same tomograms, prepared like the members, for the null test.
 
@@ -107,6 +112,7 @@ def average_store(
         compare=compare,
         rescale=rescale,
         relion=relion,
+        images=images,
         null_volumes=null_volumes,
     )
     return [one for one in done if isinstance(one, Averaged)]
@@ -122,13 +128,14 @@ def _each_cluster(
     clusters: Sequence[int] = (),
     compare: Sequence[str | Path] = (),
     rescale: bool = False,
+    images: bool = False,
     null_volumes: np.ndarray | None = None,
 ) -> list[Averaged | NotAveraged]:
     """As `average_store`, also what could not be averaged."""
     with open_store(store) as source:
         cluster = np.zeros(len(source), int)
         if labels is not None:
-            cluster, _ = labels_of_store(source, store, labels)
+            cluster, _ = labels_of_store(source, labels)
         wanted = _wanted(cluster, clusters)
         known = {map_name(path): known_map(path, source, rescale) for path in compare}
         mask = mask_of(settings.mask, source)
@@ -145,7 +152,6 @@ def _each_cluster(
                 say(f"left out: an average needs at least {FEWEST_MEMBERS}")
                 continue
             of_members: dict[str, Any] = {
-                "tilt_range_deg": source.tilt_range_deg,
                 "settings": settings_for_members(rows, source, settings),
             }
             judge = partial(
@@ -166,7 +172,7 @@ def _each_cluster(
                 null_volumes=null_volumes,
             )
             try:
-                one, poses = _averaged(source, k, rows, settings, judge, test)
+                one, poses, half = _averaged(source, k, rows, settings, judge, test)
             except (InputError, ArithmeticError, np.linalg.LinAlgError, ValueError) as error:
                 say(f"cluster {k + 1} could not be averaged: {error}")
                 done.append(NotAveraged(k, rows, str(error)))
@@ -175,7 +181,11 @@ def _each_cluster(
             say(f"resolution at FSC 0.143: {words}")
             done.append(one)
             folder = out / f"cluster_{k + 1:02d}"
-            members.append(write_average(folder, source, k, one.rows, one.judged, poses, relion))
+            write_average(folder, k, one.judged, source.voxel_size_angstrom)
+            of_images = out / "subtomograms" if images else None
+            members.append(
+                write_members(folder, source, k, one.rows, poses, half, relion, of_images)
+            )
     if not any(isinstance(one, Averaged) for one in done):
         why = done[0].reason if done and isinstance(done[0], NotAveraged) else ""
         raise InputError(
@@ -214,8 +224,11 @@ def _averaged(
     settings: AverageSettings,
     judge: Callable[..., JudgedAverage],
     test: Callable[..., JudgedAverage],
-) -> tuple[Averaged, AlignedPoses]:
+) -> tuple[Averaged, AlignedPoses, np.ndarray]:
     """Average the members of a cluster, again without those that are one particle, picked twice.
+
+    The half (0 or 1) of every member comes last; those that were laid on the average, which was
+    made without them, go into either by turns.
 
     The two picks of a hollow or long particle are drawn to one place by alignment. In different
     halves they would share their noise, and the halves would agree for it. What is left goes on
@@ -228,12 +241,15 @@ def _averaged(
     while True:
         drawn = drawn_rows(len(rows), settings.most, np.random.default_rng(settings.seed))
         volumes, groups = source.read(rows[drawn]), groups_of(source, rows[drawn])
-        judged = judge(volumes, groups=groups, begin=begin)
+        tilts = tilt_ranges_of(source.tilt_range_deg, rows[drawn])
+        judged = judge(volumes, tilt_range_deg=tilts, groups=groups, begin=begin)
         poses = _poses_of_all(source, rows, drawn, judged)
         members = posed(source.particles().select(rows), poses, source.voxel_size_angstrom)
         stays = without_duplicates(replace(members, score=poses.score), distance)
         if stays.all() or stays.sum() < FEWEST_MEMBERS:
-            return Averaged(k, rows, test(judged, volumes, groups=groups)), poses
+            half = np.arange(len(rows)) % 2
+            half[drawn] = judged.found.half
+            return Averaged(k, rows, test(judged, volumes, tilts, groups=groups)), poses, half
         n_gone = int((~stays).sum())
         say(f"{n_gone} of {len(rows)} are particles picked twice; averaged again without them")
         begin = judged.found.poses_of(stays) if len(drawn) == len(rows) else None
@@ -259,7 +275,7 @@ def _poses_of_all(
         laid = align_to_reference(
             source.read(rows[piece]),
             judged.filtered * sphere_round_particle(box_px, judged.mask_diameter_px),
-            source.tilt_range_deg,
+            tilt_ranges_of(source.tilt_range_deg, rows[piece]),
             largest_frequency=largest,
             fall_off=found.fall_off,
         )
@@ -273,7 +289,7 @@ def _fall_off(source: SubtomogramStore, settings: AverageSettings) -> FallOff | 
     if not settings.graded_wedge:
         return None
     rows = drawn_rows(len(source), settings.most, np.random.default_rng(settings.seed))
-    return measure_fall_off(source.read(rows), source.tilt_range_deg)
+    return measure_fall_off(source.read(rows), tilt_ranges_of(source.tilt_range_deg, rows))
 
 
 def _wanted(cluster: np.ndarray, numbers: Sequence[int]) -> list[int]:

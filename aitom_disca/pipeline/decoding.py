@@ -41,7 +41,7 @@ def decode(path: str | Path, *, epochs: int = 20) -> RunFolder:
             decoded = decode_clusters(disca, source, labels, epochs=epochs, seed=seed)
             voxel_size = source.voxel_size_angstrom * source.box_shape_zyx[0]
             voxel_size /= decoded.centers.shape[-1]
-            tilts = source.tilt_range_deg
+            tilts = source.common_tilt_range_deg
         for stale in folder.decoded.glob("cluster_*.mrc"):
             stale.unlink()
         for i, cluster in enumerate(decoded.clusters):

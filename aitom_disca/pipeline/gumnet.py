@@ -59,7 +59,7 @@ def train_gumnet_on_store(
 
     with open_store(store) as source:
         rows = _rows(source, store, labels, cluster)
-        volumes, tilts = source.read(rows), source.tilt_range_deg
+        volumes, tilts = source.read(rows), source.common_tilt_range_deg
     model = None
     if weights is not None and Path(weights).suffix == ".keras":
         model = load_gumnet(weights)
@@ -89,7 +89,7 @@ def _rows(
 ) -> np.ndarray:
     if labels is None:
         return np.arange(len(source))
-    known, _ = labels_of_store(source, store, labels)
+    known, _ = labels_of_store(source, labels)
     sizes = np.bincount(known[known >= 0], minlength=1)
     number = int(sizes.argmax()) + 1 if cluster is None else cluster
     rows = np.flatnonzero(known == number - 1)

@@ -36,7 +36,10 @@ def picks_of_run(tomograms: Sequence[Tomogram], settings: RunSettings) -> Candid
 
     if settings.picks:
         nearest = settings.pick.diameters_angstrom[0] / 2
-        return Candidates(read_all_picks(settings.picks, tomograms, nearest))
+        pixel = settings.file_pixel_angstrom
+        return Candidates(
+            read_all_picks(settings.picks, tomograms, nearest, file_pixel_angstrom=pixel)
+        )
     if settings.pick_on:
         others = open_tomograms(
             settings.pick_on,

@@ -53,7 +53,7 @@ def refine(
     settings = settings or MineSettings()
     folder = RunFolder(out)
     with open_store(store) as source:
-        before, _ = labels_of_store(source, store, labels)
+        before, _ = labels_of_store(source, labels)
         inputs = [str(Path(p).resolve()) for p in (store, labels)]
         recorded = {"mine": settings.model_dump(), "relion": relion, "teach": teach}
         folder.start("refine", recorded, inputs, overwrite=overwrite)
@@ -68,7 +68,7 @@ def refine_mined(folder: RunFolder, store: str | Path, settings: MineSettings) -
         with replacing(folder.mined_labels) as temporary:
             temporary.write_bytes(folder.labels.read_bytes())
     with open_store(store) as source:
-        before, _ = labels_of_store(source, store, folder.mined_labels)
+        before, _ = labels_of_store(source, folder.mined_labels)
         return refine_clusters(folder, source, before, settings)
 
 

@@ -118,7 +118,7 @@ def _plain(particles: ParticleSet) -> ParticleSet:
 def _known(folder: RunFolder) -> ParticleSet:
     """Particles of the run so far, with their clusters."""
     with open_store(folder.store) as source:
-        labels, _ = labels_of_store(source, folder.store, folder.labels)
+        labels, _ = labels_of_store(source, folder.labels)
         particles = source.particles().with_clusters(labels, None)
     return _plain(particles.select(labels >= 0))
 

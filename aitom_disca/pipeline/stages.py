@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aitom_disca.config import JUNK_KINDS, MineSettings, PickSettings, RelionVersion
-from aitom_disca.errors import InputError
 from aitom_disca.io import (
     Tomogram,
     open_store,
@@ -137,7 +136,7 @@ def rotation_of(settings: MineSettings) -> RotateVolumes | None:
 
 
 def labels_of_store(
-    source: SubtomogramStore, store: str | Path, labels: str | Path
+    source: SubtomogramStore, labels: str | Path
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Clusters (from 0, -1 for none) and posteriors of a store's subtomograms.
 
@@ -146,13 +145,9 @@ def labels_of_store(
     InputError
         If the labels are not of this store.
     """
-    cluster, posterior = read_labels_csv(labels)
-    if len(cluster) != len(source):
-        raise InputError(
-            f"expected one label per subtomogram, but {labels} has {len(cluster)} and {store} "
-            f"holds {len(source)} subtomograms; give the labels of this store."
-        )
-    return cluster, posterior
+    from aitom_disca.io.formats.of_store import labels_of
+
+    return labels_of(source, labels)
 
 
 def sizes_of(labels: np.ndarray, n_clusters: int) -> list[int]:
@@ -198,7 +193,7 @@ def write_stars(
     """
     folder = RunFolder(out)
     with open_store(store) as source:
-        cluster, posterior = labels_of_store(source, store, labels)
+        cluster, posterior = labels_of_store(source, labels)
         particles = source.particles()
         box_px = source.box_shape_zyx[0]
         voxel_size = source.voxel_size_angstrom

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from aitom_disca.config import ExtractSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import box_slices, fourier_crop
+from aitom_disca.io.formats.relion_columns import cut_anew
 from aitom_disca.io.mrc import Tomogram
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.particles import ParticleSet
@@ -140,6 +141,7 @@ def extract_subtomograms(
         differ, the box is larger than a tomogram, a box holds NaN, or nothing is left.
     """
     settings = settings or ExtractSettings()
+    particles = replace(cut_anew(particles), box_center_zyx_px=None)
     used = _tomograms_of(tomograms, particles)
     plan = plan_box(settings, _common_voxel_size(used))
     _check_box(used, plan)
@@ -154,7 +156,7 @@ def extract_subtomograms(
         path,
         (plan.box_px,) * 3,
         plan.voxel_size_angstrom,
-        _common_tilt_range(used),
+        {name: tomogram.tilt_range_deg for name, tomogram in used.items()},
         {name: tomogram.info for name, tomogram in used.items()},
         normalisation=_NORMALISATION,
         source=", ".join(used),
@@ -209,23 +211,6 @@ def _common_voxel_size(used: dict[str, Tomogram]) -> float:
             f"{sizes[largest]:g} A; bring them to one size, or extract them into separate stores."
         )
     return sizes[smallest]
-
-
-def _common_tilt_range(used: dict[str, Tomogram]) -> tuple[float, float]:
-    """The tilts that every tomogram measured."""
-    ranges = {tomogram.tilt_range_deg for tomogram in used.values()}
-    common = max(low for low, _ in ranges), min(high for _, high in ranges)
-    if common[0] >= common[1]:
-        raise InputError(
-            f"the tomograms' tilt ranges have nothing in common: {sorted(ranges)}; "
-            "extract them into separate stores."
-        )
-    if len(ranges) > 1:
-        logger.warning(
-            "tomograms differ in tilt range; the store notes what all measured, %g to %g degrees",
-            *common,
-        )
-    return common
 
 
 def _check_box(used: dict[str, Tomogram], plan: BoxPlan) -> None:

@@ -13,18 +13,22 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.defocus import optics_of
 from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.reading import read_particles
-from aitom_disca.io.formats.relion_optics import optics_by_tomogram
+from aitom_disca.io.formats.relion_columns import cut_anew
+from aitom_disca.io.formats.relion_optics import is_two_stage, optics_by_tomogram
 from aitom_disca.io.mrc import open_tomogram
+from aitom_disca.io.mrc_header import read_header, tilt_range_of
 from aitom_disca.io.names import short_names
 from aitom_disca.io.pixel_sizes import UnknownPixelSize
-from aitom_disca.io.star_blocks import resolve
+from aitom_disca.io.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
 from aitom_disca.io.store import StoreWriter
+from aitom_disca.io.tilt_range import check_tilt_range
+from aitom_disca.io.wedge_volume import tilt_range_of_wedge
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
 
 _VOLUMES = (".mrc", ".rec", ".map", ".mrc.gz")
-_IMAGE = "rlnImageName"
+_IMAGE, _CTF_IMAGE = "rlnImageName", "rlnCtfImage"
 _AT_ONCE = 64
 _TILT_RANGE_DEG = (-60.0, 60.0)
 _NORMALISATION = "zero mean and unit variance per subtomogram"
@@ -56,7 +60,8 @@ def import_subtomograms(
     file_pixel_angstrom : float, optional
         In which the star file counts, if it does not say it.
     tilt_range_deg : tuple of 2 floats, optional
-        Measured tilts; -60 to 60 unless given.
+        Measured tilts; unless given those of each tomogram, as the file or the CtfImages that it
+        names say, else -60 to 60.
     dark_protein : bool
         Whether protein is dark: the volumes are inverted.
     optics : OpticsSettings, optional
@@ -81,9 +86,7 @@ def import_subtomograms(
     box, voxel = first.shape_zyx, first.voxel_size_angstrom
     if len(set(box)) != 1:
         raise InputError(f"expected cubic subtomograms, but {paths[0].name} is {box} (z, y, x).")
-    tilts = tilt_range_deg or _TILT_RANGE_DEG
-    if tilt_range_deg is None:
-        say("tilt range: -60 to 60 degrees (a guess; --tilt-range sets it)")
+    tilts = _tilt_ranges(source, particles, tilt_range_deg)
     known = dict(particles.tomograms)
     if optics is not None and optics.defocus is not None:  # else a folder's need not be listed
         known = {
@@ -92,11 +95,13 @@ def import_subtomograms(
         }
     infos = {
         name: replace(
-            info, tilt_range_deg=tilts, **optics_of(name, source, optics, of_star.get(name, {}))
+            info,
+            tilt_range_deg=tilts.get(name, info.tilt_range_deg),
+            **optics_of(name, source, optics, of_star.get(name, {})),
         )
         for name, info in known.items()
     }
-    particles = replace(particles, tomograms=infos)
+    particles = replace(_as_cut(particles), tomograms=infos)
     n_constant = 0
     with StoreWriter.create(
         out, box, voxel, tilts, infos, _NORMALISATION, str(source), overwrite
@@ -143,21 +148,69 @@ def _listed(
             f"{source.name} names no volumes (column {_IMAGE}); give one that does, the folder of "
             "the volumes, or extract them from the tomograms."
         )
-    boxes = particles.box_center_zyx_px
-    centres = particles.center_zyx_px if boxes is None else boxes
-    plain = ParticleSet(
-        particles.tomogram_name,
-        centres,
-        particles.score,
-        centered_xyz_angstrom=particles.centered_xyz_angstrom,
-        tomograms=particles.tomograms,
-    )
     paths = _resolved(source, particles.more[_IMAGE].astype(str).tolist())
-    return paths, plain, optics_by_tomogram(particles)
+    return paths, particles, optics_by_tomogram(particles)
+
+
+def _as_cut(particles: ParticleSet) -> ParticleSet:
+    """What is known of particles whose images are taken as they are.
+
+    Where boxes were cut stays where they were cut. Of images that were cut in orientations of their
+    own the poses are those of the particle in the tomogram, not in the image: they are left out.
+    """
+    boxes = particles.box_center_zyx_px
+    boxes = particles.center_zyx_px if boxes is None else boxes
+    kept = cut_anew(particles)
+    if is_two_stage(particles):
+        say("subtomograms were cut in orientations of their own: their poses are left out")
+        more = {k: v for k, v in kept.more.items() if k not in ORIGIN_ANGST_COLUMNS}
+        return replace(
+            kept, center_zyx_px=boxes, euler_zyz_deg=None, box_center_zyx_px=None, more=more
+        )
+    return replace(kept, box_center_zyx_px=boxes if particles.has_positions else None)
 
 
 def _is_volume(path: Path) -> bool:
     return path.name.lower().endswith(_VOLUMES) and not path.name.startswith(".")
+
+
+def _tilt_ranges(
+    source: Path, particles: ParticleSet, given: tuple[float, float] | None
+) -> dict[str, tuple[float, float]]:
+    """Measured tilts of every tomogram: given, as the file says, of its CtfImages, or a guess."""
+    names, first = np.unique(particles.tomogram_name, return_index=True)
+    if given is not None:
+        return dict.fromkeys(names.tolist(), check_tilt_range(given))
+    found, unknown = {}, []
+    images = particles.more.get(_CTF_IMAGE)
+    for name, row in zip(names.tolist(), first.tolist(), strict=True):
+        info = particles.tomograms.get(name)
+        own = (
+            None if info is None or info.tilt_range_deg == _TILT_RANGE_DEG else info.tilt_range_deg
+        )
+        if own is None and images is not None:
+            own = _of_ctf_image(source, str(images[row]))
+        found[name] = own or _TILT_RANGE_DEG
+        unknown += [name] if own is None else []
+    if unknown:
+        whose = "" if len(unknown) == len(found) else f" of {', '.join(unknown)}"
+        say(f"tilt range{whose}: -60 to 60 degrees (a guess; --tilt-range sets it)")
+    for low, high in sorted({found[name] for name in found if name not in unknown}):
+        n = sum(ends == (low, high) for ends in found.values())
+        say(f"tilt range {low:g} to {high:g} degrees: {n} of {len(found)} tomograms")
+    return found
+
+
+def _of_ctf_image(source: Path, named: str) -> tuple[float, float] | None:
+    """Tilt range of a CtfImage, by its header or its zeros; None where it cannot be told."""
+    path = resolve(named, source)
+    if path is None:
+        return None
+    said = tilt_range_of(*read_header(path))
+    if said is not None:
+        return said
+    image = open_tomogram(path, voxel_size_angstrom=1.0, tilt_range_deg=_TILT_RANGE_DEG)
+    return tilt_range_of_wedge(image.read())
 
 
 def _resolved(star: Path, named: Sequence[str]) -> list[Path]:

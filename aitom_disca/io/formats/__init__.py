@@ -15,6 +15,7 @@ NAMES: tuple[str, ...] = (
     "warp",
     "relion31",
     "relion30",
+    "relion_coordinates",
     "csv",
     "stopgap",
     "dynamo",

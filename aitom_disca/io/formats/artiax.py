@@ -16,10 +16,10 @@ import numpy as np
 
 from aitom_disca.io.atomic import write_text
 from aitom_disca.io.file_names import file_part
+from aitom_disca.io.formats import relion31
 from aitom_disca.io.formats.chimerax import clusters
 from aitom_disca.io.formats.files import one_file_per_tomogram
 from aitom_disca.io.formats.format import CLUSTER, POSE, SCORE, Format, Known, need_positions
-from aitom_disca.io.star import write_particles_star
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 
@@ -82,7 +82,7 @@ def _write_star(path: Path, members: ParticleSet, called: str, info: TomogramInf
         tomogram_name=np.full(len(members), called),
         tomograms={called: replace(info, name=called)},
     )
-    write_particles_star(path, renamed)
+    write_text(path, relion31.text_of(renamed, Known(), at_voxels=False))
 
 
 FORMAT = Format(

@@ -24,7 +24,14 @@ from aitom_disca.io.formats.format import (
     Format,
     Known,
 )
-from aitom_disca.io.formats.reading import is_store, listed, read_sources
+from aitom_disca.io.formats.micrographs import named_as_in
+from aitom_disca.io.formats.of_store import (
+    check_classes,
+    is_labels_table,
+    labels_of,
+    particles_of_store,
+)
+from aitom_disca.io.formats.reading import is_store, listed, read_particles, read_sources
 from aitom_disca.io.formats.relion5 import write_project
 from aitom_disca.io.formats.relion_images import LAYOUTS, export_subtomograms
 from aitom_disca.io.star_blocks import SUBTOMOGRAM_ANGLE_COLUMNS
@@ -71,6 +78,8 @@ def convert(
     strict: bool = False,
     overwrite: bool = False,
     labels: str | Path | None = None,
+    poses: str | Path | None = None,
+    micrographs: str | Path | None = None,
     images: bool = False,
     optimisation_set: bool = False,
     tomograms_star: str | Path | None = None,
@@ -97,7 +106,13 @@ def convert(
     overwrite : bool
         Whether files that are there may be replaced.
     labels : path, optional
-        Clusters of the particles, as ``labels.csv`` holds them.
+        Clusters of the particles, as ``labels.csv`` holds them, or a file of the same particles
+        with classes.
+    poses : path, optional
+        A particle file whose particles are subtomograms of the store that is the source: these,
+        with all that it says of them.
+    micrographs : path, optional
+        RELION's micrographs.star, whose names of micrographs and optics groups are taken.
     images : bool
         Whether to write the subtomograms of a store as well, for RELION, into the folder OUT
         without its suffix.
@@ -119,9 +134,15 @@ def convert(
     sources = listed(source)
     particles, left_behind = read_sources(sources, from_, known)
     legend: dict[int, str] = {}
+    rows = None
     if labels is not None:
-        particles = _with_labels(particles, labels)
-    elif CLUSTER in target.keeps and to != "copick":
+        particles = _with_labels(sources, particles, labels)
+    if poses is not None:
+        particles, rows = _with_poses(sources, particles, poses)
+    if micrographs is not None:
+        _check_relion(to, "--micrographs")
+        particles = named_as_in(particles, micrographs)
+    if labels is None and CLUSTER in target.keeps and to != "copick":
         particles, legend = numbered_objects(particles)
     lost = left_behind + losses(particles, target, known)
     if strict and lost:
@@ -137,7 +158,7 @@ def convert(
         _check_project(out, to, particles, known, tomograms_star, overwrite)
     if images:
         _check_free([out, out.with_suffix("")], overwrite)
-        paths = _write_with_images(sources, out, particles, to, known)
+        paths = _write_with_images(sources, out, particles, rows, to, known)
     else:
         _check_free(_rehearse(target.write, out, particles, known), overwrite)
         paths = target.write(out, particles, known)
@@ -200,14 +221,45 @@ def _lost_blocks(particles: ParticleSet, target: Format) -> list[str]:
     return lost
 
 
-def _with_labels(particles: ParticleSet, labels: str | Path) -> ParticleSet:
-    cluster, posterior = read_labels_csv(labels)
+def _with_labels(sources: list[Path], particles: ParticleSet, labels: str | Path) -> ParticleSet:
+    if _is_one_store(sources):
+        with open_store(sources[0]) as store:
+            return particles.with_clusters(*labels_of(store, labels))
+    if is_labels_table(Path(labels)):
+        cluster, posterior = read_labels_csv(labels)
+    else:
+        classified = read_particles(labels)
+        check_classes(classified, labels)
+        cluster, posterior = np.asarray(classified.cluster), classified.posterior
     if len(cluster) != len(particles):
         raise InputError(
             f"{Path(labels).name} holds {len(cluster)} labels, but there are {len(particles)} "
             "particles; give the one label per particle that belongs to them."
         )
     return particles.with_clusters(cluster, posterior)
+
+
+def _with_poses(
+    sources: list[Path], own: ParticleSet, poses: str | Path
+) -> tuple[ParticleSet, np.ndarray]:
+    """Particles of a file that are subtomograms of the store, and their rows in it."""
+    if not _is_one_store(sources):
+        raise InputError("--poses goes with the subtomograms of a store; give one .h5 as input.")
+    with open_store(sources[0]) as store:
+        particles, rows = particles_of_store(store, poses)
+    if own.cluster is not None:
+        posterior = None if own.posterior is None else own.posterior[rows]
+        particles = particles.with_clusters(own.cluster[rows], posterior)
+    return particles, rows
+
+
+def _is_one_store(sources: list[Path]) -> bool:
+    return len(sources) == 1 and is_store(sources[0])
+
+
+def _check_relion(to: str, option: str) -> None:
+    if not to.startswith("relion"):
+        raise InputError(f"{option} goes with star files of RELION; got --to {to}.")
 
 
 def _rehearse(
@@ -248,11 +300,17 @@ def _check_free(paths: list[Path], overwrite: bool) -> None:
 
 
 def _write_with_images(
-    sources: list[Path], out: Path, particles: ParticleSet, to: str, known: Known
+    sources: list[Path],
+    out: Path,
+    particles: ParticleSet,
+    rows: np.ndarray | None,
+    to: str,
+    known: Known,
 ) -> list[Path]:
-    if len(sources) != 1 or not is_store(sources[0]):
+    if not _is_one_store(sources):
         raise InputError("--images writes the subtomograms of a store; give one .h5 as input.")
     if to not in LAYOUTS:
         raise InputError(f"--images goes with --to {', '.join(LAYOUTS)}; got {to}.")
     with open_store(sources[0]) as store:
-        return export_subtomograms(store, out.with_suffix(""), particles, out, to=to, known=known)
+        folder = out.with_suffix("")
+        return export_subtomograms(store, folder, particles, out, rows=rows, to=to, known=known)

@@ -155,9 +155,15 @@ def need_positions(particles: ParticleSet, title: str) -> None:
     ------
     InputError
     """
-    if not particles.has_positions:
+    if particles.has_positions:
+        return
+    if particles.centered_xyz_angstrom is None:
         raise InputError(
-            f"{title} needs positions in voxels, but these are only known from the centre of "
-            "tomograms of unknown size; give the tomograms with --tomogram, or --size-zyx and "
-            "--voxel-size-angstrom."
+            f"{title} needs positions, which these particles do not have; give a file or a store "
+            "that knows them."
         )
+    raise InputError(
+        f"{title} needs positions in voxels, but these are only known from the centre of "
+        "tomograms of unknown size; give the tomograms with --tomogram, or --size-zyx and "
+        "--voxel-size-angstrom."
+    )

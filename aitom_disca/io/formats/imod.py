@@ -105,10 +105,16 @@ def _read_model(path: Path) -> Any:
     parsers = library("imodmodel.parsers", _TITLE)
     if not recognises(path):
         raise InputError(f"{path.name} is not an IMOD model: it does not begin with IMODV1.2.")
+    fault = f"{path.name} is an IMOD model that breaks off or is damaged; save it again."
     try:
-        return parsers.parse_model(_Whole(path.read_bytes()))
+        model = parsers.parse_model(_Whole(path.read_bytes()))
     except (ValueError, LookupError, EOFError, struct.error, MemoryError, OverflowError) as error:
-        raise InputError(f"{path.name} is an IMOD model that breaks off or is damaged.") from error
+        raise InputError(fault) from error
+    if len(model.objects) != model.header.objsize or any(
+        len(one.contours) != one.header.contsize for one in model.objects
+    ):  # chunks that nobody knows are passed over, also where they are damaged ones
+        raise InputError(fault)
+    return model
 
 
 def _points(path: Path, model: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

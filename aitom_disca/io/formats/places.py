@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,10 @@ from aitom_disca.io.file_names import name_in
 from aitom_disca.io.formats.format import Known
 from aitom_disca.io.names import check_names, tomogram_names
 from aitom_disca.io.pixel_sizes import pixels_in_voxels
+from aitom_disca.io.tilt_range import doubt
 from aitom_disca.particles import ParticleSet, TomogramInfo
+
+logger = logging.getLogger(__name__)
 
 
 def name_of_only_tomogram(path: str | Path, known: Known) -> str:
@@ -102,7 +106,8 @@ def find_places(
         name = str(unique[i])
         own[i] = called[name]
         size = _first_size(path, name, pixel[which == i])
-        info = _info(own[i], name, known, size, (tilt_range_deg or {}).get(name))
+        tilts = _likely_range(path, name, (tilt_range_deg or {}).get(name))
+        info = _info(own[i], name, known, size, tilts)
         if info is not None:
             infos.setdefault(own[i], info)
             voxel[i] = infos[own[i]].voxel_size_angstrom
@@ -111,6 +116,16 @@ def find_places(
         told = known.voxel_size_angstrom is not None and np.isnan(pixel).all()
         scale = pixels_in_voxels(path, pixel, voxel[which], is_known_why=told)
     return Places(np.array(own[which], dtype=str), scale[:, None], infos)
+
+
+def _likely_range(
+    path: str | Path, name: str, tilt_range_deg: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """A tilt range, unless it can hardly be one."""
+    if tilt_range_deg is None or not (reason := doubt(tilt_range_deg)):
+        return tilt_range_deg
+    logger.warning("%s: the tilts of %s are passed over: %s.", Path(path).name, name, reason)
+    return None
 
 
 def _first_size(path: str | Path, name: str, sizes: np.ndarray) -> float | None:

@@ -135,6 +135,13 @@ def _particles(path: Path) -> list[ET.Element]:
 def _attributes(element: ET.Element, before: str = "") -> dict[str, str]:
     """All attributes of an element and those in it, by their paths."""
     found = {f"{before}@{name}".lstrip("/"): value for name, value in element.attrib.items()}
+    tags = [child.tag for child in element]
+    twice = next((tag for tag in tags if tags.count(tag) > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"a particle of the list holds the element {twice} twice; which of them counts nobody "
+            "can know: remove one."
+        )
     for child in element:
         found |= _attributes(child, f"{before}/{child.tag}".lstrip("/"))
     return found

@@ -23,7 +23,9 @@ from aitom_disca.io.formats.format import (
 from aitom_disca.io.formats.relion_family import read, reads
 from aitom_disca.io.formats.relion_optics import (
     MICROSCOPE,
+    Layout,
     counting,
+    has_images,
     lost_optics_columns,
     optics_value,
 )
@@ -48,38 +50,39 @@ def convention(coordinates: str) -> list[str]:
     ]
 
 
-def loses(particles: ParticleSet, known: Known) -> list[str]:
+def lost(particles: ParticleSet, known: Known, layout: Layout = "3.0") -> list[str]:
     """What one table cannot keep of particles of RELION, in words."""
     optics = lost_optics_columns(particles, ())
-    return unfit(particles, known) + ([f"optics columns {', '.join(optics)}"] if optics else [])
+    return unfit(particles, known, layout) + (
+        [f"optics columns {', '.join(optics)}"] if optics else []
+    )
 
 
-def unfit(particles: ParticleSet, known: Known) -> list[str]:
+def unfit(particles: ParticleSet, known: Known, layout: Layout) -> list[str]:
     """What 3.0, 3.1 and Warp cannot keep of the rows, in words."""
-    reasons = rc.unfit_columns(particles, counting(particles, known))
+    reasons = rc.unfit_columns(particles, counting(particles, known, layout))
     found = [f"{', '.join(columns)} ({reason})" for reason, columns in reasons.items() if columns]
     return found + rc.foreign(particles)
 
 
-def rows_of(
-    particles: ParticleSet, known: Known, *, origins: bool = True, pixel_size: bool = True
-) -> pd.DataFrame:
-    """The table of 3.0 and of Warp; with zero origins only if wanted."""
-    counted = counting(particles, known)
+def rows_of(particles: ParticleSet, known: Known, layout: Layout = "3.0") -> pd.DataFrame:
+    """The table of 3.0 and of Warp; origins of 0 are left out for Warp, which keeps fractions."""
+    counted = counting(particles, known, layout)
+    if layout == "3.0" and not (counted.images and has_images(particles)):
+        particles = rc.cut_at_voxels(particles)
     pixel = counted.pixel_angstrom
     dropped = rc.unfit_columns(particles, counted).values()
     origin = rc.turn_outwards(particles, rc.origins_angstrom(particles, counted.voxel_angstrom))
     origin = origin / pixel[:, None]
     microscope = {c: optics_value(particles, c) for c in MICROSCOPE}
     named = rc.names(particles, "rlnMicrographName")
-    sizes = rc.pixel_columns(particles, pixel)
-    if pixel_size:
-        sizes |= {c: v for c, v in rc.detector_columns(pixel).items() if c not in sizes}
+    sizes = rc.detector_columns(pixel) | rc.pixel_columns(particles, counted)
+    with_origins = layout == "3.0" or origin.any()
     placed = rc.table(
         named,
         rc.plain_coordinates(particles, counted.scale),
         rc.angles(particles, two_stages=False),
-        dict(zip(ORIGIN_PX_COLUMNS, origin.T, strict=True)) if origins or origin.any() else {},
+        dict(zip(ORIGIN_PX_COLUMNS, origin.T, strict=True)) if with_origins else {},
         rc.judged(particles),
         sizes,
         {c: v for c, v in microscope.items() if v is not None},
@@ -96,7 +99,8 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     InputError
         If positions or voxel sizes are unknown.
     """
-    need_positions(particles, FORMAT.title)
+    if not has_images(particles):  # which need none
+        need_positions(particles, FORMAT.title)
     text = write_blocks_text({"": rows_of(particles, known)}, None, convention(IN_PIXELS))
     write_text(path, text)
     return [Path(path)]
@@ -111,5 +115,5 @@ FORMAT = Format(
     write=write,
     keeps=KEEPS,
     library="starfile",
-    loses=loses,
+    loses=lost,
 )

@@ -30,17 +30,31 @@ VERSION = 30001
 def loses(particles: ParticleSet, known: Known) -> list[str]:
     """What this layout cannot keep of particles of RELION, in words."""
     optics = lost_optics_columns(particles)
-    return unfit(particles, known) + ([f"optics columns {', '.join(optics)}"] if optics else [])
+    return unfit(particles, known, "3.1") + (
+        [f"optics columns {', '.join(optics)}"] if optics else []
+    )
 
 
-def text_of(particles: ParticleSet, known: Known, comments: Sequence[str] = ()) -> str:
-    """Both tables as text."""
+def text_of(
+    particles: ParticleSet,
+    known: Known,
+    comments: Sequence[str] = (),
+    *,
+    at_voxels: bool = True,
+) -> str:
+    """Both tables as text; without ``at_voxels`` coordinates may have fractions, for viewers."""
     counted = counting(particles, known)
-    pixel = counted.pixel_angstrom
-    origin = rc.turn_outwards(particles, rc.origins_angstrom(particles, counted.voxel_angstrom))
     keeps_images = counted.images and has_images(particles)
-    box = None if keeps_images else known.box_px
-    optics, group = build_optics(particles, pixel, images=counted.images, box_px=box)
+    if at_voxels and not keeps_images:
+        particles = rc.cut_at_voxels(particles)
+    origin = rc.turn_outwards(particles, rc.origins_angstrom(particles, counted.voxel_angstrom))
+    optics, group = build_optics(
+        particles,
+        counted.image_angstrom,
+        micrograph_pixel_angstrom=counted.pixel_angstrom,
+        images=counted.images,
+        box_px=None if keeps_images else known.box_px,
+    )
     placed = rc.table(
         rc.names(particles, "rlnTomoName"),
         rc.names(particles, "rlnMicrographName"),
@@ -49,7 +63,7 @@ def text_of(particles: ParticleSet, known: Known, comments: Sequence[str] = ()) 
         rc.angles(particles, two_stages=False),
         dict(zip(ORIGIN_ANGST_COLUMNS, origin.T, strict=True)),
         rc.judged(particles),
-        rc.pixel_columns(particles, pixel),
+        rc.pixel_columns(particles, counted),
     )
     dropped = rc.unfit_columns(particles, counted).values()
     left_out = [*SUBTOMOGRAM_ANGLE_COLUMNS, *(c for some in dropped for c in some)]
@@ -65,7 +79,8 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     InputError
         If positions or voxel sizes are unknown.
     """
-    need_positions(particles, FORMAT.title)
+    if not has_images(particles):  # which need none
+        need_positions(particles, FORMAT.title)
     write_text(path, text_of(particles, known, convention(IN_PIXELS)))
     return [Path(path)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import euler_zyz_deg_from_rotation, rotation_from_euler_zyz_deg
 from aitom_disca.io.formats.format import Known, voxel_sizes
-from aitom_disca.io.formats.relion_optics import Counting, is_two_stage
+from aitom_disca.io.formats.relion_optics import GROUP_NAME_COLUMN, Counting, is_two_stage
 from aitom_disca.io.names import is_called, series_name
 from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
@@ -20,6 +21,7 @@ from aitom_disca.io.star_blocks import (
     GROUP_COLUMN,
     IMAGE_COLUMNS,
     IMAGE_PIXEL_COLUMN,
+    MICROGRAPH_PIXEL_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
     ORIGIN_PX_COLUMNS,
     PLAIN_COLUMNS,
@@ -45,6 +47,7 @@ _PLACED = {
     POSTERIOR_COLUMN,
     SCORE_COLUMN,
     GROUP_COLUMN,
+    GROUP_NAME_COLUMN,
 }
 
 
@@ -52,6 +55,25 @@ def box_centers(particles: ParticleSet) -> np.ndarray:
     """Where the subtomograms are cut (z, y, x)."""
     boxes = particles.box_center_zyx_px
     return particles.center_zyx_px if boxes is None else boxes
+
+
+def cut_at_voxels(particles: ParticleSet) -> ParticleSet:
+    """Particles whose boxes lie at whole voxels, the rest of their places in the origins.
+
+    RELION 3 cuts at whole voxels: of a coordinate with a fraction it drops the fraction, and with
+    it up to a voxel of the particle's place. Boxes are cut here at the voxel nearest to the centre.
+    """
+    if not particles.has_positions:
+        return particles
+    return replace(particles, box_center_zyx_px=np.floor(particles.cut_at_zyx_px + 0.5))
+
+
+def cut_anew(particles: ParticleSet) -> ParticleSet:
+    """Particles without what is said of images: for images that are cut by this package."""
+    of_images = {*IMAGE_COLUMNS, *SUBTOMOGRAM_ANGLE_COLUMNS, *_PRIORS, *_PIXELS, GROUP_COLUMN}
+    of_images |= {IMAGE_PIXEL_COLUMN, *MICROGRAPH_PIXEL_COLUMNS, "rlnImageSize"}
+    more = {name: column for name, column in particles.more.items() if name not in of_images}
+    return replace(particles, more=more, more_blocks={})
 
 
 def names(particles: ParticleSet, column: str) -> Columns:
@@ -68,7 +90,14 @@ def names(particles: ParticleSet, column: str) -> Columns:
 
 
 def plain_coordinates(particles: ParticleSet, scale: np.ndarray) -> Columns:
-    """Where boxes lie, in pixels of which a voxel has ``scale`` (N,)."""
+    """Where boxes lie, in pixels of which a voxel has ``scale`` (N,); nothing where unknown.
+
+    Positions from the tomogram's centre, if only they are known, stay in their columns.
+    """
+    if not particles.has_positions:
+        centered = particles.centered_xyz_angstrom
+        known = centered is not None and np.isfinite(centered).all()
+        return centered_coordinates(particles, Known(), "") if known else {}
     xyz = box_centers(particles)[:, ::-1] * scale[:, None]
     return dict(zip(PLAIN_COLUMNS, xyz.T, strict=True))
 
@@ -163,10 +192,10 @@ def further(particles: ParticleSet, written: Iterable[str], unfit: Iterable[str]
     return {c: v for c, v in particles.more.items() if c not in left_out and _is_ours(particles, c)}
 
 
-def pixel_columns(particles: ParticleSet, pixel_angstrom: np.ndarray) -> Columns:
+def pixel_columns(particles: ParticleSet, counted: Counting) -> Columns:
     """Columns of the rows that say a pixel size, corrected where they say another."""
-    more = particles.more
-    found: Columns = {}
+    more, pixel_angstrom = particles.more, counted.image_angstrom
+    found: Columns = {c: counted.pixel_angstrom for c in MICROGRAPH_PIXEL_COLUMNS if c in more}
     if {"rlnDetectorPixelSize", "rlnMagnification"} <= set(more):
         said = 10000 * np.asarray(more["rlnDetectorPixelSize"], float)
         said = said / np.asarray(more["rlnMagnification"], float)

@@ -15,6 +15,7 @@ from aitom_disca.io.formats.tomograms import tomogram_infos
 from aitom_disca.io.star_blocks import (
     CENTERED_COLUMNS,
     GROUP_COLUMN,
+    IMAGE_COLUMNS,
     PLAIN_COLUMNS,
     TILT_SERIES_PIXEL_COLUMN,
     read_blocks,
@@ -110,6 +111,10 @@ def optimisation_set(path: str | Path) -> dict[str, Path]:
 
 
 def _layout(tables: dict[str, StarBlock]) -> str | None:
+    placed = {CENTERED_COLUMNS[0], PLAIN_COLUMNS[0]}
+    images = next((tables[name].labels for name in ("particles", "") if name in tables), [])
+    if IMAGE_COLUMNS[0] in images and not placed & {c for t in tables.values() for c in t.labels}:
+        return "relion31" if GROUP_COLUMN in images else "relion30"
     for name, table in tables.items():
         if CENTERED_COLUMNS[0] in table.labels:
             return "relion5"

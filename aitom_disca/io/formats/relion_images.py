@@ -6,15 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.formats import get_format
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.formats.relion_optics import OPTICS_KEY, microscope, tilt_series_pixel
+from aitom_disca.io.formats.relion_optics import OPTICS_KEY, optics_of_images, tilt_series_pixel
 from aitom_disca.io.mrc import write_volume
-from aitom_disca.io.star_blocks import GROUP_COLUMN, IMAGE_PIXEL_COLUMN
+from aitom_disca.io.star_blocks import GROUP_COLUMN
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.io.wedge_volume import wedge_volume
 from aitom_disca.particles import ParticleSet
@@ -31,6 +30,7 @@ def export_subtomograms(
     particles: ParticleSet,
     star: str | Path,
     *,
+    rows: np.ndarray | None = None,
     to: str = "relion31",
     known: Known | None = None,
 ) -> list[Path]:
@@ -39,13 +39,15 @@ def export_subtomograms(
     Parameters
     ----------
     store : SubtomogramStore
-        Cubic boxes of an even edge.
+        Cubic boxes. RELION reads even edges only: of odd boxes the last planes are left out, which
+        leaves the centre where it is.
     folder : path
         For the images: ``TOMOGRAM/000001.mrc`` by the row in the store from 1, and
         ``wedge_-60_60.mrc`` for every tilt range.
     particles : ParticleSet
-        One for every row of the store, in order.
+        One for every row of the store, in order, unless ``rows`` says which they are.
     star : path
+    rows : ndarray of int, shape (n_particles,), optional
     to : {"relion31", "relion4", "relion5"}
         Layout of the star file.
     known : Known, optional
@@ -58,7 +60,7 @@ def export_subtomograms(
     Raises
     ------
     InputError
-        If boxes are not cubic and even, or the layout needs what is unknown.
+        If boxes are not cubic, or the layout needs what is unknown.
     """
     if to not in LAYOUTS:
         raise InputError(f"images go with {', '.join(LAYOUTS)} only; got {to}.")
@@ -68,63 +70,66 @@ def export_subtomograms(
     if target.write is None:
         raise InputError(f"{target.title} cannot be written.")
     folder = Path(folder)
-    planned = with_images(store, folder, particles)
+    planned = with_images(store, folder, particles, rows)
     if to != "relion31" and tilt_series_pixel(planned, known) is None:
         raise InputError(
             f"images go with {target.title} only where the binning of the tomogram is known; give "
             "it with --binning, or use --to relion31."
         )
     paths = target.write(Path(star), planned, known)  # complains before images are written
-    return [*paths, *_write_images(store, folder, planned)]
+    return [*paths, *write_images(store, folder, planned, rows)]
 
 
-def with_images(store: SubtomogramStore, folder: Path, particles: ParticleSet) -> ParticleSet:
+def with_images(
+    store: SubtomogramStore, folder: Path, particles: ParticleSet, rows: np.ndarray | None = None
+) -> ParticleSet:
     """Particles with the names of their image files and with optics groups.
 
     Where boxes were cut is known: at the voxel nearest to the centre in the store.
 
+    Parameters
+    ----------
+    store, folder, particles, rows
+        As for `export_subtomograms`.
+
     Raises
     ------
     InputError
-        If boxes are not cubic and even, or the particles are not those of the store.
+        If boxes are not cubic, or the particles are not those of the store.
     """
     box = store.box_shape_zyx
-    if len(set(box)) > 1 or box[0] % 2:
+    if len(set(box)) > 1:
         raise InputError(
-            f"RELION reads cubic images of an even edge only, the store holds {box}; extract "
-            "again with an even --box-px."
+            f"RELION reads cubic images only, the store holds {box}; extract again with --box-px."
         )
-    if len(particles) != len(store):
-        raise InputError(f"{len(particles)} particles do not fit {len(store)} subtomograms.")
-    safe = file_parts(particles.tomogram_name.tolist())
-    images = [
-        folder / safe[name] / f"{row:06d}.mrc"
-        for row, name in enumerate(particles.tomogram_name.tolist(), 1)
-    ]
-    wedges = [folder / _wedge_name(_tilt_range(store, particles, row)) for row in range(len(store))]
-    optics = {
-        GROUP_COLUMN: 1,
-        "rlnOpticsGroupName": "opticsGroup1",
-        **microscope(next(iter(particles.tomograms.values()), None)),
-        IMAGE_PIXEL_COLUMN: store.voxel_size_angstrom,
-        "rlnImageSize": box[0],
-        "rlnImageDimensionality": 3,
-    }
+    rows = np.arange(len(store)) if rows is None else rows
+    if len(particles) != len(rows):
+        raise InputError(f"{len(particles)} particles do not fit {len(rows)} subtomograms.")
+    wedges = [folder / _wedge_name(_tilt_range(store, particles, i)) for i in range(len(rows))]
+    optics, group = optics_of_images(particles, store.voxel_size_angstrom, _even(box[0]))
     more = {
-        "rlnImageName": np.array([_from_project(path) for path in images]),
+        "rlnImageName": np.array([_from_project(path) for path in _paths(folder, store, rows)]),
         "rlnCtfImage": np.array([_from_project(path) for path in wedges]),
-        GROUP_COLUMN: np.ones(len(store), int),
+        GROUP_COLUMN: group,
     }
-    boxes = particles.box_center_zyx_px
-    cut_at = store.particles().center_zyx_px
-    if boxes is None and np.isfinite(cut_at).all():
-        boxes = np.floor(cut_at + 0.5)
+    cut_at = store.particles().cut_at_zyx_px[rows]
+    known = np.isfinite(cut_at).all()
     return replace(
         particles,
-        box_center_zyx_px=boxes,
+        box_center_zyx_px=cut_at if known else particles.box_center_zyx_px,
         more={**particles.more, **more},
-        more_blocks={**particles.more_blocks, OPTICS_KEY: pd.DataFrame([optics])},
+        more_blocks={**particles.more_blocks, OPTICS_KEY: optics},
     )
+
+
+def _even(box_px: int) -> int:
+    return box_px - box_px % 2
+
+
+def _paths(folder: Path, store: SubtomogramStore, rows: np.ndarray) -> list[Path]:
+    names = store.particles().tomogram_name.tolist()
+    safe = file_parts(names)
+    return [folder / safe[names[row]] / f"{row + 1:06d}.mrc" for row in np.asarray(rows).tolist()]
 
 
 def normalise_background(volumes: np.ndarray) -> np.ndarray:
@@ -146,27 +151,33 @@ def normalise_background(volumes: np.ndarray) -> np.ndarray:
     return scaled.astype(np.float32)
 
 
-def _write_images(store: SubtomogramStore, folder: Path, planned: ParticleSet) -> list[Path]:
-    names = planned.tomogram_name.tolist()
-    safe = file_parts(names)
-    starts = range(0, len(store), _BATCH)
-    for start in track(starts, "writing subtomograms"):
-        volumes = normalise_background(store.read(slice(start, start + _BATCH)))
-        for row, volume in enumerate(volumes, start):
-            path = folder / safe[names[row]] / f"{row + 1:06d}.mrc"
+def write_images(
+    store: SubtomogramStore, folder: Path, particles: ParticleSet, rows: np.ndarray | None = None
+) -> list[Path]:
+    """Write the images that `with_images` names, and the wedges; the paths of these.
+
+    Raises
+    ------
+    InputError
+        If the background of a subtomogram is constant.
+    """
+    rows = np.arange(len(store)) if rows is None else rows
+    paths, edge = _paths(folder, store, rows), _even(store.box_shape_zyx[0])
+    for start in track(range(0, len(rows), _BATCH), "writing subtomograms"):
+        volumes = store.read(rows[start : start + _BATCH])[:, :edge, :edge, :edge]
+        for path, volume in zip(paths[start:], normalise_background(volumes), strict=False):
             write_volume(path, volume, store.voxel_size_angstrom)
-    ranges = {_tilt_range(store, planned, row) for row in range(len(store))}
-    paths = []
-    for tilts in sorted(ranges):
-        paths.append(folder / _wedge_name(tilts))
-        wedge = wedge_volume(store.box_shape_zyx[0], tilts)
-        write_volume(paths[-1], wedge, store.voxel_size_angstrom)
-    return paths
+    wedges = []
+    for tilts in sorted({_tilt_range(store, particles, i) for i in range(len(rows))}):
+        wedges.append(folder / _wedge_name(tilts))
+        wedge = wedge_volume(edge, tilts)
+        write_volume(wedges[-1], wedge, store.voxel_size_angstrom, tilt_range_deg=tilts)
+    return wedges
 
 
 def _tilt_range(store: SubtomogramStore, particles: ParticleSet, row: int) -> tuple[float, float]:
     info = particles.tomograms.get(str(particles.tomogram_name[row]))
-    return store.tilt_range_deg if info is None else info.tilt_range_deg
+    return store.common_tilt_range_deg if info is None else info.tilt_range_deg
 
 
 def _wedge_name(tilt_range_deg: tuple[float, float]) -> str:

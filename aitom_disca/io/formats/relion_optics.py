@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from aitom_disca.io.star_blocks import (
     GROUP_COLUMN,
     IMAGE_COLUMNS,
     IMAGE_PIXEL_COLUMN,
+    MICROGRAPH_PIXEL_COLUMNS,
     MICROSCOPE_COLUMNS,
     SUBTOMOGRAM_ANGLE_COLUMNS,
     TILT_SERIES_PIXEL_COLUMN,
@@ -21,6 +24,8 @@ from aitom_disca.io.star_places import PIXEL_KEY
 from aitom_disca.particles import Optics, ParticleSet
 
 OPTICS_KEY = "relion:optics"
+GROUP_NAME_COLUMN = "rlnOpticsGroupName"
+Layout = Literal["3.0", "3.1", "warp"]
 MICROSCOPE = tuple(MICROSCOPE_COLUMNS.values())
 _ONLY_UNBINNED = [TILT_SERIES_PIXEL_COLUMN, "rlnTomoSubtomogramBinning"]
 _OF_IMAGES = ["rlnImageSize", "rlnCtfDataAreCtfPremultiplied"]
@@ -30,13 +35,16 @@ _SAME_SIZE = 0.01  # by less: one was rounded
 
 @dataclass(frozen=True)
 class Counting:
-    """What a layout with one pixel size for coordinates and images counts in.
+    """What the coordinates of a layout count in, and the pixels of its images.
 
     Parameters
     ----------
     pixel_angstrom : ndarray of shape (N,)
+        Of coordinates.
     scale : ndarray of shape (N,)
         Such pixels in a voxel; 1 where the two differ by less than 1 %.
+    image_angstrom : ndarray of shape (N,)
+        Pixel of the images.
     images : bool
         Whether the image files still fit.
     reason : str
@@ -45,6 +53,7 @@ class Counting:
 
     pixel_angstrom: np.ndarray
     scale: np.ndarray
+    image_angstrom: np.ndarray
     images: bool = True
     reason: str = ""
 
@@ -149,25 +158,34 @@ def is_two_stage(particles: ParticleSet) -> bool:
     )
 
 
-def counting(particles: ParticleSet, known: Known) -> Counting:
-    """What 3.0, 3.1 and Warp count in: the pixels of the images, or voxels of the tomograms."""
+def counting(particles: ParticleSet, known: Known, layout: Layout = "3.1") -> Counting:
+    """What 3.0, 3.1 and Warp count in.
+
+    Coordinates of RELION are voxels of the tomogram, whatever the pixels of its images; 3.0 has no
+    place for a second size. Those of Warp are pixels of the images.
+    """
     voxel = voxel_sizes(particles, known)
     one = np.ones(len(particles))
+    without = partial(Counting, voxel, one, voxel, False)
     if not has_images(particles):
-        return Counting(voxel, one)
+        return Counting(voxel, one, voxel)
     dimensions = optics_value(particles, "rlnImageDimensionality")
     if dimensions is not None and np.any(dimensions == 2):
-        return Counting(voxel, one, False, "tilt series, which this layout does not have")
+        return without("tilt series, which this layout does not have")
     if is_two_stage(particles):
-        return Counting(voxel, one, False, "cut in orientations, which this layout does not have")
+        return without("cut in orientations, which this layout does not have")
     pixel = image_pixel(particles)
     if pixel is None:
-        return Counting(voxel, one)
+        return Counting(voxel, one, voxel)
     differs = np.abs(pixel / voxel - 1) > _SAME_SIZE
-    if known.voxel_size_angstrom is not None and differs.any():
-        reason = f"of pixels of {pixel[0]:.5g} A, while coordinates count in {voxel[0]:.5g} A"
-        return Counting(voxel, one, False, reason)
-    return Counting(pixel, np.where(differs, voxel / pixel, 1.0))
+    if layout == "3.1" and differs.any():
+        return Counting(voxel, one, pixel)
+    said = known.voxel_size_angstrom is not None or layout == "3.0"
+    if said and differs.any():
+        return without(
+            f"of pixels of {pixel[0]:.5g} A, while coordinates count in {voxel[0]:.5g} A"
+        )
+    return Counting(pixel, np.where(differs, voxel / pixel, 1.0), pixel)
 
 
 def build_optics(
@@ -175,6 +193,7 @@ def build_optics(
     pixel_angstrom: np.ndarray,
     tilt_series_pixel_angstrom: np.ndarray | None = None,
     *,
+    micrograph_pixel_angstrom: np.ndarray | None = None,
     images: bool = True,
     box_px: int | None = None,
 ) -> tuple[pd.DataFrame, np.ndarray]:
@@ -191,6 +210,8 @@ def build_optics(
         Of the images.
     tilt_series_pixel_angstrom : ndarray of shape (N,), optional
         Unbinned, for the layouts that tell it apart.
+    micrograph_pixel_angstrom : ndarray of shape (N,), optional
+        What coordinates count in, for the layout that tells it apart.
     images : bool
         Whether the particles keep their images.
     box_px : int, optional
@@ -201,7 +222,13 @@ def build_optics(
         values[TILT_SERIES_PIXEL_COLUMN] = tilt_series_pixel_angstrom
         values["rlnTomoSubtomogramBinning"] = pixel_angstrom / tilt_series_pixel_angstrom
     own = optics_table(particles)
+    micrograph = micrograph_pixel_angstrom
     if own is not None:
+        if micrograph is not None:
+            said = [column for column in MICROGRAPH_PIXEL_COLUMNS if column in own]
+            if not said and np.any(np.abs(pixel_angstrom / micrograph - 1) > _SAME_SIZE):
+                said = [MICROGRAPH_PIXEL_COLUMNS[1]]
+            values |= dict.fromkeys(said, micrograph)
         kept = _with_values(own, np.asarray(particles.more[GROUP_COLUMN]), values)
         if kept is not None:
             unbinned = tilt_series_pixel_angstrom is not None
@@ -210,7 +237,26 @@ def build_optics(
             if not images:
                 kept["rlnImageDimensionality"] = 3
             return kept, np.asarray(particles.more[GROUP_COLUMN])
+    if micrograph is not None:
+        values = {MICROGRAPH_PIXEL_COLUMNS[1]: micrograph, **values}
     return _new_optics(particles, values, box_px)
+
+
+def optics_of_images(
+    particles: ParticleSet, pixel_angstrom: float, box_px: int
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Optics groups of images that were cut here, and the group of every particle."""
+    known = {name for name, info in particles.tomograms.items() if info.voxel_size_angstrom}
+    values = {IMAGE_PIXEL_COLUMN: np.full(len(particles), pixel_angstrom)}
+    if known >= set(particles.tomogram_name.tolist()):
+        values = {MICROGRAPH_PIXEL_COLUMNS[1]: voxel_sizes(particles, Known()), **values}
+    earlier = (GROUP_COLUMN, "rlnImageSize")
+    blank = replace(
+        particles,
+        more={k: v for k, v in particles.more.items() if k not in earlier},
+        more_blocks={k: v for k, v in particles.more_blocks.items() if k != OPTICS_KEY},
+    )
+    return _new_optics(blank, values, box_px)
 
 
 def _with_values(
@@ -248,6 +294,9 @@ def _new_optics(
         rows[column] = known if value is None else value
     for column, value in values.items():
         rows[column] = [float(f"{v:.10g}") for v in value]
+    given = particles.more.get(GROUP_NAME_COLUMN)  # as RELION's micrographs have it
+    if given is not None:
+        rows[GROUP_NAME_COLUMN] = given
     table = rows.drop_duplicates().reset_index(drop=True)
     key = list(table.columns)
     numbers = np.arange(1, len(table) + 1)
@@ -255,20 +304,49 @@ def _new_optics(
         numbers = table["old"].to_numpy()
     table.insert(0, GROUP_COLUMN, numbers)
     group = rows.merge(table, on=key, how="left")[GROUP_COLUMN].to_numpy()
-    table.insert(1, "rlnOpticsGroupName", [f"opticsGroup{n}" for n in numbers])
     size = optics_value(particles, "rlnImageSize")
     if size is not None and np.ptp(size) == 0:
         table["rlnImageSize"] = int(size[0])
     elif box_px is not None:
         table["rlnImageSize"] = box_px
     table["rlnImageDimensionality"] = 3
-    return table.drop(columns=["old"], errors="ignore"), group
+    named = table.pop(GROUP_NAME_COLUMN) if given is not None else None
+    table.insert(
+        1,
+        GROUP_NAME_COLUMN,
+        [_group_name(row) for _, row in table.iterrows()] if named is None else named,
+    )
+    return _with_own_names(table.drop(columns=["old"], errors="ignore")), group
+
+
+def _group_name(row: pd.Series) -> str:
+    """A name that tells what is in it: RELION joins groups of one name, whatever they hold."""
+    name = f"opticsGroup-{row[IMAGE_PIXEL_COLUMN]:.6g}A"
+    cut_from = row.get(MICROGRAPH_PIXEL_COLUMNS[1])
+    if cut_from is not None and abs(cut_from / row[IMAGE_PIXEL_COLUMN] - 1) > _SAME_SIZE:
+        name += f"-of-{cut_from:.6g}A"
+    if "rlnImageSize" in row:
+        name += f"-box{row['rlnImageSize']:.0f}"
+    if any(row[column] != usual for column, usual in microscope().items()):
+        name += "-" + "-".join(f"{row[column]:.6g}" for column in MICROSCOPE)
+    return name.replace(".", "p")  # RELION admits letters, numbers, hyphens and underscores
+
+
+def _with_own_names(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with names that differ: a name that is there already gets the group's number."""
+    if GROUP_NAME_COLUMN not in table:
+        return table
+    names: list[str] = []
+    for name, number in zip(table[GROUP_NAME_COLUMN].astype(str), table[GROUP_COLUMN], strict=True):
+        names.append(f"{name}-{number}" if name in names else name)
+    return table.assign(**{GROUP_NAME_COLUMN: names})
 
 
 def join_optics(sets: list[ParticleSet]) -> list[ParticleSet]:
-    """Sets whose optics groups have numbers of their own, each with the table of all.
+    """Sets whose optics groups have numbers and names of their own, each with the table of all.
 
-    Without a table in every set none is kept, and groups lose their numbers.
+    Groups that are the same in all but their number are one. Without a table in every set none is
+    kept, and groups lose their numbers.
     """
     tables = [optics_table(one) for one in sets]
     if all(table is None for table in tables):
@@ -282,15 +360,17 @@ def join_optics(sets: list[ParticleSet]) -> list[ParticleSet]:
             )
             for one in sets
         ]
-    moved, renumbered, highest = [], [], 0
-    for one, table in zip(sets, tables, strict=True):
-        if table is None:
-            continue
-        lowest = int(table[GROUP_COLUMN].min())
-        shift = highest + 1 - lowest
-        moved.append(table.assign(**{GROUP_COLUMN: table[GROUP_COLUMN] + shift}))
-        more = {**one.more, GROUP_COLUMN: np.asarray(one.more[GROUP_COLUMN]) + shift}
-        renumbered.append(replace(one, more=more))
-        highest = int(moved[-1][GROUP_COLUMN].max())
-    joined = pd.concat(moved, ignore_index=True)
+    own = [table.drop_duplicates() for table in tables if table is not None]
+    every = pd.concat(own, ignore_index=True)
+    # what a group is, without its number; a column that only some files hold tells groups apart
+    content = [column for column in every if column != GROUP_COLUMN]
+    number = every.groupby(content, dropna=False, sort=False).ngroup().to_numpy() + 1
+    joined = every.assign(**{GROUP_COLUMN: number}).drop_duplicates(GROUP_COLUMN)
+    joined = _with_own_names(joined.reset_index(drop=True))
+    renumbered, first = [], 0
+    for one, table in zip(sets, own, strict=True):
+        new = dict(zip(table[GROUP_COLUMN], number[first : first + len(table)], strict=True))
+        first += len(table)
+        group = np.array([new[old] for old in np.asarray(one.more[GROUP_COLUMN]).tolist()], int)
+        renumbered.append(replace(one, more={**one.more, GROUP_COLUMN: group}))
     return [replace(one, more_blocks={**one.more_blocks, OPTICS_KEY: joined}) for one in renumbered]

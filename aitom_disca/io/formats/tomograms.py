@@ -19,7 +19,7 @@ from aitom_disca.io.tomogram_lists import (
     VOLUME_COLUMNS,
     check_listed_size,
     open_tomograms,
-    tilt_range_of_row,
+    tilts_of_row,
     unbinned_shape,
 )
 from aitom_disca.particles import TomogramInfo
@@ -85,8 +85,10 @@ def _listed(
                 "--binning or --voxel-size-angstrom."
             )
         size = unbinned_shape(row)
-        tilts = tilt_range_deg or tilt_range_of_row(path, blocks, row)
-        options: dict[str, Any] = {} if tilts is None else {"tilt_range_deg": tilts}
+        tilts = tilt_range_deg or tilts_of_row(path, blocks, row)
+        options: dict[str, Any] = {}
+        if tilts:
+            options = {"tilt_range_deg": (tilts[0], tilts[-1]), "tilts_deg": tilts}
         options |= optics_of_row(path, blocks, row)
         volume = _volume(path, row)
         shape = _shape(size, voxel, unbinned) if volume is None else _shape_of(volume, voxel)

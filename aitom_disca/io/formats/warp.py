@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from aitom_disca.io.atomic import write_text
 from aitom_disca.io.formats.format import Format, Known, need_positions
-from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention, loses, rows_of
+from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention, lost, rows_of
 from aitom_disca.io.formats.relion_family import read, reads
 from aitom_disca.io.names import series_name
 from aitom_disca.io.star_blocks import write_blocks_text
@@ -28,7 +29,7 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
         If positions or voxel sizes are unknown.
     """
     need_positions(particles, FORMAT.title)
-    rows = rows_of(particles, known, origins=False)
+    rows = rows_of(particles, known, "warp")
     names = rows["rlnMicrographName"].astype(str)
     rows["rlnMicrographName"] = names.map(_called_by_warp(names.unique()))
     if "rlnPixelSize" not in rows:
@@ -53,5 +54,5 @@ FORMAT = Format(
     write=write,
     keeps=KEEPS,
     library="starfile",
-    loses=loses,
+    loses=partial(lost, layout="warp"),
 )
