@@ -15,6 +15,8 @@ from aitom_disca.cli.app import main
 from aitom_disca.doctor.wedge import check_wedge
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_tomogram, read_tomograms_star, write_volume
+from aitom_disca.io.formats import Known
+from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.io.tilt_angles import read_tilts, tilts_beside
 from aitom_disca.io.tilt_range import doubt
 
@@ -146,6 +148,19 @@ def test_a_range_as_given_is_taken_with_a_warning(tmp_path, caplog):
     assert "all on one side of 0" in caplog.text
 
 
+def test_the_wedge_of_a_particle_file_is_judged_too(tmp_path, caplog):
+    """Dynamo's columns 13 to 15."""
+    row = ["0"] * 35
+    row[0], row[19], row[23], row[24], row[25] = "1", "1", "5", "6", "7"
+    for low, high, expected in ((-50, 52, (-50, 52)), (1, 41, (-60, 60))):
+        row[12], row[13], row[14] = "1", str(low), str(high)
+        (tmp_path / "a.tbl").write_text(" ".join(row) + "\n")
+        known = Known(voxel_size_angstrom=10.0)
+        (info,) = read_particles(tmp_path / "a.tbl", known=known).tomograms.values()
+        assert info.tilt_range_deg == expected
+    assert "one side of 0" in caplog.text
+
+
 # -- halves of a series ----------------------------------------------------------------------
 
 
@@ -169,11 +184,19 @@ def test_halves_of_a_bidirectional_series_are_joined(tmp_path, first, second, tu
     assert tilts_beside(tmp_path / "TS_01_rec.mrc")[0] == tuple(range(-60, 61, 3))
 
 
+def test_a_tilt_that_both_halves_hold(tmp_path):
+    (tmp_path / "TS_01.tlt").write_text("\n".join(map(str, range(0, 61, 3))))
+    (tmp_path / "TS_01_2.tlt").write_text("\n".join(map(str, range(0, -61, -3))))
+    tilts = read_tilts(tmp_path / "TS_01.tlt")
+    assert (tilts[0], tilts[-1], len(tilts)) == (-60, 60, 42)
+
+
 @pytest.mark.parametrize("other", ["TS_010.tlt", "TS_01_02.rawtlt", "other.tlt"])
-def test_no_other_series_is_taken_for_a_half(tmp_path, other):
+def test_no_other_series_is_taken_for_a_half(tmp_path, other, caplog):
     (tmp_path / "TS_01.tlt").write_text("\n".join(map(str, range(-30, 61, 3))))
     (tmp_path / other).write_text("\n".join(map(str, range(-60, -32, 3))))
     assert read_tilts(tmp_path / "TS_01.tlt")[0] == -30
+    assert "may be half of a bidirectional series" in caplog.text
 
 
 def test_whole_series_with_like_names_are_two(tmp_path):

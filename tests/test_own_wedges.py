@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import mrcfile
 import numpy as np
 import pytest
@@ -29,13 +31,15 @@ from aitom_disca.geometry.wedge import (
     missing_wedge_mask,
     tilt_ranges_of,
 )
-from aitom_disca.io import StoreWriter, open_store, write_volume
+from aitom_disca.io import StoreWriter, open_store, open_tomogram, write_volume
 from aitom_disca.io.formats.relion_images import export_subtomograms
 from aitom_disca.io.star_blocks import read_blocks
 from aitom_disca.io.tables import read_rows_csv, write_labels_csv
 from aitom_disca.io.wedge_volume import tilt_range_of_wedge, wedge_volume
+from aitom_disca.mining import predicting
 from aitom_disca.mining.by_alignment import sort_source
 from aitom_disca.particles import ParticleSet, TomogramInfo
+from aitom_disca.search.references import references_of_maps
 from aitom_disca.simulation import load_phantoms
 from aitom_disca.simulation.simulate import simulate_subtomograms
 
@@ -316,6 +320,28 @@ def test_a_fall_off_is_measured_whatever_the_ranges():
     assert np.abs(measure_fall_off(both, SKEW).noise[inside] - expected).max() > 0.2
 
 
+def test_the_order_of_tomograms_does_not_count_in_a_search_by_maps(tmp_path):
+    """The range of the first one was taken for all."""
+    phantom, n = load_phantoms()["tripod"], 12
+    turns, edge = Rotation.random(n, random_state=0), 24
+    copies = [phantom.density(edge, VOXEL, turn) for turn in turns]
+    whole = np.concatenate(copies, axis=2)
+    whole += whole.std() * np.random.default_rng(1).normal(size=whole.shape).astype(np.float32)
+    write_volume(tmp_path / "map.mrc", phantom.density(edge, VOXEL), VOXEL)
+    opened = []
+    for name, tilts in (("wide", WIDE), ("skew", SKEW)):
+        path = tmp_path / f"{name}.mrc"
+        write_volume(path, apply_wedge(whole, tilts), VOXEL, tilt_range_deg=tilts)
+        opened.append(open_tomogram(path))
+    centers = [np.array([[12.0, 12.0, edge * i + 12.0] for i in range(n)])] * 2
+    one, other = (
+        references_of_maps([tmp_path / "map.mrc"], tomograms, centers, 200.0).learnt
+        for tomograms in (opened, opened[::-1])
+    )
+    assert one.tilt_range_deg == other.tilt_range_deg == SKEW
+    np.testing.assert_allclose(one.averages, other.averages, atol=1e-3 * one.averages.max())
+
+
 # -- from tomograms to files, and back -----------------------------------------------------------
 
 
@@ -419,6 +445,9 @@ def test_a_store_is_sorted_and_assigned_by_the_wedges_of_its_particles(store, mo
         )
     assert set(seen) == {2} and found.sorter.learnt().tilt_range_deg == SKEW
     assert adjusted_rand_score(true, found.labels) == 1
+    model = SimpleNamespace(learnt=found.sorter.learnt())
+    with open_store(store) as one:
+        assert adjusted_rand_score(true, predicting._aligned(model, one)[0]) == 1
 
 
 def test_a_store_is_averaged_by_the_wedges_of_its_particles(store, tmp_path):

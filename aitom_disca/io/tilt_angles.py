@@ -28,6 +28,7 @@ _ALN_COLUMNS = 10  # of AreTomo's table of images; that of patches has fewer
 _MIDDLES = ("", ".mrc", ".st")
 _OF_HALF = re.compile(r"([_-][A-Za-z0-9]{1,5}|[A-Za-z]{1,5}\d?)$")  # added to the name of one half
 _EVEN = (0.4, 2.5, 0.8)  # steps are within these, of their median, and such a share of them is
+_ONE_SIDED = 0.5  # of the largest tilt on the other side
 _SAME_DEG = 5.0  # nominal and refined tilts differ by less
 
 
@@ -61,6 +62,14 @@ def read_tilts(path: str | Path) -> tuple[float, ...]:
         raise InputError(
             f"expected the tilt angles of a series between -90 and 90 degrees in {path.name}, but "
             f"{reason}; correct the file, or give the measured range with --tilt-range."
+        )
+    if min(-tilts.min(), tilts.max()) <= _ONE_SIDED * max(-tilts.min(), tilts.max()):
+        logger.warning(
+            "%s: tilts from %g to %g degrees may be half of a bidirectional series; if so give the "
+            "whole range with --tilt-range.",
+            path.name,
+            tilts.min(),
+            tilts.max(),
         )
     return tuple(sorted(tilts.tolist()))
 
@@ -233,9 +242,9 @@ def _stem_and_ending(name: str) -> tuple[str, str]:
 
 
 def _goes_on(mine: np.ndarray, rest: np.ndarray) -> bool:
-    """Whether angles begin one step beyond the last of others, on either side."""
+    """Whether angles begin at, or one step beyond, the last of others, on either side."""
     if len(mine) < 2 or len(rest) < 1:
         return False
     step = np.median(np.diff(np.unique(np.concatenate([mine, rest]))))
     gap = max(rest.min() - mine.max(), mine.min() - rest.max())
-    return bool(0 < gap < _EVEN[1] * step)
+    return bool(0 <= gap < _EVEN[1] * step)

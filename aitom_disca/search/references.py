@@ -15,6 +15,7 @@ from aitom_disca.averaging.compare import resample
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.sphere import soft_sphere
+from aitom_disca.geometry.wedge import common_tilt_range, distinct_tilt_ranges
 from aitom_disca.io import open_tomogram
 from aitom_disca.io.mrc import Tomogram
 from aitom_disca.mining.bundle import Bundle
@@ -120,20 +121,21 @@ def references_of_maps(
         known = open_tomogram(path, tilt_range_deg=(-90.0, 90.0))
         _check_voxel(str(path), known.voxel_size_angstrom, voxel, rescale)
         maps.append(_boxed(known, cut_px * voxel, box_px, particle_diameter_angstrom) * mask)
-    tilt_range = tomograms[0].tilt_range_deg
-    search = search_at(FINE, box_px, tilt_range, radius_px)
     boxes = _some_boxes(tomograms, center_zyx_px, cut_px)
-    seen = in_spheres(fourier_crop(normalise(boxes), box_px), radius_px)
+    tilts = np.repeat([t.tilt_range_deg for t in tomograms], [len(b) for b in boxes], axis=0)
+    ranges, wedge = distinct_tilt_ranges(tilts, len(tilts))
+    search = search_at(FINE, box_px, ranges, radius_px)
+    seen = in_spheres(fourier_crop(normalise(np.concatenate(boxes)), box_px), radius_px)
     coefficients = search.coefficients
-    values = coefficients.of(seen)
-    power = shell_power(values, coefficients.shell)
+    values, measured = coefficients.of(seen, wedge), coefficients.measured_by(wedge)
+    power = shell_power(values, coefficients.shell, measured)
     share = float(np.mean(mask**2))
-    values = whitened(values, coefficients.shell, power) * np.float32(share**0.5)
+    values = whitened(values, coefficients.shell, power, measured) * np.float32(share**0.5)
     n = len(values)
-    particles = Particles(coefficients, values, np.zeros((n, 3)), np.zeros(n, int))
+    particles = Particles(coefficients, values, np.zeros((n, 3)), np.zeros(n, int), wedge)
     averages = np.stack([_as_strong_as_seen(one, search, particles, power) for one in maps])
     prior = np.full(len(maps), -np.log(len(maps)))
-    learnt = LearntAverages(averages, prior, power, 0.0, tilt_range, radius_px)
+    learnt = LearntAverages(averages, prior, power, 0.0, common_tilt_range(ranges), radius_px)
     return References(learnt, cut_px * voxel, tuple(Path(path).stem for path in paths))
 
 
@@ -159,14 +161,14 @@ def _boxed(known: Tomogram, box_angstrom: float, box_px: int, diameter: float) -
 
 def _some_boxes(
     tomograms: Sequence[Tomogram], center_zyx_px: Sequence[np.ndarray], cut_px: int
-) -> np.ndarray:
-    """Boxes of at most so many candidates, evenly from all tomograms."""
+) -> list[np.ndarray]:
+    """Boxes of at most so many candidates, evenly from all tomograms, of each of them."""
     most = max(1, _MOST // len(tomograms))
     boxes = []
     for tomogram, centers in zip(tomograms, center_zyx_px, strict=True):
         chosen = centers[np.linspace(0, len(centers) - 1, min(most, len(centers))).astype(int)]
         boxes.append(cut_boxes(tomogram, chosen, cut_px))
-    return np.concatenate(boxes)
+    return boxes
 
 
 def _as_strong_as_seen(
@@ -178,7 +180,11 @@ def _as_strong_as_seen(
     factor[: len(power)] = 1 / np.sqrt(power / 2)
     factor[len(power) :] = 0
     volume = search.averager.filtered(volume, factor)
-    spread = np.sqrt((np.abs(search.coefficients.of(volume[None])) ** 2).mean())
+    first = None if particles.wedge is None else np.zeros(1, int)
+    values = search.coefficients.of(volume[None], first)
+    if first is not None:
+        values = values[search.coefficients.measured_by(first)]
+    spread = np.sqrt((np.abs(values) ** 2).mean())
     volume = volume * (_AMPLITUDE / spread)
     for _ in range(2):
         slices = search.slicer(volume)
@@ -186,6 +192,8 @@ def _as_strong_as_seen(
         best = np.argsort(-found.log_likelihood)[: max(8, int(_BEST * len(particles)))]
         phases = search.coefficients.shift_phases(found.offset_zyx_px[best])
         seen, slices = particles.values[best] * phases, slices[found.rotation[best]]
+        if (measured := particles.measured) is not None:
+            slices *= measured[best]
         shared = np.bincount(shell, (seen * slices.conj()).real.sum(axis=0))
         own = np.bincount(shell, (np.abs(slices) ** 2).sum(axis=0))
         factor[: len(own)] = np.clip(shared / np.maximum(own, 1e-12), 0, None)
