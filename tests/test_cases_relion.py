@@ -116,7 +116,7 @@ def test_case_3_relion_cuts_what_we_cut(folder, relion):
     assert correlations("P.star", "s.h5").min() > 0.999999
 
 
-def test_case_4_reduced_images_keep_voxels_of_the_tomogram(folder, relion):
+def test_case_4_reduced_images_keep_voxels_of_the_tomogram(folder, relion, capsys):
     run(
         "extract fine.mrc --picks fine_poses.star --out f.h5 --box-px 8 "
         f"--working-voxel-size-angstrom 10 {TILTS}",
@@ -135,6 +135,8 @@ def test_case_4_reduced_images_keep_voxels_of_the_tomogram(folder, relion):
     )
     # both leave out fine detail, but not in the same way
     assert correlations("R.star", "f.h5").min() > 0.95
+    assert main("convert f.h5 old.star --to relion30 --images".split()) == 2
+    assert "no place for images of pixels of 10 A" in capsys.readouterr().err
 
 
 def test_case_5_relion_rescaled_and_the_places_stay(folder, shared_cases):
@@ -159,7 +161,7 @@ def test_case_5_relion_rescaled_and_the_places_stay(folder, shared_cases):
     np.testing.assert_array_equal(again["particles"][XYZ], old["particles"][XYZ])
 
 
-def test_case_7_groups_of_two_pixel_sizes_stay_two(folder, relion):
+def test_case_7_groups_of_two_pixel_sizes_stay_two(folder, relion, capsys):
     for name, store in (("fine", "a"), ("tomo", "b")):
         run(
             f"extract {name}.mrc --picks {name}_poses.star --out {store}.h5 --box-px 16 {TILTS}",
@@ -177,6 +179,15 @@ def test_case_7_groups_of_two_pixel_sizes_stay_two(folder, relion):
         assert [name.split("/")[0] for name in table["rlnImageName"]] == [
             {5: "a", 10: "b"}[size] for size in pixel
         ]
+    run("convert ab.star ab.csv --to csv")
+    rows = np.genfromtxt("ab.csv", delimiter=",", names=True)
+    places = np.stack([rows[axis] for axis in "xyz"], axis=1)
+    np.testing.assert_allclose(
+        places, np.concatenate([planted("fine"), planted("tomo")]), atol=1e-3
+    )
+    assert rows["voxel_size_angstrom"].tolist() == [5] * 8 + [10] * 8
+    assert main("import-subtomograms ab.star --out ab.h5".split()) == 2
+    assert "of one voxel size" in capsys.readouterr().err
 
 
 def test_one_group_in_several_files_is_one(folder):
@@ -204,7 +215,7 @@ def test_bug_13_groups_and_labels_that_occur_twice(tmp_path, shared_cases, capsy
     assert "the optics group 7 of 1 particles is not in" in capsys.readouterr().err
 
 
-def test_case_1_poses_and_images_in_one_file(folder, relion):
+def test_case_1_poses_and_images_in_one_file(folder, relion, capsys):
     """`average --images`, and poses of a file beside the images of a store."""
     run(
         f"extract tomo.mrc --picks tomo_poses.star --out s.h5 --box-px 16 {TILTS}",
@@ -226,6 +237,8 @@ def test_case_1_poses_and_images_in_one_file(folder, relion):
         "--skip_align --ctf --particle_diameter 140",
     )
     relion("reconstruct --i out.star --o x.mrc --ctf --3d_rot")
+    assert main("average s.h5 --out five --images --relion 5".split()) == 2  # before averaging
+    assert "binning of the tomogram" in capsys.readouterr().err
 
 
 def test_case_6_without_positions(folder, relion, capsys):
@@ -280,16 +293,16 @@ def test_case_8_classes_of_relion(folder, relion):
             cluster, _ = labels_of(store, name)
         assert (cluster + 1).tolist() == table["rlnClassNumber"].tolist()
     run(
-        f"export s.h5 --labels {star} --out stars",
+        f"export s.h5 --labels {star} --out stars --images",
         f"import-subtomograms {star} --out i.h5",
         "convert i.h5 again.star --to relion31 --images",
         f"convert {star} kept.star --to relion31",
     )
-    assert len(list((folder / "stars" / "clusters").iterdir())) == 2
+    for k in (1, 2):
+        relion(f"reconstruct --i stars/clusters/cluster_0{k}.star --o c.mrc --ctf --3d_rot")
+        np.testing.assert_allclose(volume("c.mrc"), volume(f"t{k}.mrc"), atol=1e-3)
     again, kept = particles("again.star"), particles("kept.star")
     assert set(table) - {"rlnTomoName"} <= set(kept)
-    with open_store("i.h5") as store:
-        assert store.tilt_range_deg == (-60, 60)
     for other in (again, kept):
         assert other["rlnClassNumber"].tolist() == table["rlnClassNumber"].tolist()
         columns = [*XYZ, *ORIGINS, "rlnLogLikeliContribution"]

@@ -435,6 +435,7 @@ def test_exported_subtomograms(tmp_path, monkeypatch, store, to):
     blocks = starfile.read("out.star")
     table, optics = blocks["particles"], blocks["optics"]
     assert optics["rlnImagePixelSize"].tolist() == [15.0]
+    assert ("rlnMicrographOriginalPixelSize" in optics) == (to == "relion31")
     assert optics["rlnImageSize"].tolist() == [16]
     assert optics["rlnImageDimensionality"].tolist() == [3]
     assert {"rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"} <= set(optics)
@@ -459,7 +460,7 @@ def test_exported_subtomograms(tmp_path, monkeypatch, store, to):
 
 
 def test_images_that_cannot_be(tmp_path, store):
-    with pytest.raises(InputError, match="images go with relion31"):
+    with pytest.raises(InputError, match="images go with relion30, relion31"):
         export_subtomograms(store, tmp_path / "o", store.particles(), "o.star", to="warp")
     for to in ("relion4", "relion5"):
         with pytest.raises(InputError, match="--binning, or use --to relion31"):

@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 import starfile
 
+from aitom_disca.averaging import fsc
 from aitom_disca.averaging.by_poses import average_at_poses
-from aitom_disca.averaging.fsc import corrected_fsc
+from aitom_disca.averaging.fsc import corrected_fsc, half_shells
 from aitom_disca.cli.app import main
 from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.io import open_store, write_particles_star, write_volume
+from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.simulation import load_phantoms, simulate_tomogram
 
 pytestmark = pytest.mark.relion
@@ -128,6 +130,20 @@ def test_odd_and_reduced_boxes(made, relion, options):
     assert edge % 2 == 0 and pearson(own, "o.mrc") > 0.99
 
 
+def test_the_layout_of_relion_30(made, relion):
+    """Read by RELION 3.1 as it is, and made into 3.1 by its own program."""
+    run("convert s.h5 old.star --to relion30 --images --poses avg/particles.star")
+    relion("reconstruct --i old.star --o old.mrc --ctf --3d_rot")
+    assert pearson(AVERAGE, "old.mrc") > 0.99
+    relion("convert_star --i old.star --o new.star --Cs 2.7 --Q0 0.1")
+    ours, theirs = read_particles("avg/particles.star"), read_particles("new.star")
+    for column in ("center_zyx_px", "box_center_zyx_px"):
+        np.testing.assert_allclose(getattr(theirs, column), getattr(ours, column), atol=1e-4)
+    turned = (rotation_from_euler_zyz_deg(one.euler_zyz_deg) for one in (ours, theirs))
+    assert (next(turned) * next(turned).inv()).magnitude().max() < 1e-4
+    assert theirs.more["rlnRandomSubset"].tolist() == ours.more["rlnRandomSubset"].tolist()
+
+
 def test_relion_cuts_the_same_subtomograms(made, relion):
     """A coordinate file of poses that were found, and particles that are cut once more."""
     run(
@@ -156,13 +172,14 @@ def test_relion_cuts_the_same_subtomograms(made, relion):
     assert pearson(AVERAGE, "p.mrc") > 0.99
 
 
-def test_postprocess_finds_the_same_curves(made, relion):
+def test_postprocess_finds_the_same_curves(made, relion, monkeypatch):
     (made / "pp").mkdir()
     halves = [f"avg/cluster_01/half{k}.mrc" for k in (1, 2)]
     mask = "avg/cluster_01/mask.mrc"
     relion(f"postprocess --i {halves[0]} --i2 {halves[1]} --mask {mask} --angpix {VOXEL} --o pp/pp")
     theirs = starfile.read("pp/pp.star")
-    ours = corrected_fsc(*map(volume, [*halves, mask]), VOXEL)
+    maps = [volume(path) for path in (*halves, mask)]
+    ours = corrected_fsc(*maps, VOXEL)
     edge_angstrom = VOXEL * BOX
     assert theirs["general"]["rlnRandomiseFrom"] == pytest.approx(
         edge_angstrom / ours.randomised_from_shell, abs=1e-3
@@ -171,6 +188,10 @@ def test_postprocess_finds_the_same_curves(made, relion):
     shell = edge_angstrom / theirs["general"]["rlnFinalResolution"]  # the last one above 0.143
     assert shell - 0.5 < edge_angstrom / resolution < shell + 1.5
     up_to = theirs["fsc"]["rlnAngstromResolution"] >= resolution
+    shells, weight = half_shells(BOX)
+    assert set(weight) == {1, 2}
+    monkeypatch.setattr(fsc, "half_shells", lambda n: (shells, np.ones_like(weight)))
+    counted_as_relion = corrected_fsc(*maps, VOXEL)  # the plane kx = 0 twice
     for name, label in {
         "unmasked": "FourierShellCorrelationUnmaskedMaps",
         "masked": "FourierShellCorrelationMaskedMaps",
@@ -179,6 +200,8 @@ def test_postprocess_finds_the_same_curves(made, relion):
     }.items():
         own, curve = getattr(ours, name).correlation, theirs["fsc"][f"rln{label}"]
         np.testing.assert_allclose(own[up_to], curve[up_to], atol=0.02, err_msg=name)
+        exact = getattr(counted_as_relion, name).correlation
+        np.testing.assert_allclose(exact, curve, atol=1e-3, err_msg=name)
     of_file = pd.read_csv("avg/cluster_01/fsc.csv")
     for name in ("unmasked", "masked"):
         curve = getattr(ours, name).correlation

@@ -45,7 +45,9 @@ def randomise_phases(
 ) -> np.ndarray:
     """Replace the phases of the fine detail of a map by random ones.
 
-    Amplitudes, and everything nearer to zero than ``from_shell``, stay.
+    Amplitudes, and everything nearer to zero than ``from_shell``, stay. With `RelionNumbers` the
+    plane kx = 0, which holds a coefficient and its mirror image, gets phases that do not agree, and
+    the mean of the two is left, as in RELION.
 
     Parameters
     ----------
@@ -66,8 +68,8 @@ def randomise_phases(
     changed = np.round(squared) >= from_shell**2
     drawn = np.ones(spectrum.shape, complex)
     drawn[changed] = np.exp(2j * np.pi * rng.random(int(changed.sum())))
-    # a real map: what is drawn for a coefficient and for its mirror image must be one
-    drawn = fft.rfftn(fft.irfftn(drawn, s=volume.shape))
+    if not isinstance(rng, RelionNumbers):  # the symmetry of a real map, also where kx = 0
+        drawn = fft.rfftn(fft.irfftn(drawn, s=volume.shape))
     random = np.abs(spectrum) * np.exp(1j * np.angle(drawn))
     mixed = fft.irfftn(np.where(changed, random, spectrum), s=volume.shape)
     return np.asarray(mixed, volume.dtype)

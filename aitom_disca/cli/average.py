@@ -100,14 +100,7 @@ def average(
     graded_wedge: o.GradedWedge = True,
     seed: o.Seed = 0,
     relion: o.RelionVersion = Relion.v31,
-    images: Annotated[
-        bool,
-        typer.Option(
-            "--images",
-            help="Write the members' subtomograms and missing wedges for RELION as well, into "
-            "OUT/subtomograms; the star files name them.",
-        ),
-    ] = False,
+    images: o.Images = False,
     overwrite: o.Overwrite = False,
 ) -> None:
     """Align and average the members of every cluster, in halves that never see each other.

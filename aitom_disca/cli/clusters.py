@@ -95,6 +95,7 @@ def export(
     ],
     out: o.Out,
     relion: o.RelionVersion = Relion.v31,
+    images: o.Images = False,
     overwrite: o.Overwrite = False,
 ) -> None:
     """Write the particles of a store with their clusters as RELION star files.
@@ -104,7 +105,7 @@ def export(
     from aitom_disca.pipeline import write_stars
 
     refuse_existing(out / "particles.star", overwrite)
-    summary = write_stars(store, labels, out, relion=relion.value)
+    summary = write_stars(store, labels, out, relion=relion.value, images=images)
     say(f"{summary['star_files']} star files written to {out}")
 
 

@@ -310,6 +310,15 @@ Seed = Annotated[int, _option(MINE, "--seed", text="The same seed gives the same
 RelionVersion = Annotated[
     Relion, _option(RUN, "--relion", text="Write star files for this RELION.")
 ]
+Images = Annotated[
+    bool,
+    _option(
+        RUN,
+        "--images",
+        text="Write subtomograms and missing wedges for RELION as well, into OUT/subtomograms; the "
+        "star files name them.",
+    ),
+]
 Out = Annotated[Path, _option(RUN, "--out", "-o", text="Folder for the results.")]
 Overwrite = Annotated[
     bool, _option(RUN, "--overwrite", text="Replace what is there from an earlier run.")

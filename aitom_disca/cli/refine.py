@@ -27,6 +27,7 @@ def refine(
     graded_wedge: o.GradedWedge = True,
     seed: o.Seed = 0,
     relion: o.RelionVersion = Relion.v31,
+    images: o.Images = False,
     overwrite: o.Overwrite = False,
 ) -> None:
     """Sort again from the clusters that there are, by aligning everything to their averages.
@@ -45,7 +46,14 @@ def refine(
         graded_wedge=graded_wedge,
     )
     folder = refine_store(
-        store, labels, out, settings, teach=teach, relion=relion.value, overwrite=overwrite
+        store,
+        labels,
+        out,
+        settings,
+        teach=teach,
+        relion=relion.value,
+        images=images,
+        overwrite=overwrite,
     )
     done = folder.record["stages"]["refine"]
     for warning in done["warnings"]:

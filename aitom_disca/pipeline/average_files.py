@@ -16,7 +16,7 @@ from aitom_disca.config import RelionVersion
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
 from aitom_disca.io import replacing, write_particles_star, write_rows_csv
-from aitom_disca.io.formats.relion_images import with_images, write_images
+from aitom_disca.io.formats.relion_images import written_images
 from aitom_disca.io.formats.relion_optics import OPTICS_KEY, optics_of_images
 from aitom_disca.io.mrc import write_volume
 from aitom_disca.io.star_blocks import ANGLE_COLUMNS, GROUP_COLUMN, ORIGIN_ANGST_COLUMNS
@@ -66,8 +66,7 @@ def write_members(
     """
     members = members_of(source, cluster, rows, poses, half)
     if images is not None:
-        members = with_images(source, images, members, rows)
-        write_images(source, images, members, rows)
+        members = written_images(source, images, members, rows, relion)
     elif not _is_placed(members) and source.image_name is not None:
         members = _with_own_images(source, members, rows)
     if not _is_placed(members) and "rlnImageName" not in members.more:

@@ -27,6 +27,7 @@ from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.geometry.wedge import tilt_ranges_of
 from aitom_disca.io import open_store, read_labels_csv, write_rows_csv
+from aitom_disca.io.formats.relion_images import checked_images
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.mining.by_alignment import drawn_rows
 from aitom_disca.picking import without_duplicates
@@ -137,6 +138,8 @@ def _each_cluster(
         if labels is not None:
             cluster, _ = labels_of_store(source, labels)
         wanted = _wanted(cluster, clusters)
+        if images:  # what RELION cannot take is refused now
+            checked_images(source, out, source.particles(), relion=relion)
         known = {map_name(path): known_map(path, source, rescale) for path in compare}
         mask = mask_of(settings.mask, source)
         network = network_of(settings, source)

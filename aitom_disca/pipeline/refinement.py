@@ -26,6 +26,7 @@ def refine(
     *,
     teach: bool = False,
     relion: RelionVersion = "3.1",
+    images: bool = False,
     overwrite: bool = False,
 ) -> RunFolder:
     """Sort a store again, from the clusters that it has, by aligning all to all averages.
@@ -44,6 +45,8 @@ def refine(
         Train the network on the outcome, and write ``model.h5`` for `predict`.
     relion, overwrite
         As in `run`.
+    images : bool
+        Whether star files name the subtomograms, as `write_stars` writes them.
 
     Raises
     ------
@@ -58,7 +61,9 @@ def refine(
         recorded = {"mine": settings.model_dump(), "relion": relion, "teach": teach}
         folder.start("refine", recorded, inputs, overwrite=overwrite)
         folder.stage("refine", lambda: refine_clusters(folder, source, before, settings, teach))
-    folder.stage("write", lambda: write_stars(store, folder.labels, out, relion=relion))
+    folder.stage(
+        "write", lambda: write_stars(store, folder.labels, out, relion=relion, images=images)
+    )
     return folder
 
 

@@ -21,6 +21,8 @@ from aitom_disca.io import (
     write_rows_csv,
 )
 from aitom_disca.io.atomic import replacing
+from aitom_disca.io.formats.relion_images import written_images
+from aitom_disca.io.formats.relion_optics import has_images
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import say
@@ -178,13 +180,19 @@ def _history_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_stars(
-    store: str | Path, labels: str | Path, out: str | Path, *, relion: RelionVersion = "3.1"
+    store: str | Path,
+    labels: str | Path,
+    out: str | Path,
+    *,
+    relion: RelionVersion = "3.1",
+    images: bool = False,
 ) -> dict[str, Any]:
     """Write the particles of a store with their clusters as RELION star files.
 
     ``particles.star`` holds all that are in a cluster, ``clusters/cluster_01.star`` and so on one
-    cluster each, ``junk/noise.star`` those in none. A store without positions gives no star file,
-    and says so.
+    cluster each, ``junk/noise.star`` those in none. With ``images`` they name subtomograms and
+    missing wedges for RELION, which are written into ``subtomograms``; else a store without
+    positions gives no star file, and says so.
 
     Raises
     ------
@@ -197,7 +205,10 @@ def write_stars(
         particles = source.particles()
         box_px = source.box_shape_zyx[0]
         voxel_size = source.voxel_size_angstrom
-    particles = particles.with_clusters(cluster, posterior)
+        particles = particles.with_clusters(cluster, posterior)
+        if images:
+            of_images = Path(out) / "subtomograms"
+            particles = written_images(source, of_images, particles, relion=relion)
     writable = _writable(particles, relion)
     if writable is None:
         say("the store holds no positions: no star file written")
@@ -223,6 +234,8 @@ def _writable(particles: ParticleSet, relion: RelionVersion) -> RelionVersion | 
     """The RELION version to write: None where there are no positions at all."""
     if particles.has_positions:
         return relion
+    if has_images(particles):
+        return "3.1"  # which needs no positions of images
     if particles.centered_xyz_angstrom is None:
         return None
     if relion != "5":

@@ -10,6 +10,7 @@ import numpy as np
 
 from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
+from aitom_disca.io import Tomogram
 from aitom_disca.io.defocus import optics_of
 from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.reading import read_particles
@@ -30,6 +31,7 @@ from aitom_disca.subtomograms.preprocess import is_constant, normalise
 _VOLUMES = (".mrc", ".rec", ".map", ".mrc.gz")
 _IMAGE, _CTF_IMAGE = "rlnImageName", "rlnCtfImage"
 _AT_ONCE = 64
+_SAME_VOXEL = 0.01  # headers round
 _TILT_RANGE_DEG = (-60.0, 60.0)
 _NORMALISATION = "zero mean and unit variance per subtomogram"
 
@@ -108,7 +110,9 @@ def import_subtomograms(
     ) as writer:
         pieces = np.split(np.arange(len(paths)), range(_AT_ONCE, len(paths), _AT_ONCE))
         for rows in track(pieces, "reading subtomograms"):
-            volumes = np.stack([_volume(paths[row], box, voxel, dark_protein) for row in rows])
+            volumes = np.stack(
+                [_volume(paths[row], first, voxel_size_angstrom, dark_protein) for row in rows]
+            )
             flat = is_constant(volumes)
             n_constant += int(flat.sum())
             if flat.all():
@@ -232,7 +236,7 @@ def _resolved(star: Path, named: Sequence[str]) -> list[Path]:
 
 
 def _volume(
-    path: Path, box: tuple[int, int, int], voxel_size_angstrom: float, dark_protein: bool
+    path: Path, first: Tomogram, voxel_size_angstrom: float | None, dark_protein: bool
 ) -> np.ndarray:
     one = open_tomogram(
         path,
@@ -240,9 +244,15 @@ def _volume(
         tilt_range_deg=_TILT_RANGE_DEG,
         dark_protein=dark_protein,
     )
-    if one.shape_zyx != box:
+    if one.shape_zyx != first.shape_zyx:
         raise InputError(
             f"expected subtomograms of one size, but {path.name} is {one.shape_zyx} (z, y, x) and "
-            f"the first one {box}."
+            f"the first one {first.shape_zyx}."
+        )
+    if abs(one.voxel_size_angstrom / first.voxel_size_angstrom - 1) > _SAME_VOXEL:
+        raise InputError(
+            f"expected subtomograms of one voxel size, but {path.name} has "
+            f"{one.voxel_size_angstrom:g} A and the first one {first.voxel_size_angstrom:g} A; "
+            "import them into stores of their own, or give --voxel-size-angstrom if one is wrong."
         )
     return one.read()

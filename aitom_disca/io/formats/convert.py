@@ -308,7 +308,10 @@ def _write_with_images(
     known: Known,
 ) -> list[Path]:
     if not _is_one_store(sources):
-        raise InputError("--images writes the subtomograms of a store; give one .h5 as input.")
+        raise InputError(
+            "--images writes the subtomograms of a store; give one .h5 as input, and "
+            "the file with their poses as --poses."
+        )
     if to not in LAYOUTS:
         raise InputError(f"--images goes with --to {', '.join(LAYOUTS)}; got {to}.")
     with open_store(sources[0]) as store:

@@ -11,7 +11,12 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.formats import get_format
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.formats.relion_optics import OPTICS_KEY, optics_of_images, tilt_series_pixel
+from aitom_disca.io.formats.relion_optics import (
+    OPTICS_KEY,
+    counting,
+    optics_of_images,
+    tilt_series_pixel,
+)
 from aitom_disca.io.mrc import write_volume
 from aitom_disca.io.star_blocks import GROUP_COLUMN
 from aitom_disca.io.store import SubtomogramStore
@@ -19,9 +24,10 @@ from aitom_disca.io.wedge_volume import wedge_volume
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import track
 
-LAYOUTS = ("relion31", "relion4", "relion5")
+LAYOUTS = ("relion30", "relion31", "relion4", "relion5")
 _BACKGROUND = 0.75  # radius of the sphere left out, in half edges: RELION's own default
 _BATCH = 64
+_OF_OTHER_IMAGES = ("rlnNormCorrection",)  # images are normalised here
 
 
 def export_subtomograms(
@@ -48,7 +54,7 @@ def export_subtomograms(
         One for every row of the store, in order, unless ``rows`` says which they are.
     star : path
     rows : ndarray of int, shape (n_particles,), optional
-    to : {"relion31", "relion4", "relion5"}
+    to : {"relion30", "relion31", "relion4", "relion5"}
         Layout of the star file.
     known : Known, optional
 
@@ -71,13 +77,61 @@ def export_subtomograms(
         raise InputError(f"{target.title} cannot be written.")
     folder = Path(folder)
     planned = with_images(store, folder, particles, rows)
-    if to != "relion31" and tilt_series_pixel(planned, known) is None:
+    _check_binning(planned, known, to)
+    if to == "relion30" and not (fits := counting(planned, known, "3.0")).images:
         raise InputError(
-            f"images go with {target.title} only where the binning of the tomogram is known; give "
-            "it with --binning, or use --to relion31."
+            f"{target.title} has no place for images {fits.reason}; use --to relion31, or "
+            "subtomograms that were not reduced."
         )
     paths = target.write(Path(star), planned, known)  # complains before images are written
     return [*paths, *write_images(store, folder, planned, rows)]
+
+
+def written_images(
+    store: SubtomogramStore,
+    folder: Path,
+    particles: ParticleSet,
+    rows: np.ndarray | None = None,
+    relion: str = "3.1",
+) -> ParticleSet:
+    """Write images and wedges; the particles that name them, for a star file of RELION 3.1 or 5.
+
+    Parameters
+    ----------
+    store, folder, particles, rows
+        As for `export_subtomograms`.
+    relion : {"3.1", "5"}
+
+    Raises
+    ------
+    InputError
+        As `with_images`, or if RELION 5 needs what is unknown.
+    """
+    planned = checked_images(store, folder, particles, rows, relion)
+    write_images(store, folder, planned, rows)
+    return planned
+
+
+def checked_images(
+    store: SubtomogramStore,
+    folder: Path,
+    particles: ParticleSet,
+    rows: np.ndarray | None = None,
+    relion: str = "3.1",
+) -> ParticleSet:
+    """What `written_images` returns, with all that it refuses, but nothing is written."""
+    planned = with_images(store, folder, particles, rows)
+    if planned.has_positions:  # else they are written for 3.1, which needs none
+        _check_binning(planned, Known(), "relion5" if relion == "5" else "relion31")
+    return planned
+
+
+def _check_binning(planned: ParticleSet, known: Known, to: str) -> None:
+    if to in ("relion4", "relion5") and tilt_series_pixel(planned, known) is None:
+        raise InputError(
+            f"images go with {get_format(to).title} only where the binning of the tomogram is "
+            "known; give it with --binning, or use --to relion31 (--relion 3.1)."
+        )
 
 
 def with_images(
@@ -117,7 +171,7 @@ def with_images(
     return replace(
         particles,
         box_center_zyx_px=cut_at if known else particles.box_center_zyx_px,
-        more={**particles.more, **more},
+        more={k: v for k, v in particles.more.items() if k not in _OF_OTHER_IMAGES} | more,
         more_blocks={**particles.more_blocks, OPTICS_KEY: optics},
     )
 

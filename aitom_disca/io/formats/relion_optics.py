@@ -233,6 +233,8 @@ def build_optics(
         if kept is not None:
             unbinned = tilt_series_pixel_angstrom is not None
             unused = ([] if unbinned else _ONLY_UNBINNED) + ([] if images else _OF_IMAGES)
+            if unbinned and TILT_SERIES_PIXEL_COLUMN not in own:  # there it is the voxel's size
+                unused = [*unused, *MICROGRAPH_PIXEL_COLUMNS]
             kept = kept.drop(columns=[c for c in unused if c in kept])
             if not images:
                 kept["rlnImageDimensionality"] = 3
