@@ -82,6 +82,14 @@ def test_distinct_ranges():
         distinct_tilt_ranges(RANGES, 3)
 
 
+def test_many_tilt_ranges_are_rounded(rng) -> None:
+    given = np.array([-60.0, 58.0]) + rng.uniform(-1.5, 1.5, (200, 2))
+    ranges, wedge = distinct_tilt_ranges(given, 200)
+    assert len(ranges) <= 16 and np.abs(ranges[wedge] - given).max() <= 0.5
+    few, wedge = distinct_tilt_ranges(given[:30], 30)
+    np.testing.assert_array_equal(few[wedge], given[:30])
+
+
 def test_coefficients_are_those_of_each_range_and_nothing_else(seen):
     volumes, wedge = seen
     both = Coefficients(12, 5, RANGES)

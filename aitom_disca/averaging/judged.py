@@ -188,8 +188,7 @@ def judged_average(
     if mask is None:
         is_sphere = settings.mask == "sphere"
         mask = sphere if is_sphere else density_mask(found.average, voxel_size_angstrom)
-    rng = np.random.default_rng(settings.seed)
-    fsc = corrected_fsc(found.half1, found.half2, mask, voxel_size_angstrom, rng)
+    fsc = corrected_fsc(found.half1, found.half2, mask, voxel_size_angstrom)
     filtered, b_factor = _filtered(found.average, fsc.corrected, voxel_size_angstrom, settings)
     gathering = pose_gathering(found.rotations, point_group(found.symmetry), seed=settings.seed)
     along, across = along_and_across(

@@ -11,6 +11,7 @@ from aitom_disca.geometry.fourier import frequency_grid_zyx
 
 # Smallest and largest measured tilt of all of n subtomograms, or (n, 2): of each.
 TiltRanges: TypeAlias = "tuple[float, float] | np.ndarray"
+_MOST_RANGES = 32  # that are told apart to fractions of a degree
 
 
 def missing_wedge_mask(
@@ -70,6 +71,9 @@ def distinct_tilt_ranges(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The different tilt ranges of n subtomograms, and which of them each one has.
 
+    Work and memory go with their number. Where there are more than 32, as of a hundred tomograms
+    whose tilts were refined, they are rounded to whole degrees.
+
     Parameters
     ----------
     tilt_range_deg : tuple of 2 floats, or ndarray of shape (n, 2)
@@ -92,6 +96,8 @@ def distinct_tilt_ranges(
     if ranges.shape != (n, 2):
         raise ValueError(f"expected one tilt range, or {n}; got an array of {ranges.shape}")
     distinct, wedge = np.unique(ranges, axis=0, return_inverse=True)
+    if len(distinct) > _MOST_RANGES:
+        distinct, wedge = np.unique(np.round(ranges), axis=0, return_inverse=True)
     return distinct, wedge.reshape(-1) if len(distinct) > 1 else None
 
 
