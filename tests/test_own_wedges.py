@@ -19,8 +19,9 @@ from aitom_disca.alignment.rounds import cross
 from aitom_disca.alignment.search import align
 from aitom_disca.alignment.to_reference import align_to_reference
 from aitom_disca.averaging.by_poses import average_at_poses
+from aitom_disca.averaging.gold_standard import ClusterAverage
 from aitom_disca.averaging.initial_model import _Level
-from aitom_disca.averaging.null_test import round_densities
+from aitom_disca.averaging.null_test import null_test, round_densities
 from aitom_disca.bench.crowded import falling_off
 from aitom_disca.cli.app import main
 from aitom_disca.geometry.fall_off import TILTS_DEG, weighed_by_tilt
@@ -232,6 +233,26 @@ def test_a_round_density_lies_behind_each_wedge():
         (alone,) = round_densities(volumes[wedge == t], RANGES[[t]], None)
         assert np.corrcoef(found[t].ravel(), alone.ravel())[0, 1] > 0.998
         assert np.corrcoef(found[t].ravel(), found[1 - t].ravel())[0, 1] < 0.995
+
+
+def test_noise_of_another_tilt_range_makes_no_structure():
+    """Fewer coefficients correlate better by chance: no member gains by a narrow range."""
+    volumes = noise(np.random.default_rng(0), 200, BOX)
+    narrow = apply_wedge(volumes[:40], (-35.0, 35.0))
+    wide = apply_wedge(volumes[40:], (-70.0, 70.0))
+    model = noise(np.random.default_rng(1), 2, BOX)
+    found = ClusterAverage(
+        model.mean(axis=0),
+        *model,
+        Rotation.identity(40),
+        np.zeros((40, 3)),
+        np.arange(40) % 2,
+        np.zeros(40),
+        np.ones((2, BOX)),
+    )
+    options = {"null_volumes": wide, "null_tilt_range_deg": (-70.0, 70.0)}
+    for own in ((-35.0, 35.0), np.array([(-35.0, 35.0)] * 20 + [(-30.0, 40.0)] * 20)):
+        assert null_test(narrow, found, own, **options).p_value > 0.01  # 1e-22 over own wedges
 
 
 # -- what it is good for -----------------------------------------------------------------------
