@@ -428,6 +428,10 @@ def test_every_ctf_image_shows_the_particles_own_wedge_and_is_read_back(
     assert "a guess" not in capsys.readouterr().out
     with open_store("b.h5") as again, open_store(store) as one:
         np.testing.assert_array_equal(again.tilt_range_deg, one.tilt_range_deg)
+    (tmp_path / "a.tlt").write_text("-51\n0\n57\n")
+    assert main(["import-subtomograms", "a.star", "--out", "c.h5", "--tilt-file", "a.tlt"]) == 0
+    with open_store("c.h5") as again:
+        assert again.tilt_range_deg == (-51, 57)
 
 
 @pytest.mark.parametrize("tilts", [WIDE, SKEW, (-48.0, 66.0)])
