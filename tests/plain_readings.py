@@ -241,7 +241,11 @@ def relion_rows(path):
         sizes = [k for k in group if k in own and k.endswith("PixelSize")]
         if any(not same(number(own[k]), number(group[k])) for k in sizes):
             raise Refused("two pixel sizes")
-        name = own.get("rlnTomoName", own.get("rlnMicrographName", "TS_01"))
+        columns = [c for c in ("rlnTomoName", "rlnMicrographName") if c in own]
+        said = [own[c] for c in columns if own[c].strip().lower() not in _MISSING]
+        if columns and not said:
+            raise Refused("no name")
+        name = said[0] if said else "TS_01"
         yield _relion_row(name, {**own, **group})
 
 

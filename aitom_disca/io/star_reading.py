@@ -16,7 +16,13 @@ from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.io.formats.columns import euler_zyz_deg
 from aitom_disca.io.formats.format import Known
 from aitom_disca.io.mrc import tomogram_name
-from aitom_disca.io.numbers_in_files import check_angles, to_clusters, to_numbers, to_probabilities
+from aitom_disca.io.numbers_in_files import (
+    check_angles,
+    to_clusters,
+    to_numbers,
+    to_probabilities,
+    to_whole_numbers,
+)
 from aitom_disca.io.pixel_sizes import check_labels_agree
 from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
@@ -123,9 +129,9 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
         said = said[inside]
     elif called == "plain":
         names = _plain_names(names, known)
+    _check_groups(path, rows, blocks.get("optics"))
     table = _with_optics(rows, blocks.get("optics"))
     check_labels_agree(path, rows, table)
-    _check_groups(path, rows, blocks.get("optics"))
     if layout is CENTERED_COLUMNS:
         places = places_from_centre(path, table, names, known)
     else:
@@ -205,10 +211,14 @@ def _with_optics(table: pd.DataFrame, optics: pd.DataFrame | dict | None) -> pd.
 
 def _check_groups(path: Path, rows: pd.DataFrame, optics: Block | None) -> None:
     """Refuse optics groups without numbers: whose pixel size they say nobody could know."""
-    if optics is not None and GROUP_COLUMN in rows and GROUP_COLUMN not in optics:
+    if optics is None or GROUP_COLUMN not in rows:
+        return
+    if GROUP_COLUMN not in optics:
         raise InputError(
             f"{path.name} has a table of optics groups without the column {GROUP_COLUMN}; add it."
         )
+    for numbers_of in (rows, optics):
+        to_whole_numbers(np.atleast_1d(numbers_of[GROUP_COLUMN]), path, GROUP_COLUMN)
 
 
 def _tomogram_names(path: Path, table: pd.DataFrame) -> np.ndarray:
