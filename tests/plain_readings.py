@@ -180,7 +180,8 @@ def stopgap_rows(path):
     beside = Path(path).with_name(f"{Path(path).stem}_tomolist.txt")
     names = dict(line.split(None, 1) for line in lines_of(beside) if line)
     blocks, labels = star_blocks(path)
-    lists = [name for name in blocks if "motl_idx" in labels[name]]
+    own = {"motl_idx", "orig_x", "orig_y", "orig_z"}
+    lists = [name for name in blocks if own & set(labels[name])]
     if not ("stopgap_motivelist" in lists or len(lists) == 1):
         raise Refused("no motive list, or several")
     for row in blocks["stopgap_motivelist" if "stopgap_motivelist" in lists else lists[0]]:
