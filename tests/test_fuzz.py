@@ -180,7 +180,7 @@ def check(path, name):
     assert len(result) == len(rows)
     for i, row in enumerate(rows):
         called = str(result.tomogram_name[i])
-        assert called in row.tomogram
+        assert called in re.sub("/+", "/", row.tomogram)
         info = result.tomograms.get(called)
         found = result.center_zyx_px[i, ::-1]
         if row.from_centre and row.in_angstrom:
