@@ -48,7 +48,7 @@ setup(
         "threadpoolctl>=3.1",
         "h5py>=3.10",
         "mrcfile>=1.5",
-        "starfile>=0.5.8",
+        "starfile>=0.5.8",  # in tutorials and tests: star files as tables of pandas
         "pandas>=2.0",
         "pydantic>=2.6",
         "typing_extensions>=4.8",

@@ -114,6 +114,5 @@ FORMAT = Format(
     read=read,
     write=write,
     keeps=KEEPS,
-    library="starfile",
     loses=lost,
 )

@@ -93,6 +93,5 @@ FORMAT = Format(
     read=read,
     write=write,
     keeps=KEEPS,
-    library="starfile",
     loses=loses,
 )

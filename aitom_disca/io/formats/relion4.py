@@ -130,6 +130,5 @@ FORMAT = Format(
     read=read,
     write=write,
     keeps=KEEPS,
-    library="starfile",
     loses=loses,
 )

@@ -214,6 +214,5 @@ FORMAT = Format(
     read=read,
     write=write,
     keeps=KEEPS,
-    library="starfile",
     loses=loses,
 )

@@ -88,6 +88,5 @@ FORMAT = Format(
     recognises=lambda path: False,  # they are read as tables of RELION 3.0
     write=write,
     keeps=KEEPS,
-    library="starfile",
     loses=lambda particles, known: rc.foreign(particles),
 )

@@ -175,6 +175,5 @@ FORMAT = Format(
     read=read,
     write=write,
     keeps=frozenset({POSE, SCORE, CLUSTER, BOX_CENTER, FURTHER, NAME}),
-    library="starfile",
     loses=loses,
 )

@@ -53,6 +53,5 @@ FORMAT = Format(
     read=read,
     write=write,
     keeps=KEEPS,
-    library="starfile",
     loses=partial(lost, layout="warp"),
 )
