@@ -185,7 +185,13 @@ def read_picks(
         If it cannot be read.
     """
     # formats read tables themselves
-    from aitom_disca.io.formats.reading import is_store, join, read_store, readable
+    from aitom_disca.io.formats.reading import (
+        check_one_format,
+        is_store,
+        join,
+        read_store,
+        readable,
+    )
 
     known = Known(
         tomograms=tomograms or {},
@@ -197,6 +203,7 @@ def read_picks(
         particles = read_store(Path(path), known)
     else:
         files = readable(Path(path), None, known)
+        check_one_format(files, f"give those of {path} that are meant one by one")
         known = replace(known, one_of_several=len(files) > 1)
         sets = [_read_one(file, own, known, tomograms) for file, own in files]
         particles, _ = join(sets, known)
