@@ -109,6 +109,13 @@ def test_what_cannot_be_is_passed_over_if_found_and_refused_if_given(tmp_path, t
     assert main(command) == 2
 
 
+def test_text_in_another_encoding(tmp_path):
+    (tmp_path / "TS_01.tlt").write_bytes("\r\n".join(map(str, STEPS)).encode("utf-16"))
+    assert read_tilts(tmp_path / "TS_01.tlt") == tuple(STEPS)
+    (tmp_path / "TS_01.mdoc").write_bytes(("T = 3 \u00b5m\n" + mdoc(STEPS)).encode("latin-1"))
+    assert read_tilts(tmp_path / "TS_01.mdoc") == tuple(STEPS)
+
+
 def test_the_next_file_is_read_where_one_is_passed_over(tmp_path):
     (tmp_path / "TS_01.tlt").write_text("\n".join(map(str, range(1, 40))))
     assert beside(tmp_path, "TS_01.mrc.mdoc", mdoc(STEPS)).tilts_deg == tuple(STEPS)

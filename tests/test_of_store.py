@@ -99,7 +99,10 @@ def test_labels_of_another_store_are_refused(tmp_path, store, particles, change,
 def test_labels_as_a_table_and_as_particles_in_one(tmp_path, store, particles):
     write_labels_csv(tmp_path / "labels.csv", particles.cluster)
     get_format("csv").write(tmp_path / "p.csv", particles, Known())
-    for name in ("labels.csv", "p.csv"):
+    for name in ("labels.csv", "p.csv"):  # as spreadsheets save them, too
+        text = (tmp_path / name).read_text()
+        (tmp_path / f"wide_{name}").write_bytes(text.encode("utf-16"))
+    for name in ("labels.csv", "p.csv", "wide_labels.csv", "wide_p.csv"):
         assert labels_of(store, tmp_path / name)[0].tolist() == particles.cluster.tolist()
     with pytest.raises(InputError, match="does not exist"):
         labels_of(store, tmp_path / "no.csv")

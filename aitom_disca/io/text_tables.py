@@ -55,6 +55,16 @@ def read_csv_columns(
     return {name: list(column) for name, column in zip(header, columns, strict=True)}
 
 
+def csv_header(path: Path) -> list[str]:
+    """Names of the columns of a comma-separated table; none where it cannot be read."""
+    from aitom_disca.io.formats.files import head
+
+    try:
+        return [name.strip() for name in next(csv.reader(head(path).splitlines()), [])]
+    except csv.Error:
+        return []
+
+
 def check_row_lengths(path: str | Path, rows: Sequence[Sequence[str]], n_columns: int) -> None:
     """Refuse rows that are longer or shorter than there are columns.
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.formats.files import head
 from aitom_disca.io.names import series_name
 from aitom_disca.io.numbers_in_files import to_numbers
 from aitom_disca.io.project_folders import tilt_file_of
@@ -122,7 +123,7 @@ def _columns(path: Path) -> list[np.ndarray]:
     """The columns of a file that hold numbers and may be tilt angles."""
     if path.suffix in (".tomostar", ".star"):
         return _of_star(path)
-    text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    text = head(path, path.stat().st_size)  # whatever the encoding of notes in it
     if path.suffix == ".mdoc":
         return _numbers(path, [[angle] for angle in _MDOC_TILT.findall(text)])
     if path.suffix == ".aln":

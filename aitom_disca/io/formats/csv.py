@@ -34,7 +34,7 @@ from aitom_disca.io.numbers_in_files import (
     to_probabilities,
 )
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
-from aitom_disca.io.text_tables import read_csv_columns
+from aitom_disca.io.text_tables import csv_header, read_csv_columns
 from aitom_disca.particles import ParticleSet
 
 Columns = dict[str, list[str]]
@@ -49,12 +49,7 @@ def recognises(path: Path) -> bool:
     """Whether a table has the columns x, y and z."""
     if path.suffix.lower() != ".csv" or not path.is_file():
         return False
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header = [name.strip() for name in next(csv.reader(file), [])]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return False
-    return set(_XYZ) <= set(header)
+    return set(_XYZ) <= set(csv_header(path))
 
 
 def read(path: str | Path, known: Known) -> ParticleSet:

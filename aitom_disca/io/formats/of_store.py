@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from aitom_disca.io.formats.relion_columns import cut_anew
 from aitom_disca.io.star_blocks import IMAGE_COLUMNS, resolve
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.io.tables import read_labels_csv
+from aitom_disca.io.text_tables import csv_header
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 _EXPORTED = re.compile(r"(?:^|/)([^/]+)/(\d{6,})\.mrc$")  # as images of a store are called
@@ -130,8 +130,7 @@ def is_labels_table(path: Path) -> bool:
         return False
     if path.suffix.lower() != ".csv" or not path.is_file():
         return path.suffix.lower() == ".csv"  # its reader says that it is missing
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        header = next(csv.reader(file), [])
+    header = csv_header(path)
     return "index" in header or not {"x", "y", "z"} <= set(header)
 
 
