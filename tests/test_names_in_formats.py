@@ -280,3 +280,24 @@ def test_info_files_of_one_name_in_two_folders(tmp_path):
         file.write_text('{"boxes_3d": [[1, 2, 3]]}')
     assert read_particles(files).tomogram_name.tolist() == ["a/TS_1", "b/TS_1"]
     assert read_particles(files[0]).tomogram_name.tolist() == ["TS_1"]
+
+
+def test_a_name_given_is_for_files_that_have_none(tmp_path):
+    point = '{"type": "point", "location": {"x": 1, "y": 2, "z": 3}}\n'
+    for name in ("TS_1_a.ndjson", "b.ndjson", "TS_9.ndjson"):
+        (tmp_path / name).write_text(point)
+    infos = {name: TomogramInfo(name, 10.0, SHAPE) for name in ("TS_1", "TS_2")}
+    for name in ("b.ndjson", "TS_9.ndjson"):
+        picks = read_picks(tmp_path / name, tomograms=infos, tomogram_name="TS_2")
+        assert picks.tomogram_name.tolist() == ["TS_2"]
+    with pytest.raises(
+        InputError, match=r"of the tomogram TS_1 by its name, but of TS_2 by --tomo"
+    ):
+        read_picks(tmp_path / "TS_1_a.ndjson", tomograms=infos, tomogram_name="TS_2")
+    table = _dynamo(tmp_path, "c", "TS_1")
+    assert read_picks(table, tomogram_name="TS_2").tomogram_name.tolist() == ["TS_1"]
+    (tmp_path / "c.doc").unlink()
+    assert read_picks(table, tomogram_name="TS_2").tomogram_name.tolist() == ["TS_2"]
+    table.write_text(table.read_text() + table.read_text().replace(" 1 0", " 2 0", 1))
+    with pytest.raises(InputError, match="of the numbers 1, 2, which --tomogram-name calls TS_2"):
+        read_picks(table, tomogram_name="TS_2")

@@ -148,7 +148,7 @@ def _rows(path: Path, known: Known) -> Iterator[dict[str, Any]]:
     run = content.get("run_name")
     if not run and path.parent.name == "Picks":
         run = path.parent.parent.name
-    run = known.tomogram_name or run or name_of_only_tomogram(path, known)
+    run = run or name_of_only_tomogram(path, known)
     whole = {key: content.get(key) for key in _WHOLE_FILE}
     whole |= {"run": str(run), _TRUST: content.get(_TRUST) is not False}
     for point in content["points"] or []:

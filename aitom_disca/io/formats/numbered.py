@@ -88,17 +88,23 @@ def files_of_numbers(names: np.ndarray, files: Iterable[str]) -> list[tuple[str,
 
 
 def names_of_numbers(numbers: np.ndarray, names: Mapping[int, str], known: Known) -> list[str]:
-    """Names of tomograms that a file only numbers: from a map, the one given, or the number.
+    """Names of tomograms that a file only numbers: from a map, else as given, else the number.
 
     Raises
     ------
     InputError
-        If a number is the name of a tomogram of another number.
+        If a number is the name of a tomogram of another number, or one name is given for several.
     """
-    unique = set(numbers.tolist())
-    if known.tomogram_name is not None and len(unique) == 1:
-        return [known.tomogram_name] * len(numbers)
-    own = {int(n): str(int(n)) for n in unique if int(n) not in names}
+    unnamed = sorted({int(n) for n in numbers.tolist()} - set(names))
+    own = {n: str(n) for n in unnamed}
+    if known.tomogram_name is not None and len(unnamed) > 1:
+        raise InputError(
+            f"there are particles in tomograms of the numbers {', '.join(own.values())}, which "
+            f"--tomogram-name calls {known.tomogram_name} all; give the names in a list beside the "
+            "file."
+        )
+    if known.tomogram_name is not None:
+        own = dict.fromkeys(own, known.tomogram_name)
     taken = sorted(set(own.values()) & set(names.values()))
     if taken:
         raise InputError(

@@ -27,10 +27,16 @@ def name_of_only_tomogram(path: str | Path, known: Known) -> str:
     Raises
     ------
     InputError
-        If nothing tells it.
+        If nothing tells it, or the file's name tells of another known one than was given.
     """
     path = Path(path)
-    told = known.tomogram_name or name_in(path, known.tomograms)
+    by_file = name_in(path, known.tomograms)
+    told = known.tomogram_name or by_file
+    if by_file in known.tomograms and by_file != told:
+        raise InputError(
+            f"{path.name} is of the tomogram {by_file} by its name, but of {told} by "
+            "--tomogram-name; rename the file, or leave the option out."
+        )
     if told is not None:
         return told
     if known.one_of_several:
