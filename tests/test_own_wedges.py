@@ -19,8 +19,9 @@ from aitom_disca.alignment.rounds import cross
 from aitom_disca.alignment.search import align
 from aitom_disca.alignment.to_reference import align_to_reference
 from aitom_disca.averaging.by_poses import average_at_poses
+from aitom_disca.averaging.gold_standard import ClusterAverage
 from aitom_disca.averaging.initial_model import _Level
-from aitom_disca.averaging.null_test import round_densities
+from aitom_disca.averaging.null_test import null_test, round_densities
 from aitom_disca.bench.crowded import falling_off
 from aitom_disca.cli.app import main
 from aitom_disca.geometry.fall_off import TILTS_DEG, weighed_by_tilt
@@ -242,6 +243,26 @@ def test_a_round_density_lies_behind_each_wedge():
         assert np.corrcoef(found[t].ravel(), found[1 - t].ravel())[0, 1] < 0.995
 
 
+def test_noise_of_another_tilt_range_makes_no_structure():
+    """Fewer coefficients correlate better by chance: no member gains by a narrow range."""
+    volumes = noise(np.random.default_rng(0), 200, BOX)
+    narrow = apply_wedge(volumes[:40], (-35.0, 35.0))
+    wide = apply_wedge(volumes[40:], (-70.0, 70.0))
+    model = noise(np.random.default_rng(1), 2, BOX)
+    found = ClusterAverage(
+        model.mean(axis=0),
+        *model,
+        Rotation.identity(40),
+        np.zeros((40, 3)),
+        np.arange(40) % 2,
+        np.zeros(40),
+        np.ones((2, BOX)),
+    )
+    options = {"null_volumes": wide, "null_tilt_range_deg": (-70.0, 70.0)}
+    for own in ((-35.0, 35.0), np.array([(-35.0, 35.0)] * 20 + [(-30.0, 40.0)] * 20)):
+        assert null_test(narrow, found, own, **options).p_value > 0.01  # 1e-22 over own wedges
+
+
 # -- what it is good for -----------------------------------------------------------------------
 
 WIDE, SKEW = (-60.0, 60.0), (-40.0, 50.0)  # the second is also what both tomograms measured
@@ -415,6 +436,10 @@ def test_every_ctf_image_shows_the_particles_own_wedge_and_is_read_back(
     assert "a guess" not in capsys.readouterr().out
     with open_store("b.h5") as again, open_store(store) as one:
         np.testing.assert_array_equal(again.tilt_range_deg, one.tilt_range_deg)
+    (tmp_path / "a.tlt").write_text("-51\n0\n57\n")
+    assert main(["import-subtomograms", "a.star", "--out", "c.h5", "--tilt-file", "a.tlt"]) == 0
+    with open_store("c.h5") as again:
+        assert again.tilt_range_deg == (-51, 57)
 
 
 @pytest.mark.parametrize("tilts", [WIDE, SKEW, (-48.0, 66.0)])

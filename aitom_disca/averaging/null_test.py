@@ -118,15 +118,13 @@ def null_test(
     if not found.independent:
         why = "members so few and noisy that both halves began from one model"
         return NullTest(made_from, 0, np.nan, np.nan, np.nan, why)
-    n_null = 0 if null_volumes is None else len(null_volumes)
-    if null_tilt_range_deg is None:
-        null_tilt_range_deg = common_tilt_range(tilt_range_deg)
-    both = [
-        np.broadcast_to(ends, (size, 2))
-        for ends, size in ((tilt_range_deg, len(volumes)), (null_tilt_range_deg, n_null))
-    ]
-    ranges, wedge = distinct_tilt_ranges(np.concatenate(both), len(volumes) + n_null)
-    fits = _Fits(n, radius, ranges, mask_diameter_px, found.fall_off)
+    ranges, wedge = distinct_tilt_ranges(tilt_range_deg, len(volumes))
+    fits = even = _Fits(n, radius, ranges, mask_diameter_px, found.fall_off)
+    # Fewer coefficients correlate better by chance: others are compared over what all measured.
+    theirs = ranges if null_tilt_range_deg is None else np.reshape(null_tilt_range_deg, (-1, 2))
+    common = common_tilt_range(np.concatenate([ranges, theirs]))
+    if null_volumes is not None and ranges.tolist() != [list(common)]:
+        even = _Fits(n, radius, np.array([common]), mask_diameter_px, found.fall_off)
     rng = np.random.default_rng(seed)
     copies = _n_copies(len(volumes))
     round_part = round_densities(volumes, ranges, wedge)
@@ -142,9 +140,10 @@ def null_test(
             ranks.append(fits.ranks_among_copies(members, reference, copies, rng, wedges))
             p_values.append(_p_among_copies(ranks[-1], of_members, copies))
         else:
-            of_null = None if wedge is None else wedge[len(volumes) :]
-            noise = np.sort(fits(null_volumes, reference, of_null))
-            ranks.append(np.searchsorted(noise, fits(members, reference, wedges)) / len(noise))
+            if even is not fits:
+                reference = even.reference(average, fsc)
+            noise = np.sort(even(null_volumes, reference))
+            ranks.append(np.searchsorted(noise, even(members, reference)) / len(noise))
             p_values.append(_p_among_all(ranks[-1], of_members, len(noise)))
     n_noise = copies * len(volumes) if null_volumes is None else len(null_volumes)
     share = float(np.concatenate(ranks).mean())
@@ -179,7 +178,7 @@ class _Fits:
         return slices * fsc[self._coefficients.shell].astype(np.float32)
 
     def __call__(
-        self, volumes: np.ndarray, reference: np.ndarray, wedge: np.ndarray | None
+        self, volumes: np.ndarray, reference: np.ndarray, wedge: np.ndarray | None = None
     ) -> np.ndarray:
         """Correlation of each volume with the reference in the best of all poses."""
 
@@ -257,7 +256,7 @@ def round_densities(
         return coefficients.volumes(mean[shell][None].astype(np.complex64))
     total, size = np.zeros(len(shell)), np.zeros(len(shell))
     for t, measured in enumerate(coefficients.measured):
-        members = volumes[np.flatnonzero(wedge[: len(volumes)] == t)]
+        members = volumes[np.flatnonzero(wedge == t)]
         if len(members):
             total += coefficients.of(members.sum(axis=0)[None], np.array([t]))[0].real
             size += len(members) * measured

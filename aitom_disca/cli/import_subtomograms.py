@@ -25,6 +25,7 @@ def import_subtomograms(
         float | None, typer.Option(help="Pixel in which the star file counts, if it is silent.")
     ] = None,
     tilt_range: o.TiltRange = None,
+    tilt_file: o.TiltFile = None,
     dark_protein: o.DarkProtein = None,
     defocus: o.Defocus = None,
     voltage_kv: o.Voltage = None,
@@ -36,8 +37,12 @@ def import_subtomograms(
 
     Example: aitom-disca import-subtomograms particles.star --out subtomograms.h5
     """
+    from aitom_disca.io.tilt_angles import read_tilts
     from aitom_disca.subtomograms.from_files import import_subtomograms as import_files
 
+    if tilt_range is None and tilt_file is not None:
+        tilts = read_tilts(tilt_file)
+        tilt_range = tilts[0], tilts[-1]
     n = import_files(
         source,
         out,

@@ -111,7 +111,11 @@ def find_places(
     for i in np.argsort(first).tolist():
         name = str(unique[i])
         own[i] = called[name]
-        size = _first_size(path, name, pixel[which == i])
+        sizes = pixel[which == i]
+        if in_pixels:
+            _check_all_say_it(path, name, sizes)
+        said = sizes[np.isfinite(sizes)]
+        size = float(said[0]) if len(said) else None
         tilts = _likely_range(path, name, (tilt_range_deg or {}).get(name))
         info = _info(own[i], name, known, size, tilts)
         if info is not None:
@@ -134,15 +138,14 @@ def _likely_range(
     return None
 
 
-def _first_size(path: str | Path, name: str, sizes: np.ndarray) -> float | None:
-    """The pixel that the first row of a tomogram says; None where none says any."""
+def _check_all_say_it(path: str | Path, name: str, sizes: np.ndarray) -> None:
+    """Refuse rows of a tomogram of which only some say in which pixels they count."""
     said = np.isfinite(sizes)
     if said.any() and not said.all():
         raise InputError(
             f"{Path(path).name} says the pixel size of some particles of {name}, but not of "
             f"{(~said).sum()} others; fill it in, or give it with --file-pixel-angstrom."
         )
-    return float(sizes[0]) if said.any() else None
 
 
 def _info(
