@@ -301,3 +301,12 @@ def test_a_name_given_is_for_files_that_have_none(tmp_path):
     table.write_text(table.read_text() + table.read_text().replace(" 1 0", " 2 0", 1))
     with pytest.raises(InputError, match="of the numbers 1, 2, which --tomogram-name calls TS_2"):
         read_picks(table, tomogram_name="TS_2")
+
+
+def test_a_folder_of_several_formats_is_refused(tmp_path):
+    for name in ("relion31", "csv"):
+        suffix = get_format(name).suffixes[0]
+        get_format(name).write(tmp_path / f"a{suffix}", particles(["TS_1"]), known([]))
+    infos = {"TS_1": TomogramInfo("TS_1", 10.0, SHAPE)}
+    with pytest.raises(InputError, match=r"several formats \(.*Table.*\); give those of"):
+        read_picks(tmp_path, tomograms=infos)

@@ -106,9 +106,10 @@ def test_what_is_no_whole_star_file(text, message):
         TABLE.replace("\n", "\r\n").encode(),
         b"\xef\xbb\xbf" + TABLE.encode(),
         TABLE.encode("utf-16"),
+        TABLE.replace(" #", "#").encode(),
         TABLE.replace("1 TS_01\n", "1 TS_01  # seen\n\n# and\n").encode(),
     ],
-    ids=["plain", "crlf", "bom", "utf16", "comments"],
+    ids=["plain", "crlf", "bom", "utf16", "numbers", "comments"],
 )
 def test_line_ends_marks_and_comments(tmp_path, content):
     (tmp_path / "a.star").write_bytes(content)

@@ -210,6 +210,8 @@ def test_a_run_of_the_portal_gives_its_zarr(tmp_path, volume, place):
     [
         (["a_EVN.mrc", "a_ODD.mrc", "a.mrc", "a_Vol.mrc", "a_2ND_Vol.mrc"], ["a_Vol.mrc"]),
         (["a.mrc", "a_ali.mrc", "a_full.rec", "a.rec"], ["a.rec"]),
+        (["a.mrc", "a_full.rec"], ["a_full.rec"]),
+        (["a.mrc", "a_full.mrc"], ["a.mrc", "a_full.mrc"]),
         (["a_rec.mrc", "a_full_rec.mrc", "b_full_rec.mrc"], ["a_rec.mrc", "b_full_rec.mrc"]),
         (["a.mrc", "a_seg.mrc", "a_MemBrain_seg_v10.ckpt_segmented.mrc"], ["a.mrc"]),
         (["a_10.00Apx.mrc", "a_mask.mrc", "b_mask.mrc"], ["a_10.00Apx.mrc", "b_mask.mrc"]),

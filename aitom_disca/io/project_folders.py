@@ -18,7 +18,7 @@ _RECONSTRUCTED = (
     "rlnTomoReconstructedTomogramHalf1",
     "rlnTomoDenoisedTomogram",
 )
-_RECONSTRUCTED_AS = ("_vol", "_rec", "_full", "_full_rec")  # by AreTomo and IMOD
+_RECONSTRUCTED_AS = ("_vol", "_rec", "_full_rec")  # by AreTomo and IMOD
 # What the names of files that show a tomogram in another way end with, in small letters.
 _DERIVED = re.compile(
     r"_(ctf|power|ali|preali|3dmod|proj(xy|xz|yz)?|2nd_vol|masks?|seg|segmented|segmentation|labels?"
@@ -155,5 +155,5 @@ def _is_no_tomogram(path: Path, files: Sequence[Path]) -> str | None:
 def _is_made_of(reconstruction: Path, series: str) -> bool:
     """Whether a file is the reconstruction of a tilt series, by its name."""
     name = tomogram_name(reconstruction).lower()
-    of_imod = name == series and reconstruction.suffix.lower() == ".rec"
+    of_imod = reconstruction.suffix.lower() == ".rec" and name in (series, f"{series}_full")
     return of_imod or name in {series + added for added in _RECONSTRUCTED_AS}

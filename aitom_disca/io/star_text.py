@@ -168,7 +168,7 @@ def _take(block: StarBlock, line: str, where: str) -> None:
 
 
 def _take_label(block: StarBlock, words: Sequence[str], where: str) -> None:
-    label = words[0][1:]
+    label = words[0][1:].partition("#")[0]
     if label in block.labels:
         raise InputError(f"{where} names the column {label} of data_{block.name} a second time.")
     block.labels.append(label)

@@ -199,7 +199,13 @@ def read_picks(
         If it cannot be read.
     """
     # formats read tables themselves
-    from aitom_disca.io.formats.reading import is_store, join, read_store, readable
+    from aitom_disca.io.formats.reading import (
+        check_one_format,
+        is_store,
+        join,
+        read_store,
+        readable,
+    )
 
     if voxel_size_angstrom is not None:
         to_pixel_sizes([voxel_size_angstrom], Path(path), "--file-pixel-angstrom")
@@ -213,6 +219,7 @@ def read_picks(
         particles = read_store(Path(path), known)
     else:
         files = readable(Path(path), None, known)
+        check_one_format(files, f"give those of {path} that are meant one by one")
         known = replace(known, one_of_several=len(files) > 1)
         sets = [_read_one(file, own, known, tomograms) for file, own in files]
         particles, _ = join(sets, known)

@@ -90,9 +90,7 @@ def read_sources(
         with open_store(sources[0]) as store:
             return store.particles(), []
     found = [pair for path in sources for pair in readable(path, from_, known)]
-    if len({own.name for _, own in found}) > 1:
-        titles = ", ".join(dict.fromkeys(own.title for _, own in found))
-        raise InputError(f"the files are of several formats ({titles}); convert one at a time.")
+    check_one_format(found, "convert one at a time")
     if not found:
         raise InputError("no file was given to read.")
     sets = []
@@ -101,6 +99,18 @@ def read_sources(
             raise InputError(f"{own.title} is only written, not read.")
         sets.append(own.read(path, replace(known, one_of_several=len(found) > 1)))
     return join(sets, known)
+
+
+def check_one_format(found: list[tuple[Path, Format]], remedy: str) -> None:
+    """Refuse files of several formats, which may hold the same particles.
+
+    Raises
+    ------
+    InputError
+    """
+    titles = dict.fromkeys(own.title for _, own in found)
+    if len(titles) > 1:
+        raise InputError(f"the files are of several formats ({', '.join(titles)}); {remedy}.")
 
 
 def readable(path: Path, from_: str | None, known: Known) -> list[tuple[Path, Format]]:
