@@ -48,7 +48,6 @@ setup(
         "threadpoolctl>=3.1",
         "h5py>=3.10",
         "mrcfile>=1.5",
-        "starfile>=0.5.8",  # in tutorials and tests: star files as tables of pandas
         "pandas>=2.0",
         "pydantic>=2.6",
         "typing_extensions>=4.8",
@@ -62,7 +61,14 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "exports": EXPORTS,
         "zarr": ZARR,
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", *EXPORTS, *ZARR],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
+            "starfile>=0.5.8",
+            *EXPORTS,
+            *ZARR,
+        ],
         "lint": ["ruff>=0.9", "mypy>=1.14"],
     },
     entry_points={"console_scripts": ["aitom-disca = aitom_disca.cli:main"]},

@@ -330,7 +330,8 @@ class RunSettings(Settings):
     optics: OpticsSettings = OpticsSettings()
     pick: PickSettings = PickSettings()
     picks: tuple[str, ...] = ()  # files of picks, in place of picking
-    file_pixel_angstrom: float | None = Field(None, gt=0)  # that they count in; None: as they say
+    file_pixel_angstrom: float | None = Field(None, gt=0)  # of these; None: what they say
+    tomogram_name: str | None = None  # of those that do not say it
     pick_on: tuple[str, ...] = ()  # other versions of the tomograms, to pick on
     extract: ExtractSettings = ExtractSettings()
     mine: MineSettings = MineSettings()

@@ -71,7 +71,7 @@ def _bar(
     console: Console, iterable: Iterable[T], description: str, total: int | None
 ) -> Iterator[T]:
     columns = (
-        TextColumn("{task.description:<28}"),
+        TextColumn("{task.description:<28}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
@@ -93,7 +93,7 @@ def _lines(
         yield item
         if time.monotonic() - last > _PLAIN_INTERVAL_S:
             last = time.monotonic()
-            console.print(f"{description}: {done} of {total or '?'}", highlight=False)
-    console.print(
-        f"{description}: {done} done in {time.monotonic() - start:.1f} s", highlight=False
-    )
+            text = f"{description}: {done} of {total or '?'}"
+            console.print(text, highlight=False, markup=False)
+    text = f"{description}: {done} done in {time.monotonic() - start:.1f} s"
+    console.print(text, highlight=False, markup=False)

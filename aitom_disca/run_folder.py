@@ -16,7 +16,7 @@ import aitom_disca
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import remove_unfinished, write_text
 
-_PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "scikit-learn", "h5py", "mrcfile")
+_PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "scikit-learn", "h5py", "mrcfile", "pandas")
 # The stages that give clusters, or find nothing to sort: until one of them is done, the run that is
 # replaced is kept.
 _DECIDING = ("mine", "predict", "refine", "search", "nothing")

@@ -180,7 +180,8 @@ def stopgap_rows(path):
     beside = Path(path).with_name(f"{Path(path).stem}_tomolist.txt")
     names = dict(line.split(None, 1) for line in lines_of(beside) if line)
     blocks, labels = star_blocks(path)
-    lists = [name for name in blocks if "motl_idx" in labels[name]]
+    own = {"motl_idx", "orig_x", "orig_y", "orig_z"}
+    lists = [name for name in blocks if own & set(labels[name])]
     if not ("stopgap_motivelist" in lists or len(lists) == 1):
         raise Refused("no motive list, or several")
     for row in blocks["stopgap_motivelist" if "stopgap_motivelist" in lists else lists[0]]:
@@ -241,11 +242,11 @@ def relion_rows(path):
         sizes = [k for k in group if k in own and k.endswith("PixelSize")]
         if any(not same(number(own[k]), number(group[k])) for k in sizes):
             raise Refused("two pixel sizes")
-        names = [own[k] for k in ("rlnTomoName", "rlnMicrographName") if k in own]
-        named = [name for name in names if name.strip().lower() not in _MISSING]
-        if names and not named:
-            raise Refused("a name is missing")
-        name = named[0] if named else "TS_01"
+        columns = [c for c in ("rlnTomoName", "rlnMicrographName") if c in own]
+        said = [own[c] for c in columns if own[c].strip().lower() not in _MISSING]
+        if columns and not said:
+            raise Refused("no name")
+        name = said[0] if said else "TS_01"
         yield _relion_row(name, {**own, **group})
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -154,3 +156,35 @@ def test_points_with_and_without_poses(case, caplog):  # bug_20
     rows = converted("mixed.ndjson", "--tomogram-name", "T")
     assert "rot" not in rows[0]
     assert "poses of 1 of 2 points are left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("command", "picks", "said"),
+    [
+        ("extract", "mixed.ndjson", "does not say which tomogram"),
+        ("run", "mixed.ndjson", "does not say which tomogram"),
+        ("doctor", "mixed.ndjson", "does not say which tomogram"),
+        ("extract", "README.md", "of no particle format"),
+        ("extract", "TS_9_info.json", "particles of TS_9, none of the tomograms given"),
+        ("extract", "short.star", "row 2 of the table data_ and has 3 values, but there are 4"),
+    ],
+)
+def test_what_is_said_names_options_of_the_command(case, capsys, command, picks, said):  # bug_20
+    case("bug_20")
+    info = {"boxes_3d": [[1, 2, 3, "manual", 0.5, 0]], "apix_unbin": 2.5}
+    Path("TS_9_info.json").write_text(json.dumps(info))
+    columns = "".join(f"_rln{name}\n" for name in ("CoordinateX", "CoordinateY", "CoordinateZ"))
+    Path("short.star").write_text(f"data_\nloop_\n{columns}_rlnTomoName\n1 2 3 TS_1\n4 5 6\n")
+    main([command, "--help"])
+    known = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
+    code = main([command, "TS_1.mrc", "TS_2.mrc", "--picks", picks, "--out", "o"])
+    shown = " ".join("".join(capsys.readouterr()).partition("machine")[0].split())
+    assert code == 2 and (said in shown or command == "doctor")  # whose table breaks lines
+    assert set(re.findall(r"(?<!run )--[a-z][a-z-]+", shown)) <= known
+
+
+def test_the_tomogram_of_a_file_is_given(case):  # bug_20
+    case("bug_20")
+    one = extracted("TS_1.mrc", "TS_2.mrc", "--picks", "mixed.ndjson", "--tomogram-name", "TS_2",
+                    "--file-pixel-angstrom", "20")  # fmt: skip
+    assert one == [("TS_2", [20, 30, 40])]

@@ -296,7 +296,7 @@ def test_images_of_a_store(tmp_path, capsys, rng):
         (["in.star", "a.x"], "needs a file to read, a file to write and --to"),
         (["in.star", "a.x", "--to=word"], "'word' is no particle format; choose from relion5"),
         (["no.star", "a.csv", "--to=csv"], "does not exist"),
-        (["junk.star", "a.csv", "--to=csv"], "junk.star is not a star file"),
+        (["junk.star", "a.csv", "--to=csv"], "is of no particle format that is known here"),
         (["in.star", "a.csv", "--to=csv", "--binning=0"], "--binning must be more than 0"),
         (["in.star", "a.star", "--to=relion4"], "--binning"),
         (["in.star", "a.star", "--to=relion5"], r"the size of tomogram TS_01 .*--size-zyx"),

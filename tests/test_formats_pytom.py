@@ -165,7 +165,7 @@ def test_lists_that_cannot_be_read(tmp_path):
     path.write_text("Z1 Z2 X\n1 2 3\n")
     with pytest.raises(InputError, match=r"a.xml is not XML"):
         pytom.read(path, Known())
-    path.write_bytes(b"\xff\x00\x81")
+    path.write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(InputError, match="is not a text file"):
         pytom.read(path, Known())
     path.write_text("<JobDescription/>")

@@ -489,3 +489,22 @@ def test_odd_boxes_keep_their_centre(tmp_path, monkeypatch, rng):
     assert np.corrcoef(image.ravel(), cut.ravel())[0, 1] > 0.999999
     wedge = open_tomogram("o/wedge_-60_60.mrc")
     assert wedge.shape_zyx == (8, 8, 8) and wedge.tilt_range_deg == (-60, 60)
+
+
+@pytest.mark.parametrize("to", ["relion30", "relion31", "relion4", "relion5", "warp"])
+@pytest.mark.parametrize("column", ["rlnVoltage", "rlnPixelSize", "rlnTomoSubtomogramTilt"])
+def test_columns_that_are_no_numbers_where_they_are_needed(tmp_path, particles, column, to):
+    """One sentence, also where reading made no use of them."""
+    optics = pd.DataFrame({"rlnOpticsGroup": [1], "rlnVoltage": [300], "rlnImagePixelSize": 13.48})
+    more = {"rlnOpticsGroup": np.ones(6, int), "rlnImageName": np.array(["a.mrc"] * 6)}
+    if column in optics:
+        optics[column] = "1,5"
+    elif column.startswith("rlnTomo"):
+        more |= {c: np.array(["x"] * 6) for c in OUTER}
+    else:
+        more[column] = np.array(["x"] * 6)
+    brought = replace(particles, more=more, more_blocks={"relion:optics": optics})
+    try:
+        get_format(to).write(tmp_path / "a.star", brought, Known(binning=8))
+    except InputError as error:
+        assert "the star file has no number as rln" in str(error)

@@ -61,7 +61,12 @@ def test_name_of_a_file(path, name):
         ("TS_1__bin4", "TS_1"),
         ("TS_1_Vol.mrc", "TS_1"),
         ("rec_TS_1", "TS_1"),
+        ("TS_1_bin4_flipx", "TS_1"),
+        ("TS_1_13.5angpix_dctf", "TS_1"),
+        ("TS_10a", "TS_10a"),
+        ("grid_b2", "grid_b2"),
         ("TS_1_2", "TS_1_2"),
+        ("lamella_a", "lamella_a"),
         ("rec", "rec"),
         ("_rec", "_rec"),
     ],
@@ -112,6 +117,10 @@ def test_two_names_never_become_one(paths, known):
         (["TS_1", "TS_1_rec"], infos("TS_1_rec"), {"TS_1_rec": "TS_1_rec"}),
         (["Zu\u0308rich"], infos("Z\u00fcrich"), {"Zu\u0308rich": "Z\u00fcrich"}),
         (["t.mrc"], infos("t.tomostar"), {"t.mrc": "t.tomostar"}),
+        (["TS_1_bin8"], infos("TS_1_bin4"), {}),
+        (["TS_1_10apx"], infos("TS_1_10angpix"), {"TS_1_10apx": "TS_1_10angpix"}),
+        (["TS_1_10.00Apx"], infos("TS_1_5.00Apx", "TS_2"), {}),
+        (["TS_1_bin4"], infos("TS_1_bin4_denoised"), {"TS_1_bin4": "TS_1_bin4_denoised"}),
     ],
 )
 def test_which_known_tomogram_a_name_is(said, known, found):
@@ -179,3 +188,11 @@ def test_versions_of_a_tomogram():
         "TS_2_1": ["TS_2_1_den"],
         "a": ["a"],
     }
+
+
+def test_a_folder_tells_files_of_one_name_apart():
+    known = infos("rec", folder="/new/TS_3")
+    assert known_among(["/old/TS_4/rec.mrc"], known, "a.star") == {}
+    assert known_among(["/old/TS_3/rec.mrc"], known, "a.star") == {"/old/TS_3/rec.mrc": "rec"}
+    known = infos("TS_1", folder="/Tomograms/job012")
+    assert known_among(["/Tomograms/job004/TS_1.mrc"], known, "a.star")

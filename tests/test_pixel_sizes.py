@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -115,6 +117,19 @@ def test_rows_that_count_in_several_pixels(tmp_path, caplog):
     (tmp_path / "a.csv").write_text(text.replace("10,10\n", "10,\n"))
     with pytest.raises(InputError, match="pixel size of some particles of TS_01, but not of 1"):
         csv.read(tmp_path / "a.csv", Known())
+
+
+def test_picks_in_angstrom_may_lack_a_spacing(tmp_path):
+    """Of copick: Angstrom are Angstrom, whichever file of a run says the voxel."""
+    project = tmp_path / "ExperimentRuns" / "TS_01" / "Picks"
+    project.mkdir(parents=True)
+    point = {"location": {"x": 100, "y": 200, "z": 300}}
+    content = {"pickable_object_name": "x", "run_name": "TS_01", "points": [point]}
+    for user, spacing in (("a", None), ("b", 10.0)):
+        own = content | {"user_id": user, "session_id": "1", "voxel_spacing": spacing}
+        (project / f"{user}_1_x.json").write_text(json.dumps(own))
+    read = get_format("copick").read(tmp_path, Known())
+    assert read.center_zyx_px.tolist() == [[30, 20, 10]] * 2
 
 
 def test_what_is_not_said_is_told(tmp_path, caplog):

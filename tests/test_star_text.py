@@ -82,7 +82,7 @@ def test_rows_hold_as_many_values_as_there_are_labels(lengths, n_labels, end):
         (TABLE + TABLE, r"the block data_particles twice \(lines 1 and 8\).*one by one"),
         (TABLE + "loop_\n_rlnB\n1\n", "second table in the block data_particles"),
         (TABLE[:-1] + TABLE, "second table in the block"),  # no line end between two files
-        (TABLE + "3", r"line 8 of a.star is row 3 .* 1 value, but there are 2 columns"),
+        (TABLE + "3", r"a.star .*: line 8 is row 3 .* 1 value, but there are 2 columns"),
         (TABLE + "3 'TS 4", "a quote does not end"),
         (TABLE.replace("TomoName", "CoordinateX"), "rlnCoordinateX of .* a second time"),
         (TABLE.replace("#2", "2"), "values behind the label rlnTomoName"),
@@ -106,9 +106,10 @@ def test_what_is_no_whole_star_file(text, message):
         TABLE.replace("\n", "\r\n").encode(),
         b"\xef\xbb\xbf" + TABLE.encode(),
         TABLE.encode("utf-16"),
+        TABLE.replace(" #", "#").encode(),
         TABLE.replace("1 TS_01\n", "1 TS_01  # seen\n\n# and\n").encode(),
     ],
-    ids=["plain", "crlf", "bom", "utf16", "comments"],
+    ids=["plain", "crlf", "bom", "utf16", "numbers", "comments"],
 )
 def test_line_ends_marks_and_comments(tmp_path, content):
     (tmp_path / "a.star").write_bytes(content)
@@ -170,6 +171,7 @@ def test_names_come_back(tmp_path):
     assert read_blocks(tmp_path / "a.star")["particles"]["rlnMicrographName"].tolist() == NAMES
 
 
+@pytest.mark.relion
 @pytest.mark.skipif(RELION is None, reason="RELION is not installed (relion_star_handler)")
 def test_names_come_back_from_relion(tmp_path):
     """RELION reads every name, and what it writes is read here; but it never quotes # itself."""

@@ -128,6 +128,16 @@ def test_one_name_twice(tmp_path):
         open_tomograms([tmp_path / "a" / "t.mrc", tmp_path / "b" / "t.mrc"])
 
 
+def test_folders_tell_tomograms_apart(tmp_path):
+    paths = [tmp_path / folder / "rec.mrc" for folder in ("TS_03", "TS_04")]
+    for path in paths:
+        write_volume(path, np.zeros(SHAPE), 10)
+    assert [one.name for one in open_tomograms(paths)] == ["TS_03/rec", "TS_04/rec"]
+    assert [one.name for one in open_tomograms(paths[:1])] == ["rec"]
+    with pytest.raises(InputError, match="two tomograms are called rec "):
+        open_tomograms([*paths, paths[0]])
+
+
 def test_no_paths():
     with pytest.raises(InputError, match="no tomogram was given"):
         open_tomograms([])

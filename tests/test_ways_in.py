@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from aitom_disca import progress
 from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_tomogram, open_tomograms, write_volume
@@ -201,6 +203,47 @@ def test_a_run_of_the_portal_gives_its_zarr(tmp_path, volume, place):
     write_zarr(tmp_path / place / "TS_1.zarr", volume, 10.0, "angstrom", 2)
     write_volume(tmp_path / place / "TS_1.mrc", volume, 10.0)
     assert tomograms_in(tmp_path) == [tmp_path / place / "TS_1.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("there", "taken"),
+    [
+        (["a_EVN.mrc", "a_ODD.mrc", "a.mrc", "a_Vol.mrc", "a_2ND_Vol.mrc"], ["a_Vol.mrc"]),
+        (["a.mrc", "a_ali.mrc", "a_full.rec", "a.rec"], ["a.rec"]),
+        (["a.mrc", "a_full.rec"], ["a_full.rec"]),
+        (["a.mrc", "a_full.mrc"], ["a.mrc", "a_full.mrc"]),
+        (["a_rec.mrc", "a_full_rec.mrc", "b_full_rec.mrc"], ["a_rec.mrc", "b_full_rec.mrc"]),
+        (["a.mrc", "a_seg.mrc", "a_MemBrain_seg_v10.ckpt_segmented.mrc"], ["a.mrc"]),
+        (["a_10.00Apx.mrc", "a_mask.mrc", "b_mask.mrc"], ["a_10.00Apx.mrc", "b_mask.mrc"]),
+        (["TS_1.mrc", "TS_10_seg.mrc", "odd_1.mrc"], ["TS_1.mrc", "TS_10_seg.mrc", "odd_1.mrc"]),
+        (["a_half1.mrc", "b_even.mrc", "b.mrc"], ["a_half1.mrc", "b.mrc"]),
+        ([".a.mrc", "._b.mrc", "b.mrc", "c.mrc/d.txt"], ["b.mrc"]),
+    ],
+)
+def test_what_lies_beside_a_tomogram_tells_what_is_none(tmp_path, there, taken):
+    for name in there:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in tomograms_in(tmp_path)] == taken
+
+
+def test_of_several_kinds_in_a_run_of_the_portal_one_is_taken(tmp_path, capsys):
+    place = tmp_path / "Reconstructions/VoxelSpacing10.000/Tomograms"
+    for kind in ("100", "101", ".hidden"):
+        (place / kind).mkdir(parents=True)
+        (place / kind / "TS_1.mrc").write_bytes(b"")
+    with progress.shown(Console(width=400)):
+        assert tomograms_in(tmp_path) == [place / "100" / "TS_1.mrc"]
+    assert "not taken: Reconstructions/VoxelSpacing10.000/Tomograms/101" in capsys.readouterr().out
+
+
+def test_a_folder_of_halves_alone(tmp_path):
+    for name in ("a_EVN_Vol.mrc", "a_ODD_Vol.mrc"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"only half sets .*but no whole tomograms; give the files"
+    ):
+        tomograms_in(tmp_path)
 
 
 def test_a_folder_without_tomograms_is_said(tmp_path, capsys):

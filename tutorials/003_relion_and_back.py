@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import starfile
 from matplotlib.figure import Figure
 from rich.console import Console
 from scipy.spatial.transform import Rotation
@@ -28,6 +27,7 @@ from aitom_disca.io.formats import Known, get_format, recognise
 from aitom_disca.io.formats.relion5 import write_optimisation_set, write_tomograms_star
 from aitom_disca.io.formats.relion_images import export_subtomograms
 from aitom_disca.io.formats.tomograms import tomogram_infos
+from aitom_disca.io.star_blocks import read_blocks, write_blocks_text
 from aitom_disca.reembedding import PlacedAverage, embed_tomogram
 from aitom_disca.simulation import load_phantoms, match_picks, simulate_tomogram
 
@@ -74,7 +74,7 @@ def main(out: Path = Path("tutorial_003"), n_particles: int = 120) -> None:
     info = Known(binning=BINNING).info("cell", particles)
     write_tomograms_star(out / "tomograms.star", [info])
     write_optimisation_set(out / "optimisation_set.star", "particles.star", "tomograms.star")
-    star = starfile.read(out / "particles.star")
+    star = read_blocks(out / "particles.star")
     print(f"{len(star['particles'])} particles in {disca.n_clusters_} classes for RELION 5")
 
     # 3. What RELION would give back for the class that holds most of the larger structure.
@@ -152,7 +152,7 @@ def write_as_relion_does(path, star, rows, particles, truth):
     table["rlnClassNumber"] = 1  # RELION numbers its own classes: ours is gone now
     table["rlnRandomSubset"] = 1 + np.arange(len(rows)) % 2
     table["rlnNrOfSignificantSamples"] = 1
-    starfile.write({"optics": star["optics"], "particles": table}, path, overwrite=True)
+    path.write_text(write_blocks_text({"optics": star["optics"], "particles": table}, 50001))
     return center, rotation
 
 

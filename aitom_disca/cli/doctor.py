@@ -26,6 +26,7 @@ def doctor(
         Path | None, typer.Option(help="Particle file of any format of `convert`.")
     ] = None,
     file_pixel_angstrom: o.FilePixel = None,
+    tomogram_name: o.TomogramName = None,
     store: Annotated[Path | None, typer.Option(help="HDF5 store of subtomograms.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the run is to write.")] = Path(),
     voxel_size_angstrom: o.VoxelSize = None,
@@ -60,6 +61,7 @@ def doctor(
         diameter,
         picks=picks,
         file_pixel_angstrom=file_pixel_angstrom,
+        tomogram_name=tomogram_name,
         store=store,
         out=out,
         is_guess=particle_diameter_angstrom is None,
@@ -73,6 +75,7 @@ def doctor(
 
 def _print(rows: list[tuple[str, Check]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -82,7 +85,9 @@ def _print(rows: list[tuple[str, Check]]) -> None:
     for of, check in rows:
         colour = _COLOURS[check.state]
         state = f"[{colour}]{check.state}[/{colour}]"
-        table.add_row("" if of == last else of, check.name, state, check.found, check.remedy)
+        cells = ["" if of == last else of, check.name, check.found, check.remedy]
+        name, what, found, remedy = map(escape, cells)
+        table.add_row(name, what, state, found, remedy)
         last = of
     console = Console()
     console.width = max(console.width, 120)

@@ -43,14 +43,6 @@ VoxelSize = Annotated[
     float | None,
     _option(INPUT, "--voxel-size-angstrom", text="Voxel size; by default the header's."),
 ]
-FilePixel = Annotated[
-    float | None,
-    _option(
-        INPUT,
-        "--file-pixel-angstrom",
-        text="Pixel that the picks count in; overrides what their file says.",
-    ),
-]
 TiltRange = Annotated[
     tuple[float, float] | None,
     _option(
@@ -101,6 +93,18 @@ SphericalAberration = Annotated[
 AmplitudeContrast = Annotated[
     float | None,
     _option(INPUT, "--amplitude-contrast", text=_described(OpticsSettings, "amplitude_contrast")),
+]
+FilePixel = Annotated[
+    float | None,
+    _option(
+        PICK,
+        "--file-pixel-angstrom",
+        text="Pixel that the files of --picks count in; overrides what they say.",
+    ),
+]
+TomogramName = Annotated[
+    str | None,
+    _option(PICK, "--tomogram-name", text="Tomogram of files of --picks that do not name it."),
 ]
 Diameter = Annotated[
     float | None,

@@ -46,6 +46,7 @@ def run(
     particle_diameter_angstrom: o.Diameters = None,
     picks: o.PicksOfRun = None,
     file_pixel_angstrom: o.FilePixel = None,
+    tomogram_name: o.TomogramName = None,
     pick_on: o.PickOn = None,
     picker: o.PickerName = PickedBy.dog,
     sigma_px: o.Sigma = None,
@@ -118,6 +119,7 @@ def run(
         ),
         picks=tuple(map(str, picks or ())),
         file_pixel_angstrom=file_pixel_angstrom,
+        tomogram_name=tomogram_name,
         pick_on=tuple(map(str, pick_on or ())),
         extract=ExtractSettings.checked(
             particle_diameter_angstrom=float(np.max(diameter)),

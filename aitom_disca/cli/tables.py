@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from aitom_disca.io import Tomogram
@@ -100,7 +101,7 @@ def print_tomograms(tomograms: Sequence[Tomogram]) -> None:
         voxel = f"{t.voxel_size_angstrom:g}"
         defocus = "" if t.defocus_angstrom is None else f"{t.defocus_angstrom:.0f}"
         tilts = f"{low:g} to {high:g}"
-        table.add_row(t.name, size, voxel, tilts, defocus, str(t.data.dtype))
+        table.add_row(escape(t.name), size, voxel, tilts, defocus, str(t.data.dtype))
     Console().print(table)
 
 
@@ -110,5 +111,5 @@ def print_table(title: str, rows: Sequence[tuple[str, str]]) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     Console().print(table)

@@ -124,6 +124,7 @@ def extract(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Store to write (.h5).")],
     file_pixel_angstrom: o.FilePixel = None,
+    tomogram_name: o.TomogramName = None,
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
@@ -160,8 +161,13 @@ def extract(
         box_px=box_px,
         working_voxel_size_angstrom=working_voxel_size_angstrom,
     )
-    nearest = float(np.min(diameter)) / 2
-    particles = read_all_picks(picks, opened, nearest, file_pixel_angstrom=file_pixel_angstrom)
+    particles = read_all_picks(
+        picks,
+        opened,
+        float(np.min(diameter)) / 2,
+        file_pixel_angstrom=file_pixel_angstrom,
+        tomogram_name=tomogram_name,
+    )
     summary = extract_subtomograms(opened, particles, out, settings, overwrite=overwrite)
     say(
         f"{summary.n_extracted} subtomograms of {summary.box_px} voxels at "

@@ -21,6 +21,7 @@ def examine(
     *,
     picks: str | Path | None = None,
     file_pixel_angstrom: float | None = None,
+    tomogram_name: str | None = None,
     store: str | Path | None = None,
     out: str | Path = ".",
     is_guess: bool = False,
@@ -35,8 +36,8 @@ def examine(
     diameter_angstrom : float
         Of the particles.
     picks, store : path, optional
-    file_pixel_angstrom : float, optional
-        Pixel that the picks count in, in place of what their file says.
+    file_pixel_angstrom, tomogram_name : optional
+        As for `read_picks`.
     out : path
         Where the run is to write.
     is_guess : bool
@@ -61,6 +62,7 @@ def examine(
                 tomograms,
                 None if is_guess else diameter_angstrom,
                 file_pixel_angstrom,
+                tomogram_name,
             ),
         )
         rows += [(Path(picks).name, check) for check in found]

@@ -24,6 +24,7 @@ def check_picks(
     tomograms: Sequence[Tomogram],
     diameter_angstrom: float | None,
     file_pixel_angstrom: float | None = None,
+    tomogram_name: str | None = None,
 ) -> tuple[list[Check], int]:
     """Whether picks lie in their tomograms, and once; with their number.
 
@@ -32,7 +33,12 @@ def check_picks(
     from aitom_disca.picking import without_duplicates
 
     infos = {t.name: t.info for t in tomograms}
-    picks = read_picks(path, voxel_size_angstrom=file_pixel_angstrom, tomograms=infos)
+    picks = read_picks(
+        path,
+        voxel_size_angstrom=file_pixel_angstrom,
+        tomograms=infos,
+        tomogram_name=tomogram_name,
+    )
     if not len(picks):
         return [
             Check("picks", "warning", "the file holds no particle", "pick again, or elsewhere")
@@ -43,7 +49,7 @@ def check_picks(
             "picks inside",
             outside.mean() <= _MOST_OUTSIDE,
             f"{int(outside.sum())} of {len(picks)} lie outside of their tomogram",
-            "the file counts in other voxels: say which with --file-pixel-angstrom",
+            "the file may count in other voxels: say in which with --file-pixel-angstrom",
             else_="error",
         )
     ]

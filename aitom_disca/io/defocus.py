@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pandas as pd
 
 from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
+from aitom_disca.io.names import check_names, known_among
 from aitom_disca.io.star_blocks import (
     MICROSCOPE_COLUMNS,
     Block,
@@ -27,6 +28,7 @@ from aitom_disca.io.star_blocks import (
     tilt_series_of_row,
 )
 from aitom_disca.io.tilt_angles import find_beside
+from aitom_disca.particles import TomogramInfo
 from aitom_disca.progress import say
 
 logger = logging.getLogger(__name__)
@@ -206,7 +208,7 @@ def _given_defocus(given: str, name: str) -> dict[str, float]:
     elif path.suffix == ".star":
         blocks = read_blocks(path)
         table = find_table(path, blocks, "global", ["rlnTomoName"])
-        rows = table[table["rlnTomoName"].astype(str) == name]
+        rows = table[_rows_of(table["rlnTomoName"].astype(str), name, path)]
         found = optics_of_row(path, blocks, rows.iloc[0]) if len(rows) else {}
     else:
         found = read_defocus_file(path)
@@ -228,11 +230,20 @@ def _of_table(path: Path, name: str) -> dict[str, float]:
             f"{path.name} needs the columns tomogram and defocus_angstrom; found: "
             f"{', '.join(rows[0])}."
         )
-    fitting = [row["defocus_angstrom"] for row in rows if row["tomogram"] == name]
+    fits = _rows_of([row["tomogram"] for row in rows], name, path)
+    fitting = [row["defocus_angstrom"] for row, is_it in zip(rows, fits, strict=True) if is_it]
     try:
         return {"defocus_angstrom": float(fitting[0])} if fitting else {}
     except ValueError as error:
         raise InputError(f"the defocus of {name} in {path.name} is no number ({error}).") from error
+
+
+def _rows_of(names: Iterable[str], name: str, path: Path) -> list[bool]:
+    """Which rows of a table are of a tomogram."""
+    listed = list(names)
+    check_names(listed, path.name)
+    found = known_among(listed, {name: TomogramInfo(name, 1.0)}, path.name)
+    return [one in found for one in listed]
 
 
 def _of_mdoc(text: str) -> dict[str, float]:

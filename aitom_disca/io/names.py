@@ -23,10 +23,12 @@ _TYPES = re.compile(r"(\.(mrc|rec|map|em|hdf|tomostar|zarr|ome(?=\.zarr)|gz|bz2)
 _WINDOWS = re.compile(r"([A-Za-z]:)?\\")
 # What programs add to the name of a tilt series when they align, reconstruct and filter it.
 _ADDED = re.compile(
-    r"(\.(st|ali|mrc|rec)|_+(rec|full|vol|ali|preali|aligned|\d+(\.\d+)?apx|bin\d+|wbp|sirt|sart"
-    r"|denoised|deconv|corrected|filtered|isonet|cryocare))+$",
+    r"(\.(st|ali|mrc|rec)|_+(rec|full|vol|ali|preali|aligned|\d+(\.\d+)?(apx|angpix)|bin\d+|bp"
+    r"|wbp|sirt|sart|flip(ped|x|y|z)?|trim(med)?|dn|denoised|dctf|deconv|ctfcorr|corrected"
+    r"|filtered|isonet|cryocare))+$",
     re.IGNORECASE,
 )
+_SIZE = re.compile(r"_(\d+(?:\.\d+)?(?=apx|angpix)|bin\d+)")
 _ADDED_BEFORE = re.compile(r"^rec_(?=.)")  # by RELION
 
 _Key = tuple[str, ...]
@@ -38,7 +40,7 @@ def fault_of(name: object) -> str | None:
     if is_missing(text):
         return "which stands for no name"
     if not text.isprintable() or text != " ".join(text.split()):
-        return "with tabs, line ends or blanks that no file of text keeps"
+        return "with line ends, tabs, several blanks or other signs that a text file does not keep"
     return None
 
 
@@ -134,7 +136,7 @@ def _choices(path: str) -> list[str]:
 
 
 def tomogram_names(
-    said: Iterable[str], tomograms: Mapping[str, TomogramInfo], where: str
+    said: Iterable[str], tomograms: Mapping[str, TomogramInfo], where: str, *, whole: bool = False
 ) -> dict[str, str]:
     """What the tomograms of a file are called here: as those known that they are, else shortly.
 
@@ -146,6 +148,9 @@ def tomogram_names(
         Those known.
     where : str
         What the file is called in errors.
+    whole : bool
+        Whether those that are not known keep their paths, to be cut together with the names in
+        other files.
 
     Returns
     -------
@@ -159,7 +164,8 @@ def tomogram_names(
     """
     unique = list(dict.fromkeys(said))
     found = known_among(unique, tomograms, where)
-    return found | short_names([s for s in unique if s not in found], taken=tomograms)
+    rest = [name for name in unique if name not in found]
+    return found | ({name: name for name in rest} if whole else short_names(rest, tomograms))
 
 
 def known_among(
@@ -184,7 +190,7 @@ def known_among(
             for name, info in tomograms.items()
             if name not in found.values()
         }
-        pairs = _pairs(left, free, where)
+        pairs = _pairs(left, free, tomograms, where)
         if keys_said is _series and pairs:
             say(f"{where}: {_some(pairs)} is taken as the tomogram {_some(pairs.values())}")
         found |= pairs
@@ -192,7 +198,10 @@ def known_among(
 
 
 def _pairs(
-    left: Mapping[str, list[_Key]], free: Mapping[str, list[_Key]], where: str
+    left: Mapping[str, list[_Key]],
+    free: Mapping[str, list[_Key]],
+    tomograms: Mapping[str, TomogramInfo],
+    where: str,
 ) -> dict[str, str]:
     """Names in a file and known tomograms that have a key in common."""
     known: dict[_Key, list[str]] = defaultdict(list)
@@ -201,7 +210,13 @@ def _pairs(
             known[key].append(name)
     pairs: dict[str, str] = {}
     for said, keys in left.items():
-        fitting = sorted({name for key in keys for name in known.get(key, ())})
+        sharing = {name for key in keys for name in known.get(key, ())}
+        paths = {name: tomograms[name].path for name in sharing}
+        fitting = sorted(
+            name
+            for name, path in paths.items()
+            if not (path and are_apart(said, path)) and not _is_of_other_size(said, name)
+        )
         if len(fitting) > 1:
             raise InputError(
                 f"{where} holds particles of {said}, which could be in either of the tomograms "
@@ -216,6 +231,23 @@ def _pairs(
                 f"{name}; call the tomogram by the name that it has there."
             )
     return pairs
+
+
+def are_apart(one: str | Path, other: str | Path) -> bool:
+    """Whether a folder tells two files of one name apart: TS_3/rec.mrc is not TS_4/rec.mrc.
+
+    Folders count where the file's own name has no number, and where theirs alone differ.
+    """
+    if re.search(r"\d", tomogram_name(one)):
+        return False
+    folders = zip(_parts(one)[-2::-1], _parts(other)[-2::-1], strict=False)
+    return any(a != b and re.sub(r"\d+", "", a) == re.sub(r"\d+", "", b) for a, b in folders)
+
+
+def _is_of_other_size(one: str, other: str) -> bool:
+    """Whether two names say two sizes of voxels: positions in TS_1_bin8 do not fit TS_1_bin4."""
+    sizes = [_SIZE.findall(tomogram_name(name).lower()) for name in (one, other)]
+    return all(sizes) and sizes[0] != sizes[1]
 
 
 def _exact(name: str, info: TomogramInfo | None = None) -> list[_Key]:

@@ -18,10 +18,11 @@ _RECONSTRUCTED = (
     "rlnTomoReconstructedTomogramHalf1",
     "rlnTomoDenoisedTomogram",
 )
-_RECONSTRUCTED_AS = ("_vol", "_rec", "_full", "_full_rec")  # by AreTomo and IMOD
+_RECONSTRUCTED_AS = ("_vol", "_rec", "_full_rec")  # by AreTomo and IMOD
 # What the names of files that show a tomogram in another way end with, in small letters.
 _DERIVED = re.compile(
-    r"_(ctf|ali|preali|masks?|seg|segmented|segmentation|labels?|membranes?|scores|angles)$"
+    r"_(ctf|power|ali|preali|3dmod|proj(xy|xz|yz)?|2nd_vol|masks?|seg|segmented|segmentation|labels?"
+    r"|membranes?|scores|angles)$"
 )
 _HALF = re.compile(r"_(evn|odd|even|half1|half2)(?=(_vol|_rec|_full|_\d+(\.\d+)?apx|_bin\d+)*$)")
 _OTHER_HALF = {
@@ -96,10 +97,14 @@ def _portal(folder: Path) -> list[Path]:
 
 def _first(folder: Path, places: list[str], find: Callable[[Path], list[Path]]) -> list[Path]:
     for place in places:
-        for one in sorted(folder.glob(place)):
-            found = find(one) if one.is_dir() else []
-            if found:
-                return found
+        inside = [one.relative_to(folder) for one in sorted(folder.glob(place)) if one.is_dir()]
+        seen = [one for one in inside if not any(part.startswith(".") for part in one.parts)]
+        held = {one: found for one in seen if (found := find(folder / one))}
+        first, *others = held or [None]
+        if others:
+            say(f"taken from {folder}: {first}; not taken: {', '.join(map(str, others))}")
+        if first is not None:
+            return held[first]
     return []
 
 
@@ -109,7 +114,8 @@ def _stores(folder: Path) -> list[Path]:
 
 def _volumes(folder: Path) -> list[Path]:
     visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    files = [path for path in visible if path.name.lower().endswith(_VOLUMES)]
+    volumes = [path for path in visible if path.name.lower().endswith(_VOLUMES)]
+    files = [path for path in volumes if not path.is_dir()]
     others = {path: why for path in files if (why := _is_no_tomogram(path, files))}
     if others and len(others) == len(files):
         raise InputError(
@@ -131,20 +137,23 @@ def _is_no_tomogram(path: Path, files: Sequence[Path]) -> str | None:
         wholes = ["".join(rest), *(f"_{other}".join(rest) for other in _OTHER_HALF[half[1]])]
         return "half sets" if names & set(wholes) else None
     if derived := _DERIVED.search(name):
-        of = {name[: derived.start()], series_name(name[: derived.start()])}
+        of = name[: derived.start()]
         shown = names | {series_name(other) for other in names}
-        return "spectra, masks and the like" if of & shown else None
+        is_of_one = any(re.match(rf"{re.escape(other)}(?![^\W_])", of) for other in shown)
+        return "spectra, masks and the like" if is_of_one else None
     made = [other for other in files if other != path and _is_made_of(other, name)]
     if made and path.name.lower().endswith((".mrc", ".mrc.gz")):
         return "tilt series"
     trimmed = re.sub(r"_full(_rec)?$", "", name)
-    if trimmed != name and names & {trimmed + "_rec"}:
-        return "tomograms that were trimmed"
+    if trimmed != name and any(
+        _is_made_of(other, trimmed) and "_full" not in other.name.lower() for other in files
+    ):
+        return "tomograms before they were trimmed"
     return None
 
 
 def _is_made_of(reconstruction: Path, series: str) -> bool:
     """Whether a file is the reconstruction of a tilt series, by its name."""
     name = tomogram_name(reconstruction).lower()
-    of_imod = name == series and reconstruction.suffix.lower() == ".rec"
+    of_imod = reconstruction.suffix.lower() == ".rec" and name in (series, f"{series}_full")
     return of_imod or name in {series + added for added in _RECONSTRUCTED_AS}

@@ -12,6 +12,7 @@ from aitom_disca.io.atomic import write_text
 from aitom_disca.io.formats import relion5, relion31
 from aitom_disca.io.formats.format import Known
 from aitom_disca.io.formats.relion_optics import has_images
+from aitom_disca.io.names import check_names
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 Relion = Literal["3.1", "5"]
@@ -55,6 +56,7 @@ def write_particles_star(
     """
     if relion not in ("3.1", "5"):
         raise InputError(f"RELION {relion!r} is not a layout that is written; choose 3.1 or 5.")
+    check_names(particles.tomogram_name.tolist(), "the list of particles")
     known = Known(box_px=box_px)
     centred = particles.centered_xyz_angstrom
     enough = has_images(particles)  # RELION 3.1 needs no positions of images

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.formats.files import read_text
+from aitom_disca.io.formats.files import read_text, warn_of_end
 from aitom_disca.io.numbers_in_files import is_missing
 from aitom_disca.io.pixel_sizes import MICROGRAPH, MICROGRAPH_ORIGINAL
 from aitom_disca.io.star_text import StarBlock, block_text, parse_star, quoted, values_text
@@ -63,7 +63,9 @@ def read_blocks(path: str | Path) -> dict[str, Block]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"the star file {path} does not exist; check the path.")
-    blocks = parse_star(read_text(path), path.name)
+    text = read_text(path)
+    blocks = parse_star(text, path.name)
+    warn_of_end(path, text)
     return {name: _table(own) if own.looped else _values(own) for name, own in blocks.items()}
 
 

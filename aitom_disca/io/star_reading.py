@@ -101,6 +101,17 @@ def read_particles_star(
     return _read(Path(path), known, called)
 
 
+def read_in_tomograms(path: str | Path, known: Known) -> ParticleSet:
+    """Read the particles in the known tomograms; of one of several files there may be none.
+
+    Raises
+    ------
+    InputError
+        As `read_particles_star`.
+    """
+    return _read(Path(path), known, "known")
+
+
 def read_star(path: str | Path, known: Known) -> ParticleSet:
     """Read particles as `read_particles_star` does, with all that is known beside the file.
 
@@ -131,11 +142,12 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
     rows, said = _with_names(path, rows)
     names = said
     if called == "known":
-        inside, names = find_known(path, names, known.tomograms)
+        inside, names = find_known(path, names, known.tomograms, must_fit=not known.one_of_several)
         rows, names = rows[inside].reset_index(drop=True), names[inside]
         said = said[inside]
     elif called == "plain":
-        own = tomogram_names(said.tolist(), known.tomograms, path.name)
+        whole = known.one_of_several
+        own = tomogram_names(said.tolist(), known.tomograms, path.name, whole=whole)
         names = np.array([own[name] for name in said.tolist()], dtype=str)
     table = _with_optics(path, rows, blocks.get("optics"))
     check_labels_agree(path, rows, table)
@@ -146,7 +158,8 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
         places = places_from_centre(path, table, names, known)
     else:
         places = places_in_pixels(path, table, names, known)
-    keep = [] if np.array_equal(said, names) else [_name_column(rows)]
+    same = np.array_equal(said, names) and not known.one_of_several
+    keep = [] if same else [_name_column(rows)]
     if not np.isfinite(places.center_zyx_px).all():
         keep += ORIGIN_ANGST_COLUMNS
     return ParticleSet(
@@ -166,7 +179,11 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
 
 
 def find_known(
-    path: str | Path, names: np.ndarray, tomograms: Mapping[str, TomogramInfo]
+    path: str | Path,
+    names: np.ndarray,
+    tomograms: Mapping[str, TomogramInfo],
+    *,
+    must_fit: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which particles lie in known tomograms, and the names by which those are known.
 
@@ -180,21 +197,23 @@ def find_known(
     Raises
     ------
     InputError
-        If there are particles, and none lies in one of the tomograms; or it is not clear which do.
+        If there are particles, and none lies in one of the tomograms, though one must; or it is
+        not clear which do.
     """
+    name = Path(path).absolute().name
     unique, which = np.unique(names, return_inverse=True)
-    found = known_among(unique.tolist(), tomograms, Path(path).name)
-    own = np.array([found.get(name, name) for name in unique.tolist()], dtype=str)[which]
-    known = np.array([name in found for name in unique.tolist()], dtype=bool)[which]
-    if len(names) and not known.any():
+    found = known_among(unique.tolist(), tomograms, name)
+    own = np.array([found.get(said, said) for said in unique.tolist()], dtype=str)[which]
+    known = np.array([said in found for said in unique.tolist()], dtype=bool)[which]
+    if must_fit and len(names) and not known.any():
         raise InputError(
-            f"{Path(path).name} holds particles of {', '.join(unique[:3])}, none of the tomograms "
+            f"{name} holds particles of {', '.join(unique[:3])}, none of the tomograms "
             f"given ({', '.join(list(tomograms)[:3])}); the names must agree."
         )
     if not known.all():
         logger.warning(
             "%s: %d of %d particles are in tomograms that were not given and are left out.",
-            Path(path).name,
+            name,
             (~known).sum(),
             len(known),
         )

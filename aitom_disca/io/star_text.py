@@ -123,7 +123,7 @@ def parse_star(text: str, where: str, most_rows: int | None = None) -> dict[str,
                 f"{where} is not a star file: line {number} comes before any line 'data_...'."
             )
         elif most_rows is None or len(block.rows) < most_rows or not block.looped:
-            _take(block, line, f"line {number} of {where}")
+            _take(block, line, f"{where} cannot be read as a star file: line {number}")
     if not blocks:
         raise InputError(f"{where} is not a star file: it has no line 'data_...'.")
     return blocks
@@ -152,7 +152,7 @@ def _take(block: StarBlock, line: str, where: str) -> None:
     try:
         words = words_of(line)
     except ValueError as error:
-        raise InputError(f"{where} cannot be read: {error}; check its quotes.") from error
+        raise InputError(f"{where}: {error}; check its quotes.") from error
     if line[0] == "_" and not (block.looped and block.rows):
         _take_label(block, words, where)
         return
@@ -168,7 +168,7 @@ def _take(block: StarBlock, line: str, where: str) -> None:
 
 
 def _take_label(block: StarBlock, words: Sequence[str], where: str) -> None:
-    label = words[0][1:]
+    label = words[0][1:].partition("#")[0]
     if label in block.labels:
         raise InputError(f"{where} names the column {label} of data_{block.name} a second time.")
     block.labels.append(label)

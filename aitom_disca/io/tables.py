@@ -22,7 +22,7 @@ from aitom_disca.io.numbers_in_files import (
     to_whole_numbers,
 )
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
-from aitom_disca.io.star_reading import find_known, read_particles_star
+from aitom_disca.io.star_reading import find_known, read_in_tomograms, read_particles_star
 from aitom_disca.io.text_tables import read_csv_columns
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
@@ -177,45 +177,64 @@ def read_picks(
     *,
     voxel_size_angstrom: float | None = None,
     tomograms: Mapping[str, TomogramInfo] | None = None,
+    tomogram_name: str | None = None,
 ) -> ParticleSet:
     """Read picks from a particle file of any format that is known.
 
     Parameters
     ----------
     path : path
-        A table with the columns tomogram, z, y, x; a RELION star file; or another format, see
-        `aitom_disca.io.formats`.
+        A table with the columns tomogram, z, y, x; a RELION star file; another format, see
+        `aitom_disca.io.formats`; a folder of such files; or a subtomogram store.
     voxel_size_angstrom : float, optional
         Pixel size in which the file counts; overrides what it says.
     tomograms : mapping of str to TomogramInfo, optional
         Picks in other tomograms are left out.
+    tomogram_name : str, optional
+        Tomogram of a file that does not name it.
 
     Raises
     ------
     InputError
         If it cannot be read.
     """
-    from aitom_disca.io.formats.reading import join, readable  # formats read tables themselves
+    # formats read tables themselves
+    from aitom_disca.io.formats.reading import (
+        check_one_format,
+        is_store,
+        join,
+        read_store,
+        readable,
+    )
 
     if voxel_size_angstrom is not None:
         to_pixel_sizes([voxel_size_angstrom], Path(path), "--file-pixel-angstrom")
     known = Known(
-        tomograms=tomograms or {}, file_pixel_angstrom=voxel_size_angstrom, in_convert=False
+        tomograms=tomograms or {},
+        file_pixel_angstrom=voxel_size_angstrom,
+        tomogram_name=tomogram_name,
+        only_known=tomograms is not None,
     )
-    files = readable(Path(path), None, known)
-    known = replace(known, one_of_several=len(files) > 1)
-    particles, _ = join([_read_one(file, own, known, tomograms) for file, own in files])
+    if is_store(Path(path)):
+        particles = read_store(Path(path), known)
+    else:
+        files = readable(Path(path), None, known)
+        check_one_format(files, f"give those of {path} that are meant one by one")
+        known = replace(known, one_of_several=len(files) > 1)
+        sets = [_read_one(file, own, known, tomograms) for file, own in files]
+        particles, _ = join(sets, known)
     return _of_tomograms(path, particles, tomograms)
 
 
 def _read_one(
     path: Path, own: Format, known: Known, tomograms: Mapping[str, TomogramInfo] | None
 ) -> ParticleSet:
-    """Picks of a file; of RELION's only those in the tomograms, unless it is one of several."""
-    if own.name.startswith(_RELION) and not known.one_of_several:
+    """Picks of a file; of RELION's only those in the tomograms."""
+    if own.name.startswith(_RELION):
         star = optimisation_set(path).get(PARTICLES_KEY, path)
-        pixel = known.file_pixel_angstrom
-        return read_particles_star(star, voxel_size_angstrom=pixel, tomograms=tomograms)
+        if tomograms is not None:
+            return read_in_tomograms(star, known)
+        return read_particles_star(star, voxel_size_angstrom=known.file_pixel_angstrom)
     assert own.read is not None  # noqa: S101  what is recognised can be read
     return own.read(path, known)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.defocus import optics_of, optics_of_row
 from aitom_disca.io.half_tomograms import MeanOfHalves
 from aitom_disca.io.mrc import Tomogram, open_tomogram
-from aitom_disca.io.names import check_names, fault_of
+from aitom_disca.io.names import are_apart, check_names, fault_of, short_names, tomogram_name
 from aitom_disca.io.numbers_in_files import is_missing
 from aitom_disca.io.pixel_sizes import listed_voxel_angstrom
 from aitom_disca.io.project_folders import tomograms_in
@@ -60,7 +61,8 @@ def open_tomograms(
     Raises
     ------
     InputError
-        If there are no paths, two tomograms have one name, or one cannot be opened.
+        If there are no paths, two tomograms have one name, or one cannot be opened. Files of one
+        name are told apart by folders that differ in their numbers (``TS_03/rec``).
     """
     tomograms: list[Tomogram] = []
     tilts_deg = tilt_range_deg or (() if tilt_file is None else read_tilts(tilt_file))
@@ -84,7 +86,7 @@ def open_tomograms(
                 ) from error
     if not tomograms:
         raise InputError("no tomogram was given; give at least one .mrc, .rec or tomograms.star.")
-    return _unique(tomograms)
+    return _unique(_distinct(tomograms))
 
 
 def read_tomograms_star(
@@ -160,11 +162,25 @@ def _open(
     return replace(opened, tilts_deg=tilts_deg) if len(tilts_deg) > 2 else opened
 
 
+def _distinct(tomograms: list[Tomogram]) -> list[Tomogram]:
+    """Tomograms of which those that only their folders tell apart are called by these as well."""
+    named = defaultdict(list)
+    for tomogram in tomograms:
+        if tomogram.name == tomogram_name(tomogram.path):
+            named[tomogram.name].append(str(tomogram.path))
+    names: dict[str, str] = {}
+    for paths in named.values():
+        if all(are_apart(one, other) for one, other in combinations(paths, 2)):
+            names |= short_names(paths)
+    return [replace(one, name=names.get(str(one.path), one.name)) for one in tomograms]
+
+
 def _unique(tomograms: list[Tomogram]) -> list[Tomogram]:
     for tomogram in tomograms:
         if fault := fault_of(tomogram.name):
+            file = str(tomogram.path)
             raise InputError(
-                f"the tomogram {tomogram.path} is called {tomogram.name!r}, {fault}; rename it."
+                f"the tomogram {file!r} is called {tomogram.name!r}, {fault}; rename it."
             )
     counts = Counter(tomogram.name for tomogram in tomograms)
     twice = [name for name, count in counts.items() if count > 1]

@@ -36,10 +36,14 @@ def picks_of_run(tomograms: Sequence[Tomogram], settings: RunSettings) -> Candid
 
     if settings.picks:
         nearest = settings.pick.diameters_angstrom[0] / 2
-        pixel = settings.file_pixel_angstrom
-        return Candidates(
-            read_all_picks(settings.picks, tomograms, nearest, file_pixel_angstrom=pixel)
+        found = read_all_picks(
+            settings.picks,
+            tomograms,
+            nearest,
+            file_pixel_angstrom=settings.file_pixel_angstrom,
+            tomogram_name=settings.tomogram_name,
         )
+        return Candidates(found)
     if settings.pick_on:
         others = open_tomograms(
             settings.pick_on,
@@ -57,6 +61,7 @@ def read_all_picks(
     min_distance_angstrom: float,
     *,
     file_pixel_angstrom: float | None = None,
+    tomogram_name: str | None = None,
 ) -> ParticleSet:
     """Picks of one or several files, of any format; a particle that several hold counts once.
 
@@ -70,6 +75,8 @@ def read_all_picks(
         Picks of different files that are nearer to one another are one particle.
     file_pixel_angstrom : float, optional
         In which the files count; overrides what they say.
+    tomogram_name : str, optional
+        Tomogram of files that do not name it.
 
     Raises
     ------
@@ -80,7 +87,13 @@ def read_all_picks(
 
     infos = {tomogram.name: tomogram.info for tomogram in tomograms}
     sets = [
-        read_picks(path, voxel_size_angstrom=file_pixel_angstrom, tomograms=infos) for path in paths
+        read_picks(
+            path,
+            voxel_size_angstrom=file_pixel_angstrom,
+            tomograms=infos,
+            tomogram_name=tomogram_name,
+        )
+        for path in paths
     ]
     sets = [one for one in sets if len(one)] or sets[:1]
     if len(sets) == 1:

@@ -10,6 +10,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, open_tomogram, read_particles_star, read_rows_csv, write_text
+from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.mrc import Tomogram
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say
@@ -105,13 +106,14 @@ def embed_averages(
         tomograms = _of_known_size(source.particles(), Path(store).name)
     read = [_read_cluster(averages_dir, number, tomograms) for number in numbers]
     embedded = []
+    safe = file_parts(tomograms)
     for name, info in tomograms.items():
         placed = [one.placed_in(name) for one in read if name in one.tomogram_name]
         if placed:
             n = sum(len(one.center_zyx_px) for one in placed)
             say(f"{name}: {n} particles of {len(placed)} clusters")
             options = {"smooth_angstrom": smooth_angstrom, "threshold": threshold}
-            embedded.append(_embed(placed, info, out_dir, per_cluster, options))
+            embedded.append(_embed(placed, info, out_dir, safe[name], per_cluster, options))
     return embedded
 
 
@@ -178,10 +180,10 @@ def _embed(
     placed: Sequence[PlacedAverage],
     tomogram: TomogramInfo,
     out_dir: Path,
+    start: str,
     per_cluster: bool,
     options: Mapping[str, float | None],
 ) -> EmbeddedTomogram:
-    start = tomogram.name.replace("/", "_")
     density, labels = out_dir / f"{start}_density.mrc", out_dir / f"{start}_labels.mrc"
     embed_tomogram(placed, tomogram, density, labels, **options)  # type: ignore[arg-type]
     clusters = {}

@@ -19,7 +19,7 @@ from aitom_disca.io.formats.relion_optics import is_two_stage, optics_by_tomogra
 from aitom_disca.io.mrc import open_tomogram
 from aitom_disca.io.mrc_header import read_header, tilt_range_of
 from aitom_disca.io.names import short_names
-from aitom_disca.io.pixel_sizes import UnknownPixelSize
+from aitom_disca.io.pixel_sizes import UnknownPixelSize, differs
 from aitom_disca.io.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.io.tilt_range import check_tilt_range
@@ -31,7 +31,6 @@ from aitom_disca.subtomograms.preprocess import is_constant, normalise
 _VOLUMES = (".mrc", ".rec", ".map", ".mrc.gz")
 _IMAGE, _CTF_IMAGE = "rlnImageName", "rlnCtfImage"
 _AT_ONCE = 64
-_SAME_VOXEL = 0.01  # headers round
 _TILT_RANGE_DEG = (-60.0, 60.0)
 _NORMALISATION = "zero mean and unit variance per subtomogram"
 
@@ -249,7 +248,7 @@ def _volume(
             f"expected subtomograms of one size, but {path.name} is {one.shape_zyx} (z, y, x) and "
             f"the first one {first.shape_zyx}."
         )
-    if abs(one.voxel_size_angstrom / first.voxel_size_angstrom - 1) > _SAME_VOXEL:
+    if differs(one.voxel_size_angstrom, first.voxel_size_angstrom):
         raise InputError(
             f"expected subtomograms of one voxel size, but {path.name} has "
             f"{one.voxel_size_angstrom:g} A and the first one {first.voxel_size_angstrom:g} A; "

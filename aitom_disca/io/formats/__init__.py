@@ -29,7 +29,7 @@ NAMES: tuple[str, ...] = (
     "napari",
 )
 
-__all__ = ["NAMES", "Format", "Known", "get_format", "recognise"]
+__all__ = ["NAMES", "Format", "Known", "format_of", "get_format", "recognise"]
 
 
 def get_format(name: str) -> Format:
@@ -45,13 +45,19 @@ def get_format(name: str) -> Format:
     return import_module(f"{__name__}.{name}").FORMAT  # type: ignore[no-any-return]
 
 
-def recognise(path: str | Path, *, in_convert: bool = True) -> Format:
+def format_of(path: Path) -> Format | None:
+    """The format of a file; None where it is of none that can be read."""
+    readable = (one for one in map(get_format, NAMES) if one.read is not None)
+    return next((one for one in readable if one.recognises(path)), None)
+
+
+def recognise(path: str | Path, *, for_convert: bool = True) -> Format:
     """The format of a file, from its name and its content.
 
     Parameters
     ----------
     path : path
-    in_convert : bool
+    for_convert : bool
         Whether the command has ``--from``, to be named in the error.
 
     Raises
@@ -62,18 +68,22 @@ def recognise(path: str | Path, *, in_convert: bool = True) -> Format:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist; check the path.")
-    for name in NAMES:
-        found = get_format(name)
-        if found.read is not None and found.recognises(path):
-            return found
+    found = format_of(path)
+    if found is not None:
+        return found
     if path.suffix.lower() == ".star":
         from aitom_disca.io.star_blocks import read_blocks  # it needs what is in this folder
 
-        read_blocks(path)  # which says what is wrong with its text
+        try:
+            read_blocks(path)
+        except InputError as error:  # what is wrong with its text
+            raise InputError(
+                f"{path.name} is of no particle format that is known here: {error}"
+            ) from error
     if path.suffix.lower() == ".csv" and path.is_file():
         get_format("csv").read(path, Known())  # type: ignore[misc]  # which columns it lacks
     names = ", ".join(name for name in NAMES if get_format(name).read)
-    remedy = f"name it with --from, one of {names}" if in_convert else f"those are {names}"
+    remedy = f"name it with --from, one of {names}" if for_convert else f"files of {names} are read"
     raise InputError(
         f"{path.absolute().name} is of no particle format that is known here; {remedy}."
     )

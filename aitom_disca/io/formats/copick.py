@@ -44,7 +44,7 @@ from aitom_disca.io.formats.format import (
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
 from aitom_disca.io.numbers_in_files import to_numbers, to_whole_numbers
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
-from aitom_disca.particles import UNASSIGNED, ParticleSet
+from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 
 _PICKS = "ExperimentRuns/*/Picks/*.json"
 OBJECT, _USER, _SESSION = "pickable_object_name", "user_id", "session_id"
@@ -71,7 +71,9 @@ def read(path: Path, known: Known) -> ParticleSet:
     in_angstrom = replace(known, file_pixel_angstrom=None)
     spacing = to_pixel_sizes([row[_SPACING] for row in rows], path, _SPACING, may_be_missing=True)
     places = find_places(path, names, in_angstrom, pixel_angstrom=spacing, in_pixels=False)
-    infos = {name: places.tomograms.get(name) or known.info(name) for name in set(places.names)}
+    infos = dict(places.tomograms)
+    for name in set(places.names.tolist()) - set(infos):
+        infos[name] = TomogramInfo(name, np.nan) if known.only_known else known.info(name)
     voxel = {name: info.voxel_size_angstrom for name, info in infos.items()}
     size = np.array([voxel[name] for name in places.names.tolist()])[:, None]
     box = to_numbers([row["xyz"] for row in rows], path, "a location")
@@ -146,7 +148,7 @@ def _rows(path: Path, known: Known) -> Iterator[dict[str, Any]]:
     run = content.get("run_name")
     if not run and path.parent.name == "Picks":
         run = path.parent.parent.name
-    run = known.tomogram_name or run or name_of_only_tomogram(path, known)
+    run = run or name_of_only_tomogram(path, known)
     whole = {key: content.get(key) for key in _WHOLE_FILE}
     whole |= {"run": str(run), _TRUST: content.get(_TRUST) is not False}
     for point in content["points"] or []:

@@ -80,7 +80,8 @@ def read(path: Path, known: Known) -> ParticleSet:
     table = _read_table(Path(path))
     values = {name: to_numbers(table[name], path, f"column {name}") for name in _NUMBERS}
     numbers = read_number_map(Path(path).with_suffix(".doc"))
-    names = names_of_numbers(path, to_whole_numbers(table["tomo"], path, "tomo"), numbers, known)
+    tomograms = to_whole_numbers(table["tomo"], path, "tomo")
+    names = names_of_numbers(tomograms, numbers, known)
     places = find_places(
         path,
         names,

@@ -17,7 +17,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
-from aitom_disca.io.file_names import file_parts
+from aitom_disca.io.file_names import file_parts, name_in
 from aitom_disca.io.formats.columns import lost_columns
 from aitom_disca.io.formats.files import head, one_file_per_tomogram, read_json
 from aitom_disca.io.formats.format import (
@@ -60,8 +60,10 @@ def read(path: Path, known: Known) -> ParticleSet:
         raise InputError(f"{path.name} holds a box without three coordinates.")
     rows = [box[: len(_MISSING)] + _MISSING[len(box) :] for box in boxes]
     xyz = to_numbers([row[:3] for row in rows], path, "a coordinate")
-    name = known.tomogram_name or path.name.removesuffix(_SUFFIX)
-    if name == path.name:
+    name = path.name.removesuffix(_SUFFIX)
+    if known.one_of_several:  # cut when it is known what the others are called
+        name = str(path.with_name(name))
+    if not path.name.endswith(_SUFFIX) or known.tomogram_name or name_in(path, known.tomograms):
         name = name_of_only_tomogram(path, known)
     score = to_numbers([row[4] for row in rows], path, "a score")
     classes = to_whole_numbers([row[5] for row in rows], path, "a class")
@@ -69,6 +71,8 @@ def read(path: Path, known: Known) -> ParticleSet:
     places = find_places(path, [name] * len(rows), known, in_pixels=unbinned is None)
     if unbinned is None:
         xyz = xyz * places.scale
+    elif known.only_known and places.names[0] not in known.tomograms:
+        xyz = np.full_like(xyz, np.nan)
     else:
         middle = _Middle.of(places.names[0], known, _pixel(unbinned, path))
         xyz = middle.to_voxels(xyz)

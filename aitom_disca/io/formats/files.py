@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import logging
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def library(name: str, title: str) -> Any:
             "pip install 'aitom-disca[exports]'."
         ) from error
 
+
+logger = logging.getLogger(__name__)
 
 # The marks at the beginning of a file that say how its text is encoded.
 _MARKS = {
@@ -82,6 +85,15 @@ def read_text(path: str | Path) -> str:
             "zero bytes); check which file this is."
         )
     return text
+
+
+def warn_of_end(path: str | Path, text: str) -> None:
+    """Warn of a file of rows whose last line has no end: it may have been cut there."""
+    if text and not text.endswith(("\n", "\r")):
+        logger.warning(
+            "%s has no line end behind its last row; check that this was not cut short.",
+            Path(path).name,
+        )
 
 
 def read_json(path: str | Path) -> Any:

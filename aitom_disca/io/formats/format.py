@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.names import check_names
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 POSE, SCORE, CLUSTER = "pose", "score", "cluster"
@@ -46,8 +47,8 @@ class Known:
         Whether matrices in a portal file take the tomogram to the particle.
     one_of_several : bool
         Whether the file is one of several, which are of several tomograms.
-    in_convert : bool
-        Whether the command is ``convert``, which has options for what files do not say.
+    only_known : bool
+        Whether particles in other tomograms are left out, of which nothing need be known then.
     """
 
     tomograms: Mapping[str, TomogramInfo] = field(default_factory=dict)
@@ -63,11 +64,7 @@ class Known:
     object_name: str = "particle"
     transposed: bool = False
     one_of_several: bool = False
-    in_convert: bool = True
-
-    def advice(self, with_option: str, without: str) -> str:
-        """What to do, in words: with an option of ``convert``, or where there is none."""
-        return with_option if self.in_convert else without
+    only_known: bool = False
 
     def info(self, name: str, particles: ParticleSet | None = None) -> TomogramInfo:
         """All that is known of a tomogram: from options, then the tomograms given, then the file.
@@ -149,12 +146,13 @@ def voxel_sizes(particles: ParticleSet, known: Known) -> np.ndarray:
 
 
 def need_positions(particles: ParticleSet, title: str) -> None:
-    """Refuse particles without voxel positions.
+    """Refuse particles without voxel positions, or in tomograms of names that no file keeps.
 
     Raises
     ------
     InputError
     """
+    check_names(particles.tomogram_name.tolist(), "the list of particles")
     if particles.has_positions:
         return
     if particles.centered_xyz_angstrom is None:

@@ -35,6 +35,7 @@ from aitom_disca.particles import UNASSIGNED, ParticleSet
 logger = logging.getLogger(__name__)
 
 _TITLE = "an IMOD model"
+_BEGIN = b"IMODV1.2"
 _CENTRE_XYZ = np.array([0.5, 0.5, 0.0])  # of the first voxel
 _NONE, _CLUSTER = "no cluster", "cluster "
 # Powers of 10 of a metre, but for the Angstrom.
@@ -54,6 +55,8 @@ def read(path: Path, known: Known) -> ParticleSet:
     """
     path = Path(path)
     model = _read_model(path)
+    if path.read_bytes().count(_BEGIN) > 1:
+        raise InputError(f"{path.name} is several IMOD models in one; give them one by one.")
     points, objects, contours = _points(path, model)
     points = to_numbers(_of_whole_volume(points, model), path, "a coordinate")
     name = name_of_only_tomogram(path, known)
@@ -234,7 +237,7 @@ def recognises(path: Path) -> bool:
     """A binary model by its first bytes."""
     try:
         with open(path, "rb") as file:
-            return file.read(8) == b"IMODV1.2"
+            return file.read(len(_BEGIN)) == _BEGIN
     except OSError:
         return False
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.formats.files import read_text
+from aitom_disca.io.formats.files import read_text, warn_of_end
 from aitom_disca.io.formats.format import Known, tomogram_numbers
 from aitom_disca.io.names import is_called
 from aitom_disca.particles import ParticleSet
@@ -45,7 +45,9 @@ def read_number_map(path: Path) -> dict[int, str]:
     if not path.is_file():
         return {}
     found: dict[int, str] = {}
-    for line in read_text(path).splitlines():
+    text = read_text(path)
+    warn_of_end(path, text)
+    for line in text.splitlines():
         words = line.split(maxsplit=1)
         if not words:
             continue
@@ -85,30 +87,28 @@ def files_of_numbers(names: np.ndarray, files: Iterable[str]) -> list[tuple[str,
     return list(dict.fromkeys(zip(names.tolist(), files, strict=True)))
 
 
-def names_of_numbers(
-    path: Path, numbers: np.ndarray, names: Mapping[int, str], known: Known
-) -> list[str]:
-    """Names of tomograms that a file only numbers: from a map, the one given, or the number.
+def names_of_numbers(numbers: np.ndarray, names: Mapping[int, str], known: Known) -> list[str]:
+    """Names of tomograms that a file only numbers: from a map, else as given, else the number.
 
     Raises
     ------
     InputError
-        If a number is not whole, or is the name of a tomogram of another number.
+        If a number is the name of a tomogram of another number, or one name is given for several.
     """
-    unique = set(numbers.tolist())
-    if known.tomogram_name is not None and len(unique) == 1:
-        return [known.tomogram_name] * len(numbers)
-    broken = [row for row, n in enumerate(numbers.tolist(), 1) if n != int(n)]
-    if broken:
+    unnamed = sorted({int(n) for n in numbers.tolist()} - set(names))
+    own = {n: str(n) for n in unnamed}
+    if known.tomogram_name is not None and len(unnamed) > 1:
         raise InputError(
-            f"{path.name} gives the tomogram of row {broken[0]} the number "
-            f"{numbers[broken[0] - 1]:g}, which is not whole; correct it."
+            f"there are particles in tomograms of the numbers {', '.join(own.values())}, which "
+            f"--tomogram-name calls {known.tomogram_name} all; give the names in a list beside the "
+            "file."
         )
-    own = {int(n): str(int(n)) for n in unique if int(n) not in names}
+    if known.tomogram_name is not None:
+        own = dict.fromkeys(own, known.tomogram_name)
     taken = sorted(set(own.values()) & set(names.values()))
     if taken:
         raise InputError(
-            f"{path.name} has a tomogram of the number {taken[0]}, which the list beside it does "
-            "not name, but calls another so; name them all there."
+            f"there are particles in a tomogram of the number {taken[0]}, but the list of "
+            "tomograms calls another so; name them all there."
         )
     return [names.get(int(n)) or own[int(n)] for n in numbers.tolist()]

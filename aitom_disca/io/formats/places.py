@@ -27,20 +27,26 @@ def name_of_only_tomogram(path: str | Path, known: Known) -> str:
     Raises
     ------
     InputError
-        If nothing tells it.
+        If nothing tells it, or the file's name tells of another known one than was given.
     """
     path = Path(path)
-    told = known.tomogram_name or name_in(path, known.tomograms)
+    by_file = name_in(path, known.tomograms)
+    told = known.tomogram_name or by_file
+    if by_file in known.tomograms and by_file != told:
+        raise InputError(
+            f"{path.name} is of the tomogram {by_file} by its name, but of {told} by "
+            "--tomogram-name; rename the file, or leave the option out."
+        )
     if told is not None:
         return told
     if known.one_of_several:
-        return path.stem
+        return str(path.with_suffix(""))  # cut when it is known what the others are called
     if len(known.tomograms) == 1:
         return next(iter(known.tomograms))
-    such = f"call the file by it, such as {next(iter(known.tomograms), 'TS_01')}{path.suffix}"
+    such = f"{next(iter(known.tomograms), 'TS_01')}{path.suffix}"
     raise InputError(
-        f"{path.name} does not say which tomogram its particles are in; "
-        f"{known.advice('give its name with --tomogram-name', such)}."
+        f"{path.name} does not say which tomogram its particles are in; give its name with "
+        f"--tomogram-name, or call the file by it, such as {such}."
     )
 
 
@@ -95,7 +101,7 @@ def find_places(
     """
     given = [str(name) for name in names]
     check_names(given, Path(path).name)
-    called = tomogram_names(given, known.tomograms, Path(path).name)
+    called = tomogram_names(given, known.tomograms, Path(path).name, whole=known.one_of_several)
     unique, first, which = np.unique(given, return_index=True, return_inverse=True)
     pixel = np.full(len(given), np.nan) if pixel_angstrom is None else pixel_angstrom
     if known.file_pixel_angstrom is not None:
@@ -105,7 +111,11 @@ def find_places(
     for i in np.argsort(first).tolist():
         name = str(unique[i])
         own[i] = called[name]
-        size = _first_size(path, name, pixel[which == i])
+        sizes = pixel[which == i]
+        if in_pixels:
+            _check_all_say_it(path, name, sizes)
+        said = sizes[np.isfinite(sizes)]
+        size = float(said[0]) if len(said) else None
         tilts = _likely_range(path, name, (tilt_range_deg or {}).get(name))
         info = _info(own[i], name, known, size, tilts)
         if info is not None:
@@ -128,15 +138,14 @@ def _likely_range(
     return None
 
 
-def _first_size(path: str | Path, name: str, sizes: np.ndarray) -> float | None:
-    """The pixel that the first row of a tomogram says; None where none says any."""
+def _check_all_say_it(path: str | Path, name: str, sizes: np.ndarray) -> None:
+    """Refuse rows of a tomogram of which only some say in which pixels they count."""
     said = np.isfinite(sizes)
     if said.any() and not said.all():
         raise InputError(
             f"{Path(path).name} says the pixel size of some particles of {name}, but not of "
             f"{(~said).sum()} others; fill it in, or give it with --file-pixel-angstrom."
         )
-    return float(sizes[0]) if said.any() else None
 
 
 def _info(

@@ -104,7 +104,7 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
 
 def _points(path: Path) -> list[dict[str, Any]]:
     points = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         where = f"line {number} of {path.name}"

@@ -31,7 +31,7 @@ from aitom_disca.io.formats.columns import (
     scores_or_none,
     zxz_deg,
 )
-from aitom_disca.io.formats.files import head, read_text
+from aitom_disca.io.formats.files import head
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -119,10 +119,14 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
 
 
 def _particles(path: Path) -> list[ET.Element]:
+    content = path.read_bytes()
     try:
-        root = ET.fromstring(read_text(path))
-    except (ET.ParseError, ValueError) as error:
-        raise InputError(f"{path.name} is not XML ({error}); check which file this is.") from error
+        root = ET.fromstring(content)  # which may say its encoding
+    except (ET.ParseError, ValueError, LookupError) as error:
+        what = "XML" if content.isascii() else "a text file of XML"
+        raise InputError(
+            f"{path.name} is not {what} ({error}); check which file this is."
+        ) from error
     found = root.findall("Particle") if root.tag == "ParticleList" else []
     if not found:
         raise InputError(

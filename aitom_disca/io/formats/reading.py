@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.formats import get_format, recognise
+from aitom_disca.io.formats import format_of, get_format, recognise
 from aitom_disca.io.formats.format import Format, Known
 from aitom_disca.io.formats.relion_optics import join_optics
+from aitom_disca.io.names import known_among, short_names
+from aitom_disca.io.pixel_sizes import differs
+from aitom_disca.io.star_blocks import read_blocks
 from aitom_disca.io.store import open_store
 from aitom_disca.particles import UNASSIGNED, ParticleSet, concatenate
 
@@ -43,6 +46,31 @@ def is_store(path: Path) -> bool:
     return path.suffix.lower() in (".h5", ".hdf5")
 
 
+def read_store(path: Path, known: Known) -> ParticleSet:
+    """The particles of a store, in voxels of the tomograms that are known.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or it is not clear which tomograms are known.
+    """
+    with open_store(path) as store:
+        particles = store.particles()
+    said = np.unique(particles.tomogram_name).tolist()
+    scale = np.ones(len(particles))
+    for name, known_as in known_among(said, known.tomograms, path.name).items():
+        if name in particles.tomograms:
+            own = particles.tomograms[name].voxel_size_angstrom
+            ratio = own / known.tomograms[known_as].voxel_size_angstrom
+            scale[particles.tomogram_name == name] = ratio if differs(ratio, 1) else 1
+    box = particles.box_center_zyx_px
+    return replace(
+        particles,
+        center_zyx_px=particles.center_zyx_px * scale[:, None],
+        box_center_zyx_px=None if box is None else box * scale[:, None],
+    )
+
+
 def listed(source: str | Path | Sequence[str | Path]) -> list[Path]:
     """Paths of one or several sources."""
     return [Path(p) for p in ([source] if isinstance(source, str | Path) else source)]
@@ -62,9 +90,7 @@ def read_sources(
         with open_store(sources[0]) as store:
             return store.particles(), []
     found = [pair for path in sources for pair in readable(path, from_, known)]
-    if len({own.name for _, own in found}) > 1:
-        titles = ", ".join(dict.fromkeys(own.title for _, own in found))
-        raise InputError(f"the files are of several formats ({titles}); convert one at a time.")
+    check_one_format(found, "convert one at a time")
     if not found:
         raise InputError("no file was given to read.")
     sets = []
@@ -72,7 +98,19 @@ def read_sources(
         if own.read is None:
             raise InputError(f"{own.title} is only written, not read.")
         sets.append(own.read(path, replace(known, one_of_several=len(found) > 1)))
-    return join(sets)
+    return join(sets, known)
+
+
+def check_one_format(found: list[tuple[Path, Format]], remedy: str) -> None:
+    """Refuse files of several formats, which may hold the same particles.
+
+    Raises
+    ------
+    InputError
+    """
+    titles = dict.fromkeys(own.title for _, own in found)
+    if len(titles) > 1:
+        raise InputError(f"the files are of several formats ({', '.join(titles)}); {remedy}.")
 
 
 def readable(path: Path, from_: str | None, known: Known) -> list[tuple[Path, Format]]:
@@ -81,26 +119,23 @@ def readable(path: Path, from_: str | None, known: Known) -> list[tuple[Path, Fo
     Raises
     ------
     InputError
-        If the file is of none, or the folder holds none.
+        If the file is of none, or the folder holds none, or a star file that is not whole.
     """
     wanted = None if from_ is None else get_format(from_)
     if not path.is_dir():
         if not path.exists():
             raise InputError(f"{path} does not exist; check the path.")
-        return [(path, wanted or recognise(path, in_convert=known.in_convert))]
-    try:
-        return [(path, wanted if wanted and wanted.recognises(path) else recognise(path))]
-    except InputError:
-        pass
+        return [(path, wanted or recognise(path, for_convert=not known.only_known))]
+    whole = format_of(path)
+    if whole is not None:
+        return [(path, wanted if wanted and wanted.recognises(path) else whole)]
     found = []
     for file in sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != "."):
-        if wanted is not None and wanted.recognises(file):
-            found.append((file, wanted))
-        elif wanted is None:
-            try:
-                found.append((file, recognise(file)))
-            except InputError:
-                continue
+        own = wanted if wanted and wanted.recognises(file) else format_of(file)
+        if own is None and file.suffix.lower() == ".star":
+            read_blocks(file)  # which refuses one that is cut, and that would be missed
+        elif own is not None and wanted in (None, own):
+            found.append((file, own))
     if not found:
         raise InputError(
             f"the folder {path} holds no particle file{f' of {from_}' if from_ else ''}; check it."
@@ -108,9 +143,10 @@ def readable(path: Path, from_: str | None, known: Known) -> list[tuple[Path, Fo
     return found
 
 
-def join(sets: list[ParticleSet]) -> tuple[ParticleSet, list[str]]:
+def join(sets: list[ParticleSet], known: Known) -> tuple[ParticleSet, list[str]]:
     """One set of several, and what that lost: columns that only some hold, but known ones."""
     sets = [one for one in sets if len(one)] or sets[:1]
+    sets = _in_short(sets, known)
     if len(sets) == 1:
         return sets[0], []
     every = list(dict.fromkeys(name for one in sets for name in one.more))
@@ -118,6 +154,25 @@ def join(sets: list[ParticleSet]) -> tuple[ParticleSet, list[str]]:
     joined = concatenate(_filled(join_optics(sets)))
     lost = [f"columns that only some files hold: {', '.join(partly)}"] if partly else []
     return joined, lost
+
+
+def _in_short(sets: list[ParticleSet], known: Known) -> list[ParticleSet]:
+    """Sets whose tomograms are called by names that are distinct among all of them."""
+    said = dict.fromkeys(str(n) for one in sets for n in np.unique(one.tomogram_name).tolist())
+    names = short_names((n for n in said if n not in known.tomograms), known.tomograms)
+    return [_renamed(one, names) for one in sets]
+
+
+def _renamed(one: ParticleSet, names: Mapping[str, str]) -> ParticleSet:
+    unique, which = np.unique(one.tomogram_name, return_inverse=True)
+    own = [names.get(name, name) for name in unique.tolist()]
+    if own == unique.tolist():
+        return one
+    infos = {
+        names.get(name, name): replace(info, name=names.get(name, name))
+        for name, info in one.tomograms.items()
+    }
+    return replace(one, tomogram_name=np.array(own, dtype=str)[which], tomograms=infos)
 
 
 def _filled(sets: list[ParticleSet]) -> list[ParticleSet]:

@@ -21,6 +21,7 @@ from aitom_disca.io.formats.relion_optics import (
     optics_table,
     tilt_series_pixel,
 )
+from aitom_disca.io.names import check_names
 from aitom_disca.io.star_blocks import (
     IMAGE_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
@@ -56,6 +57,7 @@ def text_of(
     particles: ParticleSet, known: Known, comments: Sequence[str] = (), advice: str = _ADVICE
 ) -> str:
     """All tables as text; ``advice`` is for tomograms whose size is unknown."""
+    check_names(particles.tomogram_name.tolist(), "the list of particles")
     centered = rc.centered_coordinates(particles, known, advice)
     images = _keeps_images(particles, known)
     unbinned = tilt_series_pixel(particles, known)

@@ -14,6 +14,7 @@ from aitom_disca.geometry import euler_zyz_deg_from_rotation, rotation_from_eule
 from aitom_disca.io.formats.format import Known, voxel_sizes
 from aitom_disca.io.formats.relion_optics import GROUP_NAME_COLUMN, Counting, is_two_stage
 from aitom_disca.io.names import is_called, series_name
+from aitom_disca.io.numbers_in_files import to_numbers
 from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
     CENTERED_COLUMNS,
@@ -37,6 +38,7 @@ Columns = dict[str, Any]
 _PRIORS = ["rlnAngleTiltPrior", "rlnAnglePsiPrior"]
 _PIXELS = ["rlnPixelSize", "rlnDetectorPixelSize", "rlnMagnification"]
 _SAME_SIZE = 0.01
+_FILE = "the star file"  # that brought the columns along
 _PLACED = {
     *PLAIN_COLUMNS,
     *CENTERED_COLUMNS,
@@ -160,7 +162,7 @@ def turn_outwards(particles: ParticleSet, origin_xyz: np.ndarray) -> np.ndarray:
 
 
 def _outer(particles: ParticleSet) -> Any:
-    angles = [np.asarray(particles.more[c], float) for c in SUBTOMOGRAM_ANGLE_COLUMNS]
+    angles = [to_numbers(particles.more[c], _FILE, c) for c in SUBTOMOGRAM_ANGLE_COLUMNS]
     return rotation_from_euler_zyz_deg(np.stack(angles, axis=1))
 
 
@@ -197,14 +199,15 @@ def pixel_columns(particles: ParticleSet, counted: Counting) -> Columns:
     more, pixel_angstrom = particles.more, counted.image_angstrom
     found: Columns = {c: counted.pixel_angstrom for c in MICROGRAPH_PIXEL_COLUMNS if c in more}
     if {"rlnDetectorPixelSize", "rlnMagnification"} <= set(more):
-        said = 10000 * np.asarray(more["rlnDetectorPixelSize"], float)
-        said = said / np.asarray(more["rlnMagnification"], float)
+        said = 10000 * to_numbers(more["rlnDetectorPixelSize"], _FILE, "rlnDetectorPixelSize")
+        said = said / to_numbers(more["rlnMagnification"], _FILE, "rlnMagnification")
         if np.all(np.abs(said / pixel_angstrom - 1) < _SAME_SIZE):
             found |= {c: more[c] for c in _PIXELS[1:]}
         else:
             found |= detector_columns(pixel_angstrom)
     if "rlnPixelSize" in more:
-        same = np.abs(np.asarray(more["rlnPixelSize"], float) / pixel_angstrom - 1) < _SAME_SIZE
+        size = to_numbers(more["rlnPixelSize"], _FILE, "rlnPixelSize")
+        same = np.abs(size / pixel_angstrom - 1) < _SAME_SIZE
         found["rlnPixelSize"] = more["rlnPixelSize"] if same.all() else pixel_angstrom
     if IMAGE_PIXEL_COLUMN in more:
         found[IMAGE_PIXEL_COLUMN] = pixel_angstrom

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from aitom_disca.io.formats.format import Known, voxel_sizes
+from aitom_disca.io.numbers_in_files import to_numbers
 from aitom_disca.io.star_blocks import (
     GROUP_COLUMN,
     IMAGE_COLUMNS,
@@ -101,10 +102,15 @@ def optics_value(particles: ParticleSet, column: str) -> np.ndarray | None:
     table = optics_table(particles)
     if table is not None and column in table:
         by_group = table.drop_duplicates(GROUP_COLUMN).set_index(GROUP_COLUMN)[column]
-        return by_group.loc[particles.more[GROUP_COLUMN]].to_numpy(float)
+        return _numbers(by_group.loc[particles.more[GROUP_COLUMN]], column)
     if column in particles.more and np.asarray(particles.more[column]).dtype.kind in "fi":
         return np.asarray(particles.more[column], float)
     return None
+
+
+def _numbers(values: np.ndarray | pd.Series, column: str) -> np.ndarray:
+    """A column that a star file brought along, of which reading it made no use."""
+    return to_numbers(values, "the star file", column, may_be_missing=True)
 
 
 def lost_optics_columns(particles: ParticleSet, kept: Iterable[str] | None = None) -> list[str]:
@@ -124,12 +130,11 @@ def image_pixel(particles: ParticleSet) -> np.ndarray | None:
     own = optics_value(particles, IMAGE_PIXEL_COLUMN)
     if own is None and {"rlnDetectorPixelSize", "rlnMagnification"} <= set(particles.more):
         detector, magnification = (
-            np.asarray(particles.more[c], float)
-            for c in ("rlnDetectorPixelSize", "rlnMagnification")
+            _numbers(particles.more[c], c) for c in ("rlnDetectorPixelSize", "rlnMagnification")
         )
         own = 10000 * detector / magnification
     elif own is None and "rlnDetectorPixelSize" in particles.more:  # alone it is in Angstrom
-        own = np.asarray(particles.more["rlnDetectorPixelSize"], float)
+        own = _numbers(particles.more["rlnDetectorPixelSize"], "rlnDetectorPixelSize")
     return optics_value(particles, "rlnPixelSize") if own is None else own
 
 
@@ -153,7 +158,7 @@ def has_images(particles: ParticleSet) -> bool:
 def is_two_stage(particles: ParticleSet) -> bool:
     """Whether the images were cut in orientations of their own."""
     return any(
-        column in particles.more and np.any(np.asarray(particles.more[column], float) != 0)
+        column in particles.more and np.any(_numbers(particles.more[column], column) != 0)
         for column in SUBTOMOGRAM_ANGLE_COLUMNS
     )
 
@@ -267,7 +272,7 @@ def _with_values(
     """The table with these values, None if a group would need two."""
     table = table.copy()
     for column, value in values.items():
-        old = table[column].to_numpy(float) if column in table else np.full(len(table), np.nan)
+        old = _numbers(table[column], column) if column in table else np.full(len(table), np.nan)
         new = old.copy()
         for i, group in enumerate(table[GROUP_COLUMN]):
             of_group = value[groups == group]

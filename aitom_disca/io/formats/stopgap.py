@@ -50,6 +50,7 @@ from aitom_disca.io.formats.numbered import (
 from aitom_disca.io.formats.places import find_places
 from aitom_disca.io.numbers_in_files import check_angles, to_numbers, to_whole_numbers
 from aitom_disca.io.star_blocks import find_table, read_blocks
+from aitom_disca.io.star_text import quoted
 from aitom_disca.particles import ParticleSet
 
 _BLOCK = "stopgap_motivelist"
@@ -88,7 +89,7 @@ def read(path: Path, known: Known) -> ParticleSet:
     }
     numbers = read_number_map(_tomolist(path))
     tomograms = to_whole_numbers(table["tomo_num"], path, "tomo_num")
-    names = names_of_numbers(path, tomograms, numbers, known)
+    names = names_of_numbers(tomograms, numbers, known)
     places = find_places(path, names, known)
     box = np.stack([values[name] for name in _ORIG], axis=1) - _FIRST_VOXEL
     center = box + np.stack([values[name] for name in _SHIFT], axis=1)
@@ -149,8 +150,15 @@ def _filled(particles: ParticleSet, numbers: dict[str, int]) -> dict[str, Any]:
 def _star_text(table: pd.DataFrame) -> str:
     """Star text without comments or column numbers, which STOPGAP's faster reader cannot skip."""
     header = "".join(f"_{name}\n" for name in table)
-    rows = table.to_csv(sep=" ", header=False, index=False, float_format="%.10g", na_rep="NaN")
+    columns = [_words(table[name].to_numpy()) for name in table]
+    rows = "".join(" ".join(row) + "\n" for row in zip(*columns, strict=True))
     return f"\ndata_{_BLOCK}\n\nloop_\n{header}\n{rows}\n"
+
+
+def _words(column: np.ndarray) -> list[str]:
+    if column.dtype.kind == "f":
+        return [f"{v:.10g}" if np.isfinite(v) else "NaN" for v in column.tolist()]
+    return [quoted(str(value)) for value in column.tolist()]
 
 
 def _tomolist(path: Path) -> Path:

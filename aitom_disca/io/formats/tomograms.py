@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.io.defocus import optics_of_row
 from aitom_disca.io.mrc import open_tomogram
+from aitom_disca.io.names import check_names, short_names, tomogram_name
 from aitom_disca.io.numbers_in_files import is_missing
 from aitom_disca.io.pixel_sizes import listed_voxel_angstrom
 from aitom_disca.io.star_blocks import find_table, read_blocks, resolve
@@ -51,7 +54,7 @@ def tomogram_infos(
     InputError
         If a file cannot be read, does not say the voxel size, or a tomogram is given twice.
     """
-    infos: dict[str, TomogramInfo] = {}
+    given: list[TomogramInfo] = []
     for path in map(Path, paths):
         if path.suffix.lower() == ".star":
             found = _listed(path, voxel_size_angstrom, tilt_range_deg, binning)
@@ -60,11 +63,20 @@ def tomogram_infos(
                 [path], voxel_size_angstrom=voxel_size_angstrom, tilt_range_deg=tilt_range_deg
             )
             found = [tomogram.info for tomogram in opened]
-        for info in found:
-            if info.name in infos:
-                raise InputError(f"the tomogram {info.name} was given twice; give it once.")
-            infos[info.name] = info
-    return infos
+        given += found
+    return {info.name: info for info in _distinct(given)}
+
+
+def _distinct(infos: list[TomogramInfo]) -> list[TomogramInfo]:
+    """Tomograms of which no two have one name: files of one name get that of their folder, too."""
+    counts = Counter(info.name for info in infos)
+    twice = [info for info in infos if counts[info.name] > 1]
+    paths = [str(info.path) for info in twice]
+    by_file = all(info.path and info.name == tomogram_name(info.path) for info in twice)
+    if not by_file or len(set(paths)) < len(paths):
+        raise InputError(f"the tomogram {twice[0].name} was given twice; give it once.")
+    names = short_names(paths)
+    return [replace(info, name=names[str(info.path)]) if info in twice else info for info in infos]
 
 
 def _listed(
@@ -75,6 +87,7 @@ def _listed(
 ) -> list[TomogramInfo]:
     blocks = read_blocks(path)
     table = find_table(path, blocks, "global", ["rlnTomoName"])
+    check_names(table["rlnTomoName"], path.name)
     infos = []
     for _, row in table.iterrows():
         voxel, unbinned = listed_voxel_angstrom(path, row, binning)
