@@ -7,6 +7,7 @@ import pytest
 
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_tomograms, read_tomograms_star, write_volume
+from aitom_disca.io.tomogram_lists import with_own_names
 
 SHAPE = (6, 9, 5)
 HEADER = (
@@ -126,6 +127,10 @@ def test_one_name_twice(tmp_path):
         write_volume(tmp_path / folder / "t.mrc", np.zeros(SHAPE), 10)
     with pytest.raises(InputError, match="two tomograms are called t "):
         open_tomograms([tmp_path / "a" / "t.mrc", tmp_path / "b" / "t.mrc"])
+    infos = [open_tomograms([tmp_path / folder / "t.mrc"])[0].info for folder in ("a", "b")]
+    assert [one.name for one in with_own_names(infos, by_any_folder=True)] == ["a/t", "b/t"]
+    with pytest.raises(InputError, match="two tomograms are called t "):
+        with_own_names([*infos, infos[0]], by_any_folder=True)
 
 
 def test_folders_tell_tomograms_apart(tmp_path):

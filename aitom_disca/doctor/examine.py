@@ -9,10 +9,10 @@ from aitom_disca.doctor import gold, machine, particles, polarity, values, wedge
 from aitom_disca.doctor.check import Check, judged
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram
+from aitom_disca.io.pixel_sizes import differs
 from aitom_disca.progress import track
 
 _PLAUSIBLE_ANGSTROM = (1.0, 30.0)
-_SAME_VOXEL = 0.01
 
 
 def examine(
@@ -101,10 +101,9 @@ def _of_tomogram(tomogram: Tomogram, diameter_angstrom: float) -> list[Check]:
 
 def _same_voxels(tomograms: Sequence[Tomogram]) -> Check:
     sizes = [t.voxel_size_angstrom for t in tomograms]
-    same = max(sizes) <= (1 + _SAME_VOXEL) * min(sizes)
     return judged(
         "voxel sizes",
-        same,
+        not differs(max(sizes), min(sizes)),
         f"{min(sizes):g} to {max(sizes):g} A",
         "one run takes tomograms of one voxel size: run them apart, or resample",
         else_="error",

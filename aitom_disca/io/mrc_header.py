@@ -17,7 +17,7 @@ import numpy as np
 from mrcfile.dtypes import get_ext_header_dtype
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.pixel_sizes import LARGEST_ANGSTROM, SMALLEST_ANGSTROM
+from aitom_disca.io.pixel_sizes import LARGEST_ANGSTROM, SMALLEST_ANGSTROM, differs
 from aitom_disca.io.tilt_range import check_tilt_range, doubt
 
 logger = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ def _given_voxel_size(path: Path, sizes: np.ndarray, known: bool, given: float) 
             f"the voxel size must be a positive number of Angstrom, got {given:g}; correct "
             "--voxel-size-angstrom."
         )
-    if known and np.any(np.abs(sizes / given - 1) > 0.01):
+    if known and differs(sizes, given).any():
         logger.warning(
             "%s: the voxel size given, %g Angstrom, is used although the header has %s.",
             path.name,

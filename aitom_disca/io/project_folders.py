@@ -62,11 +62,12 @@ def tomograms_in(folder: str | Path) -> list[Path]:
 
 def tilt_file_of(tomogram: Path) -> Path | None:
     """Warp's .tomostar of a reconstruction; None elsewhere."""
-    series = re.sub(r"_\d+(\.\d+)?Apx$", "", tomogram.stem)
+    names = dict.fromkeys([tomogram_name(tomogram), series_name(tomogram.name)])
     for folder in (tomogram.parent, *tomogram.parents[1:4]):
         for place in (folder, folder / "tomostar"):
-            if (place / f"{series}.tomostar").is_file():
-                return place / f"{series}.tomostar"
+            for name in names:
+                if (place / f"{name}.tomostar").is_file():
+                    return place / f"{name}.tomostar"
     return None
 
 

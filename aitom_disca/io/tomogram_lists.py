@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
@@ -29,8 +30,10 @@ from aitom_disca.io.star_blocks import (
 )
 from aitom_disca.io.tilt_angles import STAR_COLUMNS, likely_tilts, read_tilts
 from aitom_disca.io.zarr_tomogram import is_zarr
+from aitom_disca.particles import TomogramInfo
 from aitom_disca.progress import say
 
+Opened = TypeVar("Opened", Tomogram, TomogramInfo)
 logger = logging.getLogger(__name__)
 
 VOLUME_COLUMNS = (
@@ -86,7 +89,7 @@ def open_tomograms(
                 ) from error
     if not tomograms:
         raise InputError("no tomogram was given; give at least one .mrc, .rec or tomograms.star.")
-    return _unique(_distinct(tomograms))
+    return with_own_names(tomograms)
 
 
 def read_tomograms_star(
@@ -162,20 +165,34 @@ def _open(
     return replace(opened, tilts_deg=tilts_deg) if len(tilts_deg) > 2 else opened
 
 
-def _distinct(tomograms: list[Tomogram]) -> list[Tomogram]:
-    """Tomograms of which those that only their folders tell apart are called by these as well."""
+def with_own_names(tomograms: list[Opened], *, by_any_folder: bool = False) -> list[Opened]:
+    """Tomograms of which those that only their folders tell apart are called by these as well.
+
+    Parameters
+    ----------
+    tomograms : list of Tomogram or TomogramInfo
+    by_any_folder : bool
+        Whether folders tell them apart that do not differ in their numbers alone, too: of files
+        that are not worked on, ``raw/TS_1.mrc`` may stand beside ``denoised/TS_1.mrc``.
+
+    Raises
+    ------
+    InputError
+        If two have one name even so, or one has a name that cannot be.
+    """
     named = defaultdict(list)
     for tomogram in tomograms:
-        if tomogram.name == tomogram_name(tomogram.path):
+        if tomogram.path is not None and tomogram.name == tomogram_name(tomogram.path):
             named[tomogram.name].append(str(tomogram.path))
     names: dict[str, str] = {}
     for paths in named.values():
-        if all(are_apart(one, other) for one, other in combinations(paths, 2)):
+        apart = all(are_apart(one, other) for one, other in combinations(paths, 2))
+        if apart or (by_any_folder and len(set(paths)) == len(paths)):
             names |= short_names(paths)
-    return [replace(one, name=names.get(str(one.path), one.name)) for one in tomograms]
+    return _unique([replace(one, name=names.get(str(one.path), one.name)) for one in tomograms])
 
 
-def _unique(tomograms: list[Tomogram]) -> list[Tomogram]:
+def _unique(tomograms: list[Opened]) -> list[Opened]:
     for tomogram in tomograms:
         if fault := fault_of(tomogram.name):
             file = str(tomogram.path)

@@ -13,6 +13,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram, open_tomograms, read_picks
 from aitom_disca.io.file_names import versions_of
 from aitom_disca.io.names import series_name
+from aitom_disca.io.pixel_sizes import differs
 from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.pipeline.stages import find_in_tomograms
 from aitom_disca.progress import say
@@ -20,7 +21,6 @@ from aitom_disca.progress import say
 if TYPE_CHECKING:
     from aitom_disca.picking import Candidates
 
-_SAME_VOXEL = 0.01
 logger = logging.getLogger(__name__)
 
 
@@ -138,8 +138,8 @@ def matched(raw: Sequence[Tomogram], others: Sequence[Tomogram]) -> list[Tomogra
                 f"{', '.join(one.name for one in others[:3])}); its name must begin with that."
             )
         one = min(fitting, key=lambda other: len(other.name))
-        same = abs(one.voxel_size_angstrom / tomogram.voxel_size_angstrom - 1) <= _SAME_VOXEL
-        if one.shape_zyx != tomogram.shape_zyx or not same:
+        other_size = differs(one.voxel_size_angstrom, tomogram.voxel_size_angstrom)
+        if one.shape_zyx != tomogram.shape_zyx or other_size:
             raise InputError(
                 f"the tomogram {one.name} to pick on has {one.shape_zyx} voxels (z, y, x) of "
                 f"{one.voxel_size_angstrom:g} A, but {tomogram.name} has {tomogram.shape_zyx} of "

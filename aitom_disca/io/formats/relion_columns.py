@@ -15,6 +15,7 @@ from aitom_disca.io.formats.format import Known, voxel_sizes
 from aitom_disca.io.formats.relion_optics import GROUP_NAME_COLUMN, Counting, is_two_stage
 from aitom_disca.io.names import is_called, series_name
 from aitom_disca.io.numbers_in_files import to_numbers
+from aitom_disca.io.pixel_sizes import differs
 from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
     CENTERED_COLUMNS,
@@ -37,7 +38,6 @@ from aitom_disca.particles import UNASSIGNED, ParticleSet
 Columns = dict[str, Any]
 _PRIORS = ["rlnAngleTiltPrior", "rlnAnglePsiPrior"]
 _PIXELS = ["rlnPixelSize", "rlnDetectorPixelSize", "rlnMagnification"]
-_SAME_SIZE = 0.01
 _FILE = "the star file"  # that brought the columns along
 _PLACED = {
     *PLAIN_COLUMNS,
@@ -201,14 +201,14 @@ def pixel_columns(particles: ParticleSet, counted: Counting) -> Columns:
     if {"rlnDetectorPixelSize", "rlnMagnification"} <= set(more):
         said = 10000 * to_numbers(more["rlnDetectorPixelSize"], _FILE, "rlnDetectorPixelSize")
         said = said / to_numbers(more["rlnMagnification"], _FILE, "rlnMagnification")
-        if np.all(np.abs(said / pixel_angstrom - 1) < _SAME_SIZE):
-            found |= {c: more[c] for c in _PIXELS[1:]}
-        else:
+        if differs(said, pixel_angstrom).any():
             found |= detector_columns(pixel_angstrom)
+        else:
+            found |= {c: more[c] for c in _PIXELS[1:]}
     if "rlnPixelSize" in more:
         size = to_numbers(more["rlnPixelSize"], _FILE, "rlnPixelSize")
-        same = np.abs(size / pixel_angstrom - 1) < _SAME_SIZE
-        found["rlnPixelSize"] = more["rlnPixelSize"] if same.all() else pixel_angstrom
+        other = differs(size, pixel_angstrom).any()
+        found["rlnPixelSize"] = pixel_angstrom if other else more["rlnPixelSize"]
     if IMAGE_PIXEL_COLUMN in more:
         found[IMAGE_PIXEL_COLUMN] = pixel_angstrom
     if "rlnDetectorPixelSize" in more and "rlnMagnification" not in more:  # in Angstrom

@@ -12,6 +12,7 @@ import pandas as pd
 
 from aitom_disca.io.formats.format import Known, voxel_sizes
 from aitom_disca.io.numbers_in_files import to_numbers
+from aitom_disca.io.pixel_sizes import differs
 from aitom_disca.io.star_blocks import (
     GROUP_COLUMN,
     IMAGE_COLUMNS,
@@ -31,7 +32,6 @@ MICROSCOPE = tuple(MICROSCOPE_COLUMNS.values())
 _ONLY_UNBINNED = [TILT_SERIES_PIXEL_COLUMN, "rlnTomoSubtomogramBinning"]
 _OF_IMAGES = ["rlnImageSize", "rlnCtfDataAreCtfPremultiplied"]
 _SAME = 1e-6  # pixel sizes that differ by less are written as they were
-_SAME_SIZE = 0.01  # by less: one was rounded
 
 
 @dataclass(frozen=True)
@@ -182,15 +182,15 @@ def counting(particles: ParticleSet, known: Known, layout: Layout = "3.1") -> Co
     pixel = image_pixel(particles)
     if pixel is None:
         return Counting(voxel, one, voxel)
-    differs = np.abs(pixel / voxel - 1) > _SAME_SIZE
-    if layout == "3.1" and differs.any():
+    other = differs(pixel, voxel)
+    if layout == "3.1" and other.any():
         return Counting(voxel, one, pixel)
     said = known.voxel_size_angstrom is not None or layout == "3.0"
-    if said and differs.any():
+    if said and other.any():
         return without(
             f"of pixels of {pixel[0]:.5g} A, while coordinates count in {voxel[0]:.5g} A"
         )
-    return Counting(pixel, np.where(differs, voxel / pixel, 1.0), pixel)
+    return Counting(pixel, np.where(other, voxel / pixel, 1.0), pixel)
 
 
 def build_optics(
@@ -231,7 +231,7 @@ def build_optics(
     if own is not None:
         if micrograph is not None:
             said = [column for column in MICROGRAPH_PIXEL_COLUMNS if column in own]
-            if not said and np.any(np.abs(pixel_angstrom / micrograph - 1) > _SAME_SIZE):
+            if not said and differs(pixel_angstrom, micrograph).any():
                 said = [MICROGRAPH_PIXEL_COLUMNS[1]]
             values |= dict.fromkeys(said, micrograph)
         kept = _with_values(own, np.asarray(particles.more[GROUP_COLUMN]), values)
@@ -330,7 +330,7 @@ def _group_name(row: pd.Series) -> str:
     """A name that tells what is in it: RELION joins groups of one name, whatever they hold."""
     name = f"opticsGroup-{row[IMAGE_PIXEL_COLUMN]:.6g}A"
     cut_from = row.get(MICROGRAPH_PIXEL_COLUMNS[1])
-    if cut_from is not None and abs(cut_from / row[IMAGE_PIXEL_COLUMN] - 1) > _SAME_SIZE:
+    if cut_from is not None and differs(cut_from, row[IMAGE_PIXEL_COLUMN]):
         name += f"-of-{cut_from:.6g}A"
     if "rlnImageSize" in row:
         name += f"-box{row['rlnImageSize']:.0f}"

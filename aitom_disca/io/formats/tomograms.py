@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.io.defocus import optics_of_row
 from aitom_disca.io.mrc import open_tomogram
-from aitom_disca.io.names import check_names, short_names, tomogram_name
+from aitom_disca.io.names import check_names
 from aitom_disca.io.numbers_in_files import is_missing
 from aitom_disca.io.pixel_sizes import listed_voxel_angstrom
 from aitom_disca.io.star_blocks import find_table, read_blocks, resolve
@@ -24,6 +22,7 @@ from aitom_disca.io.tomogram_lists import (
     open_tomograms,
     tilts_of_row,
     unbinned_shape,
+    with_own_names,
 )
 from aitom_disca.particles import TomogramInfo
 
@@ -52,7 +51,7 @@ def tomogram_infos(
     Raises
     ------
     InputError
-        If a file cannot be read, does not say the voxel size, or a tomogram is given twice.
+        If a file cannot be read, does not say the voxel size, or two tomograms have one name.
     """
     given: list[TomogramInfo] = []
     for path in map(Path, paths):
@@ -64,19 +63,7 @@ def tomogram_infos(
             )
             found = [tomogram.info for tomogram in opened]
         given += found
-    return {info.name: info for info in _distinct(given)}
-
-
-def _distinct(infos: list[TomogramInfo]) -> list[TomogramInfo]:
-    """Tomograms of which no two have one name: files of one name get that of their folder, too."""
-    counts = Counter(info.name for info in infos)
-    twice = [info for info in infos if counts[info.name] > 1]
-    paths = [str(info.path) for info in twice]
-    by_file = all(info.path and info.name == tomogram_name(info.path) for info in twice)
-    if not by_file or len(set(paths)) < len(paths):
-        raise InputError(f"the tomogram {twice[0].name} was given twice; give it once.")
-    names = short_names(paths)
-    return [replace(info, name=names[str(info.path)]) if info in twice else info for info in infos]
+    return {info.name: info for info in with_own_names(given, by_any_folder=True)}
 
 
 def _listed(
