@@ -26,6 +26,7 @@ INFO = TomogramInfo(
     unbinned_shape_zyx=(240.0, 360.0, 480.0),
 )
 KNOWN = Known({"TS_01": INFO})
+WRITTEN = [name for name in NAMES if get_format(name).write]
 BOTH_WAYS = [name for name in NAMES if get_format(name).read and get_format(name).write]
 # A row of a star file that is too short or too long is told by the package's own reader of them.
 STAR_FILES = importlib.util.find_spec("aitom_disca.io.star_text") is not None
@@ -204,6 +205,16 @@ def check(path, name):
     return True
 
 
+def write_again(folder, kind, members, to):
+    """What could be read is written in another format, or that is refused in one sentence."""
+    own = get_format(to)
+    try:
+        written = own.write(folder / f"again{own.suffixes[0]}", members, KNOWN)
+        assert written or not len(members), kind
+    except InputError as error:
+        assert "\n" not in str(error)
+
+
 def test_sound_files_are_confirmed(samples, tmp_path):
     for name, (file, data, beside) in samples.items():
         for other, content in {file: data, **beside}.items():
@@ -226,7 +237,9 @@ def fuzz(samples, folder, seed, n):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                n_read += check(folder / file, name)
+                if check(folder / file, name):
+                    n_read += 1
+                    write_again(folder, *outcome(folder / file, name), rng.choice(WRITTEN))
         except Exception as error:
             wrong.append(f"{i} {name}: {type(error).__name__} {error}"[:300])
     logging.disable(logging.NOTSET)
