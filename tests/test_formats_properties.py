@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plain_readings import Refused, coordinate_pixel
-from test_fuzz import STAR_FILES, check
+from test_fuzz import check
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats import Known, get_format, recognise
@@ -21,7 +21,7 @@ from aitom_disca.particles import ParticleSet, TomogramInfo
 
 SAY_IT = ["csv", "dynamo", "imod", "copick", "relion30", "relion31", "relion4", "relion5", "warp"]
 DO_NOT = ["stopgap", "pytom", "portal"]
-TABLES = ["csv", "dynamo", *(["stopgap", "relion30", "relion31", "warp"] if STAR_FILES else [])]
+TABLES = ["csv", "dynamo", "stopgap", "relion30", "relion31", "warp"]
 UNBINNED_ANGSTROM, UNBINNED_ZYX = 0.5, (1600.0, 1800.0, 2000.0)
 PIXELS = st.floats(0.6, 60).map(lambda size: round(size, 3))
 CELLS = st.sampled_from(["", "nan", "<NA>", "None", "abc", "1;5", "inf", "-3", "0", "0.25", "1e9"])

@@ -26,6 +26,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry import apply_wedge
 from aitom_disca.io import StoreWriter, read_rows_csv, write_volume
 from aitom_disca.particles import ParticleSet
+from aitom_disca.pipeline.averaged import Averaged
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
 TILT = (-60.0, 60.0)
@@ -145,6 +146,10 @@ def test_halves_that_share_nothing_do_not_end_the_work(done: JudgedAverage, monk
     of_nothing = judged_average(np.zeros((N, BOX, BOX, BOX)), TILT, VOXEL, NO_TEST)
     assert np.isinf(of_nothing.resolution_angstrom) and np.isfinite(of_nothing.filtered).all()
     assert of_nothing.doubtful and of_nothing.verdict == "doubtful: its halves share nothing"
+    assert done.null is not None
+    withheld = replace(of_nothing, null=replace(done.null, p_value=np.nan, withheld="too few"))
+    first, *_ = Averaged(0, np.arange(N), withheld).warnings
+    assert first == "The average of cluster 1 is doubtful: its halves share nothing."
 
 
 def test_a_negative_b_factor_raises_fine_detail(done: JudgedAverage) -> None:

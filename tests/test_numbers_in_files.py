@@ -74,6 +74,8 @@ def test_numbers_of_other_kinds():
     for wrong in (-0.1, 4):
         with pytest.raises(InputError, match="no probability from 0 to 1 as p in row 1"):
             to_probabilities([wrong], "a", "p")
+    with pytest.raises(InputError, match=r"as a location in row 2 \(True\)"):
+        to_numbers([[1, 2, 3], [1, True, 3]], "a", "a location")
     with pytest.raises(InputError, match=r"as a matrix .*different lengths"):
         to_numbers([[1, 2], [3]], "a", "a matrix")
 

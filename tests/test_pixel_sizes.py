@@ -12,6 +12,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import read_picks
 from aitom_disca.io.formats import Known, get_format
 from aitom_disca.io.pixel_sizes import (
+    check_labels_agree,
     coordinate_pixel_angstrom,
     image_pixel_angstrom,
     pixel_in_folders,
@@ -63,8 +64,10 @@ def test_the_label_that_counts(said, expected):
         ({TS: "bin4"}, "no number as rlnTomoTiltSeriesPixelSize in row 1"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_pixel_sizes_that_cannot_be_used(said, message):
     table = {label: np.array([value]) for label, value in said.items()}
+    check_labels_agree("a.star", {PLAIN: [0.0]}, {PLAIN: [0.0]})
     with pytest.raises(InputError, match=message) as error:
         coordinate_pixel_angstrom("a.star", table)
     assert "\n" not in str(error.value)

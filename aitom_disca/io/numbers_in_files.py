@@ -58,8 +58,8 @@ def to_numbers(
             f"{Path(path).name} has no number as {what} in some places: its rows are of different "
             "lengths; correct the file."
         ) from error
-    if array.dtype.kind in "US":  # which would drop zero bytes at the end of a text
-        array = np.array(values, dtype=object)
+    if array.dtype.kind in "US" or (isinstance(values, list) and _holds_bool(values)):
+        array = np.array(values, dtype=object)  # numpy drops zero bytes, and counts with True
     if array.dtype.kind in "iuf":
         numbers = array.astype(float)
     else:
@@ -145,6 +145,10 @@ def check_angles(path: str | Path, angles_deg: np.ndarray) -> None:
 def is_missing(value: Any) -> bool:
     """Whether a cell of a file says that there is no value."""
     return value is None or value != value or str(value).strip().lower() in MISSING
+
+
+def _holds_bool(values: list[Any]) -> bool:
+    return any(type(value) is bool for value in np.array(values, dtype=object).ravel().tolist())
 
 
 def _number(value: Any) -> float | None:

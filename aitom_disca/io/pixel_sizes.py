@@ -49,7 +49,8 @@ class UnknownPixelSize(InputError):
 
 def differs(one: Any, other: Any) -> np.ndarray:
     """Where two pixel sizes are not the same one, rounded."""
-    return np.abs(np.asarray(one, float) / np.asarray(other, float) - 1) > SAME_SIZE
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.abs(np.asarray(one, float) / np.asarray(other, float) - 1) > SAME_SIZE
 
 
 def to_pixel_sizes(

@@ -25,8 +25,9 @@ class Averaged:
         judged, found = self.judged, []
         of_it = f"The average of cluster {self.cluster + 1}"
         if judged.doubtful:
-            p_value = "" if judged.null is None else f" (p = {judged.null.p_value:.2g})"
-            found.append(f"{of_it} is {judged.verdict}{p_value}.")
+            p_value = np.nan if judged.null is None else judged.null.p_value
+            in_words = f" (p = {p_value:.2g})" if np.isfinite(p_value) else ""
+            found.append(f"{of_it} is {judged.verdict}{in_words}.")
         elif judged.round:
             found.append(
                 f"{of_it} is no more than a round density in noise: a particle that looks round, "
