@@ -124,3 +124,40 @@ def test_what_is_not_said_is_told(tmp_path, caplog):
     caplog.clear()
     get_format("csv").read(tmp_path / "a.csv", Known(voxel_size_angstrom=5.0))
     assert not caplog.text
+
+
+DYNAMO = " ".join(["1", *"0" * 18, "1", *"0" * 3, "6.5", "11.5", "16.5", *"0" * 9, "-3"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "tomogram,x,y,z,voxel_size_angstrom\nTS_01,6,11,16,ten\n"),
+        (
+            "a.star",
+            "data_optics\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n1 10\n"
+            "data_particles\nloop_\n_rlnTomoName\n_rlnOpticsGroup\n_rlnCoordinateX\n_rlnCoordinateY\n_rlnCoordinateZ\n"
+            "_rlnImagePixelSize\nTS_01 1 6 11 16 5\n",
+        ),
+        ("TS_01.tbl", DYNAMO),
+        ("TS_01_info.json", '{"boxes_3d": [[-48, -28, -8]], "apix_unbin": 0}'),
+    ],
+)
+def test_a_pixel_that_was_given_settles_what_a_file_says(tmp_path, name, text):
+    """What the sentence advises helps: here half a voxel."""
+    if name.endswith(".tbl"):
+        pytest.importorskip("dynamotable")
+        (tmp_path / "TS_01.doc").write_text("1 TS_01\n")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError):
+        read_picks(tmp_path / name, tomograms=KNOWN)
+    read = read_picks(tmp_path / name, voxel_size_angstrom=2.5, tomograms=KNOWN)
+    expected = [16, 11, 6] if name.endswith(".json") else [8, 5.5, 3]
+    assert read.center_zyx_px.tolist() == [expected]
+
+
+@pytest.mark.parametrize("given", [0, -1, float("nan"), 1e6])
+def test_a_pixel_given_that_cannot_be(tmp_path, given):
+    (tmp_path / "a.csv").write_text("tomogram,x,y,z\nTS_01,10,11,12\n")
+    with pytest.raises(InputError, match="--file-pixel-angstrom must be a pixel size"):
+        read_picks(tmp_path / "a.csv", voxel_size_angstrom=given, tomograms=KNOWN)

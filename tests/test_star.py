@@ -353,3 +353,16 @@ def test_files_that_cannot_be_read(tmp_path):
     path.write_text(head + "_rlnTomoName #4\n1 nan 3 TS_01\n2 1 3 TS_01\n")
     with pytest.raises(InputError, match="no number as rlnCoordinateY in row 1"):
         read_particles_star(path, voxel_size_angstrom=10)
+
+
+def test_rows_without_a_group_are_in_the_only_one(tmp_path):
+    optics = "data_optics\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n1 10\n"
+    table = "\ndata_particles\nloop_\n_rlnTomoName\n_rlnCoordinateX\n_rlnCoordinateY\n"
+    table += "_rlnCoordinateZ\nTS_01 6 11 16\n"
+    (tmp_path / "a.star").write_text(optics + table)
+    info = TomogramInfo("TS_01", 5.0, (40, 50, 60))
+    read = read_particles_star(tmp_path / "a.star", tomograms={"TS_01": info})
+    assert read.center_zyx_px.tolist() == [[32, 22, 12]]
+    (tmp_path / "a.star").write_text(f"{optics}2 20\n{table}")  # which, nothing says
+    read = read_particles_star(tmp_path / "a.star", tomograms={"TS_01": info})
+    assert read.center_zyx_px.tolist() == [[16, 11, 6]]

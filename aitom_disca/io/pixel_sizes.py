@@ -73,6 +73,20 @@ def to_pixel_sizes(
     return sizes
 
 
+def check_given_pixel(size_angstrom: float) -> None:
+    """Refuse a pixel size that was given, if no pixel can have it.
+
+    Raises
+    ------
+    InputError
+    """
+    if not SMALLEST_ANGSTROM <= size_angstrom <= LARGEST_ANGSTROM:
+        raise InputError(
+            f"{_OPTION} must be a pixel size of {SMALLEST_ANGSTROM:g} to {LARGEST_ANGSTROM:g} "
+            f"Angstrom, got {size_angstrom:g}; correct it."
+        )
+
+
 def image_pixel_angstrom(path: str | Path, columns: Mapping[str, Any]) -> np.ndarray | None:
     """Pixel size (N,) of the images of a star file's particles; None where nothing says it.
 

@@ -88,7 +88,7 @@ def read(path: Path, known: Known) -> ParticleSet:
     return ParticleSet(
         places.names,
         center,
-        score=to_numbers([row["score"] for row in rows], path, "a score"),
+        score=to_numbers([row["score"] for row in rows], path, "a score", may_be_missing=True),
         euler_zyz_deg=euler_zyz_deg(poses) if trusted else None,
         cluster=cluster,
         box_center_zyx_px=box_centers_if_moved((box / size)[:, ::-1], center),

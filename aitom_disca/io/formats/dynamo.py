@@ -85,7 +85,7 @@ def read(path: Path, known: Known) -> ParticleSet:
         path,
         names,
         known,
-        pixel_angstrom=_pixels(table, path),
+        pixel_angstrom=None if known.file_pixel_angstrom else _pixels(table, path),
         tilt_range_deg=_tilts(table, names, path),
     )
     xyz = np.stack([values[axis] for axis in "xyz"], axis=1) - _VOXEL_CENTRE
