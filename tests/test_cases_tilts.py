@@ -137,9 +137,20 @@ def test_relion_star_of_a_series(tmp_path):
     )
     (one,) = read_tomograms_star(tmp_path / "tomograms.star")
     assert one.tilt_range_deg == (-54, 60) and one.info.tilts_deg == tuple(STEPS)
+    offset = "".join(f"{t + 12 + 0.2 * np.sin(t)} {t}\n" for t in STEPS)  # of a lamella
+    (tmp_path / "a.star").write_text(images.replace(rows, offset))
+    (one,) = read_tomograms_star(tmp_path / "tomograms.star")
+    assert read_tilts(tmp_path / "a.star") == one.tilts_deg and one.tilt_range_deg[1] > 71
     (tmp_path / "a.star").write_text(images.replace("_rlnTomoNominal", "_other"))
     (one,) = read_tomograms_star(tmp_path / "tomograms.star")
     assert one.tilt_range_deg == (-60, 60) and one.tilts_deg == ()
+
+
+@pytest.mark.parametrize("name", ["TS_01.TLT", "TS_01.MRC.MDOC", "TS_01.RAWTLT"])
+def test_names_in_capitals(tmp_path, name):
+    text = mdoc(STEPS) if name.endswith("MDOC") else "\n".join(map(str, STEPS))
+    (tmp_path / name).write_text(text)
+    assert read_tilts(tmp_path / name) == tuple(STEPS)
 
 
 def test_a_range_as_given_is_taken_with_a_warning(tmp_path, caplog):
@@ -152,7 +163,7 @@ def test_the_wedge_of_a_particle_file_is_judged_too(tmp_path, caplog):
     """Dynamo's columns 13 to 15."""
     row = ["0"] * 35
     row[0], row[19], row[23], row[24], row[25] = "1", "1", "5", "6", "7"
-    for low, high, expected in ((-50, 52, (-50, 52)), (1, 41, (-60, 60))):
+    for low, high, expected in ((-50, 52, (-50, 52)), (52, -50, (-50, 52)), (1, 41, (-60, 60))):
         row[12], row[13], row[14] = "1", str(low), str(high)
         (tmp_path / "a.tbl").write_text(" ".join(row) + "\n")
         known = Known(voxel_size_angstrom=10.0)

@@ -203,9 +203,9 @@ def _tilts(table: pd.DataFrame, names: list[str], path: Path) -> dict[str, tuple
     ]
     rows = np.nan_to_num(np.stack(columns, axis=1))
     return {
-        name: (float(low), float(high))
-        for name, (kind, low, high) in zip(names, rows, strict=True)
-        if kind and low < high
+        name: (float(min(ends)), float(max(ends)))
+        for name, (kind, *ends) in zip(names, rows, strict=True)
+        if kind and ends[0] != ends[1]
     }
 
 
