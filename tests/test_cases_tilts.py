@@ -159,6 +159,24 @@ def test_a_range_as_given_is_taken_with_a_warning(tmp_path, caplog):
     assert "all on one side of 0" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "code", "said"),
+    [
+        (60, -60, 2, "a smaller and a larger angle"),
+        (-100, 100, 2, "a smaller and a larger angle"),
+        ("nan", 60, 2, "a smaller and a larger angle"),
+        (1, 39, 0, "all on one side of 0; check it"),
+        (-54, 66, 0, ""),
+    ],
+)
+def test_a_range_given_to_convert_is_judged(tmp_path, capsys, caplog, low, high, code, said):
+    (tmp_path / "a.csv").write_text("tomogram,x,y,z,voxel_size_angstrom\nT,1,2,3,10\n")
+    command = ["convert", f"{tmp_path}/a.csv", f"{tmp_path}/a.xml", "--to", "pytom"]
+    assert main([*command, "--tilt-range", str(low), str(high)]) == code
+    text = capsys.readouterr().err + caplog.text
+    assert said in text and bool(said) == bool(caplog.text or code)
+
+
 def test_the_wedge_of_a_particle_file_is_judged_too(tmp_path, caplog):
     """Dynamo's columns 13 to 15."""
     row = ["0"] * 35

@@ -285,6 +285,11 @@ def test_images_of_a_store(tmp_path, capsys, rng):
     assert table["rlnImageName"][1].endswith("out/TS_01/000002.mrc")
     # in voxels of the tomogram, 13.48 A, whatever the pixels of the images are
     assert table["rlnCoordinateX"].tolist() == center[:, 2].tolist()
+    given = ["--to=relion31", "--images", "--tilt-range", "-48", "51"]
+    code, _, err = run(capsys, tmp_path / "s.h5", tmp_path / "given.star", *given)
+    assert code == 0, err
+    wedges = set(starfile.read(tmp_path / "given.star")["particles"]["rlnCtfImage"])
+    assert [name.split("/")[-1] for name in wedges] == ["wedge_-48_51.mrc"]
     code, _, err = run(capsys, tmp_path / "s.h5", tmp_path / "a.csv", "--to=csv", "--images")
     assert code == 2 and "--images goes with" in err
 

@@ -147,6 +147,7 @@ def convert(
     from aitom_disca.io.formats import Known
     from aitom_disca.io.formats.convert import convert as convert_files
     from aitom_disca.io.formats.tomograms import tomogram_infos
+    from aitom_disca.io.tilt_range import check_given_range
 
     if listed:
         _print_formats()
@@ -169,6 +170,8 @@ def convert(
             "--unbinned-size-zyx": min(unbinned_size_zyx) if unbinned_size_zyx else None,
         }
     )
+    if tilt_range is not None:
+        tilt_range = check_given_range(tilt_range)
     tomograms = tomogram_infos(
         tomogram or (),
         voxel_size_angstrom=voxel_size_angstrom,

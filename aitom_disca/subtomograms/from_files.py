@@ -22,7 +22,7 @@ from aitom_disca.io.names import short_names
 from aitom_disca.io.pixel_sizes import UnknownPixelSize
 from aitom_disca.io.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
 from aitom_disca.io.store import StoreWriter
-from aitom_disca.io.tilt_range import check_tilt_range
+from aitom_disca.io.tilt_range import check_given_range
 from aitom_disca.io.wedge_volume import tilt_range_of_wedge
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say, track
@@ -184,7 +184,7 @@ def _tilt_ranges(
     """Measured tilts of every tomogram: given, as the file says, of its CtfImages, or a guess."""
     names, first = np.unique(particles.tomogram_name, return_index=True)
     if given is not None:
-        return dict.fromkeys(names.tolist(), check_tilt_range(given))
+        return dict.fromkeys(names.tolist(), check_given_range(given))
     found, unknown = {}, []
     images = particles.more.get(_CTF_IMAGE)
     for name, row in zip(names.tolist(), first.tolist(), strict=True):
