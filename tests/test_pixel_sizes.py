@@ -12,6 +12,7 @@ from aitom_disca.io.formats import Known, get_format
 from aitom_disca.io.pixel_sizes import (
     coordinate_pixel_angstrom,
     image_pixel_angstrom,
+    listed_voxel_angstrom,
     pixel_in_folders,
     pixels_in_voxels,
     to_pixel_sizes,
@@ -154,6 +155,11 @@ def test_a_pixel_that_was_given_settles_what_a_file_says(tmp_path, name, text):
     read = read_picks(tmp_path / name, voxel_size_angstrom=2.5, tomograms=KNOWN)
     expected = [16, 11, 6] if name.endswith(".json") else [8, 5.5, 3]
     assert read.center_zyx_px.tolist() == [expected]
+
+
+def test_no_option_is_named_that_does_not_help(tmp_path):
+    with pytest.raises(InputError, match=r"are expected; correct the file\.$"):
+        listed_voxel_angstrom("tomograms.star", {TS: 0.0})
 
 
 @pytest.mark.parametrize("given", [0, -1, float("nan"), 1e6])

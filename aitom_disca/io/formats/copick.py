@@ -69,7 +69,9 @@ def read(path: Path, known: Known) -> ParticleSet:
         raise InputError(f"{path.name} holds no picks of copick.")
     names = [row["run"] for row in rows]
     in_angstrom = replace(known, file_pixel_angstrom=None)
-    spacing = to_pixel_sizes([row[_SPACING] for row in rows], path, _SPACING, may_be_missing=True)
+    spacing = to_pixel_sizes(
+        [row[_SPACING] for row in rows], path, _SPACING, may_be_missing=True, option_helps=False
+    )
     places = find_places(path, names, in_angstrom, pixel_angstrom=spacing, in_pixels=False)
     infos = {name: places.tomograms.get(name) or known.info(name) for name in set(places.names)}
     voxel = {name: info.voxel_size_angstrom for name, info in infos.items()}
