@@ -366,3 +366,19 @@ def test_rows_without_a_group_are_in_the_only_one(tmp_path):
     (tmp_path / "a.star").write_text(f"{optics}2 20\n{table}")  # which, nothing says
     read = read_particles_star(tmp_path / "a.star", tomograms={"TS_01": info})
     assert read.center_zyx_px.tolist() == [[16, 11, 6]]
+
+
+@pytest.mark.parametrize("start", ["rlnAngle", "rlnTomoSubtomogram", "rlnOrigin", "rlnOriginAngst"])
+@pytest.mark.parametrize("given", [0, 1, 2])
+def test_one_column_of_three_is_not_enough(tmp_path, start, given):
+    """Nothing of it is left out without a word, whichever it is."""
+    of_place = start.startswith("rlnOrigin")
+    label = start.replace("Angst", "") + (
+        "XYZ"[given] if of_place else ("Rot", "Tilt", "Psi")[given]
+    )
+    label += "Angst" if start.endswith("Angst") else ""
+    labels = ["rlnTomoName", *XYZ, "rlnPixelSize", label]
+    text = "".join(f"_{one}\n" for one in labels) + "TS_01 1 2 3 10 4\n"
+    (tmp_path / "a.star").write_text(f"data_particles\nloop_\n{text}")
+    with pytest.raises(InputError, match=f"missing: .*; found: .*{label}"):
+        read_particles_star(tmp_path / "a.star")

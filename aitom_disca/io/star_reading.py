@@ -43,6 +43,7 @@ from aitom_disca.io.star_blocks import (
     read_blocks,
 )
 from aitom_disca.io.star_places import (
+    has_any,
     need_columns,
     numbers,
     places_from_centre,
@@ -294,10 +295,10 @@ def _further_blocks(blocks: Mapping[str, Block], particles: str) -> dict[str, An
 
 
 def _euler_zyz_deg(path: Path, table: pd.DataFrame) -> np.ndarray | None:
-    own = numbers(path, table, ANGLE_COLUMNS) if ANGLE_COLUMNS[0] in table else None
+    own = numbers(path, table, ANGLE_COLUMNS) if has_any(table, ANGLE_COLUMNS) else None
     if own is not None:
         check_angles(path, own)
-    if SUBTOMOGRAM_ANGLE_COLUMNS[0] not in table:
+    if not has_any(table, SUBTOMOGRAM_ANGLE_COLUMNS):
         return own
     outer = numbers(path, table, SUBTOMOGRAM_ANGLE_COLUMNS)
     check_angles(path, outer)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
+from aitom_disca.io.formats.files import head
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -50,11 +51,10 @@ def recognises(path: Path) -> bool:
     if path.suffix.lower() != ".csv" or not path.is_file():
         return False
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header = [name.strip() for name in next(csv.reader(file), [])]
-    except (OSError, UnicodeDecodeError, csv.Error):
+        header = next(csv.reader(io.StringIO(head(path), newline="")), [])
+    except csv.Error:
         return False
-    return set(_XYZ) <= set(header)
+    return set(_XYZ) <= {name.strip() for name in header}
 
 
 def read(path: str | Path, known: Known) -> ParticleSet:
