@@ -220,6 +220,15 @@ def test_a_tilt_that_both_halves_hold(tmp_path):
     assert (tilts[0], tilts[-1], len(tilts)) == (-60, 60, 42)
 
 
+def test_halves_that_number_their_images(tmp_path):
+    """The numbers of one half go on where the tilts of the other end."""
+    for name, tilts in (("TS_01", range(0, 61, 2)), ("TS_01_2", range(-2, -61, -2))):
+        rows = "".join(f"{i} {tilt}\n" for i, tilt in enumerate(tilts))
+        (tmp_path / f"{name}.tlt").write_text(rows)
+    for name in ("TS_01", "TS_01_2"):
+        assert read_tilts(tmp_path / f"{name}.tlt") == tuple(range(-60, 61, 2))
+
+
 @pytest.mark.parametrize("other", ["TS_010.tlt", "TS_01_02.rawtlt", "other.tlt"])
 def test_no_other_series_is_taken_for_a_half(tmp_path, other, caplog):
     (tmp_path / "TS_01.tlt").write_text("\n".join(map(str, range(-30, 61, 3))))

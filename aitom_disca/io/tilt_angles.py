@@ -214,12 +214,11 @@ def _with_other_half(path: Path, columns: list[np.ndarray]) -> np.ndarray | None
             others = _columns(other)
         except InputError:
             continue
-        for mine in columns:
-            for rest in others:
-                both = np.concatenate([mine, rest])
-                if _goes_on(mine, rest) and not doubt(both):
-                    say(f"{path.name} and {other.name} are taken for halves of one tilt series")
-                    return both
+        for mine, rest in zip(columns, others, strict=False):  # both have the same columns
+            both = np.concatenate([mine, rest])
+            if _goes_on(mine, rest) and not doubt(both):
+                say(f"{path.name} and {other.name} are taken for halves of one tilt series")
+                return both
     return None
 
 
