@@ -9,6 +9,7 @@ import pytest
 from aitom_disca.errors import InputError
 from aitom_disca.io import read_picks
 from aitom_disca.io.formats import Known, get_format
+from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.io.pixel_sizes import (
     coordinate_pixel_angstrom,
     image_pixel_angstrom,
@@ -167,3 +168,30 @@ def test_a_pixel_given_that_cannot_be(tmp_path, given):
     (tmp_path / "a.csv").write_text("tomogram,x,y,z\nTS_01,10,11,12\n")
     with pytest.raises(InputError, match="--file-pixel-angstrom must be a pixel size"):
         read_picks(tmp_path / "a.csv", voxel_size_angstrom=given, tomograms=KNOWN)
+
+
+@pytest.mark.parametrize("format_", ["csv", "star"])
+@pytest.mark.parametrize(("first", "second"), [(5, 10), (10, 5), (5, None), (None, 5)])
+def test_files_of_one_tomogram_that_count_in_several_pixels(
+    tmp_path, caplog, format_, first, second
+):
+    """Both particles lie at 100 Angstrom, or where nothing else is said at 20 voxels."""
+    for name, size in (("a", first), ("b", second)):
+        x = 100 / size if size else 20
+        row, label = ("", "") if size is None else (str(size), "_rlnPixelSize\n")
+        text = f"tomogram,x,y,z,voxel_size_angstrom\nT,{x},{x},{x},{row}\n"
+        if format_ == "star":
+            head = "data_\nloop_\n_rlnTomoName\n" + "".join(f"_rlnCoordinate{a}\n" for a in "XYZ")
+            text = f"{head}{label}T {x} {x} {x} {row}\n"
+        (tmp_path / f"{name}.{format_}").write_text(text)
+    sources = [tmp_path / f"a.{format_}", tmp_path / f"b.{format_}"]
+    if format_ == "star" and None in (first, second):
+        with pytest.raises(InputError, match="does not say its pixel size"):
+            read_particles(sources)
+        return
+    read = read_particles(sources)
+    voxel = first or second
+    assert read.tomograms["T"].voxel_size_angstrom == voxel
+    assert read.center_zyx_px.tolist() == [[100 / voxel] * 3] * 2
+    said = "a file does not say" if None in (first, second) else "the files count in pixels of"
+    assert caplog.text.count(said) == 1
