@@ -141,6 +141,12 @@ DYNAMO = " ".join(["1", *"0" * 18, "1", *"0" * 3, "6.5", "11.5", "16.5", *"0" * 
             "data_particles\nloop_\n_rlnTomoName\n_rlnOpticsGroup\n_rlnCoordinateX\n_rlnCoordinateY\n_rlnCoordinateZ\n"
             "_rlnImagePixelSize\nTS_01 1 6 11 16 5\n",
         ),
+        (
+            "centred.star",
+            "data_particles\nloop_\n_rlnTomoName\n_rlnCenteredCoordinateXAngst\n"
+            "_rlnCenteredCoordinateYAngst\n_rlnCenteredCoordinateZAngst\n"
+            "_rlnTomoTiltSeriesPixelSize\nTS_01 -120 -70 -20 0\n",
+        ),
         ("TS_01.tbl", DYNAMO),
         ("TS_01_info.json", '{"boxes_3d": [[-48, -28, -8]], "apix_unbin": 0}'),
     ],
@@ -154,7 +160,8 @@ def test_a_pixel_that_was_given_settles_what_a_file_says(tmp_path, name, text):
     with pytest.raises(InputError):
         read_picks(tmp_path / name, tomograms=KNOWN)
     read = read_picks(tmp_path / name, voxel_size_angstrom=2.5, tomograms=KNOWN)
-    expected = [16, 11, 6] if name.endswith(".json") else [8, 5.5, 3]
+    from_the_middle = name in ("centred.star", "TS_01_info.json")
+    expected = [16, 11, 6] if from_the_middle else [8, 5.5, 3]
     assert read.center_zyx_px.tolist() == [expected]
 
 

@@ -172,8 +172,9 @@ def places_from_centre(path: Path, table: pd.DataFrame, names: np.ndarray, known
     """Centred coordinates, and voxels (z, y, x) where the size of the tomogram is known."""
     coordinate = numbers(path, table, CENTERED_COLUMNS)
     centered = coordinate - _offset_angstrom(path, table, None)
-    unbinned = _tilt_series_pixel(path, table)
-    if known.file_pixel_angstrom is not None:
+    if known.file_pixel_angstrom is None:
+        unbinned = _tilt_series_pixel(path, table)
+    else:
         unbinned = np.full(len(table), known.file_pixel_angstrom)
     counted = unbinned if known.unbinned_shape_zyx is not None else None
     infos = _infos(names, known, counted, unbinned)
