@@ -303,6 +303,8 @@ def test_images_of_a_store(tmp_path, capsys, rng):
         (["no.star", "a.csv", "--to=csv"], "does not exist"),
         (["junk.star", "a.csv", "--to=csv"], "junk.star is not a star file"),
         (["in.star", "a.csv", "--to=csv", "--binning=0"], "--binning must be more than 0"),
+        (["in.star", "a.csv", "--to=csv", "--file-pixel-angstrom=1e9"], "must be a pixel size of"),
+        (["in.star", "a.csv", "--to=csv", "--centre-offset-px=nan"], "must be a number; got nan"),
         (["in.star", "a.star", "--to=relion4"], "--binning"),
         (["in.star", "a.star", "--to=relion5"], r"the size of tomogram TS_01 .*--size-zyx"),
         (["in.star", "a.star", "--to=relion31", "--images"], "--images writes the subtomograms"),
