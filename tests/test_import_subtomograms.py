@@ -106,6 +106,20 @@ def test_what_cannot_be_imported_is_said(tmp_path, folder, capsys, names, match)
     assert not (tmp_path / "s.h5").exists()
 
 
+def test_a_pixel_that_nothing_says_is_assumed_aloud(tmp_path, folder, caplog):
+    labels = ["rlnTomoName", *(f"rlnCoordinate{axis}" for axis in "XYZ"), "rlnImageName"]
+    head = "".join(f"_{label}\n" for label in labels)
+    row = f"TS_01 30 20 10 {folder / 'p00.mrc'}\n"
+    (tmp_path / "a.star").write_text(f"data_\nloop_\n{head}{row}")
+    command = ["import-subtomograms", str(tmp_path / "a.star"), "--out", str(tmp_path / "s.h5")]
+    assert main(command) == 2
+    assert main([*command, "--voxel-size-angstrom", "10"]) == 0
+    assert "the voxels of the volumes, 10 Angstrom, are assumed" in caplog.text
+    caplog.clear()
+    options = ["--voxel-size-angstrom", "10", "--file-pixel-angstrom", "5", "--overwrite"]
+    assert main([*command, *options]) == 0 and not caplog.text
+
+
 def test_a_folder_without_volumes_and_a_star_without_images(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     out = ["--out", str(tmp_path / "s.h5")]

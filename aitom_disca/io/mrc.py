@@ -18,7 +18,7 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
 from aitom_disca.io.half_tomograms import MeanOfHalves
-from aitom_disca.io.mrc_bytes import bytes_are_unsigned, neighbours_are_unsigned
+from aitom_disca.io.mrc_bytes import bytes_are_unsigned, neighbours_are_unsigned, words_are_unsigned
 from aitom_disca.io.mrc_header import (
     choose_voxel_size,
     find_opener,
@@ -282,6 +282,9 @@ def _map_voxels(path: Path, header: np.recarray) -> np.ndarray:
                 " x ".join(map(str, shape[::-1])),
             )
         voxels = np.memmap(file, dtype, "r", offset, shape)
+    if int(header.mode) == 1 and words_are_unsigned(header):
+        say(f"{path.name}: its mode 1 is read as 0 to 65535, as the extremes in its header say")
+        return voxels.view(np.dtype(np.uint16).newbyteorder(dtype.byteorder))
     if int(header.mode) != 0:
         return voxels
     unsigned = bytes_are_unsigned(header)

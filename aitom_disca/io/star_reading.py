@@ -43,6 +43,7 @@ from aitom_disca.io.star_blocks import (
     read_blocks,
 )
 from aitom_disca.io.star_places import (
+    has_any,
     need_columns,
     numbers,
     places_from_centre,
@@ -150,7 +151,8 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
         own = tomogram_names(said.tolist(), known.tomograms, path.name, whole=whole)
         names = np.array([own[name] for name in said.tolist()], dtype=str)
     table = _with_optics(path, rows, blocks.get("optics"))
-    check_labels_agree(path, rows, table)
+    if known.file_pixel_angstrom is None:
+        check_labels_agree(path, rows, table)
     if unplaced:
         places, origins = without_places(path, table, names, known)
         rows = rows.assign(**origins)
@@ -225,19 +227,25 @@ def _with_optics(
 ) -> pd.DataFrame:
     """Add the columns of the optics groups to the rows; they win over columns of the same name.
 
+    Rows that name no group are in the only one there is.
+
     Raises
     ------
     InputError
         If groups have no numbers, one is described twice, or has particles and is not described.
     """
-    if optics is None or GROUP_COLUMN not in table:
+    if optics is None:
         return table
     groups = optics if isinstance(optics, pd.DataFrame) else pd.DataFrame([optics])
+    groups = groups.drop_duplicates()
+    if GROUP_COLUMN not in table:
+        if len(groups) != 1 or GROUP_COLUMN not in groups:
+            return table
+        table = table.assign(**{GROUP_COLUMN: groups[GROUP_COLUMN].iloc[0]})
     if GROUP_COLUMN not in groups:
         raise InputError(
             f"{path.name} has a table of optics groups without the column {GROUP_COLUMN}; add it."
         )
-    groups = groups.drop_duplicates()
     listed = to_whole_numbers(groups[GROUP_COLUMN], path, f"{GROUP_COLUMN} of the optics")
     groups = groups.assign(**{GROUP_COLUMN: listed})
     number = to_whole_numbers(table[GROUP_COLUMN], path, GROUP_COLUMN)
@@ -306,10 +314,10 @@ def _further_blocks(blocks: Mapping[str, Block], particles: str) -> dict[str, An
 
 
 def _euler_zyz_deg(path: Path, table: pd.DataFrame) -> np.ndarray | None:
-    own = numbers(path, table, ANGLE_COLUMNS) if ANGLE_COLUMNS[0] in table else None
+    own = numbers(path, table, ANGLE_COLUMNS) if has_any(table, ANGLE_COLUMNS) else None
     if own is not None:
         check_angles(path, own)
-    if SUBTOMOGRAM_ANGLE_COLUMNS[0] not in table:
+    if not has_any(table, SUBTOMOGRAM_ANGLE_COLUMNS):
         return own
     outer = numbers(path, table, SUBTOMOGRAM_ANGLE_COLUMNS)
     check_angles(path, outer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +20,16 @@ from aitom_disca.io.formats.relion_optics import is_two_stage, optics_by_tomogra
 from aitom_disca.io.mrc import open_tomogram
 from aitom_disca.io.mrc_header import read_header, tilt_range_of
 from aitom_disca.io.names import short_names
-from aitom_disca.io.pixel_sizes import UnknownPixelSize, differs
+from aitom_disca.io.pixel_sizes import UnknownPixelSize, check_given_pixel, differs
 from aitom_disca.io.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
 from aitom_disca.io.store import StoreWriter
-from aitom_disca.io.tilt_range import check_tilt_range
+from aitom_disca.io.tilt_range import check_given_range
 from aitom_disca.io.wedge_volume import tilt_range_of_wedge
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
+
+logger = logging.getLogger(__name__)
 
 _VOLUMES = (".mrc", ".rec", ".map", ".mrc.gz")
 _IMAGE, _CTF_IMAGE = "rlnImageName", "rlnCtfImage"
@@ -80,6 +83,8 @@ def import_subtomograms(
         If there are no volumes, one is missing, or they differ in size or voxel size.
     """
     source = Path(source)
+    if file_pixel_angstrom is not None:
+        check_given_pixel(file_pixel_angstrom)
     paths, particles, of_star = _listed(source, file_pixel_angstrom, voxel_size_angstrom)
     first = open_tomogram(
         paths[0], voxel_size_angstrom=voxel_size_angstrom, tilt_range_deg=_TILT_RANGE_DEG
@@ -145,6 +150,12 @@ def _listed(
     except UnknownPixelSize:  # then positions count in voxels of the volumes
         if voxel_size_angstrom is None:
             raise
+        logger.warning(
+            "%s does not say in which pixels it counts; the voxels of the volumes, %.5g Angstrom, "
+            "are assumed (--file-pixel-angstrom if that is wrong).",
+            source.name,
+            voxel_size_angstrom,
+        )
         particles = read_particles(source, known=Known(file_pixel_angstrom=voxel_size_angstrom))
     if _IMAGE not in particles.more or not len(particles):
         raise InputError(
@@ -183,7 +194,7 @@ def _tilt_ranges(
     """Measured tilts of every tomogram: given, as the file says, of its CtfImages, or a guess."""
     names, first = np.unique(particles.tomogram_name, return_index=True)
     if given is not None:
-        return dict.fromkeys(names.tolist(), check_tilt_range(given))
+        return dict.fromkeys(names.tolist(), check_given_range(given))
     found, unknown = {}, []
     images = particles.more.get(_CTF_IMAGE)
     for name, row in zip(names.tolist(), first.tolist(), strict=True):
