@@ -13,6 +13,7 @@ from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.io import StoreWriter, open_store, read_rows_csv, write_volume
 from aitom_disca.io.formats.relion_images import export_subtomograms
 from aitom_disca.io.star_blocks import ANGLE_COLUMNS
+from aitom_disca.io.wedge_volume import wedge_volume
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline.average_files import write_members
 from aitom_disca.subtomograms.from_files import import_subtomograms
@@ -107,9 +108,10 @@ def test_what_cannot_be_imported_is_said(tmp_path, folder, capsys, names, match)
 
 
 def test_a_pixel_that_nothing_says_is_assumed_aloud(tmp_path, folder, caplog):
+    write_volume(tmp_path / "wedge.mrc", wedge_volume(BOX, (-50, 50)), VOXEL)
     labels = ["rlnTomoName", *(f"rlnCoordinate{axis}" for axis in "XYZ"), "rlnImageName"]
-    head = "".join(f"_{label}\n" for label in labels)
-    row = f"TS_01 30 20 10 {folder / 'p00.mrc'}\n"
+    head = "".join(f"_{label}\n" for label in [*labels, "rlnCtfImage"])
+    row = f"TS_01 30 20 10 {folder / 'p00.mrc'} {tmp_path / 'wedge.mrc'}\n"
     (tmp_path / "a.star").write_text(f"data_\nloop_\n{head}{row}")
     command = ["import-subtomograms", str(tmp_path / "a.star"), "--out", str(tmp_path / "s.h5")]
     assert main(command) == 2

@@ -214,8 +214,19 @@ def read_mask(path: str | Path) -> np.ndarray:
     InputError
         If the file is not an MRC volume.
     """
+    return read_voxels(path) != 0
+
+
+def read_voxels(path: str | Path) -> np.ndarray:
+    """Voxels (z, y, x) of a volume as they are stored, whose size does not matter.
+
+    Raises
+    ------
+    InputError
+        If the file is not an MRC volume.
+    """
     path = Path(path)
-    return _map_voxels(path, read_header(path)[0]) != 0  # its voxel size does not matter
+    return _map_voxels(path, read_header(path)[0])
 
 
 def write_volume(

@@ -17,7 +17,7 @@ from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.io.formats.relion_columns import cut_anew
 from aitom_disca.io.formats.relion_optics import is_two_stage, optics_by_tomogram
-from aitom_disca.io.mrc import open_tomogram
+from aitom_disca.io.mrc import open_tomogram, read_voxels
 from aitom_disca.io.mrc_header import read_header, tilt_range_of
 from aitom_disca.io.names import short_names
 from aitom_disca.io.pixel_sizes import UnknownPixelSize, check_given_pixel, differs
@@ -223,8 +223,7 @@ def _of_ctf_image(source: Path, named: str) -> tuple[float, float] | None:
     said = tilt_range_of(*read_header(path))
     if said is not None:
         return said
-    image = open_tomogram(path, voxel_size_angstrom=1.0, tilt_range_deg=_TILT_RANGE_DEG)
-    return tilt_range_of_wedge(image.read())
+    return tilt_range_of_wedge(read_voxels(path))
 
 
 def _resolved(star: Path, named: Sequence[str]) -> list[Path]:
