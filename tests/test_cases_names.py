@@ -105,6 +105,21 @@ def test_star_files_put_together_or_cut(case, capsys):  # bug_08
     assert not Path("a.csv").exists()
 
 
+@pytest.mark.parametrize("second", ["Particles", "", "old"])
+def test_a_second_table_of_particles_is_not_passed_over(tmp_path, monkeypatch, capsys, second):
+    monkeypatch.chdir(tmp_path)
+    columns = ("rlnTomoName", "rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
+    head = "\nloop_\n" + "".join(f"_{column}\n" for column in columns)
+    first = f"data_particles\n{head}TS_1 5 6 7\n\n"
+    Path("p.star").write_text(f"{first}data_{second}\n{head}TS_2 5 6 7\n")
+    arguments = ("convert", "p.star", "p.csv", "--to", "csv", "--voxel-size-angstrom", "10")
+    assert f"2 tables with such columns (data_particles, data_{second})" in refused(
+        capsys, *arguments
+    )
+    Path("p.star").write_text(f"{first}data_{second}\n{head}")  # without rows nothing is lost
+    assert main(list(arguments)) == 0
+
+
 def test_names_of_warp(case, capsys):  # bug_14
     case("bug_14")
     places = [("TS_1_10.00Apx", [11, 16, 21]), ("TS_2_10.00Apx", [10, 17, 22])]

@@ -131,7 +131,7 @@ def read_star(path: str | Path, known: Known) -> ParticleSet:
 def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
     blocks = read_blocks(path)
     placed = [PLAIN_COLUMNS[0], CENTERED_COLUMNS[0], IMAGE_COLUMNS[0]]
-    rows = find_table(path, blocks, "particles", placed, may_be_empty=True)
+    rows = find_table(path, blocks, "particles", placed, may_be_empty=True, alone=True)
     block = next(name for name, table in blocks.items() if table is rows)
     layout = CENTERED_COLUMNS if CENTERED_COLUMNS[0] in rows else PLAIN_COLUMNS
     # RELION needs no positions of images: theirs may be unknown.
