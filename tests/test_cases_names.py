@@ -81,6 +81,50 @@ def test_files_of_one_name_in_two_folders_are_two_tomograms(case):  # bug_02
         assert names_of(file, "--overwrite") == ["TS_03/rec", "TS_04/rec"]
 
 
+def test_a_missing_name_is_what_other_rows_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    columns = "rlnMicrographName rlnTomoName rlnCoordinateX rlnCoordinateY rlnCoordinateZ"
+    rows = ["a.tomostar TS_1", "a.tomostar nan", "b.tomostar nan", "c.tomostar x", "c.tomostar y"]
+    head = "data_\n\nloop_\n" + "".join(f"_{column}\n" for column in columns.split())
+    Path("p.star").write_text(head + "".join(f"{row} 8 8 8\n" for row in rows))
+    names = names_of("p.star", "--voxel-size-angstrom", "10")
+    assert names == ["TS_1", "TS_1", "b", "x", "y"]
+
+
+@pytest.fixture
+def two_series(tmp_path, monkeypatch):
+    """Particles of one file name in two folders, in a file for each, and a tomogram of one."""
+    monkeypatch.chdir(tmp_path)
+    columns = ("rlnMicrographName", "rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
+    head = "data_\n\nloop_\n" + "".join(f"_{column}\n" for column in columns)
+    for name in ("TS_03", "TS_04"):
+        Path(name).mkdir()
+        Path(name, "p.star").write_text(f"{head}/old/{name}/rec.mrc 8 8 8\n")
+        Path(name, "q.ndjson").write_text('{"type":"point","location":{"x":1,"y":2,"z":3}}\n')
+    write_volume("TS_03/rec.mrc", np.arange(16**3, dtype=np.float32).reshape(16, 16, 16), 10)
+
+
+def test_files_of_one_name_in_two_folders_are_two_tomograms_of_two_files(two_series):
+    sizes = ["--voxel-size-angstrom", "10", "--overwrite"]
+    assert names_of("TS_03/p.star", "TS_04/p.star", *sizes) == ["TS_03/rec", "TS_04/rec"]
+    assert names_of("TS_03/q.ndjson", "TS_04/q.ndjson", *sizes) == ["TS_03/q", "TS_04/q"]
+    text = Path("TS_04/p.star").read_text().replace("/old/TS_04/", "TS_03/")
+    Path("TS_04/p.star").write_text(text)
+    assert names_of("TS_03/p.star", "TS_04/p.star", *sizes) == ["rec", "rec"]
+
+
+def test_a_tomogram_of_another_folder_is_another(two_series, capsys):
+    assert extracted("TS_03/rec.mrc", "--picks", "TS_03/p.star") == [("rec", [8, 8, 8])]
+    said = refused(capsys, "extract", "TS_03/rec.mrc", "--picks", "TS_04/p.star", "--out", "y.h5")
+    assert "none of the tomograms given (rec)" in said
+
+
+def test_a_folder_without_particles_has_a_name_in_the_error(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert f"the folder {tmp_path} holds no" in refused(capsys, "convert", ".", "o.csv", "--to",
+                                                        "csv")  # fmt: skip
+
+
 def test_ts_10_is_not_ts_1(case, capsys):  # bug_03
     case("bug_03")
     with pytest.raises(InputError, match="--pick-on has no tomogram of the name TS_1 "):

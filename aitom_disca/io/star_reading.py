@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -280,10 +281,20 @@ def _with_names(path: Path, table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarr
     missing = {c: np.array([is_missing(v) for v in table[c]], bool) for c in columns}
     names = table[columns[0]].to_numpy(object)
     for column in columns[1:]:
-        names = np.where(missing[columns[0]], table[column].to_numpy(object), names)
+        others = table[column].to_numpy(object)
+        said = _said_of(others, names, ~missing[columns[0]] & ~missing[column])
+        instead = np.array([said.get(other, other) for other in others.tolist()], object)
+        names = np.where(missing[columns[0]], instead, names)
     check_names(names, path.name)
     filled = {c: np.where(missing[c], names, table[c].to_numpy(object)) for c in columns}
     return table.assign(**filled), names.astype(str)
+
+
+def _said_of(others: np.ndarray, names: np.ndarray, both: np.ndarray) -> dict[str, str]:
+    """What rows that have names in both columns call those of the second, if they agree."""
+    pairs = set(zip(others[both].tolist(), names[both].tolist(), strict=True))
+    times = Counter(other for other, _ in pairs)
+    return {other: name for other, name in pairs if times[other] == 1}
 
 
 def _name_column(table: pd.DataFrame) -> str:
