@@ -189,6 +189,36 @@ def test_what_a_folder_holds(case, capsys):  # bug_16
     assert "z.mrc" in refused(capsys, "info", "names")
 
 
+@pytest.mark.parametrize(
+    ("files", "tomograms"),
+    [
+        ("T_1.mrc T_1_CTF.mrc T_1_Vol.mrc T_1_2ND_Vol.mrc T_2.mrc T_2_CTF.mrc", "T_1_Vol.mrc"),
+        ("T_1.rec T_1_full.rec T_2_full.rec", "T_1.rec T_2_full.rec"),
+        ("T_1.mrc T_1_MemBrain_seg_v10_alpha.ckpt_segmented.mrc", "T_1.mrc"),
+        ("T_1.mrc T_1_denoised.mrc T_2_denoised.mrc", "T_1.mrc T_2_denoised.mrc"),
+        ("T_1.mrc T_10_seg.mrc T_1_mask_2.mrc", "T_1.mrc T_10_seg.mrc T_1_mask_2.mrc"),
+        ("a.mrc a_ctf_1.mrc b_ctf.mrc", "a.mrc a_ctf_1.mrc b_ctf.mrc"),
+    ],
+)
+def test_what_is_a_tomogram_of_its_own(tmp_path, files, tomograms):
+    for name in files.split():
+        (tmp_path / name).touch()
+    assert [path.name for path in tomograms_in(tmp_path)] == tomograms.split()
+
+
+def test_a_list_of_a_job_that_broke_off_is_passed_over(tmp_path, capsys):
+    good, broken = (tmp_path / f"Tomograms/{job}/tomograms.star" for job in ("job009", "job010"))
+    for star in (good, broken):
+        star.parent.mkdir(parents=True)
+    columns = ("rlnTomoName", "rlnTomoReconstructedTomogram")
+    head = "data_global\n\nloop_\n" + "".join(f"_{column}\n" for column in columns)
+    good.write_text(f"{head}TS_1 TS_1.mrc\n")
+    broken.write_text(f"{head}TS_1\n")
+    assert tomograms_in(tmp_path) == [good]
+    assert main(["info", str(tmp_path)]) == 2  # there is no TS_1.mrc
+    assert f"passed over {broken}: line 6" in capsys.readouterr().out.replace("\n", " ")
+
+
 @pytest.mark.parametrize("name", ["o'brien_01", "grid#3_01"])
 def test_names_come_back(case, name):  # bug_18
     case("bug_18")

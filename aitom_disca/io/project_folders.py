@@ -75,7 +75,12 @@ def _relion(folder: Path) -> list[Path]:
     stars = [*folder.glob("tomograms.star"), *folder.glob("*/job*/tomograms.star")]
     stars.sort(key=lambda star: star.parent.name)  # job009 before job010
     for star in reversed(stars):
-        columns = {c for block in read_blocks(star).values() for c in getattr(block, "columns", ())}
+        try:
+            blocks = read_blocks(star)
+        except InputError as error:  # of a job that broke off
+            say(f"passed over {star}: {error}")
+            continue
+        columns = {c for block in blocks.values() for c in getattr(block, "columns", ())}
         if columns & {*_RECONSTRUCTED}:
             return [star]
     return []
