@@ -50,6 +50,18 @@ def test_a_folder_of_volumes(tmp_path, folder, volumes, capsys):
         assert not store.particles().has_positions
 
 
+def test_ctf_images_in_a_folder_are_no_subtomograms(tmp_path, folder, capsys):
+    for name in ("wedge_-60_60.mrc", "p00_ctf.mrc", "q_1_10.00A.mrc", "q_1_ctf_10.00A.mrc"):
+        write_volume(folder / name, np.arange(BOX**3, dtype=float).reshape((BOX,) * 3), VOXEL)
+    write_volume(folder / "no_ctf.mrc", np.arange(BOX**3, dtype=float).reshape((BOX,) * 3), VOXEL)
+    out = tmp_path / "s.h5"
+    assert main(["import-subtomograms", str(folder), "--out", str(out)]) == 0
+    assert "3 files are left out, since they are CTFs or wedges" in capsys.readouterr().out
+    with open_store(out) as store:
+        names = store.particles().tomogram_name.tolist()
+    assert names == ["no_ctf", *(f"p{i:02d}" for i in range(5)), "q_1_10.00A"]
+
+
 def test_what_relion_was_given_comes_back(tmp_path, volumes, monkeypatch):
     """Exported for RELION and imported again: the same volumes at the same places."""
     monkeypatch.chdir(tmp_path)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 import logging
+=======
+import re
+>>>>>>> 70a4955 (import-subtomograms: CTFs and wedges in a folder are no subtomograms)
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 _VOLUMES = (".mrc", ".rec", ".map", ".mrc.gz")
 _IMAGE, _CTF_IMAGE = "rlnImageName", "rlnCtfImage"
+# As Warp calls the CTF of a subtomogram, and this package its wedges.
+_CTF = re.compile(r"_ctf(?=(_\d+(\.\d+)?A)?\.\w+(\.gz)?$)", re.IGNORECASE)
+_WEDGE = re.compile(r"wedge_-?[\d.]+_-?[\d.]+\.mrc$")
 _AT_ONCE = 64
 _TILT_RANGE_DEG = (-60.0, 60.0)
 _NORMALISATION = "zero mean and unit variance per subtomogram"
@@ -54,9 +61,9 @@ def import_subtomograms(
     Parameters
     ----------
     source : path
-        A folder of MRC files, all of them taken, in the order of their names; or a RELION star
-        file whose ``rlnImageName`` are 3D volumes, with the positions that it holds: those of the
-        boxes.
+        A folder of MRC files, all of them taken but CTFs and wedges of others, in the order of
+        their names; or a RELION star file whose ``rlnImageName`` are 3D volumes, with the
+        positions that it holds: those of the boxes.
     out : path
         The store.
     voxel_size_angstrom : float, optional
@@ -140,7 +147,7 @@ def _listed(
 ) -> tuple[list[Path], ParticleSet, dict[str, dict[str, float]]]:
     """Paths of all volumes, the particles that they show, and what is said of the microscope."""
     if source.is_dir():
-        paths = [p for p in sorted(source.iterdir()) if _is_volume(p)]
+        paths = _without_ctf_images([p for p in sorted(source.iterdir()) if _is_volume(p)])
         if not paths:
             raise InputError(f"the folder {source} holds no .mrc, .rec or .map; check the path.")
         names = np.array(list(short_names(map(str, paths)).values()))
@@ -186,6 +193,20 @@ def _as_cut(particles: ParticleSet) -> ParticleSet:
 
 def _is_volume(path: Path) -> bool:
     return path.name.lower().endswith(_VOLUMES) and not path.name.startswith(".")
+
+
+def _without_ctf_images(paths: list[Path]) -> list[Path]:
+    """Volumes of a folder without the CTFs and wedges of others, by their names."""
+    names = {path.name for path in paths}
+    others = [
+        path
+        for path in paths
+        if _WEDGE.match(path.name) or names & {_CTF.sub("", path.name)} - {path.name}
+    ]
+    if not others or len(others) == len(paths):
+        return paths
+    say(f"{len(others)} files are left out, since they are CTFs or wedges ({others[0].name})")
+    return [path for path in paths if path not in others]
 
 
 def _tilt_ranges(
