@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import logging
-=======
 import re
->>>>>>> 70a4955 (import-subtomograms: CTFs and wedges in a folder are no subtomograms)
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
