@@ -241,6 +241,25 @@ def test_points_of_several_tomograms(case, picks):  # bug_20
     ]
 
 
+def test_coordinate_files_of_relion_are_told_by_their_names(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    zyx = np.arange(16**3, dtype=np.float32).reshape(16, 16, 16)
+    head = "data_\nloop_\n_rlnCoordinateX\n_rlnCoordinateY\n_rlnCoordinateZ\n"
+    Path("p").mkdir()
+    for i, name in enumerate(("TS_1", "TS_10")):
+        write_volume(f"{name}.mrc", zyx, 10)
+        Path(f"p/{name}_manualpick.star").write_text(f"{head}{8 + i} 8 8\n")
+    places = [("TS_1", [8, 8, 8]), ("TS_10", [8, 8, 9])]
+    assert sorted(extracted("TS_1.mrc", "TS_10.mrc", "--picks", "p")) == places
+    said = refused(capsys, "extract", "TS_1.mrc", "--picks", "p/TS_10_manualpick.star", "--out",
+                   "y.h5")  # fmt: skip
+    assert "particles of TS_10, none of the tomograms given (TS_1)" in said
+    Path("p/TS_1_manualpick.star").rename("picks.star")
+    said = refused(capsys, "extract", "TS_1.mrc", "TS_10.mrc", "--picks", "picks.star", "--out",
+                   "y.h5")  # fmt: skip
+    assert "call the file by it, such as TS_1.star" in said
+
+
 @pytest.mark.parametrize("kind", ["copick", "eman2", "star"])
 def test_files_of_other_tomograms_in_a_folder(tmp_path, monkeypatch, capsys, kind):
     """Nothing says the voxel size of those that are not given; they are left out."""
