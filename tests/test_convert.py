@@ -236,6 +236,19 @@ def test_labels(tmp_path, star):
         convert(star, tmp_path / "b.star", "relion31", labels=tmp_path / "few.csv")
 
 
+def test_labels_of_another_file_are_told_by_places(tmp_path, star):
+    own = read_particles(star)
+    cluster, order = np.array([0, 1, 2, 0, 1]), np.array([3, 0, 4, 2, 1])
+    shuffled = own.with_clusters(cluster, None).select(order)
+    get_format("csv").write(tmp_path / "l.csv", shuffled, Known())
+    convert(star, tmp_path / "a.star", "relion31", labels=tmp_path / "l.csv")
+    np.testing.assert_array_equal(read_particles(tmp_path / "a.star").cluster, cluster)
+    moved = replace(shuffled, center_zyx_px=own.center_zyx_px + 5.0, box_center_zyx_px=None)
+    get_format("csv").write(tmp_path / "l.csv", moved, Known())
+    with pytest.raises(InputError, match=r"of l.csv are not the 5 that are to be labelled"):
+        convert(star, tmp_path / "b.star", "relion31", labels=tmp_path / "l.csv")
+
+
 def test_command(tmp_path, capsys, star):
     code, out, err = run(capsys, star, tmp_path / "a.csv", "--to", "csv")
     assert (code, err) == (0, "")

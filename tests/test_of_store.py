@@ -51,6 +51,37 @@ def test_a_store_keeps_what_came_with_the_particles(store, particles):
     assert kept.more["rlnGroupName"].tolist() == list("abcdef")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "average s.h5 --labels x.txt --out a",
+        "refine s.h5 --labels x.txt --out a",
+        "export s.h5 --labels x.txt --out a",
+        "convert s.h5 a.star --to relion31 --poses x.txt",
+        "import-subtomograms x.txt --out a.h5",
+        "aitom-export x.txt --out a.json --to peaks",
+    ],
+)
+def test_no_advice_of_other_options(tmp_path, monkeypatch, store, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.txt").write_text("no particles")
+    assert main(command.split()) == 2
+    said = capsys.readouterr().err
+    assert "x.txt is of no particle format" in said and "--from" not in said
+
+
+@pytest.mark.parametrize("images", [[], ["--images"]])
+def test_relion5_needs_positions(tmp_path, monkeypatch, rng, capsys, images):
+    monkeypatch.chdir(tmp_path)
+    nowhere = ParticleSet(np.array(["a", "b"]), np.full((2, 3), np.nan))
+    with StoreWriter.create("n.h5", (8, 8, 8), 10.0, (-60, 60), {}) as writer:
+        writer.append(rng.normal(size=(2, 8, 8, 8)).astype(np.float32), nowhere)
+    sizes = "--size-zyx 60 80 100 --voxel-size-angstrom 10 --binning 2".split()
+    assert main(["convert", "n.h5", "n.star", "--to", "relion5", *sizes, *images]) == 2
+    said = capsys.readouterr().err
+    assert "RELION 5 star needs positions" in said and "size" not in said
+
+
 ORDER = np.array([4, 0, 3, 1])
 
 

@@ -132,7 +132,8 @@ def aitom_export(
     """
     from aitom_disca import bridge
     from aitom_disca.io import open_store
-    from aitom_disca.io.formats import Known, recognise
+    from aitom_disca.io.formats import Known
+    from aitom_disca.io.formats.reading import read_particles
 
     _refuse_existing(out, overwrite)
     stored = source.suffix.lower() in _STORES
@@ -147,7 +148,7 @@ def aitom_export(
             particles, box_px = store.particles(), box_px or store.box_shape_zyx[0]
     else:
         known = Known(voxel_size_angstrom=voxel_size_angstrom)
-        particles = recognise(source).read(source, known)  # type: ignore[misc]
+        particles = read_particles(source, known=known)
     bridge.write_particles(out, particles, kind=to.value, box_px=box_px)
     say(f"{len(particles)} particles written to {out}")
 

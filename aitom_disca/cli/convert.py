@@ -41,7 +41,7 @@ def convert(
     listed: Annotated[bool, _files("--list", text="Show the formats and end.")] = False,
     labels: Annotated[
         Path | None,
-        _files("--labels", text="Clusters: labels.csv; for a store also a star file with classes."),
+        _files("--labels", text="Clusters: labels.csv, or a particle file with classes."),
     ] = None,
     poses: Annotated[
         Path | None,

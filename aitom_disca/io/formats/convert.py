@@ -26,12 +26,12 @@ from aitom_disca.io.formats.format import (
 )
 from aitom_disca.io.formats.micrographs import named_as_in
 from aitom_disca.io.formats.of_store import (
-    check_classes,
+    clusters_of_particles,
     is_labels_table,
     labels_of,
     particles_of_store,
 )
-from aitom_disca.io.formats.reading import is_store, listed, read_particles, read_sources
+from aitom_disca.io.formats.reading import is_store, listed, read_sources
 from aitom_disca.io.formats.relion5 import write_project
 from aitom_disca.io.formats.relion_images import LAYOUTS, export_subtomograms
 from aitom_disca.io.star_blocks import SUBTOMOGRAM_ANGLE_COLUMNS
@@ -132,11 +132,11 @@ def convert(
     if target.write is None:
         raise InputError(f"{target.title} is only read, not written; choose another --to.")
     sources = listed(source)
-    particles, left_behind = read_sources(sources, from_, known)
+    particles, left_behind = read_sources(sources, from_, replace(known, has_from=True))
     legend: dict[int, str] = {}
     rows = None
     if labels is not None:
-        particles = _with_labels(sources, particles, labels)
+        particles = _with_labels(sources, particles, labels, known)
     if poses is not None:
         particles, rows = _with_poses(sources, particles, poses)
     if micrographs is not None:
@@ -221,16 +221,15 @@ def _lost_blocks(particles: ParticleSet, target: Format) -> list[str]:
     return lost
 
 
-def _with_labels(sources: list[Path], particles: ParticleSet, labels: str | Path) -> ParticleSet:
+def _with_labels(
+    sources: list[Path], particles: ParticleSet, labels: str | Path, known: Known
+) -> ParticleSet:
     if _is_one_store(sources):
         with open_store(sources[0]) as store:
             return particles.with_clusters(*labels_of(store, labels))
-    if is_labels_table(Path(labels)):
-        cluster, posterior = read_labels_csv(labels)
-    else:
-        classified = read_particles(labels)
-        check_classes(classified, labels)
-        cluster, posterior = np.asarray(classified.cluster), classified.posterior
+    if not is_labels_table(Path(labels)):
+        return particles.with_clusters(*clusters_of_particles(particles, labels, known))
+    cluster, posterior = read_labels_csv(labels)
     if len(cluster) != len(particles):
         raise InputError(
             f"{Path(labels).name} holds {len(cluster)} labels, but there are {len(particles)} "

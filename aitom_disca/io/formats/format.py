@@ -49,6 +49,8 @@ class Known:
         Whether the file is one of several, which are of several tomograms.
     only_known : bool
         Whether particles in other tomograms are left out, of which nothing need be known then.
+    has_from : bool
+        Whether the command has the option ``--from``, to be named in errors.
     """
 
     tomograms: Mapping[str, TomogramInfo] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class Known:
     transposed: bool = False
     one_of_several: bool = False
     only_known: bool = False
+    has_from: bool = False
 
     def info(self, name: str, particles: ParticleSet | None = None) -> TomogramInfo:
         """All that is known of a tomogram: from options, then the tomograms given, then the file.

@@ -58,6 +58,34 @@ def labels_of(source: SubtomogramStore, labels: str | Path) -> tuple[np.ndarray,
     return cluster, posterior
 
 
+def clusters_of_particles(
+    particles: ParticleSet, labels: str | Path, known: Known
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Clusters and posteriors of particles from a file of the same ones, in any order.
+
+    They are told by their places; where those of one of the two are unknown, taken in order.
+
+    Raises
+    ------
+    InputError
+        If the file has no classes, or holds others.
+    """
+    classified = read_particles(labels, known=known)
+    check_classes(classified, labels)
+    rows: np.ndarray | None = np.arange(len(particles))
+    if particles.has_positions and classified.has_positions:
+        rows = _by_place(particles, classified)
+    if len(classified) != len(particles) or rows is None:
+        raise InputError(
+            f"the {len(classified)} particles of {Path(labels).name} are not the {len(particles)} "
+            "that are to be labelled: their tomograms or places differ; give the file that belongs "
+            "to them, or labels.csv."
+        )
+    order = np.argsort(rows)
+    posterior = classified.posterior
+    return np.asarray(classified.cluster)[order], None if posterior is None else posterior[order]
+
+
 def check_classes(particles: ParticleSet, path: str | Path) -> None:
     """Refuse particles without classes.
 
@@ -83,7 +111,7 @@ def particles_of_store(
         As `rows_of_store`, or if the file cannot be read.
     """
     own = source.particles()
-    known = Known(tomograms=own.tomograms) if own.has_positions else Known()
+    known = Known(tomograms=own.tomograms if own.has_positions else {})
     particles = read_particles(path, known=known)
     rows = rows_of_store(source, particles, path)
     particles = replace(

@@ -129,7 +129,7 @@ def readable(path: Path, from_: str | None, known: Known) -> list[tuple[Path, Fo
     if not path.is_dir():
         if not path.exists():
             raise InputError(f"{path} does not exist; check the path.")
-        return [(path, wanted or recognise(path, for_convert=not known.only_known))]
+        return [(path, wanted or recognise(path, for_convert=known.has_from))]
     whole = format_of(path)
     if whole is not None:
         return [(path, wanted if wanted and wanted.recognises(path) else whole)]

@@ -11,7 +11,7 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
 from aitom_disca.io.formats import relion_columns as rc
-from aitom_disca.io.formats.format import Format, Known, voxel_sizes
+from aitom_disca.io.formats.format import Format, Known, need_positions, voxel_sizes
 from aitom_disca.io.formats.relion4 import general_block, optics_and_group
 from aitom_disca.io.formats.relion30 import KEEPS, convention
 from aitom_disca.io.formats.relion_family import PARTICLES_KEY, TOMOGRAMS_KEY, read, reads
@@ -58,6 +58,8 @@ def text_of(
 ) -> str:
     """All tables as text; ``advice`` is for tomograms whose size is unknown."""
     check_names(particles.tomogram_name.tolist(), "the list of particles")
+    if particles.centered_xyz_angstrom is None:
+        need_positions(particles, FORMAT.title)
     centered = rc.centered_coordinates(particles, known, advice)
     images = _keeps_images(particles, known)
     unbinned = tilt_series_pixel(particles, known)

@@ -134,7 +134,14 @@ def checked_images(
 
 
 def _check_binning(planned: ParticleSet, known: Known, to: str) -> None:
-    if to in ("relion4", "relion5") and tilt_series_pixel(planned, known) is None:
+    if to not in ("relion4", "relion5"):
+        return
+    if planned.centered_xyz_angstrom is None and not planned.has_positions:
+        raise InputError(
+            f"{get_format(to).title} needs positions also of images, which these particles do not "
+            "have; use --to relion31 (--relion 3.1), which needs none."
+        )
+    if tilt_series_pixel(planned, known) is None:
         raise InputError(
             f"images go with {get_format(to).title} only where the binning of the tomogram is "
             "known; give it with --binning, or use --to relion31 (--relion 3.1)."
