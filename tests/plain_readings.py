@@ -239,6 +239,8 @@ def relion_rows(path):
         group = {}
         if groups and "rlnOpticsGroup" in own:
             group = groups[number(own["rlnOpticsGroup"])]
+        elif len(groups) == 1:
+            (group,) = groups.values()
         sizes = [k for k in group if k in own and k.endswith("PixelSize")]
         if any(not same(number(own[k]), number(group[k])) for k in sizes):
             raise Refused("two pixel sizes")

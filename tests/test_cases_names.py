@@ -81,6 +81,50 @@ def test_files_of_one_name_in_two_folders_are_two_tomograms(case):  # bug_02
         assert names_of(file, "--overwrite") == ["TS_03/rec", "TS_04/rec"]
 
 
+def test_a_missing_name_is_what_other_rows_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    columns = "rlnMicrographName rlnTomoName rlnCoordinateX rlnCoordinateY rlnCoordinateZ"
+    rows = ["a.tomostar TS_1", "a.tomostar nan", "b.tomostar nan", "c.tomostar x", "c.tomostar y"]
+    head = "data_\n\nloop_\n" + "".join(f"_{column}\n" for column in columns.split())
+    Path("p.star").write_text(head + "".join(f"{row} 8 8 8\n" for row in rows))
+    names = names_of("p.star", "--voxel-size-angstrom", "10")
+    assert names == ["TS_1", "TS_1", "b", "x", "y"]
+
+
+@pytest.fixture
+def two_series(tmp_path, monkeypatch):
+    """Particles of one file name in two folders, in a file for each, and a tomogram of one."""
+    monkeypatch.chdir(tmp_path)
+    columns = ("rlnMicrographName", "rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
+    head = "data_\n\nloop_\n" + "".join(f"_{column}\n" for column in columns)
+    for name in ("TS_03", "TS_04"):
+        Path(name).mkdir()
+        Path(name, "p.star").write_text(f"{head}/old/{name}/rec.mrc 8 8 8\n")
+        Path(name, "q.ndjson").write_text('{"type":"point","location":{"x":1,"y":2,"z":3}}\n')
+    write_volume("TS_03/rec.mrc", np.arange(16**3, dtype=np.float32).reshape(16, 16, 16), 10)
+
+
+def test_files_of_one_name_in_two_folders_are_two_tomograms_of_two_files(two_series):
+    sizes = ["--voxel-size-angstrom", "10", "--overwrite"]
+    assert names_of("TS_03/p.star", "TS_04/p.star", *sizes) == ["TS_03/rec", "TS_04/rec"]
+    assert names_of("TS_03/q.ndjson", "TS_04/q.ndjson", *sizes) == ["TS_03/q", "TS_04/q"]
+    text = Path("TS_04/p.star").read_text().replace("/old/TS_04/", "TS_03/")
+    Path("TS_04/p.star").write_text(text)
+    assert names_of("TS_03/p.star", "TS_04/p.star", *sizes) == ["rec", "rec"]
+
+
+def test_a_tomogram_of_another_folder_is_another(two_series, capsys):
+    assert extracted("TS_03/rec.mrc", "--picks", "TS_03/p.star") == [("rec", [8, 8, 8])]
+    said = refused(capsys, "extract", "TS_03/rec.mrc", "--picks", "TS_04/p.star", "--out", "y.h5")
+    assert "none of the tomograms given (rec)" in said
+
+
+def test_a_folder_without_particles_has_a_name_in_the_error(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert f"the folder {tmp_path} holds no" in refused(capsys, "convert", ".", "o.csv", "--to",
+                                                        "csv")  # fmt: skip
+
+
 def test_ts_10_is_not_ts_1(case, capsys):  # bug_03
     case("bug_03")
     with pytest.raises(InputError, match="--pick-on has no tomogram of the name TS_1 "):
@@ -103,6 +147,21 @@ def test_star_files_put_together_or_cut(case, capsys):  # bug_08
     ):
         assert message in refused(capsys, "convert", file, "a.csv", "--to", "csv")
     assert not Path("a.csv").exists()
+
+
+@pytest.mark.parametrize("second", ["Particles", "", "old"])
+def test_a_second_table_of_particles_is_not_passed_over(tmp_path, monkeypatch, capsys, second):
+    monkeypatch.chdir(tmp_path)
+    columns = ("rlnTomoName", "rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
+    head = "\nloop_\n" + "".join(f"_{column}\n" for column in columns)
+    first = f"data_particles\n{head}TS_1 5 6 7\n\n"
+    Path("p.star").write_text(f"{first}data_{second}\n{head}TS_2 5 6 7\n")
+    arguments = ("convert", "p.star", "p.csv", "--to", "csv", "--voxel-size-angstrom", "10")
+    assert f"2 tables with such columns (data_particles, data_{second})" in refused(
+        capsys, *arguments
+    )
+    Path("p.star").write_text(f"{first}data_{second}\n{head}")  # without rows nothing is lost
+    assert main(list(arguments)) == 0
 
 
 def test_names_of_warp(case, capsys):  # bug_14
@@ -128,6 +187,36 @@ def test_what_a_folder_holds(case, capsys):  # bug_16
     assert "TS_01.mrc (tilt series); TS_01_CTF.mrc (spectra" in capsys.readouterr().out
     Path("names/z.mrc").write_bytes(b"no volume")
     assert "z.mrc" in refused(capsys, "info", "names")
+
+
+@pytest.mark.parametrize(
+    ("files", "tomograms"),
+    [
+        ("T_1.mrc T_1_CTF.mrc T_1_Vol.mrc T_1_2ND_Vol.mrc T_2.mrc T_2_CTF.mrc", "T_1_Vol.mrc"),
+        ("T_1.rec T_1_full.rec T_2_full.rec", "T_1.rec T_2_full.rec"),
+        ("T_1.mrc T_1_MemBrain_seg_v10_alpha.ckpt_segmented.mrc", "T_1.mrc"),
+        ("T_1.mrc T_1_denoised.mrc T_2_denoised.mrc", "T_1.mrc T_2_denoised.mrc"),
+        ("T_1.mrc T_10_seg.mrc T_1_mask_2.mrc", "T_1.mrc T_10_seg.mrc T_1_mask_2.mrc"),
+        ("a.mrc a_ctf_1.mrc b_ctf.mrc", "a.mrc a_ctf_1.mrc b_ctf.mrc"),
+    ],
+)
+def test_what_is_a_tomogram_of_its_own(tmp_path, files, tomograms):
+    for name in files.split():
+        (tmp_path / name).touch()
+    assert [path.name for path in tomograms_in(tmp_path)] == tomograms.split()
+
+
+def test_a_list_of_a_job_that_broke_off_is_passed_over(tmp_path, capsys):
+    good, broken = (tmp_path / f"Tomograms/{job}/tomograms.star" for job in ("job009", "job010"))
+    for star in (good, broken):
+        star.parent.mkdir(parents=True)
+    columns = ("rlnTomoName", "rlnTomoReconstructedTomogram")
+    head = "data_global\n\nloop_\n" + "".join(f"_{column}\n" for column in columns)
+    good.write_text(f"{head}TS_1 TS_1.mrc\n")
+    broken.write_text(f"{head}TS_1\n")
+    assert tomograms_in(tmp_path) == [good]
+    assert main(["info", str(tmp_path)]) == 2  # there is no TS_1.mrc
+    assert f"passed over {broken}: line 6" in capsys.readouterr().out.replace("\n", " ")
 
 
 @pytest.mark.parametrize("name", ["o'brien_01", "grid#3_01"])

@@ -144,9 +144,20 @@ def test_relion_star_of_a_series(tmp_path):
     )
     (one,) = read_tomograms_star(tmp_path / "tomograms.star")
     assert one.tilt_range_deg == (-54, 60) and one.info.tilts_deg == tuple(STEPS)
+    offset = "".join(f"{t + 12 + 0.2 * np.sin(t)} {t}\n" for t in STEPS)  # of a lamella
+    (tmp_path / "a.star").write_text(images.replace(rows, offset))
+    (one,) = read_tomograms_star(tmp_path / "tomograms.star")
+    assert read_tilts(tmp_path / "a.star") == one.tilts_deg and one.tilt_range_deg[1] > 71
     (tmp_path / "a.star").write_text(images.replace("_rlnTomoNominal", "_other"))
     (one,) = read_tomograms_star(tmp_path / "tomograms.star")
     assert one.tilt_range_deg == (-60, 60) and one.tilts_deg == ()
+
+
+@pytest.mark.parametrize("name", ["TS_01.TLT", "TS_01.MRC.MDOC", "TS_01.RAWTLT"])
+def test_names_in_capitals(tmp_path, name):
+    text = mdoc(STEPS) if name.endswith("MDOC") else "\n".join(map(str, STEPS))
+    (tmp_path / name).write_text(text)
+    assert read_tilts(tmp_path / name) == tuple(STEPS)
 
 
 def test_a_range_as_given_is_taken_with_a_warning(tmp_path, caplog):
@@ -155,11 +166,29 @@ def test_a_range_as_given_is_taken_with_a_warning(tmp_path, caplog):
     assert "all on one side of 0" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "code", "said"),
+    [
+        (60, -60, 2, "a smaller and a larger angle"),
+        (-100, 100, 2, "a smaller and a larger angle"),
+        ("nan", 60, 2, "a smaller and a larger angle"),
+        (1, 39, 0, "all on one side of 0; check it"),
+        (-54, 66, 0, ""),
+    ],
+)
+def test_a_range_given_to_convert_is_judged(tmp_path, capsys, caplog, low, high, code, said):
+    (tmp_path / "a.csv").write_text("tomogram,x,y,z,voxel_size_angstrom\nT,1,2,3,10\n")
+    command = ["convert", f"{tmp_path}/a.csv", f"{tmp_path}/a.xml", "--to", "pytom"]
+    assert main([*command, "--tilt-range", str(low), str(high)]) == code
+    text = capsys.readouterr().err + caplog.text
+    assert said in text and bool(said) == bool(caplog.text or code)
+
+
 def test_the_wedge_of_a_particle_file_is_judged_too(tmp_path, caplog):
     """Dynamo's columns 13 to 15."""
     row = ["0"] * 35
     row[0], row[19], row[23], row[24], row[25] = "1", "1", "5", "6", "7"
-    for low, high, expected in ((-50, 52, (-50, 52)), (1, 41, (-60, 60))):
+    for low, high, expected in ((-50, 52, (-50, 52)), (52, -50, (-50, 52)), (1, 41, (-60, 60))):
         row[12], row[13], row[14] = "1", str(low), str(high)
         (tmp_path / "a.tbl").write_text(" ".join(row) + "\n")
         known = Known(voxel_size_angstrom=10.0)
@@ -196,6 +225,15 @@ def test_a_tilt_that_both_halves_hold(tmp_path):
     (tmp_path / "TS_01_2.tlt").write_text("\n".join(map(str, range(0, -61, -3))))
     tilts = read_tilts(tmp_path / "TS_01.tlt")
     assert (tilts[0], tilts[-1], len(tilts)) == (-60, 60, 42)
+
+
+def test_halves_that_number_their_images(tmp_path):
+    """The numbers of one half go on where the tilts of the other end."""
+    for name, tilts in (("TS_01", range(0, 61, 2)), ("TS_01_2", range(-2, -61, -2))):
+        rows = "".join(f"{i} {tilt}\n" for i, tilt in enumerate(tilts))
+        (tmp_path / f"{name}.tlt").write_text(rows)
+    for name in ("TS_01", "TS_01_2"):
+        assert read_tilts(tmp_path / f"{name}.tlt") == tuple(range(-60, 61, 2))
 
 
 @pytest.mark.parametrize("other", ["TS_010.tlt", "TS_01_02.rawtlt", "other.tlt"])

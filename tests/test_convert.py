@@ -285,6 +285,11 @@ def test_images_of_a_store(tmp_path, capsys, rng):
     assert table["rlnImageName"][1].endswith("out/TS_01/000002.mrc")
     # in voxels of the tomogram, 13.48 A, whatever the pixels of the images are
     assert table["rlnCoordinateX"].tolist() == center[:, 2].tolist()
+    given = ["--to=relion31", "--images", "--tilt-range", "-48", "51"]
+    code, _, err = run(capsys, tmp_path / "s.h5", tmp_path / "given.star", *given)
+    assert code == 0, err
+    wedges = set(starfile.read(tmp_path / "given.star")["particles"]["rlnCtfImage"])
+    assert [name.split("/")[-1] for name in wedges] == ["wedge_-48_51.mrc"]
     code, _, err = run(capsys, tmp_path / "s.h5", tmp_path / "a.csv", "--to=csv", "--images")
     assert code == 2 and "--images goes with" in err
 
@@ -298,6 +303,8 @@ def test_images_of_a_store(tmp_path, capsys, rng):
         (["no.star", "a.csv", "--to=csv"], "does not exist"),
         (["junk.star", "a.csv", "--to=csv"], "is of no particle format that is known here"),
         (["in.star", "a.csv", "--to=csv", "--binning=0"], "--binning must be more than 0"),
+        (["in.star", "a.csv", "--to=csv", "--file-pixel-angstrom=1e9"], "must be a pixel size of"),
+        (["in.star", "a.csv", "--to=csv", "--centre-offset-px=nan"], "must be a number; got nan"),
         (["in.star", "a.star", "--to=relion4"], "--binning"),
         (["in.star", "a.star", "--to=relion5"], r"the size of tomogram TS_01 .*--size-zyx"),
         (["in.star", "a.star", "--to=relion31", "--images"], "--images writes the subtomograms"),

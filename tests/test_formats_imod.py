@@ -103,9 +103,11 @@ def test_the_pixel_of_the_image_counts(tmp_path, caplog):
     path.write_bytes(model_bytes([(b"", [[10.5, 20.5, 30]])], 2.0, unset, 0))
     assert imod.read(path, Known({"TS_01": info})).center_zyx_px.tolist() == [[30, 20, 10]]
     uneven = [*IMAGE[:9], 10, 10, 20, *IMAGE[12:]]
-    path.write_bytes(model_bytes([(b"", [[10.5, 20.5, 30]])], minx=uneven))
+    path.write_bytes(model_bytes([(b"", [[10.5, 20.5, 30]])], minx=uneven, flags=0))
     with pytest.raises(InputError, match=r"different edges \(x, y, z: 10, 10, 20 Angstrom\)"):
         imod.read(path, Known({"TS_01": info}))
+    given = imod.read(path, Known({"TS_01": info}, file_pixel_angstrom=10.0))
+    assert given.center_zyx_px.tolist() == [[15, 10, 5]]
 
 
 def test_several_objects_are_clusters(tmp_path):

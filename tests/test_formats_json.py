@@ -190,6 +190,10 @@ def test_copick_angstrom_and_matrix(tmp_path, caplog):
     assert read.tomogram_name.tolist() == ["TS_01"]
     assert read.cluster is None
     assert read.score.tolist() == [0.5]
+    unscored = picks()
+    unscored["points"][0]["score"] = float("nan")  # as Python writes it
+    write_json(path, unscored)
+    assert np.isnan(copick.read(path, Known()).score).all()
     other = copick.read(path, Known(voxel_size_angstrom=20))
     np.testing.assert_allclose(other.center_zyx_px, [[14.5, 10, 5.25]])
     given = copick.read(path, Known({"TS_01": TomogramInfo("TS_01", 5.0)}))

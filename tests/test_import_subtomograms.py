@@ -13,6 +13,7 @@ from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.io import StoreWriter, open_store, read_rows_csv, write_volume
 from aitom_disca.io.formats.relion_images import export_subtomograms
 from aitom_disca.io.star_blocks import ANGLE_COLUMNS
+from aitom_disca.io.wedge_volume import wedge_volume
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline.average_files import write_members
 from aitom_disca.subtomograms.from_files import import_subtomograms
@@ -47,6 +48,18 @@ def test_a_folder_of_volumes(tmp_path, folder, volumes, capsys):
         assert store.voxel_size_angstrom == VOXEL and store.tilt_range_deg == (-50, 55)
         assert store.particles().tomogram_name.tolist() == [f"p{i:02d}" for i in range(5)]
         assert not store.particles().has_positions
+
+
+def test_ctf_images_in_a_folder_are_no_subtomograms(tmp_path, folder, capsys):
+    for name in ("wedge_-60_60.mrc", "p00_ctf.mrc", "q_1_10.00A.mrc", "q_1_ctf_10.00A.mrc"):
+        write_volume(folder / name, np.arange(BOX**3, dtype=float).reshape((BOX,) * 3), VOXEL)
+    write_volume(folder / "no_ctf.mrc", np.arange(BOX**3, dtype=float).reshape((BOX,) * 3), VOXEL)
+    out = tmp_path / "s.h5"
+    assert main(["import-subtomograms", str(folder), "--out", str(out)]) == 0
+    assert "3 files are left out, since they are CTFs or wedges" in capsys.readouterr().out
+    with open_store(out) as store:
+        names = store.particles().tomogram_name.tolist()
+    assert names == ["no_ctf", *(f"p{i:02d}" for i in range(5)), "q_1_10.00A"]
 
 
 def test_what_relion_was_given_comes_back(tmp_path, volumes, monkeypatch):
@@ -104,6 +117,21 @@ def test_what_cannot_be_imported_is_said(tmp_path, folder, capsys, names, match)
     assert main(["import-subtomograms", str(tmp_path / "a.star"), *options]) == 2
     assert match in capsys.readouterr().err
     assert not (tmp_path / "s.h5").exists()
+
+
+def test_a_pixel_that_nothing_says_is_assumed_aloud(tmp_path, folder, caplog):
+    write_volume(tmp_path / "wedge.mrc", wedge_volume(BOX, (-50, 50)), VOXEL)
+    labels = ["rlnTomoName", *(f"rlnCoordinate{axis}" for axis in "XYZ"), "rlnImageName"]
+    head = "".join(f"_{label}\n" for label in [*labels, "rlnCtfImage"])
+    row = f"TS_01 30 20 10 {folder / 'p00.mrc'} {tmp_path / 'wedge.mrc'}\n"
+    (tmp_path / "a.star").write_text(f"data_\nloop_\n{head}{row}")
+    command = ["import-subtomograms", str(tmp_path / "a.star"), "--out", str(tmp_path / "s.h5")]
+    assert main(command) == 2
+    assert main([*command, "--voxel-size-angstrom", "10"]) == 0
+    assert "the voxels of the volumes, 10 Angstrom, are assumed" in caplog.text
+    caplog.clear()
+    options = ["--voxel-size-angstrom", "10", "--file-pixel-angstrom", "5", "--overwrite"]
+    assert main([*command, *options]) == 0 and not caplog.text
 
 
 def test_a_folder_without_volumes_and_a_star_without_images(tmp_path, capsys):

@@ -59,3 +59,22 @@ def test_the_header_decides_where_it_speaks(tmp_path, rng, caplog):
         tomogram = open_tomogram(path, tilt_range_deg=(-60, 60))
         np.testing.assert_array_equal(tomogram.read(), expected)
     assert not caplog.text
+
+
+def test_bytes_beyond_127_in_a_few_slices_only(tmp_path):
+    stored = np.full((70, 24, 30), 100, np.uint8)
+    stored[[2, 3, 40], 8:12, 9:15] = 200
+    path = write(tmp_path / "a.mrc", stored, 0, 0)
+    np.testing.assert_array_equal(open_tomogram(path, tilt_range_deg=(-60, 60)).read(), stored)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_words_beyond_32767_where_the_header_says_so(tmp_path, rng, order):
+    values = np.clip(noise(rng, 30000, 9000), 0, 65535).astype(np.uint16)
+    with mrcfile.new(tmp_path / "a.mrc") as mrc:
+        mrc.set_data(values.view(np.int16).astype(f"{order}i2"))
+        mrc.set_volume()
+        mrc.voxel_size = 10.0
+        mrc.header.dmin, mrc.header.dmax = 0, 60000
+    read = open_tomogram(tmp_path / "a.mrc", tilt_range_deg=(-60, 60)).read()
+    np.testing.assert_array_equal(read, values)

@@ -147,3 +147,19 @@ def test_groups_are_told_apart_by_what_they_are(tmp_path, particles):
     ]
     names = join_optics(same_name)[0].more_blocks["relion:optics"]["rlnOpticsGroupName"]
     assert names.tolist() == ["og", "og-2", "og-3"]
+
+
+@pytest.mark.parametrize("group", [2, "<NA>"])
+def test_a_micrograph_of_a_group_without_a_name(tmp_path, monkeypatch, store, capsys, group):
+    """Its name would have been cut to one letter."""
+    monkeypatch.chdir(tmp_path)
+    optics = "data_optics\nloop_\n_rlnOpticsGroup\n_rlnOpticsGroupName\n1 first\n"
+    rows = f"TS_1.mrc 1\nTS_10.mrc {group}\n"
+    mics = "data_micrographs\nloop_\n_rlnMicrographName\n_rlnOpticsGroup\n"
+    command = "convert s.h5 a.star --to relion31 --micrographs mics.star".split()
+    (tmp_path / "mics.star").write_text(optics + mics + rows)
+    assert main(command) == 2
+    assert "no name to the optics group" in capsys.readouterr().err
+    (tmp_path / "mics.star").write_text(optics + mics + rows.replace(str(group), "1"))
+    assert main(command) == 0
+    assert " first" in (tmp_path / "a.star").read_text().replace("\t", " ")

@@ -449,6 +449,9 @@ def test_a_wedge_that_another_program_wrote_is_measured(tilts, n):
     np.testing.assert_allclose(found, tilts, atol=1.5 if n == 24 else 0.8)
     assert tilt_range_of_wedge(np.ones((n,) * 3)) is None
     assert tilt_range_of_wedge(wedge_volume(n, (10.0, 60.0))) is None
+    for axes in ((0, 2, 1), (1, 0, 2), (2, 1, 0)):  # the wedge about x, the beam along y or x
+        assert tilt_range_of_wedge(wedge_volume(n, tilts).transpose(axes)) is None
+    assert tilt_range_of_wedge(np.fft.ifftshift(wedge_volume(n, tilts))) is None
 
 
 def test_a_store_is_sorted_and_assigned_by_the_wedges_of_its_particles(store, monkeypatch):

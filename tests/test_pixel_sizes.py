@@ -11,10 +11,12 @@ import pytest
 from aitom_disca.errors import InputError
 from aitom_disca.io import read_picks
 from aitom_disca.io.formats import Known, get_format
+from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.io.pixel_sizes import (
     check_labels_agree,
     coordinate_pixel_angstrom,
     image_pixel_angstrom,
+    listed_voxel_angstrom,
     pixel_in_folders,
     pixels_in_voxels,
     to_pixel_sizes,
@@ -142,3 +144,79 @@ def test_what_is_not_said_is_told(tmp_path, caplog):
     caplog.clear()
     get_format("csv").read(tmp_path / "a.csv", Known(voxel_size_angstrom=5.0))
     assert not caplog.text
+
+
+DYNAMO = " ".join(["1", *"0" * 18, "1", *"0" * 3, "6.5", "11.5", "16.5", *"0" * 9, "-3"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "tomogram,x,y,z,voxel_size_angstrom\nTS_01,6,11,16,ten\n"),
+        (
+            "a.star",
+            "data_optics\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n1 10\n"
+            "data_particles\nloop_\n_rlnTomoName\n_rlnOpticsGroup\n_rlnCoordinateX\n_rlnCoordinateY\n_rlnCoordinateZ\n"
+            "_rlnImagePixelSize\nTS_01 1 6 11 16 5\n",
+        ),
+        (
+            "centred.star",
+            "data_particles\nloop_\n_rlnTomoName\n_rlnCenteredCoordinateXAngst\n"
+            "_rlnCenteredCoordinateYAngst\n_rlnCenteredCoordinateZAngst\n"
+            "_rlnTomoTiltSeriesPixelSize\nTS_01 -120 -70 -20 0\n",
+        ),
+        ("TS_01.tbl", DYNAMO),
+        ("TS_01_info.json", '{"boxes_3d": [[-48, -28, -8]], "apix_unbin": 0}'),
+    ],
+)
+def test_a_pixel_that_was_given_settles_what_a_file_says(tmp_path, name, text):
+    """What the sentence advises helps: here half a voxel."""
+    if name.endswith(".tbl"):
+        pytest.importorskip("dynamotable")
+        (tmp_path / "TS_01.doc").write_text("1 TS_01\n")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError):
+        read_picks(tmp_path / name, tomograms=KNOWN)
+    read = read_picks(tmp_path / name, voxel_size_angstrom=2.5, tomograms=KNOWN)
+    from_the_middle = name in ("centred.star", "TS_01_info.json")
+    expected = [16, 11, 6] if from_the_middle else [8, 5.5, 3]
+    assert read.center_zyx_px.tolist() == [expected]
+
+
+def test_no_option_is_named_that_does_not_help(tmp_path):
+    with pytest.raises(InputError, match=r"are expected; correct the file\.$"):
+        listed_voxel_angstrom("tomograms.star", {TS: 0.0})
+
+
+@pytest.mark.parametrize("given", [0, -1, float("nan"), 1e6])
+def test_a_pixel_given_that_cannot_be(tmp_path, given):
+    (tmp_path / "a.csv").write_text("tomogram,x,y,z\nTS_01,10,11,12\n")
+    with pytest.raises(InputError, match="--file-pixel-angstrom must be a pixel size"):
+        read_picks(tmp_path / "a.csv", voxel_size_angstrom=given, tomograms=KNOWN)
+
+
+@pytest.mark.parametrize("format_", ["csv", "star"])
+@pytest.mark.parametrize(("first", "second"), [(5, 10), (10, 5), (5, None), (None, 5)])
+def test_files_of_one_tomogram_that_count_in_several_pixels(
+    tmp_path, caplog, format_, first, second
+):
+    """Both particles lie at 100 Angstrom, or where nothing else is said at 20 voxels."""
+    for name, size in (("a", first), ("b", second)):
+        x = 100 / size if size else 20
+        row, label = ("", "") if size is None else (str(size), "_rlnPixelSize\n")
+        text = f"tomogram,x,y,z,voxel_size_angstrom\nT,{x},{x},{x},{row}\n"
+        if format_ == "star":
+            head = "data_\nloop_\n_rlnTomoName\n" + "".join(f"_rlnCoordinate{a}\n" for a in "XYZ")
+            text = f"{head}{label}T {x} {x} {x} {row}\n"
+        (tmp_path / f"{name}.{format_}").write_text(text)
+    sources = [tmp_path / f"a.{format_}", tmp_path / f"b.{format_}"]
+    if format_ == "star" and None in (first, second):
+        with pytest.raises(InputError, match="does not say its pixel size"):
+            read_particles(sources)
+        return
+    read = read_particles(sources)
+    voxel = first or second
+    assert read.tomograms["T"].voxel_size_angstrom == voxel
+    assert read.center_zyx_px.tolist() == [[100 / voxel] * 3] * 2
+    said = "a file does not say" if None in (first, second) else "the files count in pixels of"
+    assert caplog.text.count(said) == 1

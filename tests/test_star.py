@@ -353,3 +353,32 @@ def test_files_that_cannot_be_read(tmp_path):
     path.write_text(head + "_rlnTomoName #4\n1 nan 3 TS_01\n2 1 3 TS_01\n")
     with pytest.raises(InputError, match="no number as rlnCoordinateY in row 1"):
         read_particles_star(path, voxel_size_angstrom=10)
+
+
+def test_rows_without_a_group_are_in_the_only_one(tmp_path):
+    optics = "data_optics\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n1 10\n"
+    table = "\ndata_particles\nloop_\n_rlnTomoName\n_rlnCoordinateX\n_rlnCoordinateY\n"
+    table += "_rlnCoordinateZ\nTS_01 6 11 16\n"
+    (tmp_path / "a.star").write_text(optics + table)
+    info = TomogramInfo("TS_01", 5.0, (40, 50, 60))
+    read = read_particles_star(tmp_path / "a.star", tomograms={"TS_01": info})
+    assert read.center_zyx_px.tolist() == [[32, 22, 12]]
+    (tmp_path / "a.star").write_text(f"{optics}2 20\n{table}")  # which, nothing says
+    read = read_particles_star(tmp_path / "a.star", tomograms={"TS_01": info})
+    assert read.center_zyx_px.tolist() == [[16, 11, 6]]
+
+
+@pytest.mark.parametrize("start", ["rlnAngle", "rlnTomoSubtomogram", "rlnOrigin", "rlnOriginAngst"])
+@pytest.mark.parametrize("given", [0, 1, 2])
+def test_one_column_of_three_is_not_enough(tmp_path, start, given):
+    """Nothing of it is left out without a word, whichever it is."""
+    of_place = start.startswith("rlnOrigin")
+    label = start.replace("Angst", "") + (
+        "XYZ"[given] if of_place else ("Rot", "Tilt", "Psi")[given]
+    )
+    label += "Angst" if start.endswith("Angst") else ""
+    labels = ["rlnTomoName", *XYZ, "rlnPixelSize", label]
+    text = "".join(f"_{one}\n" for one in labels) + "TS_01 1 2 3 10 4\n"
+    (tmp_path / "a.star").write_text(f"data_particles\nloop_\n{text}")
+    with pytest.raises(InputError, match=f"missing: .*; found: .*{label}"):
+        read_particles_star(tmp_path / "a.star")

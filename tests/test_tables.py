@@ -113,3 +113,9 @@ def test_tables_that_cannot_be_read(tmp_path):
 def test_rows_with_different_keys(tmp_path):
     write_rows_csv(tmp_path / "h.csv", [{"iteration": 0, "k": 5}, {"iteration": 1, "ddbi": 0.5}])
     assert (tmp_path / "h.csv").read_text() == "iteration,k,ddbi\n0,5,\n1,,0.5\n"
+
+
+def test_a_table_in_another_encoding(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("tomogram,x,y,z\nT,1,2,3\n".encode("utf-16"))
+    assert read_picks(path).center_zyx_px.tolist() == [[3, 2, 1]]

@@ -176,6 +176,27 @@ def test_half_tomograms(project, rng):
         read_tomograms_star(project)
 
 
+def test_what_is_nowhere_gives_way_to_what_is_there(tmp_path, rng, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    one, other = rng.normal(size=(2, *SHAPE)).astype(np.float32)
+    for name, volume in (("h1", one), ("h2", other), ("denoised", 2 * one)):
+        write_volume(tmp_path / f"{name}.mrc", volume, 14.0, tilt_range_deg=(-60, 60))
+    columns = ["Tomogram", "TomogramDenoised", "TomogramHalf1", "TomogramHalf2"]
+    head = "".join(f"_rlnTomoReconstructed{column}\n" for column in columns)
+    for denoised, expected in (("denoised.mrc", 2 * one), ("None", (one + other) / 2)):
+        row = f"TS_01 nowhere.mrc {denoised} h1.mrc h2.mrc\n"
+        (tmp_path / "list.star").write_text(f"data_global\nloop_\n_rlnTomoName\n{head}{row}")
+        (tomogram,) = read_tomograms_star("list.star")
+        np.testing.assert_allclose(tomogram.read(), expected, rtol=1e-6)
+        assert "nowhere.mrc of TS_01 is nowhere" in caplog.text
+        caplog.clear()
+    (tmp_path / "list.star").write_text(
+        f"data_global\nloop_\n_rlnTomoName\n{head}T a.mrc None h h\n"
+    )
+    with pytest.raises(InputError, match=r"the tomogram h of list\.star is neither"):
+        read_tomograms_star("list.star")
+
+
 @pytest.mark.parametrize(("second", "match"), [("None", "names one half"), ("no.mrc", "neither")])
 def test_one_half_tomogram(project, second, match):
     halves_only(project, second)

@@ -72,7 +72,9 @@ def aitom_import(
     """
     from aitom_disca import bridge
     from aitom_disca.io.formats import Known, get_format
+    from aitom_disca.io.tilt_range import check_given_range
 
+    tilt_range = check_given_range(tilt_range)
     _refuse_existing(out, overwrite)
     if out.suffix.lower() in _STORES:
         if not voxel_size_angstrom:

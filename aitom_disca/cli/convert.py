@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -147,6 +148,8 @@ def convert(
     from aitom_disca.io.formats import Known
     from aitom_disca.io.formats.convert import convert as convert_files
     from aitom_disca.io.formats.tomograms import tomogram_infos
+    from aitom_disca.io.pixel_sizes import check_given_pixel
+    from aitom_disca.io.tilt_range import check_given_range
 
     if listed:
         _print_formats()
@@ -162,13 +165,18 @@ def convert(
     _check_positive(
         {
             "--voxel-size-angstrom": voxel_size_angstrom,
-            "--file-pixel-angstrom": file_pixel_angstrom,
             "--binning": binning,
             "--box-px": box_px,
             "--size-zyx": min(size_zyx) if size_zyx else None,
             "--unbinned-size-zyx": min(unbinned_size_zyx) if unbinned_size_zyx else None,
         }
     )
+    if file_pixel_angstrom is not None:
+        check_given_pixel(file_pixel_angstrom)
+    if not isfinite(centre_offset_px):
+        raise InputError(f"--centre-offset-px must be a number; got {centre_offset_px:g}.")
+    if tilt_range is not None:
+        tilt_range = check_given_range(tilt_range)
     tomograms = tomogram_infos(
         tomogram or (),
         voxel_size_angstrom=voxel_size_angstrom,

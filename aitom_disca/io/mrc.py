@@ -18,7 +18,7 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
 from aitom_disca.io.half_tomograms import MeanOfHalves
-from aitom_disca.io.mrc_bytes import bytes_are_unsigned, neighbours_are_unsigned
+from aitom_disca.io.mrc_bytes import bytes_are_unsigned, neighbours_are_unsigned, words_are_unsigned
 from aitom_disca.io.mrc_header import (
     choose_voxel_size,
     find_opener,
@@ -214,8 +214,19 @@ def read_mask(path: str | Path) -> np.ndarray:
     InputError
         If the file is not an MRC volume.
     """
+    return read_voxels(path) != 0
+
+
+def read_voxels(path: str | Path) -> np.ndarray:
+    """Voxels (z, y, x) of a volume as they are stored, whose size does not matter.
+
+    Raises
+    ------
+    InputError
+        If the file is not an MRC volume.
+    """
     path = Path(path)
-    return _map_voxels(path, read_header(path)[0]) != 0  # its voxel size does not matter
+    return _map_voxels(path, read_header(path)[0])
 
 
 def write_volume(
@@ -282,6 +293,9 @@ def _map_voxels(path: Path, header: np.recarray) -> np.ndarray:
                 " x ".join(map(str, shape[::-1])),
             )
         voxels = np.memmap(file, dtype, "r", offset, shape)
+    if int(header.mode) == 1 and words_are_unsigned(header):
+        say(f"{path.name}: its mode 1 is read as 0 to 65535, as the extremes in its header say")
+        return voxels.view(np.dtype(np.uint16).newbyteorder(dtype.byteorder))
     if int(header.mode) != 0:
         return voxels
     unsigned = bytes_are_unsigned(header)

@@ -17,6 +17,7 @@ from aitom_disca.progress import say
 logger = logging.getLogger(__name__)
 
 _IMOD_STAMP = 1146047817  # "IMOD", bytes 152-155 of the header
+_LARGEST_WORD = 32767  # of two bytes with a sign
 _N_SLICES, _N_ROWS = 16, 512  # that are looked at
 _CLEAR = 1.25  # ratio of the steps between neighbours from which one reading is right
 
@@ -39,6 +40,11 @@ def bytes_are_unsigned(header: np.recarray) -> bool | None:
     return False if -128 <= low < 0 and high <= 127 else None
 
 
+def words_are_unsigned(header: np.recarray) -> bool:
+    """Whether the extremes say that mode 1, signed by MRC2014, holds 0 to 65535."""
+    return bool(header.dmin >= 0 and _LARGEST_WORD < header.dmax <= 2 * _LARGEST_WORD + 1)
+
+
 def neighbours_are_unsigned(path: Path, voxels: np.ndarray) -> bool:
     """What the voxels (z, y, x) of type int8 say; signed, with a warning, where they say nothing.
 
@@ -52,10 +58,13 @@ def neighbours_are_unsigned(path: Path, voxels: np.ndarray) -> bool:
     depth, height, _ = voxels.shape
     z = np.unique(np.linspace(0, depth - 1, _N_SLICES).astype(int))
     y = np.unique(np.linspace(0, height - 1, _N_ROWS).astype(int))
-    some = np.stack([np.asarray(voxels[slice_][y]) for slice_ in z.tolist()])
-    signed, unsigned = (_steps(some.view(dtype)) for dtype in (np.int8, np.uint8))
-    if signed == unsigned:  # no neighbours about the wrap: the two differ by a constant at most
-        return False
+    some = [np.asarray(voxels[i][y]) for i in z.tolist()]
+    if min(part.min() for part in some) >= 0 or max(part.max() for part in some) < 0:
+        # One sort of byte only: look where both are. Nowhere: the readings differ by a constant.
+        some = [np.asarray(part) for part in voxels if part.min() < 0 <= part.max()][:_N_SLICES]
+        if not some:
+            return False
+    signed, unsigned = (sum(_steps(part, t) for part in some) for t in (np.int8, np.uint8))
     if signed > _CLEAR * unsigned:
         say(f"{path.name}: bytes are read as 0 to 255, as its voxels say")
         return True
@@ -68,8 +77,8 @@ def neighbours_are_unsigned(path: Path, voxels: np.ndarray) -> bool:
     return False
 
 
-def _steps(values: np.ndarray) -> float:
-    """Sum of the differences between neighbours along y and x."""
-    whole = values.astype(np.int16)
-    steps = [np.abs(np.diff(whole, axis=axis)) for axis in (1, 2)]
+def _steps(values: np.ndarray, dtype: type) -> float:
+    """Sum of the differences between neighbours along y and x, read as this type."""
+    whole = values.view(dtype).astype(np.int16)
+    steps = [np.abs(np.diff(whole, axis=axis)) for axis in (0, 1)]
     return float(sum(step.sum(dtype=np.int64) for step in steps))

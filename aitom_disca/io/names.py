@@ -23,9 +23,9 @@ _TYPES = re.compile(r"(\.(mrc|rec|map|em|hdf|tomostar|zarr|ome(?=\.zarr)|gz|bz2)
 _WINDOWS = re.compile(r"([A-Za-z]:)?\\")
 # What programs add to the name of a tilt series when they align, reconstruct and filter it.
 _ADDED = re.compile(
-    r"(\.(st|ali|mrc|rec)|_+(rec|full|vol|ali|preali|aligned|\d+(\.\d+)?(apx|angpix)|bin\d+|bp"
-    r"|wbp|sirt|sart|flip(ped|x|y|z)?|trim(med)?|dn|denoised|dctf|deconv|ctfcorr|corrected"
-    r"|filtered|isonet|cryocare))+$",
+    r"(\.(st|ali|mrc|rec)|_+(rec|full|vol|ali|preali|aligned|\d+(\.\d+)?(apx|angpix)"
+    r"|bin\d+(\.\d+)?|bp|wbp|sirt|sart|flip(ped|x|y|z)?|rotx|trim(med)?|dn|denoised|dctf|3dctf"
+    r"|deconv|ctfcorr|corrected|filt|filtered|isonet|cryocare|2nd|evn|odd|even|half[12]))+$",
     re.IGNORECASE,
 )
 _SIZE = re.compile(r"_(\d+(?:\.\d+)?(?=apx|angpix)|bin\d+)")

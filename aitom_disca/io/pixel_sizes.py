@@ -54,9 +54,16 @@ def differs(one: Any, other: Any) -> np.ndarray:
 
 
 def to_pixel_sizes(
-    values: Any, path: str | Path, what: str, *, may_be_missing: bool = False
+    values: Any,
+    path: str | Path,
+    what: str,
+    *,
+    may_be_missing: bool = False,
+    option_helps: bool = True,
 ) -> np.ndarray:
     """Pixel sizes in Angstrom, NaN where one that may be missing is.
+
+    ``option_helps`` says whether a pixel that is given goes before the file's.
 
     Raises
     ------
@@ -68,10 +75,24 @@ def to_pixel_sizes(
     if wrong.any():
         raise InputError(
             f"{Path(path).name} says a pixel size of {sizes[wrong].flat[0]:g} Angstrom ({what}), "
-            f"but {SMALLEST_ANGSTROM:g} to {LARGEST_ANGSTROM:g} are expected; correct the file, "
-            f"or give the right one with {_OPTION}."
+            f"but {SMALLEST_ANGSTROM:g} to {LARGEST_ANGSTROM:g} are expected; correct the file"
+            + (f", or give the right one with {_OPTION}." if option_helps else ".")
         )
     return sizes
+
+
+def check_given_pixel(size_angstrom: float) -> None:
+    """Refuse a pixel size that was given, if no pixel can have it.
+
+    Raises
+    ------
+    InputError
+    """
+    if not SMALLEST_ANGSTROM <= size_angstrom <= LARGEST_ANGSTROM:
+        raise InputError(
+            f"{_OPTION} must be a pixel size of {SMALLEST_ANGSTROM:g} to {LARGEST_ANGSTROM:g} "
+            f"Angstrom, got {size_angstrom:g}; correct it."
+        )
 
 
 def image_pixel_angstrom(path: str | Path, columns: Mapping[str, Any]) -> np.ndarray | None:
@@ -271,7 +292,9 @@ def listed_voxel_angstrom(
     InputError
         If a value is no number, or none that it can be.
     """
-    pixel = to_pixel_sizes([row.get(TILT_SERIES)], path, TILT_SERIES, may_be_missing=True)[0]
+    (pixel,) = to_pixel_sizes(
+        [row.get(TILT_SERIES)], path, TILT_SERIES, may_be_missing=True, option_helps=False
+    )
     factor = to_numbers([row.get(BINNING)], path, BINNING, may_be_missing=True)[0]
     if factor <= 0:
         raise InputError(

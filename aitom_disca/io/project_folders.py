@@ -24,6 +24,10 @@ _DERIVED = re.compile(
     r"_(ctf|power|ali|preali|3dmod|proj(xy|xz|yz)?|2nd_vol|masks?|seg|segmented|segmentation|labels?"
     r"|membranes?|scores|angles)$"
 )
+# What stands in the names of further versions of a tomogram, of which one is to be taken.
+_VERSION = re.compile(
+    r"_(2nd|denoised|deconv|corrected|isonet|cryocare)(?=(_vol|_rec|_full|_\d+(\.\d+)?apx|_bin\d+)*$)"
+)
 _HALF = re.compile(r"_(evn|odd|even|half1|half2)(?=(_vol|_rec|_full|_\d+(\.\d+)?apx|_bin\d+)*$)")
 _OTHER_HALF = {
     "evn": ("odd",),
@@ -75,7 +79,12 @@ def _relion(folder: Path) -> list[Path]:
     stars = [*folder.glob("tomograms.star"), *folder.glob("*/job*/tomograms.star")]
     stars.sort(key=lambda star: star.parent.name)  # job009 before job010
     for star in reversed(stars):
-        columns = {c for block in read_blocks(star).values() for c in getattr(block, "columns", ())}
+        try:
+            blocks = read_blocks(star)
+        except InputError as error:  # of a job that broke off
+            say(f"passed over {star}: {error}")
+            continue
+        columns = {c for block in blocks.values() for c in getattr(block, "columns", ())}
         if columns & {*_RECONSTRUCTED}:
             return [star]
     return []
@@ -142,15 +151,34 @@ def _is_no_tomogram(path: Path, files: Sequence[Path]) -> str | None:
         shown = names | {series_name(other) for other in names}
         is_of_one = any(re.match(rf"{re.escape(other)}(?![^\W_])", of) for other in shown)
         return "spectra, masks and the like" if is_of_one else None
-    made = [other for other in files if other != path and _is_made_of(other, name)]
-    if made and path.name.lower().endswith((".mrc", ".mrc.gz")):
+    if (version := _VERSION.search(name)) and names & {_without(version, name)}:
+        return "other versions of tomograms"
+    if path.name.lower().endswith((".mrc", ".mrc.gz")) and _is_series(name, path, files):
         return "tilt series"
     trimmed = re.sub(r"_full(_rec)?$", "", name)
-    if trimmed != name and any(
-        _is_made_of(other, trimmed) and "_full" not in other.name.lower() for other in files
-    ):
+    if trimmed != name and any(_is_trimmed(other, trimmed) for other in files):
         return "tomograms before they were trimmed"
     return None
+
+
+def _without(found: re.Match[str], name: str) -> str:
+    return name[: found.start()] + name[found.end() :]
+
+
+def _is_series(name: str, path: Path, files: Sequence[Path]) -> bool:
+    """Whether a file's reconstruction is there; or only its spectra, where others have one."""
+    others = [other for other in files if other != path]
+    if any(_is_made_of(other, name) for other in others):
+        return True
+    names = {tomogram_name(other).lower() for other in others}
+    of_aretomo = {other.removesuffix("_vol") + "_ctf" for other in names if other.endswith("_vol")}
+    return name + "_ctf" in names and bool(names & of_aretomo)
+
+
+def _is_trimmed(path: Path, name: str) -> bool:
+    """Whether a file is the tomogram of a series that was trimmed, by old and new names of IMOD."""
+    own = tomogram_name(path).lower()
+    return own == name + "_rec" or (own == name and path.suffix.lower() == ".rec")
 
 
 def _is_made_of(reconstruction: Path, series: str) -> bool:

@@ -105,13 +105,15 @@ def find_table(
     any_of: Iterable[str],
     *,
     may_be_empty: bool = False,
+    alone: bool = False,
 ) -> pd.DataFrame:
     """The table called ``name``, or else the only one with one of the columns.
 
     Raises
     ------
     InputError
-        If there is none, or it is empty and may not be; the columns found are named.
+        If there is none, or it is empty and may not be; the columns found are named. Also if others
+        with such columns hold rows, which would be lost, where it has to be ``alone``.
     """
     tables = {key: block for key, block in blocks.items() if isinstance(block, pd.DataFrame)}
     wanted = list(any_of)
@@ -122,11 +124,12 @@ def find_table(
             f"{Path(path).name} needs a table with one of the columns {', '.join(wanted)}; found: "
             f"{', '.join(found) or 'no table'}."
         )
-    if len(fitting) > 1 and name not in fitting:
+    others = [key for key, table in fitting.items() if key != name and not (alone and table.empty)]
+    if len(fitting) > 1 and (name not in fitting or (alone and others)):
         names = ", ".join(f"data_{key}" for key in fitting)
         raise InputError(
-            f"{Path(path).name} holds {len(fitting)} tables with such columns ({names}), none of "
-            f"them called data_{name}; put them into one table, or into a file each."
+            f"{Path(path).name} holds {len(fitting)} tables with such columns ({names}), where one "
+            "is expected; put them into one table, or into a file each."
         )
     table = fitting.get(name, next(iter(fitting.values())))
     if table.empty and not may_be_empty:

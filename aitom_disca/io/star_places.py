@@ -55,6 +55,11 @@ class Places:
     more_blocks: Mapping[str, Any] = field(default_factory=dict)
 
 
+def has_any(table: pd.DataFrame, columns: list[str]) -> bool:
+    """Whether a table has one of these columns, and so has to have all."""
+    return any(column in table for column in columns)
+
+
 def need_columns(path: Path, table: pd.DataFrame, columns: list[str]) -> None:
     """Refuse a table without these columns.
 
@@ -128,11 +133,11 @@ def _pixel_size_in_names(table: pd.DataFrame) -> float | None:
 def _offset_angstrom(path: Path, table: pd.DataFrame, pixel: np.ndarray | None) -> np.ndarray:
     """What to subtract from the coordinates (x, y, z); ``pixel`` is that of the images."""
     offset = np.zeros((len(table), 3))
-    if ORIGIN_ANGST_COLUMNS[0] in table:
+    if has_any(table, ORIGIN_ANGST_COLUMNS):
         offset = numbers(path, table, ORIGIN_ANGST_COLUMNS)
-    elif ORIGIN_PX_COLUMNS[0] in table and pixel is not None:
+    elif has_any(table, ORIGIN_PX_COLUMNS) and pixel is not None:
         offset = numbers(path, table, ORIGIN_PX_COLUMNS) * pixel[:, None]
-    if SUBTOMOGRAM_ANGLE_COLUMNS[0] in table and offset.any():
+    if has_any(table, SUBTOMOGRAM_ANGLE_COLUMNS) and offset.any():
         angles = numbers(path, table, SUBTOMOGRAM_ANGLE_COLUMNS)
         offset = rotation_from_euler_zyz_deg(angles).apply(offset)
     return offset
@@ -167,8 +172,9 @@ def places_from_centre(path: Path, table: pd.DataFrame, names: np.ndarray, known
     """Centred coordinates, and voxels (z, y, x) where the size of the tomogram is known."""
     coordinate = numbers(path, table, CENTERED_COLUMNS)
     centered = coordinate - _offset_angstrom(path, table, None)
-    unbinned = _tilt_series_pixel(path, table)
-    if known.file_pixel_angstrom is not None:
+    if known.file_pixel_angstrom is None:
+        unbinned = _tilt_series_pixel(path, table)
+    else:
         unbinned = np.full(len(table), known.file_pixel_angstrom)
     counted = unbinned if known.unbinned_shape_zyx is not None else None
     infos = _infos(names, known, counted, unbinned)
@@ -228,7 +234,7 @@ def places_in_pixels(path: Path, table: pd.DataFrame, names: np.ndarray, known: 
     said, pixel = pixel, voxel if pixel is None else pixel
     coordinate = numbers(path, table, PLAIN_COLUMNS)
     images = None
-    if ORIGIN_PX_COLUMNS[0] in table and known.file_pixel_angstrom is None:
+    if has_any(table, ORIGIN_PX_COLUMNS) and known.file_pixel_angstrom is None:
         images = image_pixel_angstrom(path, table)
     offset = _offset_angstrom(path, table, pixel if images is None else images)
     xyz = coordinate - offset / pixel[:, None]

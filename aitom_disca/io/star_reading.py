@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,7 @@ from aitom_disca.io.star_blocks import (
     read_blocks,
 )
 from aitom_disca.io.star_places import (
+    has_any,
     need_columns,
     numbers,
     places_from_centre,
@@ -130,7 +132,7 @@ def read_star(path: str | Path, known: Known) -> ParticleSet:
 def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
     blocks = read_blocks(path)
     placed = [PLAIN_COLUMNS[0], CENTERED_COLUMNS[0], IMAGE_COLUMNS[0]]
-    rows = find_table(path, blocks, "particles", placed, may_be_empty=True)
+    rows = find_table(path, blocks, "particles", placed, may_be_empty=True, alone=True)
     block = next(name for name, table in blocks.items() if table is rows)
     layout = CENTERED_COLUMNS if CENTERED_COLUMNS[0] in rows else PLAIN_COLUMNS
     # RELION needs no positions of images: theirs may be unknown.
@@ -150,7 +152,8 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
         own = tomogram_names(said.tolist(), known.tomograms, path.name, whole=whole)
         names = np.array([own[name] for name in said.tolist()], dtype=str)
     table = _with_optics(path, rows, blocks.get("optics"))
-    check_labels_agree(path, rows, table)
+    if known.file_pixel_angstrom is None:
+        check_labels_agree(path, rows, table)
     if unplaced:
         places, origins = without_places(path, table, names, known)
         rows = rows.assign(**origins)
@@ -225,19 +228,25 @@ def _with_optics(
 ) -> pd.DataFrame:
     """Add the columns of the optics groups to the rows; they win over columns of the same name.
 
+    Rows that name no group are in the only one there is.
+
     Raises
     ------
     InputError
         If groups have no numbers, one is described twice, or has particles and is not described.
     """
-    if optics is None or GROUP_COLUMN not in table:
+    if optics is None:
         return table
     groups = optics if isinstance(optics, pd.DataFrame) else pd.DataFrame([optics])
+    groups = groups.drop_duplicates()
+    if GROUP_COLUMN not in table:
+        if len(groups) != 1 or GROUP_COLUMN not in groups:
+            return table
+        table = table.assign(**{GROUP_COLUMN: groups[GROUP_COLUMN].iloc[0]})
     if GROUP_COLUMN not in groups:
         raise InputError(
             f"{path.name} has a table of optics groups without the column {GROUP_COLUMN}; add it."
         )
-    groups = groups.drop_duplicates()
     listed = to_whole_numbers(groups[GROUP_COLUMN], path, f"{GROUP_COLUMN} of the optics")
     groups = groups.assign(**{GROUP_COLUMN: listed})
     number = to_whole_numbers(table[GROUP_COLUMN], path, GROUP_COLUMN)
@@ -272,10 +281,20 @@ def _with_names(path: Path, table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarr
     missing = {c: np.array([is_missing(v) for v in table[c]], bool) for c in columns}
     names = table[columns[0]].to_numpy(object)
     for column in columns[1:]:
-        names = np.where(missing[columns[0]], table[column].to_numpy(object), names)
+        others = table[column].to_numpy(object)
+        said = _said_of(others, names, ~missing[columns[0]] & ~missing[column])
+        instead = np.array([said.get(other, other) for other in others.tolist()], object)
+        names = np.where(missing[columns[0]], instead, names)
     check_names(names, path.name)
     filled = {c: np.where(missing[c], names, table[c].to_numpy(object)) for c in columns}
     return table.assign(**filled), names.astype(str)
+
+
+def _said_of(others: np.ndarray, names: np.ndarray, both: np.ndarray) -> dict[str, str]:
+    """What rows that have names in both columns call those of the second, if they agree."""
+    pairs = set(zip(others[both].tolist(), names[both].tolist(), strict=True))
+    times = Counter(other for other, _ in pairs)
+    return {other: name for other, name in pairs if times[other] == 1}
 
 
 def _name_column(table: pd.DataFrame) -> str:
@@ -306,10 +325,10 @@ def _further_blocks(blocks: Mapping[str, Block], particles: str) -> dict[str, An
 
 
 def _euler_zyz_deg(path: Path, table: pd.DataFrame) -> np.ndarray | None:
-    own = numbers(path, table, ANGLE_COLUMNS) if ANGLE_COLUMNS[0] in table else None
+    own = numbers(path, table, ANGLE_COLUMNS) if has_any(table, ANGLE_COLUMNS) else None
     if own is not None:
         check_angles(path, own)
-    if SUBTOMOGRAM_ANGLE_COLUMNS[0] not in table:
+    if not has_any(table, SUBTOMOGRAM_ANGLE_COLUMNS):
         return own
     outer = numbers(path, table, SUBTOMOGRAM_ANGLE_COLUMNS)
     check_angles(path, outer)

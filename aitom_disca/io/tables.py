@@ -21,7 +21,7 @@ from aitom_disca.io.numbers_in_files import (
     to_probabilities,
     to_whole_numbers,
 )
-from aitom_disca.io.pixel_sizes import to_pixel_sizes
+from aitom_disca.io.pixel_sizes import check_given_pixel
 from aitom_disca.io.star_reading import find_known, read_in_tomograms, read_particles_star
 from aitom_disca.io.text_tables import read_csv_columns
 from aitom_disca.particles import ParticleSet, TomogramInfo
@@ -208,7 +208,7 @@ def read_picks(
     )
 
     if voxel_size_angstrom is not None:
-        to_pixel_sizes([voxel_size_angstrom], Path(path), "--file-pixel-angstrom")
+        check_given_pixel(voxel_size_angstrom)
     known = Known(
         tomograms=tomograms or {},
         file_pixel_angstrom=voxel_size_angstrom,

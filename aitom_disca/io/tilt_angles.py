@@ -121,14 +121,15 @@ def _all_beside(tomogram: Path, endings: Sequence[str]) -> Iterator[Path]:
 
 def _columns(path: Path) -> list[np.ndarray]:
     """The columns of a file that hold numbers and may be tilt angles."""
-    if path.suffix in (".tomostar", ".star"):
+    ending = path.suffix.lower()
+    if ending in (".tomostar", ".star"):
         return _of_star(path)
     text = head(path, path.stat().st_size)  # whatever the encoding of notes in it
-    if path.suffix == ".mdoc":
+    if ending == ".mdoc":
         return _numbers(path, [[angle] for angle in _MDOC_TILT.findall(text)])
-    if path.suffix == ".aln":
+    if ending == ".aln":
         return _of_aln(path, text)
-    if not path.name.endswith(_ENDINGS):
+    if not path.name.lower().endswith(tuple(map(str.lower, _ENDINGS))):
         raise InputError(
             f"expected a file of tilt angles ({', '.join(_ENDINGS)}), but got {path.name}."
         )
@@ -137,11 +138,13 @@ def _columns(path: Path) -> list[np.ndarray]:
 
 
 def _of_star(path: Path) -> list[np.ndarray]:
-    wanted = ("wrpAngleTilt",) if path.suffix == ".tomostar" else STAR_COLUMNS
+    """The first of the columns that may be tilt angles: aligned ones before nominal ones."""
+    wanted = ("wrpAngleTilt",) if path.suffix.lower() == ".tomostar" else STAR_COLUMNS
     for block in read_blocks(path).values():
         named = [c for c in wanted if isinstance(block, pd.DataFrame) and c in block]
         if named:
-            return _numbers(path, [[str(v) for v in row] for row in block[named].to_numpy()])
+            columns = _numbers(path, [[str(v) for v in row] for row in block[named].to_numpy()])
+            return next(([one] for one in columns if not doubt(one)), columns)
     raise InputError(f"{path.name} holds no column {' or '.join(wanted)}; give the range instead.")
 
 
@@ -212,12 +215,11 @@ def _with_other_half(path: Path, columns: list[np.ndarray]) -> np.ndarray | None
             others = _columns(other)
         except InputError:
             continue
-        for mine in columns:
-            for rest in others:
-                both = np.concatenate([mine, rest])
-                if _goes_on(mine, rest) and not doubt(both):
-                    say(f"{path.name} and {other.name} are taken for halves of one tilt series")
-                    return both
+        for mine, rest in zip(columns, others, strict=False):  # both have the same columns
+            both = np.concatenate([mine, rest])
+            if _goes_on(mine, rest) and not doubt(both):
+                say(f"{path.name} and {other.name} are taken for halves of one tilt series")
+                return both
     return None
 
 

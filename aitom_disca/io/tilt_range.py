@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 
 from aitom_disca.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_TILT_RANGE_DEG = (-60.0, 60.0)
 _LARGEST_DEG = 90.0
@@ -27,6 +30,20 @@ def check_tilt_range(tilt_range_deg: tuple[float, float]) -> tuple[float, float]
             f"the tilt range must be a smaller and a larger angle within -90 and 90 degrees, got "
             f"{low:g} and {high:g}; give the measured range, such as --tilt-range -60 60."
         )
+    return low, high
+
+
+def check_given_range(tilt_range_deg: tuple[float, float]) -> tuple[float, float]:
+    """Return the range of an option as floats, with a warning where it can hardly be one.
+
+    Raises
+    ------
+    InputError
+        As `check_tilt_range`.
+    """
+    low, high = check_tilt_range(tilt_range_deg)
+    if reason := doubt((low, high)):
+        logger.warning("--tilt-range %g %g is taken, but %s; check it.", low, high, reason)
     return low, high
 
 

@@ -128,13 +128,15 @@ def _read_list(
     check_names(table["rlnTomoName"], path.name)
     tomograms = []
     for _, row in table.iterrows():
+        volumes = _volume_paths(path, row)
         tomogram = _open(
-            _volume_path(path, row),
+            volumes[0],
             voxel_size_angstrom or listed_voxel_angstrom(path, row)[0],
             tilts_deg or tilts_of_row(path, blocks, row),
             dark_protein,
         )
-        tomogram = _with_other_half(tomogram, path, row)
+        if len(volumes) > 1:
+            tomogram = _with_other_half(tomogram, volumes[1], path, row["rlnTomoName"])
         check_listed_size(path, row, tomogram.shape_zyx)
         tomograms.append(
             replace(
@@ -210,15 +212,34 @@ def _unique(tomograms: list[Opened]) -> list[Opened]:
     return tomograms
 
 
-def _volume_path(star: Path, row: pd.Series) -> Path:
-    """The tomogram itself; the first of two halves where there are only these."""
-    named = [row[c] for c in (*VOLUME_COLUMNS, HALF_COLUMNS[0]) if not is_missing(row.get(c))]
-    if not named:
+def _volume_paths(star: Path, row: pd.Series) -> list[Path]:
+    """The tomogram itself, or both halves where there are only these.
+
+    A column that names a file which is nowhere is passed over with a warning, where another helps.
+    """
+    wholes, halves = (
+        [str(row[column]) for column in columns if not is_missing(row.get(column))]
+        for columns in (VOLUME_COLUMNS, HALF_COLUMNS)
+    )
+    name = row["rlnTomoName"]
+    if not wholes and len(halves) == 1:
         raise InputError(
-            f"{star.name} names no reconstructed tomogram for {row['rlnTomoName']}; reconstruct "
-            "it first, or give its MRC file."
+            f"{star.name} names one half tomogram of {name} only; give both as "
+            f"{' and '.join(HALF_COLUMNS)}, or a whole tomogram."
         )
-    return _found(star, str(named[0]))
+    if not (wholes or halves):
+        raise InputError(
+            f"{star.name} names no reconstructed tomogram for {name}; reconstruct it first, or "
+            "give its MRC file."
+        )
+    there = [one for one in wholes if resolve(one, star) is not None]
+    chosen = there[:1] or (halves if len(halves) == len(HALF_COLUMNS) else wholes[:1])
+    paths = [_found(star, one) for one in chosen]
+    if wholes and chosen[0] != wholes[0]:
+        logger.warning(
+            "%s: %s of %s is nowhere; %s is read.", star.name, wholes[0], name, chosen[0]
+        )
+    return paths
 
 
 def _found(star: Path, named: str) -> Path:
@@ -231,25 +252,15 @@ def _found(star: Path, named: str) -> Path:
     return found
 
 
-def _with_other_half(tomogram: Tomogram, star: Path, row: pd.Series) -> Tomogram:
+def _with_other_half(tomogram: Tomogram, path: Path, star: Path, name: str) -> Tomogram:
     """The mean of both halves, where a list names no whole tomogram."""
-    if any(not is_missing(row.get(column)) for column in VOLUME_COLUMNS):
-        return tomogram
-    name, named = row["rlnTomoName"], row.get(HALF_COLUMNS[1])
-    if is_missing(named):
-        raise InputError(
-            f"{star.name} names one half tomogram of {name} only; give the other as "
-            f"{HALF_COLUMNS[1]}, or a whole tomogram."
-        )
-    other = _open(
-        _found(star, str(named)), tomogram.voxel_size_angstrom, tomogram.tilt_range_deg, False
-    )
+    other = _open(path, tomogram.voxel_size_angstrom, tomogram.tilt_range_deg, False)
     if other.shape_zyx != tomogram.shape_zyx:
         raise InputError(
             f"the half tomograms of {name} have different sizes (z, y, x), {tomogram.shape_zyx} "
             f"and {other.shape_zyx}; reconstruct them again."
         )
-    say(f"{name}: the mean of both half tomograms is read, since {star.name} names no whole one")
+    say(f"{name}: the mean of both half tomograms is read, no whole one of {star.name} is there")
     return replace(tomogram, data=MeanOfHalves(tomogram.data, other.data))
 
 

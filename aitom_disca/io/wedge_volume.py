@@ -11,6 +11,7 @@ from aitom_disca.geometry.wedge import tilt_of_direction_deg
 from aitom_disca.io.tilt_range import doubt
 
 _OUTER = 0.6  # of Nyquist: farther in, the images of a tilt series overlap
+_MOST = 0.25  # of the plane across the tilt axis: there are gaps between images, and CTF zeros
 _NOTHING = 1e-3  # of the largest value
 
 
@@ -55,6 +56,9 @@ def wedge_volume(box_px: int, tilt_range_deg: tuple[float, float]) -> np.ndarray
 def tilt_range_of_wedge(volume: np.ndarray) -> tuple[float, float] | None:
     """The outermost tilts of a CtfImage, to about a degree; None where it shows no tilt range.
 
+    It shows none where the beam is measured, or most of the plane across the tilt axis is not: its
+    wedge lies about other axes, or its zero frequency elsewhere.
+
     Parameters
     ----------
     volume : ndarray of shape (n, n, n), axes z, y, x
@@ -73,4 +77,7 @@ def tilt_range_of_wedge(volume: np.ndarray) -> tuple[float, float] | None:
         last = (sign * tilt[measured]).max()
         beyond = sign * tilt[sign * tilt > last + 1e-6]
         ends.append(sign * float(last + beyond.min()) / 2 if len(beyond) else sign * 90.0)
-    return None if doubt(ends) else (ends[0], ends[1])
+    across = (ky[outer] == 0) & (tilt > ends[0]) & (tilt < ends[1])
+    if min(-ends[0], ends[1]) == 90.0 or doubt(ends) or measured[across].mean() < _MOST:
+        return None
+    return ends[0], ends[1]

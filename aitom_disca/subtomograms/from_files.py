@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,20 +18,25 @@ from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.io.formats.relion_columns import cut_anew
 from aitom_disca.io.formats.relion_optics import is_two_stage, optics_by_tomogram
-from aitom_disca.io.mrc import open_tomogram
+from aitom_disca.io.mrc import open_tomogram, read_voxels
 from aitom_disca.io.mrc_header import read_header, tilt_range_of
 from aitom_disca.io.names import short_names
-from aitom_disca.io.pixel_sizes import UnknownPixelSize, differs
+from aitom_disca.io.pixel_sizes import UnknownPixelSize, check_given_pixel, differs
 from aitom_disca.io.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
 from aitom_disca.io.store import StoreWriter
-from aitom_disca.io.tilt_range import check_tilt_range
+from aitom_disca.io.tilt_range import check_given_range
 from aitom_disca.io.wedge_volume import tilt_range_of_wedge
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
 
+logger = logging.getLogger(__name__)
+
 _VOLUMES = (".mrc", ".rec", ".map", ".mrc.gz")
 _IMAGE, _CTF_IMAGE = "rlnImageName", "rlnCtfImage"
+# As Warp calls the CTF of a subtomogram, and this package its wedges.
+_CTF = re.compile(r"_ctf(?=(_\d+(\.\d+)?A)?\.\w+(\.gz)?$)", re.IGNORECASE)
+_WEDGE = re.compile(r"wedge_-?[\d.]+_-?[\d.]+\.mrc$")
 _AT_ONCE = 64
 _TILT_RANGE_DEG = (-60.0, 60.0)
 _NORMALISATION = "zero mean and unit variance per subtomogram"
@@ -51,9 +58,9 @@ def import_subtomograms(
     Parameters
     ----------
     source : path
-        A folder of MRC files, all of them taken, in the order of their names; or a RELION star
-        file whose ``rlnImageName`` are 3D volumes, with the positions that it holds: those of the
-        boxes.
+        A folder of MRC files, all of them taken but CTFs and wedges of others, in the order of
+        their names; or a RELION star file whose ``rlnImageName`` are 3D volumes, with the
+        positions that it holds: those of the boxes.
     out : path
         The store.
     voxel_size_angstrom : float, optional
@@ -80,6 +87,8 @@ def import_subtomograms(
         If there are no volumes, one is missing, or they differ in size or voxel size.
     """
     source = Path(source)
+    if file_pixel_angstrom is not None:
+        check_given_pixel(file_pixel_angstrom)
     paths, particles, of_star = _listed(source, file_pixel_angstrom, voxel_size_angstrom)
     first = open_tomogram(
         paths[0], voxel_size_angstrom=voxel_size_angstrom, tilt_range_deg=_TILT_RANGE_DEG
@@ -135,7 +144,7 @@ def _listed(
 ) -> tuple[list[Path], ParticleSet, dict[str, dict[str, float]]]:
     """Paths of all volumes, the particles that they show, and what is said of the microscope."""
     if source.is_dir():
-        paths = [p for p in sorted(source.iterdir()) if _is_volume(p)]
+        paths = _without_ctf_images([p for p in sorted(source.iterdir()) if _is_volume(p)])
         if not paths:
             raise InputError(f"the folder {source} holds no .mrc, .rec or .map; check the path.")
         names = np.array(list(short_names(map(str, paths)).values()))
@@ -145,6 +154,12 @@ def _listed(
     except UnknownPixelSize:  # then positions count in voxels of the volumes
         if voxel_size_angstrom is None:
             raise
+        logger.warning(
+            "%s does not say in which pixels it counts; the voxels of the volumes, %.5g Angstrom, "
+            "are assumed (--file-pixel-angstrom if that is wrong).",
+            source.name,
+            voxel_size_angstrom,
+        )
         particles = read_particles(source, known=Known(file_pixel_angstrom=voxel_size_angstrom))
     if _IMAGE not in particles.more or not len(particles):
         raise InputError(
@@ -177,13 +192,27 @@ def _is_volume(path: Path) -> bool:
     return path.name.lower().endswith(_VOLUMES) and not path.name.startswith(".")
 
 
+def _without_ctf_images(paths: list[Path]) -> list[Path]:
+    """Volumes of a folder without the CTFs and wedges of others, by their names."""
+    names = {path.name for path in paths}
+    others = [
+        path
+        for path in paths
+        if _WEDGE.match(path.name) or names & {_CTF.sub("", path.name)} - {path.name}
+    ]
+    if not others or len(others) == len(paths):
+        return paths
+    say(f"{len(others)} files are left out, since they are CTFs or wedges ({others[0].name})")
+    return [path for path in paths if path not in others]
+
+
 def _tilt_ranges(
     source: Path, particles: ParticleSet, given: tuple[float, float] | None
 ) -> dict[str, tuple[float, float]]:
     """Measured tilts of every tomogram: given, as the file says, of its CtfImages, or a guess."""
     names, first = np.unique(particles.tomogram_name, return_index=True)
     if given is not None:
-        return dict.fromkeys(names.tolist(), check_tilt_range(given))
+        return dict.fromkeys(names.tolist(), check_given_range(given))
     found, unknown = {}, []
     images = particles.more.get(_CTF_IMAGE)
     for name, row in zip(names.tolist(), first.tolist(), strict=True):
@@ -212,8 +241,7 @@ def _of_ctf_image(source: Path, named: str) -> tuple[float, float] | None:
     said = tilt_range_of(*read_header(path))
     if said is not None:
         return said
-    image = open_tomogram(path, voxel_size_angstrom=1.0, tilt_range_deg=_TILT_RANGE_DEG)
-    return tilt_range_of_wedge(image.read())
+    return tilt_range_of_wedge(read_voxels(path))
 
 
 def _resolved(star: Path, named: Sequence[str]) -> list[Path]:

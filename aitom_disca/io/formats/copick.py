@@ -69,7 +69,9 @@ def read(path: Path, known: Known) -> ParticleSet:
         raise InputError(f"{path.name} holds no picks of copick.")
     names = [row["run"] for row in rows]
     in_angstrom = replace(known, file_pixel_angstrom=None)
-    spacing = to_pixel_sizes([row[_SPACING] for row in rows], path, _SPACING, may_be_missing=True)
+    spacing = to_pixel_sizes(
+        [row[_SPACING] for row in rows], path, _SPACING, may_be_missing=True, option_helps=False
+    )
     places = find_places(path, names, in_angstrom, pixel_angstrom=spacing, in_pixels=False)
     infos = dict(places.tomograms)
     for name in set(places.names.tolist()) - set(infos):
@@ -90,7 +92,7 @@ def read(path: Path, known: Known) -> ParticleSet:
     return ParticleSet(
         places.names,
         center,
-        score=to_numbers([row["score"] for row in rows], path, "a score"),
+        score=to_numbers([row["score"] for row in rows], path, "a score", may_be_missing=True),
         euler_zyz_deg=euler_zyz_deg(poses) if trusted else None,
         cluster=cluster,
         box_center_zyx_px=box_centers_if_moved((box / size)[:, ::-1], center),

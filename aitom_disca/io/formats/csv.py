@@ -68,7 +68,7 @@ def read(path: str | Path, known: Known) -> ParticleSet:
     table = read_csv_columns(path, _XYZ)
     names = _names(path, table, known)
     pixel = None
-    if not _is_empty(table, _VOXEL):
+    if known.file_pixel_angstrom is None and not _is_empty(table, _VOXEL):
         pixel = to_pixel_sizes(table[_VOXEL], path, _VOXEL, may_be_missing=True)
     xyz = _three(path, table, _XYZ)
     box = _three_or_none(path, table, _BOX)

@@ -86,7 +86,7 @@ def read(path: Path, known: Known) -> ParticleSet:
         path,
         names,
         known,
-        pixel_angstrom=_pixels(table, path),
+        pixel_angstrom=None if known.file_pixel_angstrom else _pixels(table, path),
         tilt_range_deg=_tilts(table, names, path),
     )
     xyz = np.stack([values[axis] for axis in "xyz"], axis=1) - _VOXEL_CENTRE
@@ -204,9 +204,9 @@ def _tilts(table: pd.DataFrame, names: list[str], path: Path) -> dict[str, tuple
     ]
     rows = np.nan_to_num(np.stack(columns, axis=1))
     return {
-        name: (float(low), float(high))
-        for name, (kind, low, high) in zip(names, rows, strict=True)
-        if kind and low < high
+        name: (float(min(ends)), float(max(ends)))
+        for name, (kind, *ends) in zip(names, rows, strict=True)
+        if kind and ends[0] != ends[1]
     }
 
 

@@ -74,7 +74,8 @@ def read(path: Path, known: Known) -> ParticleSet:
     elif known.only_known and places.names[0] not in known.tomograms:
         xyz = np.full_like(xyz, np.nan)
     else:
-        middle = _Middle.of(places.names[0], known, _pixel(unbinned, path))
+        pixel = known.file_pixel_angstrom or _pixel(unbinned, path)
+        middle = _Middle.of(places.names[0], known, pixel)
         xyz = middle.to_voxels(xyz)
     class_list = content.get("class_list", {})
     rest = {key: value for key, value in content.items() if key not in ("boxes_3d", "class_list")}

@@ -60,8 +60,8 @@ def read(path: Path, known: Known) -> ParticleSet:
     points, objects, contours = _points(path, model)
     points = to_numbers(_of_whole_volume(points, model), path, "a coordinate")
     name = name_of_only_tomogram(path, known)
-    names = [name] * len(points)
-    places = find_places(path, names, known, pixel_angstrom=_pixels(path, model, len(points)))
+    pixel = None if known.file_pixel_angstrom else _pixels(path, model, len(points))
+    places = find_places(path, [name] * len(points), known, pixel_angstrom=pixel)
     return ParticleSet(
         places.names,
         ((points - _CENTRE_XYZ) * places.scale)[:, ::-1],

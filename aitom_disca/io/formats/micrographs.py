@@ -11,6 +11,7 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.relion_optics import GROUP_NAME_COLUMN, OPTICS_KEY, optics_table
 from aitom_disca.io.names import known_among
+from aitom_disca.io.numbers_in_files import is_missing
 from aitom_disca.io.star_blocks import GROUP_COLUMN, find_table, read_blocks
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
@@ -26,7 +27,8 @@ def named_as_in(particles: ParticleSet, micrographs_star: str | Path) -> Particl
     Raises
     ------
     InputError
-        If the list is no such file, or a tomogram is not in it, or twice.
+        If the list is no such file, a tomogram is not in it, or twice, or an optics group has no
+        name.
     """
     path = Path(micrographs_star)
     blocks = read_blocks(path)
@@ -54,8 +56,15 @@ def named_as_in(particles: ParticleSet, micrographs_star: str | Path) -> Particl
         return replace(particles, more=more)
     groups = groups if isinstance(groups, pd.DataFrame) else pd.DataFrame([groups])
     name_of = groups.drop_duplicates(GROUP_COLUMN).set_index(GROUP_COLUMN)[GROUP_NAME_COLUMN]
-    names = rows[GROUP_COLUMN].map(name_of).to_numpy(str)
-    return _with_group_names(replace(particles, more=more), names)
+    names = rows[GROUP_COLUMN].map(name_of).to_numpy(object)
+    nameless = [group for group, name in zip(rows[GROUP_COLUMN], names, strict=True)
+                if is_missing(name)]  # fmt: skip
+    if nameless:
+        raise InputError(
+            f"{path.name} gives no name to the optics group {nameless[0]} of its micrographs; "
+            "complete its table of optics groups."
+        )
+    return _with_group_names(replace(particles, more=more), names.astype(str))
 
 
 def _with_group_names(particles: ParticleSet, names: np.ndarray) -> ParticleSet:

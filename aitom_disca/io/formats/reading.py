@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,9 @@ from aitom_disca.io.names import known_among, short_names
 from aitom_disca.io.pixel_sizes import differs
 from aitom_disca.io.star_blocks import read_blocks
 from aitom_disca.io.store import open_store
-from aitom_disca.particles import UNASSIGNED, ParticleSet, concatenate
+from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo, concatenate
+
+logger = logging.getLogger(__name__)
 
 
 def read_particles(
@@ -149,6 +152,7 @@ def join(sets: list[ParticleSet], known: Known) -> tuple[ParticleSet, list[str]]
     sets = _in_short(sets, known)
     if len(sets) == 1:
         return sets[0], []
+    sets = _in_same_voxels(sets)
     every = list(dict.fromkeys(name for one in sets for name in one.more))
     partly = [name for name in every if any(name not in one.more for one in sets)]
     joined = concatenate(_filled(join_optics(sets)))
@@ -173,6 +177,50 @@ def _renamed(one: ParticleSet, names: Mapping[str, str]) -> ParticleSet:
         for name, info in one.tomograms.items()
     }
     return replace(one, tomogram_name=np.array(own, dtype=str)[which], tomograms=infos)
+
+
+def _in_same_voxels(sets: list[ParticleSet]) -> list[ParticleSet]:
+    """Sets whose particles of one tomogram count in its voxels as the first that knows it has them.
+
+    What is scaled or assumed is said.
+    """
+    known: dict[str, TomogramInfo] = {}
+    for one in sets:
+        known = {**one.tomograms, **known}
+    return [_in_voxels_of(known, one) for one in sets]
+
+
+def _in_voxels_of(known: Mapping[str, TomogramInfo], one: ParticleSet) -> ParticleSet:
+    scale = np.ones((len(one), 1))
+    infos = dict(one.tomograms)
+    for name in sorted(known.keys() & set(one.tomogram_name.tolist())):
+        voxel = known[name].voxel_size_angstrom
+        if name not in one.tomograms:
+            logger.warning(
+                "a file does not say in which pixels particles of %s count; %.5g Angstrom, as "
+                "another says, are assumed.",
+                name,
+                voxel,
+            )
+        elif differs(own := one.tomograms[name].voxel_size_angstrom, voxel):
+            scale[one.tomogram_name == name] = own / voxel
+            infos[name] = known[name]
+            logger.warning(
+                "the files count in pixels of %.5g and %.5g Angstrom of %s; coordinates are scaled "
+                "to the first.",
+                voxel,
+                own,
+                name,
+            )
+    if (scale == 1).all():
+        return one
+    boxes = one.box_center_zyx_px
+    return replace(
+        one,
+        center_zyx_px=one.center_zyx_px * scale,
+        box_center_zyx_px=None if boxes is None else boxes * scale,
+        tomograms=infos,
+    )
 
 
 def _filled(sets: list[ParticleSet]) -> list[ParticleSet]:

@@ -57,6 +57,7 @@ def export_subtomograms(
     to : {"relion30", "relion31", "relion4", "relion5"}
         Layout of the star file.
     known : Known, optional
+        Its tilt range goes before those of the store.
 
     Returns
     -------
@@ -76,6 +77,12 @@ def export_subtomograms(
     if target.write is None:
         raise InputError(f"{target.title} cannot be written.")
     folder = Path(folder)
+    if known.tilt_range_deg is not None:
+        infos = {
+            name: replace(info, tilt_range_deg=known.tilt_range_deg, tilts_deg=())
+            for name, info in particles.tomograms.items()
+        }
+        particles = replace(particles, tomograms=infos)
     planned = with_images(store, folder, particles, rows)
     _check_binning(planned, known, to)
     if to == "relion30" and not (fits := counting(planned, known, "3.0")).images:

@@ -77,7 +77,7 @@ def read(path: Path, known: Known) -> ParticleSet:
     """
     path = Path(path)
     wanted = ["motl_idx", *_ORIG]
-    table = find_table(path, read_blocks(path), _BLOCK, wanted, may_be_empty=True)
+    table = find_table(path, read_blocks(path), _BLOCK, wanted, may_be_empty=True, alone=True)
     missing = [name for name in (*_OWN, "tomo_num") if name not in table]
     if missing:
         raise InputError(
