@@ -8,11 +8,13 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aitom_disca.cli import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, open_tomograms
+from aitom_disca.io.mrc import write_volume
 from aitom_disca.io.project_folders import tomograms_in
 from aitom_disca.pipeline.picks import matched
 
@@ -108,9 +110,6 @@ def test_files_of_one_name_in_two_folders_are_two_tomograms_of_two_files(two_ser
     sizes = ["--voxel-size-angstrom", "10", "--overwrite"]
     assert names_of("TS_03/p.star", "TS_04/p.star", *sizes) == ["TS_03/rec", "TS_04/rec"]
     assert names_of("TS_03/q.ndjson", "TS_04/q.ndjson", *sizes) == ["TS_03/q", "TS_04/q"]
-    text = Path("TS_04/p.star").read_text().replace("/old/TS_04/", "TS_03/")
-    Path("TS_04/p.star").write_text(text)
-    assert names_of("TS_03/p.star", "TS_04/p.star", *sizes) == ["rec", "rec"]
 
 
 def test_a_tomogram_of_another_folder_is_another(two_series, capsys):
@@ -216,7 +215,7 @@ def test_a_list_of_a_job_that_broke_off_is_passed_over(tmp_path, capsys):
     broken.write_text(f"{head}TS_1\n")
     assert tomograms_in(tmp_path) == [good]
     assert main(["info", str(tmp_path)]) == 2  # there is no TS_1.mrc
-    assert f"passed over {broken}: line 6" in capsys.readouterr().out.replace("\n", " ")
+    assert f"passed over {broken}: " in capsys.readouterr().out.replace("\n", " ")
 
 
 @pytest.mark.parametrize("name", ["o'brien_01", "grid#3_01"])

@@ -76,7 +76,8 @@ def read_store(path: Path, known: Known) -> ParticleSet:
 
 def listed(source: str | Path | Sequence[str | Path]) -> list[Path]:
     """Paths of one or several sources."""
-    return [Path(p) for p in ([source] if isinstance(source, str | Path) else source)]
+    paths = [Path(p) for p in ([source] if isinstance(source, str | Path) else source)]
+    return [path if path.name else path.absolute() for path in paths]  # ``.`` has no name
 
 
 def read_sources(
