@@ -18,6 +18,8 @@ from aitom_disca.io.mrc import write_volume
 from aitom_disca.io.project_folders import tomograms_in
 from aitom_disca.pipeline.picks import matched
 
+AT_80 = {"x": 80, "y": 80, "z": 80}
+
 
 @pytest.fixture
 def case(shared_cases, tmp_path, monkeypatch):
@@ -237,6 +239,51 @@ def test_points_of_several_tomograms(case, picks):  # bug_20
         ("TS_1", [11, 16, 21]),
         ("TS_2", [12, 17, 22]),
     ]
+
+
+def test_coordinate_files_of_relion_are_told_by_their_names(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    zyx = np.arange(16**3, dtype=np.float32).reshape(16, 16, 16)
+    head = "data_\nloop_\n_rlnCoordinateX\n_rlnCoordinateY\n_rlnCoordinateZ\n"
+    Path("p").mkdir()
+    for i, name in enumerate(("TS_1", "TS_10")):
+        write_volume(f"{name}.mrc", zyx, 10)
+        Path(f"p/{name}_manualpick.star").write_text(f"{head}{8 + i} 8 8\n")
+    places = [("TS_1", [8, 8, 8]), ("TS_10", [8, 8, 9])]
+    assert sorted(extracted("TS_1.mrc", "TS_10.mrc", "--picks", "p")) == places
+    said = refused(capsys, "extract", "TS_1.mrc", "--picks", "p/TS_10_manualpick.star", "--out",
+                   "y.h5")  # fmt: skip
+    assert "particles of TS_10, none of the tomograms given (TS_1)" in said
+    Path("p/TS_1_manualpick.star").rename("picks.star")
+    said = refused(capsys, "extract", "TS_1.mrc", "TS_10.mrc", "--picks", "picks.star", "--out",
+                   "y.h5")  # fmt: skip
+    assert "call the file by it, such as TS_1.star" in said
+
+
+@pytest.mark.parametrize("kind", ["copick", "eman2", "star"])
+def test_files_of_other_tomograms_in_a_folder(tmp_path, monkeypatch, capsys, kind):
+    """Nothing says the voxel size of those that are not given; they are left out."""
+    monkeypatch.chdir(tmp_path)
+    zyx = np.arange(16**3, dtype=np.float32).reshape(16, 16, 16)
+    write_volume("TS_1.mrc", zyx, 10)
+    for name in ("TS_1", "TS_9"):
+        picks = {"pickable_object_name": "r", "run_name": name, "points": [{"location": AT_80}]}
+        boxes = {"apix_unbin": 5.0, "boxes_3d": [[0, 0, 0]]}
+        columns = "rlnTomoName rlnCoordinateX rlnCoordinateY rlnCoordinateZ rlnOriginXAngst "
+        columns += "rlnOriginYAngst rlnOriginZAngst"
+        star = "data_\nloop_\n" + "".join(f"_{c}\n" for c in columns.split())
+        Path("p").mkdir(exist_ok=True)
+        file, text = {
+            "copick": (f"{name}.json", json.dumps(picks)),
+            "eman2": (f"{name}_info.json", json.dumps(boxes)),
+            "star": (f"{name}.star", f"{star}{name} 8 8 8 0 0 0\n"),
+        }[kind]
+        Path("p", file).write_text(text)
+    assert extracted("TS_1.mrc", "--picks", "p") == [("TS_1", [8, 8, 8])]
+    said = refused(capsys, "extract", "TS_1.mrc", "--picks", f"p/{file}", "--out", "y.h5")
+    assert "holds particles of TS_9, none of the tomograms given (TS_1)" in said
+    Path("TS_1.mrc").rename("TS_2.mrc")
+    assert "TS_2" in refused(capsys, "extract", "TS_2.mrc", "--picks", "p", "--out", "y.h5")
 
 
 def test_points_with_and_without_poses(case, caplog):  # bug_20

@@ -28,8 +28,8 @@ def name_in(path: str | Path, names: Iterable[str]) -> str | None:
     -------
     str or None
         The longest of the names that the file's name begins with, or that stands in it behind
-        words without numbers; else what stands there and differs from one of the names in its
-        numbers alone; else the folder above it of such a name.
+        words without numbers; else what stands anywhere in it and differs from one of the names
+        in its numbers, and perhaps in capitals; else the folder above it of such a name.
     """
     known = list(names)
     stem = Path(path).stem
@@ -39,9 +39,14 @@ def name_in(path: str | Path, names: Iterable[str]) -> str | None:
             return forms[form]
     for form in sorted(forms, key=len, reverse=True):
         alike = re.sub(r"\d+", r"\\d+", re.escape(form))
-        found = _stands_in(stem, alike) if re.search("[A-Za-z]", form) else None
-        if found is not None and r"\d" in alike:
+        if r"\d" not in alike or not re.search("[A-Za-z]", form):
+            continue
+        found = _stands_in(stem, alike)
+        if found is not None:
             return found
+        other = _stands_in(stem, rf"(?i:{alike})", behind=".*")
+        if other is not None and other.casefold() not in {one.casefold() for one in forms}:
+            return other
     for folder in reversed(Path(path).parts[:-1]):
         if folder in known:
             return folder
@@ -60,9 +65,9 @@ def _forms(names: list[str]) -> dict[str, str]:
     )
 
 
-def _stands_in(stem: str, pattern: str) -> str | None:
+def _stands_in(stem: str, pattern: str, behind: str = r"\D*") -> str | None:
     """What fits a pattern, with all numbers behind it; None where letters or digits go on."""
-    found = re.match(rf"(?:\D*[\W_])?({pattern}{_NUMBERS}){_END}", stem)
+    found = re.match(rf"(?:{behind}[\W_])?({pattern}{_NUMBERS}){_END}", stem)
     return None if found is None else found[1]
 
 

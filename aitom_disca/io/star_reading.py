@@ -16,6 +16,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.io.formats.columns import euler_zyz_deg
 from aitom_disca.io.formats.format import Known
+from aitom_disca.io.formats.places import name_of_only_tomogram
 from aitom_disca.io.names import check_names, known_among, tomogram_names
 from aitom_disca.io.numbers_in_files import (
     check_angles,
@@ -139,8 +140,8 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
     unplaced = IMAGE_COLUMNS[0] in rows and not any(c in rows for c in layout)
     if not unplaced:
         need_columns(path, rows, layout)
-    if known.tomogram_name is not None and not any(c in rows for c in NAME_COLUMNS):
-        rows = rows.assign(rlnTomoName=known.tomogram_name)
+    if not any(c in rows for c in NAME_COLUMNS) and _is_told(path, known):
+        rows = rows.assign(rlnTomoName=name_of_only_tomogram(path, known))
     rows, said = _with_names(path, rows)
     names = said
     if called == "known":
@@ -179,6 +180,11 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
         more=_further_columns(rows, keep),
         more_blocks={**_further_blocks(blocks, block), **places.more_blocks},
     )
+
+
+def _is_told(path: Path, known: Known) -> bool:
+    """Whether more than the columns of a file tells of which tomogram it is."""
+    return bool(known.tomogram_name or known.tomograms or known.one_of_several)
 
 
 def find_known(

@@ -223,6 +223,11 @@ def read_picks(
         known = replace(known, one_of_several=len(files) > 1)
         sets = [_read_one(file, own, known, tomograms) for file, own in files]
         particles, _ = join(sets, known)
+        if known.one_of_several and tomograms and not len(particles):
+            raise InputError(
+                f"none of the {len(files)} particle files of {path} holds particles of the "
+                f"tomograms given ({', '.join(list(tomograms)[:3])}); the names must agree."
+            )
     return _of_tomograms(path, particles, tomograms)
 
 
