@@ -176,6 +176,12 @@ def check_labels_agree(
             _check_same(path, (f"{label} of the rows", of_rows), (label, of_groups))
 
 
+def of_detector_angstrom(detector_micrometre: Any, magnification: Any) -> np.ndarray:
+    """Pixel size of images from that of their detector and the magnification."""
+    detector_angstrom = _DETECTOR_UNIT * np.asarray(detector_micrometre, float)
+    return np.asarray(detector_angstrom / np.asarray(magnification, float))
+
+
 def _of_detector(path: str | Path, columns: Mapping[str, Any]) -> tuple[str, np.ndarray]:
     """The pixel of a detector: in micrometres at a magnification; in Angstrom without one."""
     if MAGNIFICATION not in columns:
@@ -188,7 +194,7 @@ def _of_detector(path: str | Path, columns: Mapping[str, Any]) -> tuple[str, np.
             f"correct it, or give the pixel size with {_OPTION}."
         )
     what = f"{DETECTOR} and {MAGNIFICATION}"
-    return what, to_pixel_sizes(_DETECTOR_UNIT * detector / magnification, path, what)
+    return what, to_pixel_sizes(of_detector_angstrom(detector, magnification), path, what)
 
 
 def _check_same(

@@ -15,7 +15,7 @@ from aitom_disca.io.formats.format import Known, voxel_sizes
 from aitom_disca.io.formats.relion_optics import GROUP_NAME_COLUMN, Counting, is_two_stage
 from aitom_disca.io.names import is_called, series_name
 from aitom_disca.io.numbers_in_files import to_numbers
-from aitom_disca.io.pixel_sizes import differs
+from aitom_disca.io.pixel_sizes import DETECTOR, MAGNIFICATION, differs, of_detector_angstrom
 from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
     CENTERED_COLUMNS,
@@ -199,8 +199,8 @@ def pixel_columns(particles: ParticleSet, counted: Counting) -> Columns:
     more, pixel_angstrom = particles.more, counted.image_angstrom
     found: Columns = {c: counted.pixel_angstrom for c in MICROGRAPH_PIXEL_COLUMNS if c in more}
     if {"rlnDetectorPixelSize", "rlnMagnification"} <= set(more):
-        said = 10000 * to_numbers(more["rlnDetectorPixelSize"], _FILE, "rlnDetectorPixelSize")
-        said = said / to_numbers(more["rlnMagnification"], _FILE, "rlnMagnification")
+        detector, magnification = (to_numbers(more[c], _FILE, c) for c in (DETECTOR, MAGNIFICATION))
+        said = of_detector_angstrom(detector, magnification)
         if differs(said, pixel_angstrom).any():
             found |= detector_columns(pixel_angstrom)
         else:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from aitom_disca.io.formats.format import Known, voxel_sizes
 from aitom_disca.io.numbers_in_files import to_numbers
-from aitom_disca.io.pixel_sizes import differs
+from aitom_disca.io.pixel_sizes import differs, of_detector_angstrom
 from aitom_disca.io.star_blocks import (
     GROUP_COLUMN,
     IMAGE_COLUMNS,
@@ -132,7 +132,7 @@ def image_pixel(particles: ParticleSet) -> np.ndarray | None:
         detector, magnification = (
             _numbers(particles.more[c], c) for c in ("rlnDetectorPixelSize", "rlnMagnification")
         )
-        own = 10000 * detector / magnification
+        own = of_detector_angstrom(detector, magnification)
     elif own is None and "rlnDetectorPixelSize" in particles.more:  # alone it is in Angstrom
         own = _numbers(particles.more["rlnDetectorPixelSize"], "rlnDetectorPixelSize")
     return optics_value(particles, "rlnPixelSize") if own is None else own

@@ -11,6 +11,7 @@ from aitom_disca.io.formats.format import Format, Known, need_positions
 from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention, lost, rows_of
 from aitom_disca.io.formats.relion_family import read, reads
 from aitom_disca.io.names import series_name
+from aitom_disca.io.pixel_sizes import DETECTOR, MAGNIFICATION, of_detector_angstrom
 from aitom_disca.io.star_blocks import write_blocks_text
 from aitom_disca.particles import ParticleSet
 
@@ -33,7 +34,7 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     names = rows["rlnMicrographName"].astype(str)
     rows["rlnMicrographName"] = names.map(_called_by_warp(names.unique()))
     if "rlnPixelSize" not in rows:
-        rows["rlnPixelSize"] = 10000 * rows["rlnDetectorPixelSize"] / rows["rlnMagnification"]
+        rows["rlnPixelSize"] = of_detector_angstrom(rows[DETECTOR], rows[MAGNIFICATION])
     write_text(path, write_blocks_text({"": rows}, None, convention(IN_PIXELS)))
     return [Path(path)]
 
