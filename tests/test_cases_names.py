@@ -261,7 +261,7 @@ def test_coordinate_files_of_relion_are_told_by_their_names(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("kind", ["copick", "eman2", "star"])
-def test_files_of_other_tomograms_in_a_folder(tmp_path, monkeypatch, capsys, kind):
+def test_files_of_other_tomograms_in_a_folder(tmp_path, monkeypatch, capsys, caplog, kind):
     """Nothing says the voxel size of those that are not given; they are left out."""
     monkeypatch.chdir(tmp_path)
     zyx = np.arange(16**3, dtype=np.float32).reshape(16, 16, 16)
@@ -280,6 +280,11 @@ def test_files_of_other_tomograms_in_a_folder(tmp_path, monkeypatch, capsys, kin
         }[kind]
         Path("p", file).write_text(text)
     assert extracted("TS_1.mrc", "--picks", "p") == [("TS_1", [8, 8, 8])]
+    if kind == "copick":
+        monkeypatch.chdir("p")
+        assert extracted("../TS_1.mrc", "--picks", ".") == [("TS_1", [8, 8, 8])]
+        assert [line for line in caplog.messages if "left out" in line][-1].startswith("p: 1 of 2")
+        monkeypatch.chdir("..")
     said = refused(capsys, "extract", "TS_1.mrc", "--picks", f"p/{file}", "--out", "y.h5")
     assert "holds particles of TS_9, none of the tomograms given (TS_1)" in said
     Path("TS_1.mrc").rename("TS_2.mrc")

@@ -171,6 +171,8 @@ def test_names_that_are_none(name):
         ("ts_1.ndjson", ["TS_1"], None),
         ("out_a-b.ndjson", ["a b", "c"], "a b"),
         ("TS_1/ribosome.ndjson", ["TS_1", "TS_2"], "TS_1"),
+        ("TS_10/ribosome.ndjson", ["TS_1", "TS_2"], "TS_10"),
+        ("data_2/points_1.0/ribosome.ndjson", ["TS_1"], None),
         ("ribosome_80S.ndjson", ["TS_1"], None),
         ("points.ndjson", ["20240101"], None),
         ("o'brien_01_x.mod", ["o'brien_01"], "o'brien_01"),
@@ -179,6 +181,11 @@ def test_names_that_are_none(name):
 )
 def test_the_tomogram_that_a_files_name_tells(path, known, name):
     assert name_in(path, known) == name
+
+
+def test_a_folder_of_the_tomogram_as_well_tells_nothing():
+    assert name_in("/TS_2024/ribosome.ndjson", ["TS_1"], {"TS_2024"}) is None
+    assert name_in("/TS_2024/ribosome.ndjson", ["TS_1"]) == "TS_2024"
 
 
 def test_versions_of_a_tomogram():

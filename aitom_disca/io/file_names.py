@@ -15,7 +15,7 @@ _FORBIDDEN = re.compile(r'[<>:"/\\|?*\s\x00-\x1f\x7f]+')
 _LONGEST = 100  # bytes
 
 
-def name_in(path: str | Path, names: Iterable[str]) -> str | None:
+def name_in(path: str | Path, names: Iterable[str], shared: Iterable[str] = ()) -> str | None:
     """The tomogram that the name of a file tells, such as TS_1 for ``TS_1_ribosome.ndjson``.
 
     Parameters
@@ -23,13 +23,16 @@ def name_in(path: str | Path, names: Iterable[str]) -> str | None:
     path : path
     names : iterable of str
         Of known tomograms.
+    shared : iterable of str
+        Folders that their files lie in, too.
 
     Returns
     -------
     str or None
         The longest of the names that the file's name begins with, or that stands in it behind
         words without numbers; else what stands anywhere in it and differs from one of the names
-        in its numbers, and perhaps in capitals; else the folder above it of such a name.
+        in its numbers, and perhaps in capitals; else the folder above it of one of these names, or
+        of one that differs from them in the same way.
     """
     known = list(names)
     stem = Path(path).stem
@@ -38,19 +41,29 @@ def name_in(path: str | Path, names: Iterable[str]) -> str | None:
         if _stands_in(stem, re.escape(form)) == form:
             return forms[form]
     for form in sorted(forms, key=len, reverse=True):
-        alike = re.sub(r"\d+", r"\\d+", re.escape(form))
-        if r"\d" not in alike or not re.search("[A-Za-z]", form):
-            continue
-        found = _stands_in(stem, alike)
+        found = _stands_in(stem, _alike(form))
         if found is not None:
             return found
-        other = _stands_in(stem, rf"(?i:{alike})", behind=".*")
-        if other is not None and other.casefold() not in {one.casefold() for one in forms}:
+        other = _stands_in(stem, rf"(?i:{_alike(form)})", behind=".*")
+        if other is not None and not _is_one_of(other, forms):
             return other
     for folder in reversed(Path(path).parts[:-1]):
         if folder in known:
             return folder
+        alike = any(re.fullmatch(_alike(form), folder, re.IGNORECASE) for form in forms)
+        if alike and folder not in shared and not _is_one_of(folder, forms):
+            return folder
     return None
+
+
+def _alike(form: str) -> str:
+    """A pattern of what differs from a name in its numbers; of nothing, if it has none."""
+    pattern = re.sub(r"\d+", r"\\d+", re.escape(form))
+    return pattern if r"\d" in pattern and re.search("[A-Za-z]", form) else r"(?!)"
+
+
+def _is_one_of(text: str, forms: Iterable[str]) -> bool:
+    return text.casefold() in {form.casefold() for form in forms}
 
 
 def _forms(names: list[str]) -> dict[str, str]:

@@ -30,7 +30,9 @@ def name_of_only_tomogram(path: str | Path, known: Known) -> str:
         If nothing tells it, or the file's name tells of another known one than was given.
     """
     path = Path(path)
-    by_file = name_in(path, known.tomograms)
+    paths = [info.path for info in known.tomograms.values() if info.path is not None]
+    shared = {folder for one in paths for folder in one.parts[:-1]}
+    by_file = name_in(path, known.tomograms, shared)
     told = known.tomogram_name or by_file
     if by_file in known.tomograms and by_file != told:
         raise InputError(
