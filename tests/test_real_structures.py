@@ -74,9 +74,12 @@ def test_three_real_structures_are_found_and_sorted(shared_data: Path, tmp_path:
     assert adjusted_rand_score(true_class, labels[score.pairs[:, 0]]) > 0.9
     assert labels.max() + 1 == len(TEMPLATES)
     written = starfile.read(folder.star)["particles"]
-    np.testing.assert_allclose(
-        written[["rlnCoordinateZ", "rlnCoordinateY", "rlnCoordinateX"]], found.center_zyx_px
+    box, moved = (
+        written[[name.format(axis) for axis in "ZYX"]].to_numpy()
+        for name in ("rlnCoordinate{}", "rlnOrigin{}Angst")
     )
+    place = box - moved / tomogram.voxel_size_angstrom
+    np.testing.assert_allclose(place, found.center_zyx_px, atol=1e-4)
 
     # Few copies of each: the averages are poor, but not mistaken for one another.
     alike = correlations(folder, shared_data, TEMPLATES)
