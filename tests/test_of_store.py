@@ -194,3 +194,18 @@ def test_a_micrograph_of_a_group_without_a_name(tmp_path, monkeypatch, store, ca
     (tmp_path / "mics.star").write_text(optics + mics + rows.replace(str(group), "1"))
     assert main(command) == 0
     assert " first" in (tmp_path / "a.star").read_text().replace("\t", " ")
+
+
+def test_labels_whose_pixel_nobody_knows(tmp_path, rng, capsys):
+    """`average` has no option for it."""
+    nowhere = ParticleSet(np.full(6, "t"), np.full((6, 3), np.nan))
+    with StoreWriter.create(tmp_path / "n.h5", (8,) * 3, 10.0, (-60.0, 60.0)) as writer:
+        writer.append(rng.normal(size=(6, 8, 8, 8)).astype(np.float32), nowhere)
+    columns = "rlnMicrographName rlnCoordinateX rlnCoordinateY rlnCoordinateZ rlnClassNumber"
+    head = "data_\n\nloop_\n" + "".join(f"_{column}\n" for column in columns.split())
+    (tmp_path / "x.star").write_text(head + "t 1 2 3 1\n" * 6)
+    paths = [str(tmp_path / name) for name in ("n.h5", "x.star", "out")]
+    assert main(["average", paths[0], "--labels", paths[1], "--out", paths[2]]) == 2
+    said = capsys.readouterr().err
+    assert "x.star does not say its pixel size" in said and "--file-pixel" not in said
+    assert not (tmp_path / "out").exists()

@@ -13,6 +13,7 @@ from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.formats.format import Known
 from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.io.formats.relion_columns import cut_anew
+from aitom_disca.io.pixel_sizes import UnknownPixelSize
 from aitom_disca.io.star_blocks import IMAGE_COLUMNS, resolve
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.io.tables import read_labels_csv
@@ -112,7 +113,13 @@ def particles_of_store(
     """
     own = source.particles()
     known = Known(tomograms=own.tomograms if own.has_positions else {})
-    particles = read_particles(path, known=known)
+    try:
+        particles = read_particles(path, known=known)
+    except UnknownPixelSize as error:
+        raise InputError(
+            f"{Path(path).name} does not say its pixel size, so that it is not clear where its "
+            "particles are; add it to the file (rlnImagePixelSize)."
+        ) from error
     rows = rows_of_store(source, particles, path)
     particles = replace(
         cut_anew(particles), tomogram_name=own.tomogram_name[rows], tomograms=own.tomograms

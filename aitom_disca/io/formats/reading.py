@@ -66,12 +66,7 @@ def read_store(path: Path, known: Known) -> ParticleSet:
             own = particles.tomograms[name].voxel_size_angstrom
             ratio = own / known.tomograms[known_as].voxel_size_angstrom
             scale[particles.tomogram_name == name] = ratio if differs(ratio, 1) else 1
-    box = particles.box_center_zyx_px
-    return replace(
-        particles,
-        center_zyx_px=particles.center_zyx_px * scale[:, None],
-        box_center_zyx_px=None if box is None else box * scale[:, None],
-    )
+    return _scaled(particles, scale)
 
 
 def listed(source: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -192,7 +187,7 @@ def _in_same_voxels(sets: list[ParticleSet]) -> list[ParticleSet]:
 
 
 def _in_voxels_of(known: Mapping[str, TomogramInfo], one: ParticleSet) -> ParticleSet:
-    scale = np.ones((len(one), 1))
+    scale = np.ones(len(one))
     infos = dict(one.tomograms)
     for name in sorted(known.keys() & set(one.tomogram_name.tolist())):
         voxel = known[name].voxel_size_angstrom
@@ -215,12 +210,16 @@ def _in_voxels_of(known: Mapping[str, TomogramInfo], one: ParticleSet) -> Partic
             )
     if (scale == 1).all():
         return one
-    boxes = one.box_center_zyx_px
+    return replace(_scaled(one, scale), tomograms=infos)
+
+
+def _scaled(particles: ParticleSet, scale: np.ndarray) -> ParticleSet:
+    """The same places in other voxels: ``scale`` (N,) of them are as long as one of the old."""
+    boxes = particles.box_center_zyx_px
     return replace(
-        one,
-        center_zyx_px=one.center_zyx_px * scale,
-        box_center_zyx_px=None if boxes is None else boxes * scale,
-        tomograms=infos,
+        particles,
+        center_zyx_px=particles.center_zyx_px * scale[:, None],
+        box_center_zyx_px=None if boxes is None else boxes * scale[:, None],
     )
 
 
