@@ -13,18 +13,29 @@ from typing import Any
 from aitom_disca.io.atomic import write_text
 
 
-def run_child(module: str, **arguments: Any) -> dict[str, Any]:
+def run_child(module: str, *, timeout_s: float | None = None, **arguments: Any) -> dict[str, Any]:
     """Run ``python -m module`` with arguments, which `child_main` takes, and return its result.
+
+    Parameters
+    ----------
+    module : str
+    timeout_s : float, optional
+        After which the process is ended.
+    **arguments
+        Plain values and paths.
 
     Raises
     ------
     RuntimeError
         If the process fails; its own words are on the standard error output.
+    subprocess.TimeoutExpired
+        If it was ended.
     """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         text = json.dumps({name: _plain(value) for name, value in arguments.items()})
-        code = subprocess.run([sys.executable, "-m", module, text, str(result)]).returncode
+        command = [sys.executable, "-m", module, text, str(result)]
+        code = subprocess.run(command, timeout=timeout_s).returncode
         if code != 0:
             killed = " (killed: not enough memory?)" if code < 0 else ""
             raise RuntimeError(f"the measurement in {module} ended with code {code}{killed}")

@@ -38,18 +38,32 @@ def write_synthetic_store(
 ) -> None:
     """Write a store of any size, piece by piece: phantoms that repeat, with fresh noise on each."""
     tilts = (-60.0, 60.0)
-    phantoms = list(load_phantoms().values())[:_N_PHANTOMS]
-    clean = simulate_subtomograms(
-        phantoms, _COPIES, box_px, voxel_size_angstrom, np.inf, tilts, seed=seed
-    )
+    clean = clean_phantoms(box_px, voxel_size_angstrom, tilts, seed)
     rng = np.random.default_rng(seed)
     with StoreWriter.create(path, (box_px,) * 3, voxel_size_angstrom, tilts) as store:
         for start in track(range(0, n, _PIECE), "writing subtomograms"):
             rows = np.arange(start, min(start + _PIECE, n)) % len(clean.labels)
             noise: np.ndarray = rng.standard_normal((len(rows), *(box_px,) * 3), np.float32)
-            noise = normalise(apply_wedge(noise, tilts)) * np.float32(snr**-0.5)
-            volumes = normalise(clean.volumes[rows] + noise)
+            volumes = noisy(clean.volumes[rows], noise, snr, tilts)
             store.append(volumes, _nowhere(len(rows)), labels=clean.labels[rows])
+
+
+def clean_phantoms(
+    box_px: int, voxel_size_angstrom: float, tilt_range_deg: tuple[float, float], seed: int
+) -> SimulatedSubtomograms:
+    """Forty subtomograms of each of five phantoms, without noise."""
+    phantoms = list(load_phantoms().values())[:_N_PHANTOMS]
+    return simulate_subtomograms(
+        phantoms, _COPIES, box_px, voxel_size_angstrom, np.inf, tilt_range_deg, seed=seed
+    )
+
+
+def noisy(
+    clean: np.ndarray, noise: np.ndarray, snr: float, tilt_range_deg: tuple[float, float]
+) -> np.ndarray:
+    """Volumes (n, z, y, x) with white noise of that shape, the wedge missing in it as well."""
+    in_wedge = normalise(apply_wedge(noise, tilt_range_deg)) * np.float32(snr**-0.5)
+    return normalise(clean + in_wedge)
 
 
 def _nowhere(n: int) -> ParticleSet:

@@ -30,6 +30,7 @@ class What(str, Enum):
     refinement = "refinement"
     few = "few"
     cells = "cells"
+    device = "device"
 
 
 class Level(str, Enum):
@@ -109,6 +110,9 @@ def bench(
             help="With --score and --templates: to compare averages with templates.",
         ),
     ] = None,
+    minutes: Annotated[
+        float, typer.Option("--minutes", help="For --what device: about so long.", min=0.5)
+    ] = 8.0,
     again: Annotated[bool, typer.Option("--again", help="Measure even what is there.")] = False,
     show: Annotated[
         bool, typer.Option("--show", help="Measure nothing; print the table of what is there.")
@@ -121,8 +125,9 @@ def bench(
     paper; size: memory and time as the number of subtomograms grows; selection: choice of K at
     size; alignment, averages, refinement: poses, averages and clusters beside the truth; few:
     averages of 24 to 400 particles as noisy as ribosomes in cells; cells: whole runs on simulated
-    cells, or with --score one that is there. Stopped, accuracy, size and cells go on where they
-    were when started again.
+    cells, or with --score one that is there; device: on whatever Keras' backend computes on, the
+    expectation step, the network, the published method and many subtomograms. Stopped, accuracy,
+    size, cells and device go on where they were when started again.
 
     Example: aitom-disca bench --templates maps --cases snr-0.1 --methods ours --seeds 0
     """
@@ -139,6 +144,9 @@ def bench(
         else:
             named, changed = parse_seeds(seeds), parse_changes(changes or [])
             bench_cells.measure(out, templates, level.value, named, changed, again=again)
+        return
+    if what is What.device:
+        _device(out, minutes, templates, paper_width or 1.0, parse_seeds(seeds)[0], again)
         return
     width = paper_width or (1.0 if what is What.speed else 0.25)
     options = b.BenchOptions(fraction, width, paper_iterations, parse_changes(changes or []))
@@ -202,6 +210,19 @@ def _size(out: Path, sizes: list[int], options: BenchOptions, again: bool) -> No
     settings = MineSettings.from_preset("fast", **options.changes)
     results = measure_sizes(out, sizes, settings, again=again)
     Console().print(rows_table("size", size_rows(results)))
+
+
+def _device(
+    out: Path, minutes: float, templates: Path | None, width: float, seed: int, again: bool
+) -> None:
+    from aitom_disca.bench.device import device_rows, measure_device
+    from aitom_disca.cli.tables import print_table
+
+    result = measure_device(
+        out, minutes=minutes, templates=templates, width=width, seed=seed, again=again
+    )
+    print_table("device", device_rows(result))
+    print(f"all figures: {out / 'device.json'}")
 
 
 def _selection(out: Path, samples: int, seed: int) -> None:
