@@ -41,6 +41,8 @@ class RunFolder:
         self.store = self.path / "subtomograms.h5"
         self.model = self.path / "model.h5"
         self.labels = self.path / "labels.csv"
+        self.sorted_labels = self.path / "labels_sorted.csv"  # where a person decided since
+        self.curation = self.path / "curation.json"
         self.history = self.path / "history.csv"
         self.nuisance = self.path / "nuisance.csv"
         self.stability = self.path / "stability.csv"  # of several runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
+from aitom_disca.io.file_names import file_part
 from aitom_disca.io.formats import relion5, relion31
 from aitom_disca.io.formats.format import Known
 from aitom_disca.io.formats.relion_optics import has_images
@@ -76,6 +78,7 @@ def write_cluster_stars(
     *,
     relion: Relion = "3.1",
     box_px: int | None = None,
+    names: Mapping[int, str] | None = None,
 ) -> list[Path]:
     """Write ``cluster_01.star`` and so on, one file for every cluster that has particles.
 
@@ -84,6 +87,8 @@ def write_cluster_stars(
     folder : path
     particles, relion, box_px
         As in `write_particles_star`. Particles in no cluster are left out.
+    names : mapping of int to str, optional
+        What clusters are called, by their number from 1: ``cluster_05_ribosome.star``.
 
     Raises
     ------
@@ -94,9 +99,11 @@ def write_cluster_stars(
         raise InputError("the particles have no clusters yet; cluster them first.")
     numbers = np.unique(particles.cluster[particles.cluster != UNASSIGNED])
     width = max(2, len(str(numbers.max(initial=0) + 1)))
+    called = {number: f"_{file_part(name)}" for number, name in (names or {}).items()}
     paths = []
     for number in numbers:
-        path = Path(folder) / f"cluster_{number + 1:0{width}d}.star"
+        name = f"cluster_{number + 1:0{width}d}{called.get(int(number) + 1, '')}.star"
+        path = Path(folder) / name
         members = particles.select(particles.cluster == number)
         write_particles_star(path, members, relion=relion, box_px=box_px)
         paths.append(path)

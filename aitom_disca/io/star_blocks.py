@@ -29,6 +29,7 @@ SUBTOMOGRAM_ANGLE_COLUMNS = [f"rlnTomoSubtomogram{angle}" for angle in ("Rot", "
 ORIGIN_ANGST_COLUMNS = [f"rlnOrigin{axis}Angst" for axis in "XYZ"]
 ORIGIN_PX_COLUMNS = [f"rlnOrigin{axis}" for axis in "XYZ"]
 CLASS_COLUMN = "rlnClassNumber"
+CLUSTER_NAME_COLUMN = "aitomDiscaClusterName"  # which RELION passes over
 POSTERIOR_COLUMN = "rlnMaxValueProbDistribution"
 SCORE_COLUMN = "rlnAutopickFigureOfMerit"
 NAME_COLUMNS = ("rlnTomoName", "rlnMicrographName")

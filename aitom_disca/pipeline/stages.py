@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aitom_disca.config import JUNK_KINDS, MineSettings, PickSettings, RelionVersion
+from aitom_disca.curation.record import cluster_names, junk_rows
 from aitom_disca.io import (
     Tomogram,
     open_store,
@@ -21,8 +23,10 @@ from aitom_disca.io import (
     write_rows_csv,
 )
 from aitom_disca.io.atomic import replacing
+from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.formats.relion_images import written_images
 from aitom_disca.io.formats.relion_optics import has_images
+from aitom_disca.io.star_blocks import CLUSTER_NAME_COLUMN
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import say
@@ -190,7 +194,9 @@ def write_stars(
     """Write the particles of a store with their clusters as RELION star files.
 
     ``particles.star`` holds all that are in a cluster, ``clusters/cluster_01.star`` and so on one
-    cluster each, ``junk/noise.star`` those in none. With ``images`` they name subtomograms and
+    cluster each, ``junk/noise.star`` those in none, ``junk/curated_gold.star`` and so on those that
+    a person called junk. Names of clusters (see `aitom_disca.curation`) become a column and a part
+    of the files' names. With ``images`` they name subtomograms and
     missing wedges for RELION, which are written into ``subtomograms``; else a store without
     positions gives no star file, and says so.
 
@@ -217,17 +223,46 @@ def write_stars(
     infos = list(particles.tomograms.values())
     if infos:
         box_px = round(box_px * voxel_size / infos[0].voxel_size_angstrom)
-    in_one = cluster >= 0
-    kept, noise = particles.select(in_one), particles.select(~in_one)
-    write_particles_star(folder.star, kept, relion=writable, box_px=box_px)
-    if len(noise):
-        write_particles_star(folder.noise_star, noise, relion=writable, box_px=box_px)
-    else:
-        folder.noise_star.unlink(missing_ok=True)
-    files = write_cluster_stars(folder.star_folder, particles, relion=writable, box_px=box_px)
+    names = cluster_names(labels)
+    if names:
+        particles = _with_names(particles, cluster, names)
+    how: dict[str, Any] = {"relion": writable, "box_px": box_px}
+    write_particles_star(folder.star, particles.select(cluster >= 0), **how)
+    _write_left_out(folder, particles, cluster, junk_rows(labels), how)
+    files = write_cluster_stars(folder.star_folder, particles, names=names, **how)
     for stale in {*folder.star_folder.glob("cluster_*.star")} - {*files}:
         stale.unlink()  # of earlier labels with more clusters
     return {"star_files": 1 + len(files), "relion": writable}
+
+
+def _with_names(particles: ParticleSet, cluster: np.ndarray, names: dict[int, str]) -> ParticleSet:
+    """With a column of the clusters' names, in one word as star files want it."""
+    words = [names.get(int(number) + 1, "None").replace(" ", "_") for number in cluster]
+    return replace(particles, more={**particles.more, CLUSTER_NAME_COLUMN: np.array(words)})
+
+
+def _write_left_out(
+    folder: RunFolder,
+    particles: ParticleSet,
+    cluster: np.ndarray,
+    junk: dict[str, np.ndarray],
+    how: dict[str, Any],
+) -> None:
+    """Star files of what is in no cluster: by the kind of junk that it was called, or noise."""
+    rest = cluster < 0
+    parts = {}
+    for kind, name in file_parts(junk).items():
+        rows = np.flatnonzero(np.isin(np.arange(len(cluster)), junk[kind]) & rest)
+        parts[folder.junk / f"curated_{name}.star"] = rows
+        rest[rows] = False
+    parts[folder.noise_star] = np.flatnonzero(rest)
+    for path in {*folder.junk.glob("curated_*.star"), folder.noise_star} - {*parts}:
+        path.unlink()
+    for path, rows in parts.items():
+        if len(rows):
+            write_particles_star(path, particles.select(rows), **how)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _writable(particles: ParticleSet, relion: RelionVersion) -> RelionVersion | None:

@@ -20,6 +20,7 @@ from aitom_disca.io.star_blocks import (
     ANGLE_COLUMNS,
     CENTERED_COLUMNS,
     CLASS_COLUMN,
+    CLUSTER_NAME_COLUMN,
     GROUP_COLUMN,
     IMAGE_COLUMNS,
     IMAGE_PIXEL_COLUMN,
@@ -241,7 +242,8 @@ def foreign(particles: ParticleSet) -> list[str]:
 
 
 def _is_ours(particles: ParticleSet, column: str) -> bool:
-    return TABLE_KEY in particles.more_blocks or column.startswith(("rln", "wrp"))
+    own = column == CLUSTER_NAME_COLUMN
+    return own or TABLE_KEY in particles.more_blocks or column.startswith(("rln", "wrp"))
 
 
 def table(*parts: Mapping[str, Any]) -> pd.DataFrame:

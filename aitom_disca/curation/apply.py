@@ -1,0 +1,139 @@
+"""Decisions applied to labels: the same list on the same labels gives the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from aitom_disca.curation.decisions import Decision
+from aitom_disca.errors import InputError
+from aitom_disca.particles import UNASSIGNED
+
+
+@dataclass
+class Curated:
+    """Labels after decisions. Clusters keep their numbers, so that gaps remain.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (N,)
+        From 0, -1 for none.
+    names : dict of int to str
+        Of clusters, by their number from 1.
+    junk : dict of str to ndarray of int
+        Rows that were called junk, by kind.
+    gone : dict of int to str
+        What became of clusters that are no more, by their number from 1.
+    """
+
+    labels: np.ndarray
+    names: dict[int, str] = field(default_factory=dict)
+    junk: dict[str, np.ndarray] = field(default_factory=dict)
+    gone: dict[int, str] = field(default_factory=dict)
+
+    def clusters(self) -> list[int]:
+        """Numbers, from 1, of the clusters that there are."""
+        return (np.unique(self.labels[self.labels >= 0]) + 1).tolist()
+
+
+def in_force(decisions: Sequence[Decision]) -> list[tuple[int, Decision]]:
+    """Decisions that count, each with its number from 1: those not undone.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to undo.
+    """
+    found: list[tuple[int, Decision]] = []
+    for number, decision in enumerate(decisions, 1):
+        if decision.action != "undo":
+            found.append((number, decision))
+        elif found:
+            found.pop()
+        else:
+            raise InputError(f"decision {number}: there is nothing to undo.")
+    return found
+
+
+def apply_decisions(labels: np.ndarray, decisions: Sequence[Decision]) -> Curated:
+    """Apply decisions in their order.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (N,)
+        As they were sorted, from 0, -1 for none.
+    decisions : sequence of Decision
+
+    Raises
+    ------
+    InputError
+        If one does not fit: its number and the reason are said.
+    """
+    found = Curated(np.array(labels, int))
+    for number, decision in in_force(decisions):
+        try:
+            _apply(found, number, decision)
+        except InputError as error:
+            raise InputError(f"decision {number} ({decision}) does not fit: {error}") from error
+    return found
+
+
+def _apply(found: Curated, number: int, decision: Decision) -> None:
+    if decision.action == "move":
+        return _move(found, decision)
+    there = found.clusters()
+    for cluster in decision.clusters:
+        if cluster not in there:
+            why = found.gone.get(cluster, f"the clusters are {', '.join(map(str, there))}")
+            raise InputError(f"there is no cluster {cluster} ({why}).")
+    inside = np.isin(found.labels, np.array(decision.clusters) - 1)
+    if decision.action == "name":
+        return _name(found, decision)
+    if decision.action == "merge":
+        first, *others = decision.clusters
+        found.labels[inside] = first - 1
+        for cluster in others:
+            name = found.names.pop(cluster, None)
+            if name is not None:
+                found.names.setdefault(first, name)
+            found.gone[cluster] = f"decision {number} merged it into {first}"
+        return
+    left = inside
+    if decision.action == "keep":
+        left = ~inside & (found.labels >= 0)
+    if decision.action == "junk":
+        kind = decision.name or "other"
+        rows = np.flatnonzero(left)
+        found.junk[kind] = np.union1d(found.junk.get(kind, np.zeros(0, int)), rows)
+    for cluster in (np.unique(found.labels[left]) + 1).tolist():
+        found.names.pop(cluster, None)
+        found.gone[cluster] = f"decision {number} left it out"
+    found.labels[left] = UNASSIGNED
+
+
+def _name(found: Curated, decision: Decision) -> None:
+    if len(decision.clusters) != 1:
+        raise InputError("a name is that of one cluster.")
+    cluster = decision.clusters[0]
+    other = [k for k, name in found.names.items() if name == decision.name and k != cluster]
+    if other:
+        raise InputError(f"cluster {other[0]} is called {decision.name!r} already; merge the two.")
+    found.names[cluster] = decision.name
+
+
+def _move(found: Curated, decision: Decision) -> None:
+    rows = np.array(decision.particles)
+    if rows.min() < 0 or rows.max() >= len(found.labels):
+        raise InputError(
+            f"there is no particle {rows[(rows < 0) | (rows >= len(found.labels))][0]}; they are "
+            f"counted from 0 to {len(found.labels) - 1}."
+        )
+    to = UNASSIGNED
+    if decision.clusters:
+        to = decision.clusters[0] - 1
+        if to + 1 not in found.clusters():
+            raise InputError(f"there is no cluster {to + 1} to move them to.")
+    found.labels[rows] = to
+    found.junk = {kind: np.setdiff1d(held, rows) for kind, held in found.junk.items()}

@@ -1,0 +1,152 @@
+"""One decision about clusters, as it stands in ``curation.json``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any, Literal, get_args
+
+from aitom_disca.errors import InputError
+
+Action = Literal["merge", "drop", "junk", "keep", "name", "move", "undo"]
+_ACTIONS = get_args(Action)
+_LONGEST_NAME = 60
+_FEWEST = {"merge": 2, "drop": 1, "junk": 1, "keep": 1, "name": 1, "move": 0, "undo": 0}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided, by whom and why. Clusters are counted from 1, as in every file.
+
+    Parameters
+    ----------
+    action : {"merge", "drop", "junk", "keep", "name", "move", "undo"}
+        ``merge``: all clusters become the first of them. ``drop``: their members are in no cluster
+        from then on. ``junk``: the same, and they are listed as junk of the kind ``name``.
+        ``keep``: all other clusters are dropped. ``name``: the cluster is called so. ``move``:
+        single particles go to another cluster, or none. ``undo``: the last decision in force does
+        not count.
+    clusters : tuple of int
+        From 1; for ``move`` the one that the particles go to, nothing for none.
+    particles : tuple of int
+        Rows of the store from 0, for ``move``.
+    name : str
+    why, who : str
+        Empty if not said.
+    date : str
+        ISO 8601, in UTC.
+
+    Raises
+    ------
+    InputError
+        If it makes no sense.
+    """
+
+    action: Action
+    clusters: tuple[int, ...] = ()
+    particles: tuple[int, ...] = ()
+    name: str = ""
+    why: str = ""
+    who: str = ""
+    date: str = ""
+
+    def __post_init__(self) -> None:
+        if self.action not in _ACTIONS:
+            raise InputError(
+                f"expected a decision to {', '.join(_ACTIONS[:-1])} or {_ACTIONS[-1]}, but got "
+                f"{self.action!r}."
+            )
+        if len(self.clusters) < _FEWEST[self.action] or min(self.clusters, default=1) < 1:
+            raise InputError(
+                f"expected {'two clusters or more' if self.action == 'merge' else 'a cluster'} to "
+                f"{self.action}, counted from 1; got {'+'.join(map(str, self.clusters)) or 'none'}."
+            )
+        if len(set(self.clusters)) < len(self.clusters):
+            raise InputError(f"cluster {_twice(self.clusters)} is named twice; name it once.")
+        if self.action == "move" and not self.particles:
+            raise InputError("expected particles to move: their index in labels.csv, from 0.")
+        if self.action == "name":
+            check_name(self.name)
+
+    def now(self) -> Decision:
+        """The same, of this moment."""
+        return Decision(**{**asdict(self), "date": _now()})
+
+    def record(self) -> dict[str, Any]:
+        """As plain values; what is empty is left out."""
+        given = asdict(self)
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in given.items() if v}
+
+    @classmethod
+    def from_record(cls, values: Any) -> Decision:
+        """From what `record` gave.
+
+        Raises
+        ------
+        InputError
+            If it is something else.
+        """
+        if not isinstance(values, Mapping):
+            raise InputError(f"expected a decision with an action, but got {values!r}.")
+        unknown = set(values) - set(cls.__dataclass_fields__)
+        if unknown or "action" not in values:
+            raise InputError(
+                f"expected a decision with {', '.join(cls.__dataclass_fields__)}, but got "
+                f"{', '.join(map(str, values))}."
+            )
+        given = {**values}
+        for key in ("clusters", "particles"):
+            numbers = given.get(key, [])
+            if not isinstance(numbers, list) or any(type(n) is not int for n in numbers):
+                raise InputError(f"expected whole numbers as {key}, but got {numbers!r}.")
+            given[key] = tuple(numbers)
+        for key in set(given) - {"clusters", "particles"}:
+            if not isinstance(given[key], str):
+                raise InputError(f"expected text as {key}, but got {given[key]!r}.")
+        return cls(**given)
+
+    def __str__(self) -> str:
+        said = {
+            "merge": f"merge {'+'.join(map(str, self.clusters))}",
+            "drop": f"drop {_listed(self.clusters)}",
+            "junk": f"call {_listed(self.clusters)} junk ({self.name or 'other'})",
+            "keep": f"keep only {_listed(self.clusters)}",
+            "name": f"name {_listed(self.clusters)} {self.name!r}",
+            "move": f"move {len(self.particles)} particle{'s' * (len(self.particles) != 1)} to "
+            + (f"cluster {self.clusters[0]}" if self.clusters else "no cluster"),
+            "undo": "undo",
+        }
+        return said[self.action]
+
+
+def check_name(name: str) -> None:
+    """Refuse names of clusters that files cannot hold.
+
+    Raises
+    ------
+    InputError
+    """
+    if not name.strip() or name != name.strip() or len(name) > _LONGEST_NAME:
+        raise InputError(
+            f"expected a name of 1 to {_LONGEST_NAME} characters for a cluster, without spaces at "
+            f"its ends; got {name!r}."
+        )
+    if re.search(r"[\x00-\x1f\x7f\"'`/\\]", name):
+        raise InputError(
+            f"a cluster cannot be called {name!r}; leave out quotes, slashes and control "
+            "characters."
+        )
+
+
+def _listed(clusters: tuple[int, ...]) -> str:
+    return ", ".join(map(str, clusters))
+
+
+def _twice(clusters: tuple[int, ...]) -> int:
+    return next(k for k in clusters if clusters.count(k) > 1)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,143 @@
+"""Decisions about clusters: kept, replayed, undone, and followed by labels and star files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aitom_disca.cli.app import main
+from aitom_disca.curation import Curation, Decision, apply_decisions, cluster_names
+from aitom_disca.errors import InputError
+from aitom_disca.io import read_labels_csv, read_particles_star, write_labels_csv
+from aitom_disca.io.store import StoreWriter
+from aitom_disca.io.tables import read_rows_csv
+from aitom_disca.particles import ParticleSet, TomogramInfo
+
+LABELS = np.array([0, 0, 1, 1, 2, 2, 3, 3, -1, -1])
+POSTERIOR = np.where(LABELS < 0, 0.0, 0.9)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A store of ten particles in four clusters, in a folder as a run leaves it."""
+    info = TomogramInfo((40, 40, 40), 10.0)
+    places = np.column_stack([np.arange(10.0) + 10] * 3)
+    particles = ParticleSet(np.full(10, "TS_1"), places, tomograms={"TS_1": info})
+    with StoreWriter.create(tmp_path / "subtomograms.h5", (4, 4, 4), 10.0, (-60, 60)) as store:
+        store.append(np.ones((10, 4, 4, 4), np.float32), particles)
+    agreement = {"agreement": np.linspace(0, 1, 10)}
+    write_labels_csv(tmp_path / "labels.csv", LABELS, POSTERIOR, more=agreement)
+    return tmp_path
+
+
+def curate(results: Path, *options: str) -> int:
+    return main(["curate", str(results), *options])
+
+
+def labels(results: Path) -> list[int]:
+    return (read_labels_csv(results / "labels.csv")[0] + 1).tolist()
+
+
+def test_labels_and_star_files_follow(results: Path) -> None:
+    before = (results / "labels.csv").read_text()
+    assert curate(results, "--merge", "1+3", "--drop", "2", "--name", "1=small ribosome",
+                  "--why", "they look alike", "--who", "R. F.") == 0  # fmt: skip
+    assert labels(results) == [1, 1, 0, 0, 1, 1, 4, 4, 0, 0]
+    assert (results / "labels_sorted.csv").read_text() == before
+    stars = sorted(path.name for path in (results / "clusters").iterdir())
+    assert stars == ["cluster_01_small-ribosome.star", "cluster_04.star"]
+    kept = read_particles_star(results / "particles.star")
+    assert kept.more["aitomDiscaClusterName"].tolist() == ["small_ribosome"] * 4 + ["None"] * 2
+    np.testing.assert_array_equal(kept.cluster, [0, 0, 0, 0, 3, 3])
+    assert len(read_particles_star(results / "junk" / "noise.star")) == 4
+    record = json.loads((results / "curation.json").read_text())
+    first = record["decisions"][0]
+    assert first["why"] == "they look alike" and first["who"] == "R. F." and first["date"]
+    rows = read_rows_csv(results / "labels.csv")
+    assert rows[2]["posterior"] == "0" and rows[4]["posterior"] == "0.9"
+    assert rows[9]["agreement"] == "1"  # further columns stay
+
+
+def test_decisions_are_undone_and_replayed(results: Path, tmp_path: Path) -> None:
+    before = (results / "labels.csv").read_text()
+    assert curate(results, "--merge", "1+3", "--junk", "2=gold") == 0
+    assert len(read_particles_star(results / "junk" / "curated_gold.star")) == 2
+    assert curate(results, "--undo") == 0 and labels(results) == [1, 1, 2, 2, 1, 1, 4, 4, 0, 0]
+    assert not (results / "junk" / "curated_gold.star").exists()
+    assert curate(results, "--move", "8,9=4", "--move", "0=0") == 0
+    curated = (results / "labels.csv").read_text()
+    assert labels(results) == [0, 1, 2, 2, 1, 1, 4, 4, 4, 4]
+    assert read_rows_csv(results / "labels.csv")[8]["posterior"] == "1"
+    again = tmp_path / "again"
+    again.mkdir()
+    (again / "labels.csv").write_text(before)
+    assert curate(again, "--replay", str(results / "curation.json")) == 0
+    assert (again / "labels.csv").read_text() == curated
+    for _ in range(3):
+        assert curate(results, "--undo") == 0
+    assert (results / "labels.csv").read_text() == before
+    assert curate(results, "--undo") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--merge", "1"], "two clusters or more"),
+        (["--merge", "1+1"], "named twice"),
+        (["--merge", "1+9"], "there is no cluster 9 (the clusters are 1, 2, 3, 4)"),
+        (["--merge", "1+2", "--drop", "2"], "decision 1 merged it into 1"),
+        (["--drop", "0"], "counted from 1"),
+        (["--drop", "x"], "whole numbers"),
+        (["--name", "1"], "NUMBER=NAME"),
+        (["--name", "1=a/b"], "leave out quotes, slashes"),
+        (["--name", "1=a", "--name", "2=a"], "called 'a' already"),
+        (["--move", "3"], "INDEX,INDEX=CLUSTER"),
+        (["--move", "77=1"], "there is no particle 77"),
+        (["--move", "7=9"], "there is no cluster 9 to move"),
+    ],
+)
+def test_what_does_not_fit_writes_nothing(
+    results: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    before = sorted(results.rglob("*"))
+    assert curate(results, *options) == 2
+    assert said in capsys.readouterr().err
+    assert sorted(results.rglob("*")) == before
+
+
+def test_labels_made_anew_are_not_overwritten(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert curate(results, "--name", "1=a") == 0
+    write_labels_csv(results / "labels.csv", LABELS[::-1])
+    assert cluster_names(results / "labels.csv") == {}
+    assert curate(results, "--drop", "2") == 2
+    assert "made anew" in capsys.readouterr().err
+
+
+def test_stopped_between_its_two_files_it_goes_on(results: Path) -> None:
+    before = (results / "labels.csv").read_text()
+    Curation(results).add([Decision("merge", (1, 2))])
+    after = (results / "labels.csv").read_text()
+    (results / "labels.csv").write_text(before)
+    assert Curation(results).curated().labels.tolist() == [0, 0, 0, 0, 2, 2, 3, 3, -1, -1]
+    assert (results / "labels.csv").read_text() == after
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"decisions": []}', '{"aitom_disca_curation": 9, "decisions": 1}']
+)
+def test_damaged_decisions_are_refused(results: Path, text: str) -> None:
+    (results / "curation.json").write_text(text)
+    with pytest.raises(InputError, match=r"curation\.json"):
+        Curation(results)
+
+
+def test_keep_only_and_names_of_what_is_gone() -> None:
+    made = apply_decisions(
+        LABELS,
+        [Decision("name", (2,), name="b"), Decision("keep", (1, 2)), Decision("merge", (1, 2))],
+    )
+    assert made.clusters() == [1] and made.names == {1: "b"}
+    assert "decision 2 left it out" in made.gone[3]
