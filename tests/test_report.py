@@ -313,6 +313,11 @@ def test_subtomograms_in_no_cluster_are_counted() -> None:
 
 
 @pytest.mark.usefixtures("_no_pictures")
+def test_names_of_clusters_are_shown() -> None:
+    data = ReportData(cluster_rows=[(1, 5, None)], cluster_names={2: "<80S>"})
+    assert "Cluster 2: &lt;80S&gt;</h3>" in render_report(data)
+
+
 def test_effects_are_coloured_by_strength_and_framed_where_large() -> None:
     html = render_report(whole_report())
     cells = re.findall(r'<td( class="large")? style="background: (#\w{6})">([^<]*)</td>', html)

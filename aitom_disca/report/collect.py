@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aitom_disca.curation import cluster_names
 from aitom_disca.io import (
     SubtomogramStore,
     Tomogram,
@@ -27,6 +28,11 @@ _AVERAGE_PICTURES = (
     ("slices", "three central slices"),
     ("surface", "surface, from two sides"),
     ("fsc", "Fourier shell correlation of the halves"),
+)
+_CURATED = (
+    "A person decided about the clusters since they were sorted (curation.json): numbers, names "
+    "and slices are those after it; averages, their table and the audit are of the clusters as "
+    "they were when those were made."
 )
 _FEWEST_MEMBERS = 20  # of a cluster that can be judged
 
@@ -50,22 +56,27 @@ def collect(
         What else the reader should know.
     """
     labels, posterior = read_labels_csv(folder.labels)
+    curated = folder.curation.exists()
+    if curated:
+        notes = [*notes, _CURATED]
     saved = np.load(folder.clusters)  # allow_pickle is off
     history = json.loads(str(saved["history"]))
     kept = next(row for row in history if row["kept"])
     stages = folder.record["stages"]
     with open_store(store_path) as store:
         rows = _cluster_rows(labels, posterior)
+        shown = [k for k, _, _ in rows]
         means, voxel_size = saved["averages"], store.voxel_size_angstrom
-        aligned = 0 < len(means) == len(rows)
+        aligned = len(means) > max(shown, default=0) and (curated or len(means) == len(rows))
         if aligned:  # they are Fourier-cropped
             share = float(saved["averages_box_share"]) if "averages_box_share" in saved else 1.0
             voxel_size *= share * store.box_shape_zyx[0] / means.shape[-1]
         else:
-            means = cluster_means(store, labels, len(rows))
+            means = cluster_means(store, labels, labels.max() + 1)
         decoded = _decoded(folder, store)
         particles, store_voxel = store.particles(), store.voxel_size_angstrom
-    views = averages_of_run(folder, [size for _, size, _ in rows], store_voxel)
+    sizes = np.bincount(labels[labels >= 0], minlength=len(means))
+    views = averages_of_run(folder, sizes.tolist(), store_voxel)
     if aligned and not views:
         views = views_of_means(folder, means, voxel_size)
     cells, undrawn = cells_of_run(folder, tomograms, particles, labels, views)
@@ -73,9 +84,11 @@ def collect(
         title=f"What is in {_names(folder.record['inputs'])}",
         summary=_summary(folder, labels),
         cluster_rows=rows,
-        cluster_means=means,
+        cluster_means=means[shown],
+        cluster_names=cluster_names(folder.labels),
+        curated=curated,
         n_in_none=int((labels < 0).sum()),
-        cluster_found=_found(stages),
+        cluster_found=[] if curated else _found(stages),
         nuisance=_nuisance(folder),
         voxel_size_angstrom=voxel_size,
         means_are_aligned=aligned,
@@ -172,6 +185,8 @@ def _cluster_rows(
     rows = []
     for k in range(labels.max() + 1):
         members = labels == k
+        if not members.any():  # a person left it out
+            continue
         sure = None if posterior is None else float(posterior[members].mean())
         rows.append((k, int(members.sum()), sure))
     return rows
@@ -191,7 +206,7 @@ def _summary(folder: RunFolder, labels: np.ndarray) -> list[tuple[str, str]]:
     for row in stages.get("search", {}).get("rounds", ()):
         rows.append((f"particles in round {row['round']}", f"{row['particles']:,}"))
     rows.append(("subtomograms", f"{len(labels):,}"))
-    rows.append(("clusters found", str(_sorting(stages)["n_clusters"])))
+    rows.append(("clusters found", str(len(np.unique(labels[labels >= 0])))))
     if (labels < 0).any():
         rows.append(("in no cluster", f"{int((labels < 0).sum()):,}"))
     if "stability" in stages["mine"]:

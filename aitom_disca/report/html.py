@@ -90,6 +90,10 @@ class ReportData:
     cluster_found : sequence of str
         In how many runs each cluster was found, in the order of ``cluster_rows``; empty for one
         run.
+    cluster_names : mapping of int to str
+        What clusters are called, by their number from 1.
+    curated : bool
+        Whether a person decided about clusters.
     nuisance : NuisanceTable, optional
         What else than structure goes with the clusters.
     voxel_size_angstrom : float, optional
@@ -133,6 +137,8 @@ class ReportData:
     cluster_means: np.ndarray | None = None
     n_in_none: int = 0
     cluster_found: Sequence[str] = ()
+    cluster_names: Mapping[int, str] = field(default_factory=dict)
+    curated: bool = False
     nuisance: NuisanceTable | None = None
     voxel_size_angstrom: float | None = None
     means_are_aligned: bool = False
@@ -253,6 +259,7 @@ def _clusters(data: ReportData) -> list[dict[str, Any]]:
         cards.append(
             {
                 "number": cluster + 1,
+                "name": data.cluster_names.get(cluster + 1),
                 "colour": figures.cluster_colour(cluster),
                 "size": size,
                 "percent": 100 * size / total,
