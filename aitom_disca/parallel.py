@@ -1,4 +1,4 @@
-"""Independent pieces of array work, on all cores."""
+"""Independent pieces of array work on the cores of this machine that are this process's own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,43 @@ from threadpoolctl import threadpool_limits
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# Read by libraries as they are loaded, and handed on to processes that this one starts.
+_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
 _local = threading.local()
+_chosen: int | None = None
+
+
+def n_cores() -> int:
+    """How many cores this process may use.
+
+    What `use_threads` said; else those that the system lets it run on, or that SLURM allotted to
+    a task (``SLURM_CPUS_PER_TASK``) where these are fewer.
+    """
+    if _chosen is not None:
+        return _chosen
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        cores = os.cpu_count() or 1
+    allotted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(cores, int(allotted)) if allotted.isdigit() and int(allotted) else cores
+
+
+def use_threads(n: int) -> None:
+    """Use so many threads from now on, here and in libraries that are not loaded yet.
+
+    Libraries of linear algebra take it at once, TensorFlow before its first computation.
+    """
+    global _chosen
+    _chosen = n
+    os.environ.update(dict.fromkeys(_VARIABLES, str(n)))
+    threadpool_limits(n)
 
 
 def on_all_cores(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
@@ -22,7 +58,7 @@ def on_all_cores(function: Callable[[Item], Result], items: Sequence[Item]) -> l
     NumPy and SciPy's transforms let other threads go on while they compute. Each piece gets one
     thread for its matrix products, and none of its own: what it calls in turn runs in order.
     """
-    n_threads = min(os.cpu_count() or 1, len(items))
+    n_threads = min(n_cores(), len(items))
     if n_threads < 2 or getattr(_local, "inside", False):
         return [function(item) for item in items]
     with threadpool_limits(1, "blas"):

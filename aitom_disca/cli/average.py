@@ -102,6 +102,7 @@ def average(
     relion: o.RelionVersion = Relion.v31,
     images: o.Images = False,
     overwrite: o.Overwrite = False,
+    threads: o.Threads = None,
 ) -> None:
     """Align and average the members of every cluster, in halves that never see each other.
 

@@ -31,6 +31,7 @@ def mine(
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
     resume: o.Resume = False,
+    threads: o.Threads = None,
 ) -> None:
     """Sort subtomograms into clusters; write labels, model, star files and a report.
 
@@ -66,6 +67,7 @@ def predict(
     outlier_quantile: o.OutlierQuantile = None,
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
+    threads: o.Threads = None,
 ) -> None:
     """Sort new subtomograms with a trained model: labels.csv and star files.
 

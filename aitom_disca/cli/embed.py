@@ -30,6 +30,7 @@ def embed(
         bool, typer.Option("--per-cluster", help="Also write the density of each cluster alone.")
     ] = False,
     overwrite: o.Overwrite = False,
+    threads: o.Threads = None,
 ) -> None:
     """Put the averages of clusters back where their members lie in the tomograms.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from aitom_disca.cli.choices import (
     ThresholdRule,
 )
 from aitom_disca.config import ExtractSettings, OpticsSettings, PickSettings
+from aitom_disca.parallel import n_cores, use_threads
 
 
 def _described(settings: type, name: str) -> str:
@@ -29,7 +31,15 @@ def _option(panel: str, *names: str, text: str, **rest: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=panel, **rest)
 
 
+def _use_threads(n: int | None) -> None:
+    """Limit threads as asked for; libraries know nothing of what SLURM allots."""
+    if n is None and ("SLURM_CPUS_PER_TASK" not in os.environ or "OMP_NUM_THREADS" in os.environ):
+        return
+    use_threads(n or n_cores())
+
+
 INPUT, PICK, EXTRACT, MINE, RUN = "Tomograms", "Picking", "Extraction", "Mining", "Run"
+COMPUTE = "Where to compute"
 
 Tomograms = Annotated[
     list[Path],
@@ -329,4 +339,16 @@ Overwrite = Annotated[
 ]
 Resume = Annotated[
     bool, _option(RUN, "--resume", text="Go on with the run there, where it stopped.")
+]
+Threads = Annotated[
+    int | None,
+    _option(
+        COMPUTE,
+        "--threads",
+        text="Cores to use at once; by default all that this process may run on, or that SLURM "
+        "allots to it.",
+        min=1,
+        callback=_use_threads,
+        expose_value=False,
+    ),
 ]

@@ -76,6 +76,7 @@ def run(
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
     resume: o.Resume = False,
+    threads: o.Threads = None,
 ) -> None:
     """From tomograms to clusters, averages, RELION star files and a report.
 

@@ -67,6 +67,7 @@ def pick(
     ] = None,
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
+    threads: o.Threads = None,
 ) -> None:
     """Pick particles: Difference of Gaussians, best first.
 
@@ -138,6 +139,7 @@ def extract(
     box_px: o.Box = None,
     working_voxel_size_angstrom: o.WorkingVoxelSize = None,
     overwrite: o.Overwrite = False,
+    threads: o.Threads = None,
 ) -> None:
     """Cut subtomograms at picks into an HDF5 store.
 
