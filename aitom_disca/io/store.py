@@ -257,20 +257,32 @@ def _as_text(column: np.ndarray) -> np.ndarray:
 
 
 class SubtomogramStore:
-    """A store opened for reading; volumes are read when asked for. Made by `open_store`."""
+    """A store opened for reading; volumes are read when asked for. Made by `open_store`.
+
+    Pickled, it is its path and what its header says: another process opens the file when it first
+    reads.
+    """
 
     def __init__(self, path: Path, file: h5py.File):
         self.path = path
         self._file = file
-        self._volumes: h5py.Dataset = file["subtomograms"]
-        self.box_shape_zyx: tuple[int, int, int] = tuple(self._volumes.shape[1:])
+        self._n, *box = file["subtomograms"].shape
+        self.box_shape_zyx: tuple[int, int, int] = tuple(box)  # type: ignore[assignment]
         self.voxel_size_angstrom = float(file.attrs["voxel_size_angstrom"])
         diameter = file.attrs.get("particle_diameter_angstrom")
         self.particle_diameter_angstrom = None if diameter is None else float(diameter)
         self.common_tilt_range_deg = self._read_tilt_range()
 
     def __len__(self) -> int:
-        return len(self._volumes)
+        return self._n
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {k: v for k, v in self.__dict__.items() if k not in ("_file", "tilt_range_deg")}
+        return state | {"path": self.path.absolute()}
+
+    @cached_property
+    def _file(self) -> h5py.File:
+        return _open_file(self.path)
 
     def __enter__(self) -> SubtomogramStore:
         return self
@@ -280,7 +292,8 @@ class SubtomogramStore:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if "_file" in vars(self):
+            self._file.close()
 
     def read(self, rows: np.ndarray | slice | list[int] | None = None) -> np.ndarray:
         """Read subtomograms.
@@ -303,9 +316,10 @@ class SubtomogramStore:
         index = np.arange(len(self))[slice(None) if rows is None else rows]
         order = np.argsort(index, kind="stable")
         volumes = np.empty((len(index), *self.box_shape_zyx), np.float32)
+        stored = self._file["subtomograms"]
         for run in _runs(index[order]):
             first, last = index[order[run.start]], index[order[run.stop - 1]]
-            volumes[order[run]] = self._volumes[first : last + 1]
+            volumes[order[run]] = stored[first : last + 1]
         self._check_finite(volumes, index)
         return volumes
 
@@ -419,21 +433,25 @@ def open_store(path: str | Path) -> SubtomogramStore:
         If the file is missing or no store: not HDF5, no volumes, no voxel size.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"the subtomogram store {path} does not exist; check the path.")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(
-            f"{path.name} is not a readable HDF5 file; expected a subtomogram store, as the "
-            "extract command writes it."
-        ) from error
+    file = _open_file(path)
     try:
         _check_layout(file, path)
         return SubtomogramStore(path, file)
     except Exception:
         file.close()
         raise
+
+
+def _open_file(path: Path) -> h5py.File:
+    if not path.is_file():
+        raise InputError(f"the subtomogram store {path} does not exist; check the path.")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(
+            f"{path.name} is not a readable HDF5 file; expected a subtomogram store, as the "
+            "extract command writes it."
+        ) from error
 
 
 def _check_layout(file: h5py.File, path: Path) -> None:
