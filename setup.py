@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "aitom_disca/__init__.py").read_text())[1]
 EXPORTS = ["dynamotable>=0.3", "imodmodel>=0.1"]  # particles of Dynamo and IMOD
 ZARR = ["zarr>=3.0"]  # OME-Zarr tomograms
+CLUSTER = ["dask>=2025.1", "distributed>=2025.1", "dask-jobqueue>=0.9"]  # many machines
 
 setup(
     name="aitom-disca",
@@ -61,6 +62,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "exports": EXPORTS,
         "zarr": ZARR,
+        "cluster": CLUSTER,
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",
@@ -68,6 +70,7 @@ setup(
             "starfile>=0.5.8",
             *EXPORTS,
             *ZARR,
+            *CLUSTER,
         ],
         "lint": ["ruff>=0.9", "mypy>=1.14"],
     },

@@ -1,14 +1,16 @@
-"""Independent pieces of array work on the cores of this machine that are this process's own."""
+"""Independent pieces of work: on the cores that are this process's own, or as tasks elsewhere."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
+
+from aitom_disca.progress import track
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -64,6 +66,28 @@ def on_all_cores(function: Callable[[Item], Result], items: Sequence[Item]) -> l
     with threadpool_limits(1, "blas"):
         with ThreadPoolExecutor(n_threads, initializer=_mark_inside) as pool:
             return list(pool.map(function, items))
+
+
+def in_tasks(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    executor: Executor | None,
+    what: str,
+) -> Iterable[Result]:
+    """``function`` of every item, in order: one after the other here, or as tasks of an executor.
+
+    Parameters
+    ----------
+    function : callable
+        Of a module, or a partial of one: it is sent to other processes, as are the items.
+    items : sequence
+    executor : Executor, optional
+    what : str
+        Is being done, in a few words, for the progress of tasks elsewhere.
+    """
+    if executor is None:
+        return map(function, items)
+    return track(executor.map(function, items), what, len(items))
 
 
 def _mark_inside() -> None:

@@ -9,7 +9,7 @@ import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import KCriterion, Precision, Preset, Relion, RotatedBy
-from aitom_disca.cli.given import mine_settings, refuse_existing
+from aitom_disca.cli.given import mine_settings, refuse_existing, workers_given
 from aitom_disca.progress import say
 
 
@@ -68,6 +68,10 @@ def predict(
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
     threads: o.Threads = None,
+    workers: o.Workers = None,
+    scheduler: o.Scheduler = None,
+    cluster: o.Cluster = None,
+    cluster_config: o.ClusterConfig = None,
 ) -> None:
     """Sort new subtomograms with a trained model: labels.csv and star files.
 
@@ -75,15 +79,17 @@ def predict(
     """
     from aitom_disca.pipeline import predict as predict_store
 
-    folder, labels = predict_store(
-        store,
-        model,
-        out,
-        by=None if by is None else by.value,
-        outlier_quantile=outlier_quantile,
-        relion=relion.value,
-        overwrite=overwrite,
-    )
+    with workers_given(workers, scheduler, cluster, cluster_config) as executor:
+        folder, labels = predict_store(
+            store,
+            model,
+            out,
+            by=None if by is None else by.value,
+            outlier_quantile=outlier_quantile,
+            relion=relion.value,
+            overwrite=overwrite,
+            executor=executor,
+        )
     done = folder.record["stages"]["predict"]
     none = f", {done['in_no_cluster']} in none" if done["in_no_cluster"] else ""
     say(f"{len(labels)} subtomograms sorted into {done['n_clusters']} clusters{none}")

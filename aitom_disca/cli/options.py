@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from aitom_disca.cli.choices import (
+    JobsOf,
     KCriterion,
     LastStage,
     PickedBy,
@@ -350,5 +351,39 @@ Threads = Annotated[
         min=1,
         callback=_use_threads,
         expose_value=False,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    _option(
+        COMPUTE,
+        "--workers",
+        text="Processes that share the tasks: a tomogram each, or a chunk of subtomograms. With "
+        "--cluster jobs at most. (Needs Dask, as the next three do.)",
+        min=1,
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    _option(
+        COMPUTE,
+        "--scheduler",
+        text="Address of a Dask scheduler that runs, such as tcp://head:8786; its workers do the "
+        "tasks.",
+    ),
+]
+_JOBS = "Queueing system to which workers are submitted as jobs"
+Cluster = Annotated[JobsOf | None, _option(COMPUTE, "--cluster", "--jobs-of", text=f"{_JOBS}.")]
+JobsOnly = Annotated[
+    JobsOf | None,
+    _option(COMPUTE, "--jobs-of", text=f"{_JOBS}: --cluster of other commands."),
+]
+ClusterConfig = Annotated[
+    Path | None,
+    _option(
+        COMPUTE,
+        "--cluster-config",
+        text="What a job is given, in YAML: settings of dask-jobqueue, such as cores, memory, "
+        "walltime, queue below jobqueue: slurm:.",
     ),
 ]

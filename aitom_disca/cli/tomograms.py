@@ -15,6 +15,7 @@ from aitom_disca.cli.given import (
     kinds_to_keep,
     open_given,
     refuse_existing,
+    workers_given,
 )
 from aitom_disca.config import ExtractSettings, OpticsSettings, PickSettings
 from aitom_disca.errors import InputError
@@ -68,13 +69,17 @@ def pick(
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
     threads: o.Threads = None,
+    workers: o.Workers = None,
+    scheduler: o.Scheduler = None,
+    cluster: o.Cluster = None,
+    cluster_config: o.ClusterConfig = None,
 ) -> None:
     """Pick particles: Difference of Gaussians, best first.
 
     Example: aitom-disca pick tomogram.mrc --out picks.csv --particle-diameter-angstrom 250
     """
     from aitom_disca.doctor import ask_polarity
-    from aitom_disca.io import read_mask, write_particles_star, write_picks_csv
+    from aitom_disca.io import write_particles_star, write_picks_csv
     from aitom_disca.pipeline.stages import find_in_tomograms, write_junk
 
     refuse_existing(out, overwrite)
@@ -97,7 +102,9 @@ def pick(
         keep=kinds_to_keep(keep),
         membranes=tuple(map(str, membranes or ())),
     )
-    found = find_in_tomograms(opened, settings, mask=None if mask is None else read_mask(mask))
+    with workers_given(workers, scheduler, cluster, cluster_config) as executor:
+        within = None if mask is None else mask.absolute()
+        found = find_in_tomograms(opened, settings, mask=within, executor=executor)
     picks = found.particles
     if out.suffix == ".csv":
         write_picks_csv(out, picks)
@@ -140,6 +147,10 @@ def extract(
     working_voxel_size_angstrom: o.WorkingVoxelSize = None,
     overwrite: o.Overwrite = False,
     threads: o.Threads = None,
+    workers: o.Workers = None,
+    scheduler: o.Scheduler = None,
+    cluster: o.Cluster = None,
+    cluster_config: o.ClusterConfig = None,
 ) -> None:
     """Cut subtomograms at picks into an HDF5 store.
 
@@ -170,7 +181,10 @@ def extract(
         file_pixel_angstrom=file_pixel_angstrom,
         tomogram_name=tomogram_name,
     )
-    summary = extract_subtomograms(opened, particles, out, settings, overwrite=overwrite)
+    with workers_given(workers, scheduler, cluster, cluster_config) as executor:
+        summary = extract_subtomograms(
+            opened, particles, out.absolute(), settings, overwrite=overwrite, executor=executor
+        )
     say(
         f"{summary.n_extracted} subtomograms of {summary.box_px} voxels at "
         f"{summary.voxel_size_angstrom:g} A written to {out}; "

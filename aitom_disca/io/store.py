@@ -18,11 +18,13 @@ Datasets, one row per subtomogram:
 ``raw_mean``, ``raw_std``  (N,)              what normalisation took away: raw = std volume + mean
 ``image_name``             (N,)              text: the volume's file, where it came from one
 ``tilt_range_deg``         (N, 2)            smallest and largest measured tilt, where they differ
+``row``                    (N,)              of a shard: order among the subtomograms of all shards
 ========================== ================= ==================================================
 
 Only ``subtomograms`` and the attribute ``voxel_size_angstrom`` are needed to read a file. The
 attribute ``tilt_range`` is what all subtomograms measured; ``tomograms`` holds, as JSON, what is
 known of every tomogram: its tilt range, all its tilts where they are known, defocus and so on.
+A large store may be an index of shards, see `aitom_disca.io.shards`.
 """
 
 from __future__ import annotations
@@ -62,11 +64,20 @@ _COLUMNS = {  # dataset: ParticleSet's name
     "cluster": "cluster",
     "posterior": "posterior",
 }
-_WHOLE = ("labels", "cluster")
+ROW = "row"
+_WHOLE = ("labels", "cluster", ROW)
 _FURTHER = "column:"
 
 _DIAMETER = "diameter_angstrom"  # a further column of the particles
 _TILTS = "tilt_range_deg"
+
+
+def existing_store(path: str | Path) -> InputError:
+    """The error that a store is there already."""
+    return InputError(
+        f"the store {path} is there already; choose another name, remove it, or ask to overwrite "
+        "it."
+    )
 
 
 class StoreWriter:
@@ -127,10 +138,7 @@ class StoreWriter:
         """
         path = Path(path)
         if path.exists() and not overwrite:
-            raise InputError(
-                f"the store {path} is there already; choose another name, remove it, "
-                "or ask to overwrite it."
-            )
+            raise existing_store(path)
         own: dict[str, tuple[float, float]] = {}
         if isinstance(tilt_range_deg, Mapping):
             own = {str(name): (float(a), float(b)) for name, (a, b) in tilt_range_deg.items()}
@@ -187,6 +195,7 @@ class StoreWriter:
         raw_mean: np.ndarray | None = None,
         raw_std: np.ndarray | None = None,
         image_name: np.ndarray | None = None,
+        row: np.ndarray | None = None,
     ) -> None:
         """Add subtomograms.
 
@@ -201,6 +210,8 @@ class StoreWriter:
             Mean and standard deviation of the volumes before they were normalised.
         image_name : ndarray of str, shape (n,), optional
             Files that the volumes came from.
+        row : ndarray of int, shape (n,), optional
+            Of a shard: the order among the subtomograms of all shards.
 
         Raises
         ------
@@ -219,7 +230,7 @@ class StoreWriter:
             if name != _DIAMETER and "/" not in name
         }
         columns |= {"labels": labels, "raw_mean": raw_mean, "raw_std": raw_std}
-        columns |= {"image_name": image_name}
+        columns |= {"image_name": image_name, ROW: row}
         if self._tilt_ranges_deg:
             names = particles.tomogram_name.tolist()
             columns[_TILTS] = np.array([self._tilt_ranges_deg[name] for name in names])
@@ -469,6 +480,13 @@ def _check_layout(file: h5py.File, path: Path) -> None:
         )
     if 0 in volumes.shape:
         raise InputError(f"{path.name} holds no subtomograms; pick with a lower threshold.")
+    shards = {s.file_name for s in volumes.virtual_sources()} if volumes.is_virtual else ()
+    for shard in sorted(shards):
+        if not (path.parent / shard.replace("%%", "%")).is_file():
+            raise InputError(
+                f"{path.name} is an index of shards, of which {shard} is missing; move the folder "
+                "of shards together with it, or extract the subtomograms again."
+            )
     size = float(file.attrs.get("voxel_size_angstrom", 0))
     if not (np.isfinite(size) and size > 0):
         raise InputError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Executor
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +12,14 @@ import numpy as np
 
 from aitom_disca.config import RelionVersion
 from aitom_disca.io import open_store, read_labels_csv, write_labels_csv
+from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.parallel import in_tasks
 from aitom_disca.pipeline.stages import sizes_of, write_stars
 from aitom_disca.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from aitom_disca.mining.predicting import PredictBy
+    from aitom_disca.mining import DISCA
+    from aitom_disca.mining.predicting import PredictBy, Prediction, Predictor
 
 
 def predict(
@@ -26,6 +31,7 @@ def predict(
     outlier_quantile: float | None = None,
     relion: RelionVersion = "3.1",
     overwrite: bool = False,
+    executor: Executor | None = None,
 ) -> tuple[RunFolder, np.ndarray]:
     """Sort the subtomograms of a store with a trained model; write labels and star files.
 
@@ -39,6 +45,8 @@ def predict(
         cluster; 1 for none of them.
     relion, overwrite
         As in `run`.
+    executor : Executor, optional
+        Computes chunks of the subtomograms as its tasks.
 
     Returns
     -------
@@ -50,11 +58,7 @@ def predict(
     InputError
         If the store does not suit the model, or the folder holds another run.
     """
-    from aitom_disca.mining import DISCA
-
-    disca = DISCA.load(model)
-    if outlier_quantile is not None:
-        disca.settings = disca.settings.changed(outlier_quantile=outlier_quantile)
+    disca = _loaded(model, outlier_quantile)
     with open_store(store) as source:
         folder = RunFolder(out)
         inputs = [str(Path(p).resolve()) for p in (store, model)]
@@ -64,7 +68,7 @@ def predict(
 
         def sort() -> dict[str, Any]:
             start = time.perf_counter()
-            found = disca.predict_all(source, by=by)
+            found = _sorted(disca, source, Path(model), by, outlier_quantile, executor)
             per_second = len(found.labels) / (time.perf_counter() - start)
             posterior = np.where(found.labels < 0, 0.0, found.posterior)
             more = {"outlier_score": found.outlier_score}
@@ -79,3 +83,51 @@ def predict(
         folder.stage("predict", sort)
     folder.stage("write", lambda: write_stars(store, folder.labels, out, relion=relion))
     return folder, read_labels_csv(folder.labels)[0]
+
+
+def _sorted(
+    disca: DISCA,
+    source: SubtomogramStore,
+    model: Path,
+    by: PredictBy | None,
+    outlier_quantile: float | None,
+    executor: Executor | None,
+) -> Prediction:
+    from aitom_disca.mining.predicting import Prediction, chunks
+
+    if executor is None:
+        return disca.predict_all(source, by=by)
+    task = partial(
+        _predict_chunk,
+        store=source.path.absolute(),
+        model=model.absolute(),
+        by=by,
+        outlier_quantile=outlier_quantile,
+        written=(source.path.stat().st_mtime_ns, model.stat().st_mtime_ns),
+    )
+    return Prediction.joined(in_tasks(task, chunks(len(source)), executor, "predicting"))
+
+
+def _predict_chunk(rows: np.ndarray, **of_what: Any) -> Prediction:
+    return _predictor(**of_what)(rows)
+
+
+@lru_cache(maxsize=1)  # a process that has another chunk next goes on with what it has
+def _predictor(
+    store: Path,
+    model: Path,
+    by: PredictBy | None,
+    outlier_quantile: float | None,
+    written: tuple[int, int],
+) -> Predictor:
+    """The model before a store; ``written`` tells files of the same names apart."""
+    return _loaded(model, outlier_quantile).predictor(open_store(store), by=by)
+
+
+def _loaded(model: str | Path, outlier_quantile: float | None) -> DISCA:
+    from aitom_disca.mining import DISCA
+
+    disca = DISCA.load(model)
+    if outlier_quantile is not None:
+        disca.settings = disca.settings.changed(outlier_quantile=outlier_quantile)
+    return disca
