@@ -133,7 +133,8 @@ def _in_jobs(
     from distributed import Client
 
     if config is not None:
-        stack.enter_context(dask.config.set(_read_config(Path(config))))
+        whole = dask.config.merge(dask.config.get("jobqueue"), _read_config(Path(config)))
+        stack.enter_context(dask.config.set(jobqueue=whole))
     own: dict[str, Any] = dask.config.get(f"jobqueue.{queue}", {})
     processes = own.get("processes") or 1
     options = {
@@ -172,7 +173,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise InputError(
             f"expected jobqueue: at the top of {path}, as in the configuration of dask-jobqueue."
         )
-    return found
+    return found["jobqueue"]
 
 
 def _worker_threads(threads: int | None) -> Any:

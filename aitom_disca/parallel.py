@@ -31,7 +31,7 @@ def n_cores() -> int:
     """How many cores this process may use.
 
     What `use_threads` said; else those that the system lets it run on, or that SLURM allotted to
-    a task (``SLURM_CPUS_PER_TASK``) where these are fewer.
+    a task (``SLURM_CPUS_PER_TASK``, else ``SLURM_CPUS_ON_NODE``) where these are fewer.
     """
     if _chosen is not None:
         return _chosen
@@ -39,8 +39,15 @@ def n_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on this system
         cores = os.cpu_count() or 1
-    allotted = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return min(cores, int(allotted)) if allotted.isdigit() and int(allotted) else cores
+    allotted = slurm_cores()
+    return cores if allotted is None else min(cores, allotted)
+
+
+def slurm_cores() -> int | None:
+    """How many cores SLURM allotted to this task; None outside of its jobs."""
+    names = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
+    found = [os.environ[name] for name in names if os.environ.get(name, "").isdigit()]
+    return int(found[0]) or None if found else None
 
 
 def use_threads(n: int) -> None:

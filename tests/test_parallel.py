@@ -59,6 +59,10 @@ def test_cores_are_those_allotted_not_those_of_the_machine(monkeypatch: pytest.M
     for allotted, cores in (("", 12), ("3", 3), ("40", 12), ("0", 12)):
         monkeypatch.setenv("SLURM_CPUS_PER_TASK", allotted)
         assert n_cores() == cores
+    with monkeypatch.context() as plain_job:
+        plain_job.delenv("SLURM_CPUS_PER_TASK")
+        plain_job.setenv("SLURM_CPUS_ON_NODE", "4")
+        assert n_cores() == 4
     with monkeypatch.context() as elsewhere:  # where there is no affinity
         elsewhere.delattr(parallel.os, "sched_getaffinity")
         elsewhere.delenv("SLURM_CPUS_PER_TASK")

@@ -21,7 +21,7 @@ from aitom_disca.cli.choices import (
     ThresholdRule,
 )
 from aitom_disca.config import ExtractSettings, OpticsSettings, PickSettings
-from aitom_disca.parallel import n_cores, use_threads
+from aitom_disca.parallel import n_cores, slurm_cores, use_threads
 
 
 def _described(settings: type, name: str) -> str:
@@ -34,7 +34,7 @@ def _option(panel: str, *names: str, text: str, **rest: Any) -> Any:
 
 def _use_threads(n: int | None) -> None:
     """Limit threads as asked for; libraries know nothing of what SLURM allots."""
-    if n is None and ("SLURM_CPUS_PER_TASK" not in os.environ or "OMP_NUM_THREADS" in os.environ):
+    if n is None and (slurm_cores() is None or "OMP_NUM_THREADS" in os.environ):
         return
     use_threads(n or n_cores())
 
