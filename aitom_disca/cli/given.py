@@ -15,6 +15,7 @@ from aitom_disca.progress import say
 
 if TYPE_CHECKING:
     from aitom_disca.io import Tomogram
+    from aitom_disca.pipeline.parts import Part
 
 _DIAMETER_ANGSTROM = 200.0
 _BOX_DIAMETERS = 1.6
@@ -155,3 +156,10 @@ def workers_given(
 
     queue = None if cluster is None else cluster.value
     return tasks_on(workers=workers, scheduler=scheduler, queue=queue, config=config)
+
+
+def part_given(text: str | None) -> Part | None:
+    """The part of ``--part``; None for all."""
+    from aitom_disca.pipeline.parts import Part
+
+    return None if text is None else Part.given(text)

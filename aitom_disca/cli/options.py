@@ -387,3 +387,13 @@ ClusterConfig = Annotated[
         "walltime, queue below jobqueue: slurm:.",
     ),
 ]
+Part = Annotated[
+    str | None,
+    _option(
+        COMPUTE,
+        "--part",
+        text="Do this part of so many only, such as 2/10, one in each job; auto takes it from "
+        "SLURM_ARRAY_TASK_ID. `merge` makes the parts one.",
+        metavar="I/N",
+    ),
+]

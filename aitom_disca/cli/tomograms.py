@@ -14,6 +14,7 @@ from aitom_disca.cli.given import (
     chosen_diameters_angstrom,
     kinds_to_keep,
     open_given,
+    part_given,
     refuse_existing,
     workers_given,
 )
@@ -73,6 +74,7 @@ def pick(
     scheduler: o.Scheduler = None,
     cluster: o.Cluster = None,
     cluster_config: o.ClusterConfig = None,
+    part: o.Part = None,
 ) -> None:
     """Pick particles: Difference of Gaussians, best first.
 
@@ -82,13 +84,19 @@ def pick(
     from aitom_disca.io import write_particles_star, write_picks_csv
     from aitom_disca.pipeline.stages import find_in_tomograms, write_junk
 
+    if out.suffix not in ((".csv", ".star") if part is None else (".csv",)):
+        kinds = ".csv or .star" if part is None else ".csv where they are parts"
+        raise InputError(f"picks are written as {kinds}; got --out {out}.")
+    own = part_given(part)
+    if own is not None:
+        out = own.path(out)
     refuse_existing(out, overwrite)
-    if out.suffix not in (".csv", ".star"):
-        raise InputError(f"picks are written as .csv or .star; got --out {out}.")
     opened = open_given(
         tomograms, voxel_size_angstrom, tilt_range, tilt_file, zarr_level, dark_protein
     )
     diameter = chosen_diameters_angstrom(particle_diameter_angstrom, opened)
+    if own is not None:
+        opened = own.share(opened, "tomograms")
     ask_polarity(opened, float(np.max(diameter)), dark_protein)
     settings = PickSettings.checked(
         particle_diameter_angstrom=diameter,
@@ -151,11 +159,13 @@ def extract(
     scheduler: o.Scheduler = None,
     cluster: o.Cluster = None,
     cluster_config: o.ClusterConfig = None,
+    part: o.Part = None,
 ) -> None:
     """Cut subtomograms at picks into an HDF5 store.
 
     Example: aitom-disca extract tomogram.mrc --picks picks.csv --out subtomograms.h5
     """
+    from aitom_disca.pipeline.parts import extract_part
     from aitom_disca.pipeline.picks import read_all_picks
     from aitom_disca.subtomograms import extract_subtomograms
 
@@ -181,6 +191,11 @@ def extract(
         file_pixel_angstrom=file_pixel_angstrom,
         tomogram_name=tomogram_name,
     )
+    own = part_given(part)
+    if own is not None:
+        n = extract_part(opened, particles, out.absolute(), settings, own, overwrite=overwrite)
+        say(f"part {own.number} of {own.of}: {n} subtomograms; `merge {out}` makes the parts one")
+        return
     with workers_given(workers, scheduler, cluster, cluster_config) as executor:
         summary = extract_subtomograms(
             opened, particles, out.absolute(), settings, overwrite=overwrite, executor=executor

@@ -23,6 +23,10 @@ from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.store import ROW, existing_store, open_store
 
 _VOLUMES, _TILTS = "subtomograms", "tilt_range_deg"
+_ATTRIBUTES = (
+    "format_version", "voxel_size_angstrom", "tilt_range", "box_px", "axis_order", "tilt_axis",
+    "beam_axis", "normalisation", "source", "tomograms", "particle_diameter_angstrom",
+)  # fmt: skip
 _SAME = ("voxel_size_angstrom", "normalisation", "particle_diameter_angstrom")
 
 
@@ -96,7 +100,9 @@ class _Shard:
             pass
         with h5py.File(path) as file:
             self.box = file[_VOLUMES].shape[1:]
-            self.attributes: dict[str, Any] = dict(file.attrs)
+            self.attributes: dict[str, Any] = {
+                name: file.attrs[name] for name in _ATTRIBUTES if name in file.attrs
+            }
             self.columns = {name: file[name][:] for name in file if name != _VOLUMES}
         if ROW not in self.columns:
             raise InputError(f"{path.name} is a store, but no shard of one; give it alone.")

@@ -182,8 +182,6 @@ def extract_shards(
     path: str | Path,
     settings: ExtractSettings,
     names: Sequence[str],
-    *,
-    overwrite: bool = False,
 ) -> int:
     """Cut the particles of some of the tomograms only, into shards; return how many there are.
 
@@ -192,14 +190,14 @@ def extract_shards(
 
     Parameters
     ----------
-    tomograms, particles, path, settings, overwrite
+    tomograms, particles, path, settings
         Of the whole: boxes and rows are those of one store.
     names : sequence of str
-        Of the tomograms to cut from.
+        Of the tomograms to cut from, whose shards are replaced.
     """
     particles, used, plan, fits = _planned(tomograms, particles, settings)
     rows = np.flatnonzero(fits & np.isin(particles.tomogram_name, list(names)))
-    cut = _Cutting(plan, settings.particle_diameter_angstrom, overwrite)
+    cut = _Cutting(plan, settings.particle_diameter_angstrom, overwrite=True)
     return sum(cut.shard(task) for task in _tasks(path, used, particles, rows))
 
 
