@@ -92,7 +92,9 @@ def run(
         "write": lambda: stages.write_stars(
             store, folder.labels, folder.path, relion=settings.relion
         ),
-        "average": lambda: average_clusters(folder, store, settings.average, settings.relion),
+        "average": lambda: average_clusters(
+            folder, store, settings.average, settings.relion, executor
+        ),
         "embed": lambda: embed_clusters(folder, store, executor),
         "report": lambda: make_report(folder, store, tomograms),
     }
