@@ -10,6 +10,7 @@ VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "aitom_disca/__init__.py")
 EXPORTS = ["dynamotable>=0.3", "imodmodel>=0.1"]  # particles of Dynamo and IMOD
 ZARR = ["zarr>=3.0"]  # OME-Zarr tomograms
 PDB = ["gemmi>=0.6.4"]  # atomic models
+CLUSTER = ["dask>=2025.1", "distributed>=2025.1", "dask-jobqueue>=0.9"]  # many machines
 
 setup(
     name="aitom-disca",
@@ -63,6 +64,7 @@ setup(
         "exports": EXPORTS,
         "zarr": ZARR,
         "pdb": PDB,
+        "cluster": CLUSTER,
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",
@@ -71,6 +73,7 @@ setup(
             *EXPORTS,
             *ZARR,
             *PDB,
+            *CLUSTER,
         ],
         "lint": ["ruff>=0.9", "mypy>=1.14"],
     },

@@ -1,19 +1,64 @@
-"""Independent pieces of array work, on all cores."""
+"""Independent pieces of work: on the cores that are this process's own, or as tasks elsewhere."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from aitom_disca.progress import track
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# Read by libraries as they are loaded, and handed on to processes that this one starts.
+_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
 _local = threading.local()
+_chosen: int | None = None
+
+
+def n_cores() -> int:
+    """How many cores this process may use.
+
+    What `use_threads` said; else those that the system lets it run on, or that SLURM allotted to
+    a task (``SLURM_CPUS_PER_TASK``, else ``SLURM_CPUS_ON_NODE``) where these are fewer.
+    """
+    if _chosen is not None:
+        return _chosen
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        cores = os.cpu_count() or 1
+    allotted = slurm_cores()
+    return cores if allotted is None else min(cores, allotted)
+
+
+def slurm_cores() -> int | None:
+    """How many cores SLURM allotted to this task; None outside of its jobs."""
+    names = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
+    found = [os.environ[name] for name in names if os.environ.get(name, "").isdigit()]
+    return int(found[0]) or None if found else None
+
+
+def use_threads(n: int) -> None:
+    """Use so many threads from now on, here and in libraries that are not loaded yet.
+
+    Libraries of linear algebra take it at once, TensorFlow before its first computation.
+    """
+    global _chosen
+    _chosen = n
+    os.environ.update(dict.fromkeys(_VARIABLES, str(n)))
+    threadpool_limits(n)
 
 
 def on_all_cores(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
@@ -22,12 +67,34 @@ def on_all_cores(function: Callable[[Item], Result], items: Sequence[Item]) -> l
     NumPy and SciPy's transforms let other threads go on while they compute. Each piece gets one
     thread for its matrix products, and none of its own: what it calls in turn runs in order.
     """
-    n_threads = min(os.cpu_count() or 1, len(items))
+    n_threads = min(n_cores(), len(items))
     if n_threads < 2 or getattr(_local, "inside", False):
         return [function(item) for item in items]
     with threadpool_limits(1, "blas"):
         with ThreadPoolExecutor(n_threads, initializer=_mark_inside) as pool:
             return list(pool.map(function, items))
+
+
+def in_tasks(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    executor: Executor | None,
+    what: str,
+) -> Iterable[Result]:
+    """``function`` of every item, in order: one after the other here, or as tasks of an executor.
+
+    Parameters
+    ----------
+    function : callable
+        Of a module, or a partial of one: it is sent to other processes, as are the items.
+    items : sequence
+    executor : Executor, optional
+    what : str
+        Is being done, in a few words, for the progress of tasks elsewhere.
+    """
+    if executor is None:
+        return map(function, items)
+    return track(executor.map(function, items), what, len(items))
 
 
 def _mark_inside() -> None:

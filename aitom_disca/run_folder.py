@@ -39,6 +39,7 @@ class RunFolder:
         self.junk = self.path / "junk"  # picks that were set apart, a star file a kind
         self.first_picks = self.path / "picks_first.csv"  # where a search found more
         self.store = self.path / "subtomograms.h5"
+        self.shards = self.path / "subtomograms_shards"  # where the store is an index of them
         self.model = self.path / "model.h5"
         self.labels = self.path / "labels.csv"
         self.sorted_labels = self.path / "labels_sorted.csv"  # where a person decided since
@@ -70,7 +71,7 @@ class RunFolder:
 
     def _deep(self) -> tuple[Path, ...]:
         """Folders whose whole content belongs to the run."""
-        return self.junk, self.averages, self.embedded
+        return self.shards, self.junk, self.averages, self.embedded
 
     def start(
         self,

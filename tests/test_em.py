@@ -157,7 +157,7 @@ def test_blocks_and_cores_change_nothing(monkeypatch):
     monkeypatch.setattr(products_module, "_KEPT_BYTES", 0)
     found = []
     for n_cores in (1, 4):
-        monkeypatch.setattr(products_module, "_n_cores", lambda n=n_cores: n)
+        monkeypatch.setattr(products_module, "n_cores", lambda n=n_cores: n)
         found.append(MixtureFitter(samples.astype(np.float64)).fit(4))
     np.testing.assert_array_equal(found[0].mixture.means, found[1].mixture.means)
     order, whole_order = (  # rounding may number the components in another way

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import logging
+import pickle
 
 import mrcfile
 import numpy as np
@@ -62,11 +63,24 @@ def test_compressed_voxels_are_mapped_and_leave_no_file(tmp_path, volume, monkey
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     write_volume(tmp_path / "a.mrc.gz", volume, 10)
     tomogram = open_tomogram(tmp_path / "a.mrc.gz", tilt_range_deg=(-60, 60))
-    assert isinstance(tomogram.data, np.memmap)
+    assert isinstance(tomogram.data[...], np.memmap)
     region = (slice(1, 4), slice(2, 9), slice(0, 3))
     np.testing.assert_array_equal(tomogram.read(region), volume[region])
     del tomogram
     assert not list(scratch.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.mrc", "a.mrc.gz"])
+def test_a_tomogram_is_sent_as_its_place_in_the_file(tmp_path, volume, name, monkeypatch, caplog):
+    write_volume(tmp_path / name, volume, 10)
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(open_tomogram(name, tilt_range_deg=(-60, 60), dark_protein=True))
+    assert volume[0].tobytes() not in sent
+    monkeypatch.chdir("/")
+    tomogram = pickle.loads(sent)
+    assert tomogram.shape_zyx == SHAPE and tomogram.info.voxel_size_angstrom == 10
+    np.testing.assert_array_equal(tomogram.read(), -volume)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("dtype", ["i1", "i2", "f4", "u2", "f2"])
@@ -111,7 +125,7 @@ def test_dark_protein_is_turned_bright(tmp_path, volume):
 def test_reading_gives_a_copy(tmp_path, volume):
     tomogram = open_tomogram(make_mrc(tmp_path / "a.mrc", volume))
     tomogram.read()[:] = 0
-    np.testing.assert_array_equal(tomogram.data, volume)
+    np.testing.assert_array_equal(tomogram.data[...], volume)
 
 
 @pytest.mark.filterwarnings("ignore:Data array contains NaN")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from aitom_disca import parallel
-from aitom_disca.parallel import on_all_cores
+from aitom_disca.cli import main
+from aitom_disca.parallel import n_cores, on_all_cores
 
 
 @pytest.fixture(autouse=True)
 def cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(parallel.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(parallel, "_chosen", 2)
     yield
 
 
@@ -47,3 +50,33 @@ def test_an_error_in_a_piece_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         on_all_cores(piece, [1, 0, 2])
+
+
+def test_cores_are_those_allotted_not_those_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_chosen", None)
+    monkeypatch.setattr(parallel.os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
+    for allotted, cores in (("", 12), ("3", 3), ("40", 12), ("0", 12)):
+        monkeypatch.setenv("SLURM_CPUS_PER_TASK", allotted)
+        assert n_cores() == cores
+    with monkeypatch.context() as plain_job:
+        plain_job.delenv("SLURM_CPUS_PER_TASK")
+        plain_job.setenv("SLURM_CPUS_ON_NODE", "4")
+        assert n_cores() == 4
+    with monkeypatch.context() as elsewhere:  # where there is no affinity
+        elsewhere.delattr(parallel.os, "sched_getaffinity")
+        elsewhere.delenv("SLURM_CPUS_PER_TASK")
+        assert n_cores() == 64
+
+
+def test_threads_are_as_many_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in parallel._VARIABLES:
+        monkeypatch.setenv(name, "7")
+    before = {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()}
+    with threadpool_limits():  # which restores those of libraries
+        assert main(["info", "nowhere.mrc"]) == 2 and n_cores() == 2
+        assert main(["pick", "nowhere.mrc", "--out", "picks.csv", "--threads", "3"]) == 2
+        assert n_cores() == 3 and os.environ["OMP_NUM_THREADS"] == "3"
+        assert {pool["num_threads"] for pool in threadpool_info()} == {3}
+        assert main(["pick", "nowhere.mrc", "--out", "picks.csv", "--threads", "0"]) == 2
+    assert before == {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import h5py
@@ -55,6 +56,22 @@ def path(tmp_path_factory, volumes, particles):
             store.append(volumes[rows], particles.select(rows))
         assert not path.exists()
     return path
+
+
+def test_a_store_is_sent_as_its_path(path, volumes, particles, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    with open_store(path.name) as store:
+        store.tilt_range_deg  # noqa: B018  kept once it is known
+        sent = pickle.dumps(store)
+    assert len(sent) < 2000 and store.path == Path(path.name)
+    monkeypatch.chdir("/")
+    store = pickle.loads(sent)
+    assert len(store) == N and store.box_shape_zyx == BOX
+    assert "_file" not in vars(store)
+    np.testing.assert_array_equal(store.read([3, 1]), volumes[[3, 1]])
+    assert "_file" in vars(store) and store.tilt_range_deg == (-51, 60)
+    assert store.particles().tomograms == TOMOGRAMS
+    store.close()
 
 
 def test_everything_comes_back(path, volumes, particles):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -169,6 +171,9 @@ def test_half_tomograms(project, rng):
     halves_only(project)
     (tomogram,) = read_tomograms_star(project)
     np.testing.assert_allclose(tomogram.read(), (one + other) / 2, rtol=1e-6)
+    sent = pickle.dumps(tomogram)  # to another process
+    assert one[0].tobytes() not in sent and other[0].tobytes() not in sent
+    np.testing.assert_array_equal(pickle.loads(sent).read(), tomogram.read())
     slices = (slice(1, 3), slice(0, 4), slice(2, 3))
     np.testing.assert_array_equal(tomogram.read(slices), tomogram.read()[slices])
     write_volume(folder / "half2.mrc", other[:4], 14.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,9 @@ def test_ome_zarr_is_read_by_regions(tmp_path, volume, version):
     region = (slice(3, 9), slice(0, 22), slice(20, 26))
     np.testing.assert_array_equal(tomogram.read(region), -volume[region])
     np.testing.assert_array_equal(tomogram.read(), -volume)
+    sent = pickle.dumps(tomogram)  # to another process
+    assert len(sent) < volume.nbytes / 4
+    np.testing.assert_array_equal(pickle.loads(sent).read(region), -volume[region])
     half = open_tomogram(tmp_path / "TS_1.zarr", tilt_range_deg=(-50, 50), zarr_level=1)
     assert half.shape_zyx == (10, 11, 13)
     assert half.voxel_size_angstrom == pytest.approx(26.96)

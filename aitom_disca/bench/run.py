@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Sequence
 from itertools import product
@@ -17,6 +16,7 @@ from aitom_disca.bench.methods import BenchOptions, Method
 from aitom_disca.bench.scores import score_labels
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
+from aitom_disca.parallel import n_cores
 from aitom_disca.progress import say
 
 RESULTS = "results"  # folder of the single results inside a benchmark's folder
@@ -162,6 +162,4 @@ def machine() -> dict[str, Any]:
     if info.is_file():
         names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         model = names[0].partition(":")[2].strip() if names else model
-    has_affinity = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count()
-    return {"processor": model, "cores": cores, "python": platform.python_version()}
+    return {"processor": model, "cores": n_cores(), "python": platform.python_version()}

@@ -10,6 +10,7 @@ import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import Relion
+from aitom_disca.cli.given import workers_given
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
@@ -102,6 +103,11 @@ def average(
     relion: o.RelionVersion = Relion.v31,
     images: o.Images = False,
     overwrite: o.Overwrite = False,
+    threads: o.Threads = None,
+    workers: o.Workers = None,
+    scheduler: o.Scheduler = None,
+    jobs_of: o.JobsOnly = None,
+    cluster_config: o.ClusterConfig = None,
 ) -> None:
     """Align and average the members of every cluster, in halves that never see each other.
 
@@ -124,17 +130,19 @@ def average(
         graded_wedge=graded_wedge,
         seed=seed,
     )
-    averaged = average_store(
-        store,
-        out,
-        settings,
-        labels=labels,
-        clusters=cluster or (),
-        compare=compare or (),
-        rescale=rescale,
-        relion=relion.value,
-        images=images,
-    )
+    with workers_given(workers, scheduler, jobs_of, cluster_config) as executor:
+        averaged = average_store(
+            store,
+            out,
+            settings,
+            labels=labels,
+            clusters=cluster or (),
+            compare=compare or (),
+            rescale=rescale,
+            relion=relion.value,
+            images=images,
+            executor=executor,
+        )
     for one in averaged:
         say(f"cluster {one.cluster + 1}: {average_in_words(one.row())}")
         for warning in one.warnings:

@@ -76,3 +76,12 @@ class Relion(str, Enum):
 
     v31 = "3.1"
     v5 = "5"
+
+
+class JobsOf(str, Enum):
+    """Queueing systems whose jobs are workers."""
+
+    slurm = "slurm"
+    pbs = "pbs"
+    sge = "sge"
+    lsf = "lsf"

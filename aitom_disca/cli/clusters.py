@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import KCriterion, Precision, Preset, Relion, RotatedBy
-from aitom_disca.cli.given import mine_settings, refuse_existing
+from aitom_disca.cli.given import mine_settings, part_given, refuse_existing, workers_given
 from aitom_disca.progress import say
 
 
@@ -31,6 +31,7 @@ def mine(
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
     resume: o.Resume = False,
+    threads: o.Threads = None,
 ) -> None:
     """Sort subtomograms into clusters; write labels, model, star files and a report.
 
@@ -66,22 +67,33 @@ def predict(
     outlier_quantile: o.OutlierQuantile = None,
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
+    threads: o.Threads = None,
+    workers: o.Workers = None,
+    scheduler: o.Scheduler = None,
+    cluster: o.Cluster = None,
+    cluster_config: o.ClusterConfig = None,
+    part: o.Part = None,
 ) -> None:
     """Sort new subtomograms with a trained model: labels.csv and star files.
 
     Example: aitom-disca predict new.h5 --model results/model.h5 --out new_labels
     """
     from aitom_disca.pipeline import predict as predict_store
+    from aitom_disca.pipeline.prediction import predict_part
 
-    folder, labels = predict_store(
-        store,
-        model,
-        out,
-        by=None if by is None else by.value,
-        outlier_quantile=outlier_quantile,
-        relion=relion.value,
-        overwrite=overwrite,
-    )
+    how: dict[str, Any] = {
+        "by": None if by is None else by.value,
+        "outlier_quantile": outlier_quantile,
+        "relion": relion.value,
+        "overwrite": overwrite,
+    }
+    own = part_given(part)
+    if own is not None:
+        n = predict_part(store, model, out, own, **how)
+        say(f"part {own.number} of {own.of}: {n} subtomograms; `merge {out}` makes the parts one")
+        return
+    with workers_given(workers, scheduler, cluster, cluster_config) as executor:
+        folder, labels = predict_store(store, model, out, **how, executor=executor)
     done = folder.record["stages"]["predict"]
     none = f", {done['in_no_cluster']} in none" if done["in_no_cluster"] else ""
     say(f"{len(labels)} subtomograms sorted into {done['n_clusters']} clusters{none}")

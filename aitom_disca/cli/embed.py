@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
+from aitom_disca.cli.given import workers_given
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
@@ -30,6 +31,11 @@ def embed(
         bool, typer.Option("--per-cluster", help="Also write the density of each cluster alone.")
     ] = False,
     overwrite: o.Overwrite = False,
+    threads: o.Threads = None,
+    workers: o.Workers = None,
+    scheduler: o.Scheduler = None,
+    jobs_of: o.JobsOnly = None,
+    cluster_config: o.ClusterConfig = None,
 ) -> None:
     """Put the averages of clusters back where their members lie in the tomograms.
 
@@ -39,14 +45,16 @@ def embed(
 
     if any(out.glob("*_density.mrc")) and not overwrite:
         raise InputError(f"{out} holds maps; choose another --out, or add --overwrite.")
-    embedded = embed_averages(
-        store,
-        averages,
-        out,
-        clusters=cluster or (),
-        smooth_angstrom=smooth_angstrom,
-        threshold=threshold,
-        per_cluster=per_cluster,
-    )
+    with workers_given(workers, scheduler, jobs_of, cluster_config) as executor:
+        embedded = embed_averages(
+            store,
+            averages,
+            out,
+            clusters=cluster or (),
+            smooth_angstrom=smooth_angstrom,
+            threshold=threshold,
+            per_cluster=per_cluster,
+            executor=executor,
+        )
     n_particles = sum(one.n_particles for one in embedded)
     say(f"{n_particles} particles put into {len(embedded)} tomograms; maps are in {out}")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aitom_disca.cli.choices import KCriterion, Precision, Preset, RotatedBy
+from aitom_disca.cli.choices import JobsOf, KCriterion, Precision, Preset, RotatedBy
 from aitom_disca.config import MineSettings, OpticsSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
 if TYPE_CHECKING:
     from aitom_disca.io import Tomogram
+    from aitom_disca.pipeline.parts import Part
 
 _DIAMETER_ANGSTROM = 200.0
 _BOX_DIAMETERS = 1.6
@@ -143,3 +146,20 @@ def mine_settings(
     return MineSettings.from_preset(
         preset.value, **{k: v for k, v in given.items() if v is not None}
     )
+
+
+def workers_given(
+    workers: int | None, scheduler: str | None, cluster: JobsOf | None, config: Path | None
+) -> AbstractContextManager[Executor | None]:
+    """An executor as the options say; None for this process."""
+    from aitom_disca.cluster import tasks_on
+
+    queue = None if cluster is None else cluster.value
+    return tasks_on(workers=workers, scheduler=scheduler, queue=queue, config=config)
+
+
+def part_given(text: str | None) -> Part | None:
+    """The part of ``--part``; None for all."""
+    from aitom_disca.pipeline.parts import Part
+
+    return None if text is None else Part.given(text)

@@ -49,6 +49,7 @@ def train_gumnet(
     ] = GumnetLoss.motion,
     seed: o.Seed = 0,
     overwrite: o.Overwrite = False,
+    threads: o.Threads = None,
 ) -> None:
     """Train Gum-Net, which finds the motion between two subtomograms, on a cluster.
 

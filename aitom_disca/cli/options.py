@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from aitom_disca.cli.choices import (
+    JobsOf,
     KCriterion,
     LastStage,
     PickedBy,
@@ -19,6 +21,7 @@ from aitom_disca.cli.choices import (
     ThresholdRule,
 )
 from aitom_disca.config import ExtractSettings, OpticsSettings, PickSettings
+from aitom_disca.parallel import n_cores, slurm_cores, use_threads
 
 
 def _described(settings: type, name: str) -> str:
@@ -29,7 +32,15 @@ def _option(panel: str, *names: str, text: str, **rest: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=panel, **rest)
 
 
+def _use_threads(n: int | None) -> None:
+    """Limit threads as asked for; libraries know nothing of what SLURM allots."""
+    if n is None and (slurm_cores() is None or "OMP_NUM_THREADS" in os.environ):
+        return
+    use_threads(n or n_cores())
+
+
 INPUT, PICK, EXTRACT, MINE, RUN = "Tomograms", "Picking", "Extraction", "Mining", "Run"
+COMPUTE = "Where to compute"
 
 Tomograms = Annotated[
     list[Path],
@@ -329,4 +340,60 @@ Overwrite = Annotated[
 ]
 Resume = Annotated[
     bool, _option(RUN, "--resume", text="Go on with the run there, where it stopped.")
+]
+Threads = Annotated[
+    int | None,
+    _option(
+        COMPUTE,
+        "--threads",
+        text="Cores to use at once; by default all that this process may run on, or that SLURM "
+        "allots to it.",
+        min=1,
+        callback=_use_threads,
+        expose_value=False,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    _option(
+        COMPUTE,
+        "--workers",
+        text="Processes that share the tasks: a tomogram each, or a chunk of subtomograms. With "
+        "--cluster jobs at most. (Needs Dask, as the next three do.)",
+        min=1,
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    _option(
+        COMPUTE,
+        "--scheduler",
+        text="Address of a Dask scheduler that runs, such as tcp://head:8786; its workers do the "
+        "tasks.",
+    ),
+]
+_JOBS = "Queueing system to which workers are submitted as jobs"
+Cluster = Annotated[JobsOf | None, _option(COMPUTE, "--cluster", "--jobs-of", text=f"{_JOBS}.")]
+JobsOnly = Annotated[
+    JobsOf | None,
+    _option(COMPUTE, "--jobs-of", text=f"{_JOBS}: --cluster of other commands."),
+]
+ClusterConfig = Annotated[
+    Path | None,
+    _option(
+        COMPUTE,
+        "--cluster-config",
+        text="What a job is given, in YAML: settings of dask-jobqueue, such as cores, memory, "
+        "walltime, queue below jobqueue: slurm:.",
+    ),
+]
+Part = Annotated[
+    str | None,
+    _option(
+        COMPUTE,
+        "--part",
+        text="Do this part of so many only, such as 2/10, one in each job; auto takes it from "
+        "SLURM_ARRAY_TASK_ID. `merge` makes the parts one.",
+        metavar="I/N",
+    ),
 ]

@@ -29,6 +29,7 @@ def refine(
     relion: o.RelionVersion = Relion.v31,
     images: o.Images = False,
     overwrite: o.Overwrite = False,
+    threads: o.Threads = None,
 ) -> None:
     """Sort again from the clusters that there are, by aligning everything to their averages.
 

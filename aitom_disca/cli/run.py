@@ -20,6 +20,7 @@ from aitom_disca.cli.given import (
     kinds_to_keep,
     mine_settings,
     open_given,
+    workers_given,
 )
 from aitom_disca.config import (
     AverageSettings,
@@ -76,6 +77,11 @@ def run(
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
     resume: o.Resume = False,
+    threads: o.Threads = None,
+    workers: o.Workers = None,
+    scheduler: o.Scheduler = None,
+    cluster: o.Cluster = None,
+    cluster_config: o.ClusterConfig = None,
 ) -> None:
     """From tomograms to clusters, averages, RELION star files and a report.
 
@@ -145,4 +151,8 @@ def run(
         until=until.value,
         relion=relion.value,
     )
-    print_run(run_stages(opened, out, settings, overwrite=overwrite, resume=resume))
+    with workers_given(workers, scheduler, cluster, cluster_config) as executor:
+        folder = run_stages(
+            opened, out, settings, overwrite=overwrite, resume=resume, executor=executor
+        )
+    print_run(folder)

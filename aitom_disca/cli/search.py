@@ -37,6 +37,7 @@ def search(
     ] = False,
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
+    threads: o.Threads = None,
 ) -> None:
     """Find the particles of known averages: all rotations, places and candidates are judged.
 

@@ -14,7 +14,9 @@ from aitom_disca.cli.given import (
     chosen_diameters_angstrom,
     kinds_to_keep,
     open_given,
+    part_given,
     refuse_existing,
+    workers_given,
 )
 from aitom_disca.config import ExtractSettings, OpticsSettings, PickSettings
 from aitom_disca.errors import InputError
@@ -67,22 +69,34 @@ def pick(
     ] = None,
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
+    threads: o.Threads = None,
+    workers: o.Workers = None,
+    scheduler: o.Scheduler = None,
+    cluster: o.Cluster = None,
+    cluster_config: o.ClusterConfig = None,
+    part: o.Part = None,
 ) -> None:
     """Pick particles: Difference of Gaussians, best first.
 
     Example: aitom-disca pick tomogram.mrc --out picks.csv --particle-diameter-angstrom 250
     """
     from aitom_disca.doctor import ask_polarity
-    from aitom_disca.io import read_mask, write_particles_star, write_picks_csv
+    from aitom_disca.io import write_particles_star, write_picks_csv
     from aitom_disca.pipeline.stages import find_in_tomograms, write_junk
 
+    if out.suffix not in ((".csv", ".star") if part is None else (".csv",)):
+        kinds = ".csv or .star" if part is None else ".csv where they are parts"
+        raise InputError(f"picks are written as {kinds}; got --out {out}.")
+    own = part_given(part)
+    if own is not None:
+        out = own.path(out)
     refuse_existing(out, overwrite)
-    if out.suffix not in (".csv", ".star"):
-        raise InputError(f"picks are written as .csv or .star; got --out {out}.")
     opened = open_given(
         tomograms, voxel_size_angstrom, tilt_range, tilt_file, zarr_level, dark_protein
     )
     diameter = chosen_diameters_angstrom(particle_diameter_angstrom, opened)
+    if own is not None:
+        opened = own.share(opened, "tomograms")
     ask_polarity(opened, float(np.max(diameter)), dark_protein)
     settings = PickSettings.checked(
         particle_diameter_angstrom=diameter,
@@ -96,7 +110,9 @@ def pick(
         keep=kinds_to_keep(keep),
         membranes=tuple(map(str, membranes or ())),
     )
-    found = find_in_tomograms(opened, settings, mask=None if mask is None else read_mask(mask))
+    with workers_given(workers, scheduler, cluster, cluster_config) as executor:
+        within = None if mask is None else mask.absolute()
+        found = find_in_tomograms(opened, settings, mask=within, executor=executor)
     picks = found.particles
     if out.suffix == ".csv":
         write_picks_csv(out, picks)
@@ -138,11 +154,18 @@ def extract(
     box_px: o.Box = None,
     working_voxel_size_angstrom: o.WorkingVoxelSize = None,
     overwrite: o.Overwrite = False,
+    threads: o.Threads = None,
+    workers: o.Workers = None,
+    scheduler: o.Scheduler = None,
+    cluster: o.Cluster = None,
+    cluster_config: o.ClusterConfig = None,
+    part: o.Part = None,
 ) -> None:
     """Cut subtomograms at picks into an HDF5 store.
 
     Example: aitom-disca extract tomogram.mrc --picks picks.csv --out subtomograms.h5
     """
+    from aitom_disca.pipeline.parts import extract_part
     from aitom_disca.pipeline.picks import read_all_picks
     from aitom_disca.subtomograms import extract_subtomograms
 
@@ -168,7 +191,15 @@ def extract(
         file_pixel_angstrom=file_pixel_angstrom,
         tomogram_name=tomogram_name,
     )
-    summary = extract_subtomograms(opened, particles, out, settings, overwrite=overwrite)
+    own = part_given(part)
+    if own is not None:
+        n = extract_part(opened, particles, out.absolute(), settings, own, overwrite=overwrite)
+        say(f"part {own.number} of {own.of}: {n} subtomograms; `merge {out}` makes the parts one")
+        return
+    with workers_given(workers, scheduler, cluster, cluster_config) as executor:
+        summary = extract_subtomograms(
+            opened, particles, out.absolute(), settings, overwrite=overwrite, executor=executor
+        )
     say(
         f"{summary.n_extracted} subtomograms of {summary.box_px} voxels at "
         f"{summary.voxel_size_angstrom:g} A written to {out}; "

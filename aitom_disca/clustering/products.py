@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
 import numpy as np
+
+from aitom_disca.parallel import n_cores
 
 T = TypeVar("T")
 
@@ -76,16 +77,9 @@ class Products:
     def map(self, work: Callable[[int], T]) -> Iterator[T]:
         """``work`` of every block, in their order; on all cores where there are several."""
         blocks = range(len(self._starts))
-        workers = min(len(blocks), _n_cores())
+        workers = min(len(blocks), n_cores())
         if workers == 1:
             yield from map(work, blocks)
             return
         with ThreadPoolExecutor(workers) as pool:
             yield from pool.map(work, blocks)
-
-
-def _n_cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        return os.cpu_count() or 1

@@ -39,15 +39,48 @@ _COMPRESSION = {".gz": "gzip", ".bz2": "bzip2"}
 _SUFFIXES = (".mrc", ".rec", ".map")
 
 
+class MappedVolume:
+    """Voxels (z, y, x) of an MRC file, read where they are asked for.
+
+    Pickled, it is its place in the file, which another process maps anew when it first reads.
+
+    Parameters
+    ----------
+    path : Path
+    offset : int
+        Bytes before the voxels, once unpacked.
+    voxels : ndarray
+        The file, mapped.
+    """
+
+    def __init__(self, path: Path, offset: int, voxels: np.ndarray) -> None:
+        self._path, self._offset = path.absolute(), offset
+        self.shape: tuple[int, ...] = voxels.shape
+        self.dtype = voxels.dtype
+        self._voxels: np.ndarray | None = voxels
+
+    def __getitem__(self, slices: Any) -> np.ndarray:
+        """Voxels, as of an ndarray."""
+        if self._voxels is None:
+            with _open_unpacked(self._path) as file:
+                self._voxels = np.memmap(file, self.dtype, "r", self._offset, self.shape)
+        return self._voxels[slices]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_voxels": None}
+
+
 @dataclass(frozen=True, eq=False)
 class Tomogram(Optics):
     """A tomogram whose voxels stay on disk until they are read; with the values of `Optics`.
+
+    It may be sent to other processes, which read the same file.
 
     Parameters
     ----------
     name : str
     path : Path
-    data : ndarray, ZarrVolume or MeanOfHalves of shape (z, y, x)
+    data : MappedVolume, ZarrVolume, MeanOfHalves or ndarray of shape (z, y, x)
         Values and type as in the file, from which they are read when they are needed.
     voxel_size_angstrom : float
     tilt_range_deg : tuple of 2 floats
@@ -60,7 +93,7 @@ class Tomogram(Optics):
 
     name: str
     path: Path
-    data: np.ndarray | ZarrVolume | MeanOfHalves
+    data: MappedVolume | ZarrVolume | MeanOfHalves | np.ndarray
     voxel_size_angstrom: float
     tilt_range_deg: tuple[float, float]
     dark_protein: bool = False
@@ -158,7 +191,7 @@ def open_tomogram(
         given = check_tilt_range(tilt_range_deg)
     elif tilt_file is not None:
         given = read_tilts(tilt_file)
-    data: np.ndarray | ZarrVolume
+    data: MappedVolume | ZarrVolume
     if is_zarr(path):
         data, voxel_size = open_zarr_volume(
             path, zarr_level, voxel_size_angstrom=voxel_size_angstrom
@@ -226,7 +259,7 @@ def read_voxels(path: str | Path) -> np.ndarray:
         If the file is not an MRC volume.
     """
     path = Path(path)
-    return _map_voxels(path, read_header(path)[0])
+    return _map_voxels(path, read_header(path)[0])[...]
 
 
 def write_volume(
@@ -264,7 +297,7 @@ def write_volume(
                 mrc.add_label(tilt_range_label(tilt_range_deg))
 
 
-def _map_voxels(path: Path, header: np.recarray) -> np.ndarray:
+def _map_voxels(path: Path, header: np.recarray) -> MappedVolume:
     dtype = mrcfile.utils.data_dtype_from_header(header)
     shape = mrcfile.utils.data_shape_from_header(header)
     offset = header.nbytes + int(header.nsymbt)
@@ -293,15 +326,21 @@ def _map_voxels(path: Path, header: np.recarray) -> np.ndarray:
                 " x ".join(map(str, shape[::-1])),
             )
         voxels = np.memmap(file, dtype, "r", offset, shape)
-    if int(header.mode) == 1 and words_are_unsigned(header):
+    return MappedVolume(path, offset, voxels.view(_stored_dtype(path, header, voxels)))
+
+
+def _stored_dtype(path: Path, header: np.recarray, voxels: np.ndarray) -> np.dtype:
+    """The type of the voxels, which modes 0 and 1 leave open: with a sign or without."""
+    mode, dtype = int(header.mode), voxels.dtype
+    if mode == 1 and words_are_unsigned(header):
         say(f"{path.name}: its mode 1 is read as 0 to 65535, as the extremes in its header say")
-        return voxels.view(np.dtype(np.uint16).newbyteorder(dtype.byteorder))
-    if int(header.mode) != 0:
-        return voxels
+        return np.dtype(np.uint16).newbyteorder(dtype.byteorder)
+    if mode != 0:
+        return dtype
     unsigned = bytes_are_unsigned(header)
     if unsigned is None:
         unsigned = neighbours_are_unsigned(path, voxels)
-    return voxels.view(np.uint8) if unsigned else voxels
+    return np.dtype(np.uint8) if unsigned else dtype
 
 
 def _open_unpacked(path: Path) -> IO[bytes]:

@@ -18,11 +18,13 @@ Datasets, one row per subtomogram:
 ``raw_mean``, ``raw_std``  (N,)              what normalisation took away: raw = std volume + mean
 ``image_name``             (N,)              text: the volume's file, where it came from one
 ``tilt_range_deg``         (N, 2)            smallest and largest measured tilt, where they differ
+``row``                    (N,)              of a shard: order among the subtomograms of all shards
 ========================== ================= ==================================================
 
 Only ``subtomograms`` and the attribute ``voxel_size_angstrom`` are needed to read a file. The
 attribute ``tilt_range`` is what all subtomograms measured; ``tomograms`` holds, as JSON, what is
 known of every tomogram: its tilt range, all its tilts where they are known, defocus and so on.
+A large store may be an index of shards, see `aitom_disca.io.shards`.
 """
 
 from __future__ import annotations
@@ -62,11 +64,20 @@ _COLUMNS = {  # dataset: ParticleSet's name
     "cluster": "cluster",
     "posterior": "posterior",
 }
-_WHOLE = ("labels", "cluster")
+ROW = "row"
+_WHOLE = ("labels", "cluster", ROW)
 _FURTHER = "column:"
 
 _DIAMETER = "diameter_angstrom"  # a further column of the particles
 _TILTS = "tilt_range_deg"
+
+
+def existing_store(path: str | Path) -> InputError:
+    """The error that a store is there already."""
+    return InputError(
+        f"the store {path} is there already; choose another name, remove it, or ask to overwrite "
+        "it."
+    )
 
 
 class StoreWriter:
@@ -127,10 +138,7 @@ class StoreWriter:
         """
         path = Path(path)
         if path.exists() and not overwrite:
-            raise InputError(
-                f"the store {path} is there already; choose another name, remove it, "
-                "or ask to overwrite it."
-            )
+            raise existing_store(path)
         own: dict[str, tuple[float, float]] = {}
         if isinstance(tilt_range_deg, Mapping):
             own = {str(name): (float(a), float(b)) for name, (a, b) in tilt_range_deg.items()}
@@ -187,6 +195,7 @@ class StoreWriter:
         raw_mean: np.ndarray | None = None,
         raw_std: np.ndarray | None = None,
         image_name: np.ndarray | None = None,
+        row: np.ndarray | None = None,
     ) -> None:
         """Add subtomograms.
 
@@ -201,6 +210,8 @@ class StoreWriter:
             Mean and standard deviation of the volumes before they were normalised.
         image_name : ndarray of str, shape (n,), optional
             Files that the volumes came from.
+        row : ndarray of int, shape (n,), optional
+            Of a shard: the order among the subtomograms of all shards.
 
         Raises
         ------
@@ -219,7 +230,7 @@ class StoreWriter:
             if name != _DIAMETER and "/" not in name
         }
         columns |= {"labels": labels, "raw_mean": raw_mean, "raw_std": raw_std}
-        columns |= {"image_name": image_name}
+        columns |= {"image_name": image_name, ROW: row}
         if self._tilt_ranges_deg:
             names = particles.tomogram_name.tolist()
             columns[_TILTS] = np.array([self._tilt_ranges_deg[name] for name in names])
@@ -257,20 +268,32 @@ def _as_text(column: np.ndarray) -> np.ndarray:
 
 
 class SubtomogramStore:
-    """A store opened for reading; volumes are read when asked for. Made by `open_store`."""
+    """A store opened for reading; volumes are read when asked for. Made by `open_store`.
+
+    Pickled, it is its path and what its header says: another process opens the file when it first
+    reads.
+    """
 
     def __init__(self, path: Path, file: h5py.File):
         self.path = path
         self._file = file
-        self._volumes: h5py.Dataset = file["subtomograms"]
-        self.box_shape_zyx: tuple[int, int, int] = tuple(self._volumes.shape[1:])
+        self._n, *box = file["subtomograms"].shape
+        self.box_shape_zyx: tuple[int, int, int] = tuple(box)  # type: ignore[assignment]
         self.voxel_size_angstrom = float(file.attrs["voxel_size_angstrom"])
         diameter = file.attrs.get("particle_diameter_angstrom")
         self.particle_diameter_angstrom = None if diameter is None else float(diameter)
         self.common_tilt_range_deg = self._read_tilt_range()
 
     def __len__(self) -> int:
-        return len(self._volumes)
+        return self._n
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {k: v for k, v in self.__dict__.items() if k not in ("_file", "tilt_range_deg")}
+        return state | {"path": self.path.absolute()}
+
+    @cached_property
+    def _file(self) -> h5py.File:
+        return _open_file(self.path)
 
     def __enter__(self) -> SubtomogramStore:
         return self
@@ -280,7 +303,8 @@ class SubtomogramStore:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if "_file" in vars(self):
+            self._file.close()
 
     def read(self, rows: np.ndarray | slice | list[int] | None = None) -> np.ndarray:
         """Read subtomograms.
@@ -303,9 +327,10 @@ class SubtomogramStore:
         index = np.arange(len(self))[slice(None) if rows is None else rows]
         order = np.argsort(index, kind="stable")
         volumes = np.empty((len(index), *self.box_shape_zyx), np.float32)
+        stored = self._file["subtomograms"]
         for run in _runs(index[order]):
             first, last = index[order[run.start]], index[order[run.stop - 1]]
-            volumes[order[run]] = self._volumes[first : last + 1]
+            volumes[order[run]] = stored[first : last + 1]
         self._check_finite(volumes, index)
         return volumes
 
@@ -419,21 +444,25 @@ def open_store(path: str | Path) -> SubtomogramStore:
         If the file is missing or no store: not HDF5, no volumes, no voxel size.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"the subtomogram store {path} does not exist; check the path.")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(
-            f"{path.name} is not a readable HDF5 file; expected a subtomogram store, as the "
-            "extract command writes it."
-        ) from error
+    file = _open_file(path)
     try:
         _check_layout(file, path)
         return SubtomogramStore(path, file)
     except Exception:
         file.close()
         raise
+
+
+def _open_file(path: Path) -> h5py.File:
+    if not path.is_file():
+        raise InputError(f"the subtomogram store {path} does not exist; check the path.")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(
+            f"{path.name} is not a readable HDF5 file; expected a subtomogram store, as the "
+            "extract command writes it."
+        ) from error
 
 
 def _check_layout(file: h5py.File, path: Path) -> None:
@@ -451,6 +480,13 @@ def _check_layout(file: h5py.File, path: Path) -> None:
         )
     if 0 in volumes.shape:
         raise InputError(f"{path.name} holds no subtomograms; pick with a lower threshold.")
+    shards = {s.file_name for s in volumes.virtual_sources()} if volumes.is_virtual else ()
+    for shard in sorted(shards):
+        if not (path.parent / shard.replace("%%", "%")).is_file():
+            raise InputError(
+                f"{path.name} is an index of shards, of which {shard} is missing; move the folder "
+                "of shards together with it, or extract the subtomograms again."
+            )
     size = float(file.attrs.get("voxel_size_angstrom", 0))
     if not (np.isfinite(size) and size > 0):
         raise InputError(

@@ -103,7 +103,7 @@ def _opened(path: Path) -> tuple[Any, dict[str, Any]]:
             f"{path.name} needs the package zarr; install it with pip install 'aitom-disca[zarr]'."
         ) from error
     try:
-        group = zarr.open_group(str(path), mode="r")
+        group = zarr.open_group(str(path.absolute()), mode="r")
         attributes: dict[str, Any] = dict(group.attrs)
     except Exception as error:  # zarr has no common class of errors
         raise InputError(f"{path} cannot be read as OME-Zarr ({error}).") from error

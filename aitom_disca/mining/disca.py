@@ -22,7 +22,7 @@ from aitom_disca.mining.checkpoint import Checkpoint, fingerprint
 from aitom_disca.mining.checks import as_source, check_against, check_for_fit
 from aitom_disca.mining.embedding import mask_radius_px, prepare_volumes
 from aitom_disca.mining.loop import LoopResult, run_loop
-from aitom_disca.mining.predicting import PredictBy, Prediction
+from aitom_disca.mining.predicting import PredictBy, Prediction, Predictor
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 from aitom_disca.subtomograms.mask_diameter import mask_diameter_angstrom
 
@@ -386,6 +386,10 @@ class DISCA:
             If the box or voxel size is another, or the model has no averages to sort by.
         """
         return predicting.predict(self._fitted(), as_source(X), by=by)
+
+    def predictor(self, X: np.ndarray | Source, *, by: PredictBy | None = None) -> Predictor:
+        """What gives `predict_all` its answer for some rows; parameters and errors as there."""
+        return Predictor(self._fitted(), as_source(X), by)
 
     def _fitted(self) -> Bundle:
         if not hasattr(self, "_model"):

@@ -20,11 +20,15 @@ _BATCH = 128
 
 
 def prepare_volumes(
-    source: Source, settings: MineSettings, voxel_size_angstrom: float | None = None
+    source: Source,
+    settings: MineSettings,
+    voxel_size_angstrom: float | None = None,
+    rows: np.ndarray | None = None,
 ) -> PreparedVolumes:
-    """Mask, filter and crop the subtomograms as the settings say."""
+    """Mask, filter and crop the subtomograms, or some of them, as the settings say."""
     return PreparedVolumes(
         source,
+        rows=rows,
         box_px=settings.working_box_px,
         low_pass_sigma_px=settings.low_pass_sigma_px,
         mask_radius_px=mask_radius_px(source, settings, voxel_size_angstrom),

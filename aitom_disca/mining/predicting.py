@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,8 +15,13 @@ from aitom_disca.mining.bundle import Bundle
 from aitom_disca.mining.by_alignment import assign_rows
 from aitom_disca.mining.checks import check_against
 from aitom_disca.mining.embedding import build_extractor, compute_features, prepare_volumes
+from aitom_disca.progress import muted, track
 from aitom_disca.subtomograms.dataset import Source
 
+if TYPE_CHECKING:
+    import keras
+
+_CHUNK = 500
 PredictBy = Literal["alignment", "network"]
 
 
@@ -35,6 +41,68 @@ class Prediction(NamedTuple):
     labels: np.ndarray
     posterior: np.ndarray
     outlier_score: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Iterable[Prediction]) -> Prediction:
+        """What is said of chunks, in order, as one."""
+        return cls(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+class Predictor:
+    """A trained model before the subtomograms of a source: what is made once lies ready.
+
+    Parameters
+    ----------
+    model : Bundle
+    source : Source
+    by : {"alignment", "network"}, optional
+        As in `DISCA.predict_all`.
+
+    Raises
+    ------
+    InputError
+        As `predict` does.
+    """
+
+    def __init__(self, model: Bundle, source: Source, by: PredictBy | None = None) -> None:
+        check_against(source, model.box_px, model.voxel_size_angstrom)
+        self._model, self._source = model, source
+        self._by_averages = _by_averages(model, by)
+        if self._by_averages:
+            self._assigner, self._wedge = _assigner_of(model, source)
+        self._extractor: keras.Model | None = None
+
+    def __call__(self, rows: np.ndarray) -> Prediction:
+        """What the model says of some of the subtomograms."""
+        with muted():
+            embedded = self._embedding(rows)
+            if self._by_averages:
+                labels, sure = assign_rows(self._source, rows, self._assigner, self._wedge)
+            else:
+                sure = posterior(self._model, embedded)
+                labels = sure.argmax(axis=1)
+        own = of_labels(sure, labels)
+        score = np.full(len(labels), np.nan)
+        model = self._model
+        if model.outliers is not None:
+            score = model.outliers.score(model.mixture, model.leading(embedded))
+            if model.settings.outlier_quantile is not None:
+                labels = np.where(score > model.settings.outlier_quantile, -1, labels)
+        return Prediction(labels, own, score)
+
+    def _embedding(self, rows: np.ndarray) -> np.ndarray:
+        model = self._model
+        settings, voxel = model.settings, model.voxel_size_angstrom
+        volumes = prepare_volumes(self._source, settings, voxel, rows)
+        if self._extractor is None:
+            self._extractor = build_extractor(volumes.box_px, settings)
+            self._extractor.set_weights(model.weights)
+        return model.projection(compute_features(self._extractor, volumes, settings))
+
+
+def chunks(n: int) -> list[np.ndarray]:
+    """Rows of n subtomograms as they are predicted, so many at once, wherever that is."""
+    return np.split(np.arange(n), range(_CHUNK, n, _CHUNK))
 
 
 def features(model: Bundle, source: Source, *, n_cube_rotations: int | None = None) -> np.ndarray:
@@ -79,19 +147,8 @@ def probability(model: Bundle, source: Source, *, by: PredictBy | None = None) -
 
 def predict(model: Bundle, source: Source, *, by: PredictBy | None = None) -> Prediction:
     """Labels, posteriors and outlier scores; parameters as in `DISCA.predict_all`."""
-    embedded = embedding(model, source)
-    if _by_averages(model, by):
-        labels, sure = _aligned(model, source)
-    else:
-        sure = posterior(model, embedded)
-        labels = sure.argmax(axis=1)
-    own = of_labels(sure, labels)
-    score = np.full(len(labels), np.nan)
-    if model.outliers is not None:
-        score = model.outliers.score(model.mixture, model.leading(embedded))
-        if model.settings.outlier_quantile is not None:
-            labels = np.where(score > model.settings.outlier_quantile, -1, labels)
-    return Prediction(labels, own, score)
+    predictor = Predictor(model, source, by)
+    return Prediction.joined(map(predictor, track(chunks(len(source)), "predicting")))
 
 
 def _by_averages(model: Bundle, by: PredictBy | None) -> bool:
@@ -100,6 +157,11 @@ def _by_averages(model: Bundle, by: PredictBy | None) -> bool:
 
 def _aligned(model: Bundle, source: Source) -> tuple[np.ndarray, np.ndarray]:
     """Cluster of the average that each fits best, -1 for noise; probability of every cluster."""
+    return assign_rows(source, np.arange(len(source)), *_assigner_of(model, source))
+
+
+def _assigner_of(model: Bundle, source: Source) -> tuple[Assigner, np.ndarray | None]:
+    """What gives subtomograms to averages, and which of its tilt ranges each of them has."""
     if model.learnt is None:
         raise InputError(
             "this model holds no averages to align to: it was trained without alignment, or "
@@ -109,4 +171,4 @@ def _aligned(model: Bundle, source: Source) -> tuple[np.ndarray, np.ndarray]:
     ranges, wedge = None, None
     if tilts is not None:
         ranges, wedge = distinct_tilt_ranges(tilts, len(source))
-    return assign_rows(source, np.arange(len(source)), Assigner(model.learnt, ranges), wedge)
+    return Assigner(model.learnt, ranges), wedge

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.mrc import Tomogram
+from aitom_disca.parallel import n_cores
 from aitom_disca.picking.blocks import Block, split_into_blocks
 from aitom_disca.picking.dog import difference_of_gaussians, kernel_radius_px
 from aitom_disca.picking.peaks import Peaks, join, local_extrema, merge_plateaus
@@ -271,6 +271,5 @@ def grey_level(tomogram: Tomogram) -> float:
 
 def map_threads(work: Callable[[Block], _Result], blocks: list[Block]) -> Iterator[_Result]:
     """Work on the blocks in threads (the filters release the GIL), results in order."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(min(cores or 1, _MOST_THREADS, len(blocks))) as pool:
+    with ThreadPoolExecutor(min(n_cores(), _MOST_THREADS, len(blocks))) as pool:
         yield from pool.map(work, blocks)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from scipy.spatial.transform import Rotation
 from aitom_disca.alignment.graded_wedge import measure_fall_off
 from aitom_disca.alignment.to_reference import AlignedPoses, align_to_reference
 from aitom_disca.averaging.gold_standard import FEWEST_MEMBERS
+from aitom_disca.averaging.half import FindsPoses
 from aitom_disca.averaging.judged import (
     JudgedAverage,
+    KnownMap,
     judged_average,
     mask_diameter_px,
     tested,
@@ -30,6 +33,8 @@ from aitom_disca.io import open_store, read_labels_csv, write_rows_csv
 from aitom_disca.io.formats.relion_images import checked_images
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.mining.by_alignment import drawn_rows
+from aitom_disca.parallel import in_tasks
+from aitom_disca.particles import ParticleSet
 from aitom_disca.picking import without_duplicates
 from aitom_disca.pipeline.average_files import posed, write_all, write_average, write_members
 from aitom_disca.pipeline.average_inputs import (
@@ -64,6 +69,7 @@ def average_store(
     relion: RelionVersion = "3.1",
     images: bool = False,
     null_volumes: np.ndarray | None = None,
+    executor: Executor | None = None,
 ) -> list[Averaged]:
     """Average every cluster of a store, and write ``out/cluster_01`` and so on.
 
@@ -91,6 +97,8 @@ def average_store(
         ``out/subtomograms``; the star files name them.
     null_volumes : ndarray of shape (M, n, n, n), optional
         Empty places of the same tomograms, prepared like the members, for the null test.
+    executor : Executor, optional
+        Computes clusters as its tasks.
 
     Returns
     -------
@@ -115,6 +123,7 @@ def average_store(
         relion=relion,
         images=images,
         null_volumes=null_volumes,
+        executor=executor,
     )
     return [one for one in done if isinstance(one, Averaged)]
 
@@ -131,6 +140,7 @@ def _each_cluster(
     rescale: bool = False,
     images: bool = False,
     null_volumes: np.ndarray | None = None,
+    executor: Executor | None = None,
 ) -> list[Averaged | NotAveraged]:
     """As `average_store`, also what could not be averaged."""
     with open_store(store) as source:
@@ -140,55 +150,33 @@ def _each_cluster(
         wanted = _wanted(cluster, clusters)
         if images:  # what RELION cannot take is refused now
             checked_images(source, out, source.particles(), relion=relion)
-        known = {map_name(path): known_map(path, source, rescale) for path in compare}
-        mask = mask_of(settings.mask, source)
-        network = network_of(settings, source)
         point_group(settings.symmetry)  # a name that does not exist is refused now
         mask_diameter_px(settings, source.box_shape_zyx[0], source.voxel_size_angstrom)
-        fall_off = _fall_off(source, settings)
-        done: list[Averaged | NotAveraged] = []
-        members = []
-        for k in wanted:
-            rows = np.flatnonzero(cluster == k)
-            say(f"cluster {k + 1}: {len(rows)} subtomograms")
-            if len(rows) < FEWEST_MEMBERS and not clusters and len(wanted) > 1:
-                say(f"left out: an average needs at least {FEWEST_MEMBERS}")
-                continue
-            of_members: dict[str, Any] = {
-                "settings": settings_for_members(rows, source, settings),
-            }
-            judge = partial(
-                judged_average,
-                **of_members,
-                voxel_size_angstrom=source.voxel_size_angstrom,
-                mask=mask,
-                fall_off=fall_off,
-                network=network,
-                known=known,
-                rescale=rescale,
-                test=False,
-            )
-            test = partial(
-                tested,
-                **of_members,
-                others=OtherMembers(source, cluster, k, settings.seed),
-                null_volumes=null_volumes,
-            )
-            try:
-                one, poses, half = _averaged(source, k, rows, settings, judge, test)
-            except (InputError, ArithmeticError, np.linalg.LinAlgError, ValueError) as error:
-                say(f"cluster {k + 1} could not be averaged: {error}")
-                done.append(NotAveraged(k, rows, str(error)))
-                continue
-            words = one.row()["resolution"]
-            say(f"resolution at FSC 0.143: {words}")
+        network = network_of(settings, source)
+        averaging = _Averaging(
+            source,
+            cluster,
+            out.absolute(),
+            settings,
+            mask=mask_of(settings.mask, source),
+            known={map_name(path): known_map(path, source, rescale) for path in compare},
+            rescale=rescale,
+            fall_off=_fall_off(source, settings),
+            null_volumes=null_volumes,
+            relion=relion,
+            images=images,
+            network=network if executor is None else None,  # it is loaded where it is needed
+        )
+        large = [k for k in wanted if clusters or len(wanted) == 1 or averaging.has_enough(k)]
+        tasks = in_tasks(averaging, large, executor, "averaging")
+        done, members = [], []
+        for k, (one, own) in zip(large, tasks, strict=True):
+            if isinstance(one, NotAveraged):
+                say(f"cluster {k + 1} could not be averaged: {one.reason}")
+            else:
+                say(f"cluster {k + 1}: resolution at FSC 0.143: {one.row()['resolution']}")
+                members.append(own)
             done.append(one)
-            folder = out / f"cluster_{k + 1:02d}"
-            write_average(folder, k, one.judged, source.voxel_size_angstrom)
-            of_images = out / "subtomograms" if images else None
-            members.append(
-                write_members(folder, source, k, one.rows, poses, half, relion, of_images)
-            )
     if not any(isinstance(one, Averaged) for one in done):
         why = done[0].reason if done and isinstance(done[0], NotAveraged) else ""
         raise InputError(
@@ -201,16 +189,84 @@ def _each_cluster(
     return done
 
 
+@dataclass(frozen=True)
+class _Averaging:
+    """How a cluster is averaged, and its files written; what is common to all clusters."""
+
+    source: SubtomogramStore
+    cluster: np.ndarray
+    out: Path
+    settings: AverageSettings
+    mask: np.ndarray | None
+    known: dict[str, KnownMap]
+    rescale: bool
+    fall_off: FallOff | None
+    null_volumes: np.ndarray | None
+    relion: RelionVersion
+    images: bool
+    network: FindsPoses | None
+
+    def has_enough(self, k: int) -> bool:
+        """Whether a cluster has the members that an average needs; if not, it is said."""
+        n = int((self.cluster == k).sum())
+        if n < FEWEST_MEMBERS:
+            say(f"cluster {k + 1}: left out, an average needs at least {FEWEST_MEMBERS} members")
+        return n >= FEWEST_MEMBERS
+
+    def __call__(self, k: int) -> tuple[Averaged | NotAveraged, ParticleSet | None]:
+        """Average a cluster, as far as it can be; and its members, if they are placed."""
+        source, settings = self.source, self.settings
+        rows = np.flatnonzero(self.cluster == k)
+        say(f"cluster {k + 1}: {len(rows)} subtomograms")
+        of_members: dict[str, Any] = {"settings": settings_for_members(rows, source, settings)}
+        judge = partial(
+            judged_average,
+            **of_members,
+            voxel_size_angstrom=source.voxel_size_angstrom,
+            mask=self.mask,
+            fall_off=self.fall_off,
+            network=self.network or network_of(settings, source),
+            known=self.known,
+            rescale=self.rescale,
+            test=False,
+        )
+        test = partial(
+            tested,
+            **of_members,
+            others=OtherMembers(source, self.cluster, k, settings.seed),
+            null_volumes=self.null_volumes,
+        )
+        try:
+            one, poses, half = _averaged(source, k, rows, settings, judge, test)
+        except (InputError, ArithmeticError, np.linalg.LinAlgError, ValueError) as error:
+            return NotAveraged(k, rows, str(error)), None
+        folder = self.out / f"cluster_{k + 1:02d}"
+        write_average(folder, k, one.judged, source.voxel_size_angstrom)
+        of_images = self.out / "subtomograms" if self.images else None
+        return one, write_members(folder, source, k, one.rows, poses, half, self.relion, of_images)
+
+
 def average_clusters(
-    folder: RunFolder, store: str | Path, settings: AverageSettings, relion: RelionVersion
+    folder: RunFolder,
+    store: str | Path,
+    settings: AverageSettings,
+    relion: RelionVersion,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
-    """Average the clusters of a run, as far as they can be."""
+    """Average the clusters of a run, as far as they can be; each is a task of the executor."""
     cluster, _ = read_labels_csv(folder.labels)
     if np.bincount(cluster[cluster >= 0], minlength=1).max() < FEWEST_MEMBERS:
         say(f"no cluster has the {FEWEST_MEMBERS} members that an average needs")
         return {"averages": 0, "rows": [], "warnings": []}
     try:
-        done = _each_cluster(store, folder.averages, settings, labels=folder.labels, relion=relion)
+        done = _each_cluster(
+            store,
+            folder.averages,
+            settings,
+            labels=folder.labels,
+            relion=relion,
+            executor=executor,
+        )
     except InputError as error:  # the sorting is not lost for it
         return {"averages": 0, "rows": [], "warnings": [f"No cluster was averaged: {error}"]}
     return {

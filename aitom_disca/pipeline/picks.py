@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def picks_of_run(tomograms: Sequence[Tomogram], settings: RunSettings) -> Candidates:
+def picks_of_run(
+    tomograms: Sequence[Tomogram], settings: RunSettings, executor: Executor | None = None
+) -> Candidates:
     """Pick the particles of tomograms, or read them, as the settings say.
+
+    Tomograms are tasks of the executor, if there is one.
 
     Raises
     ------
@@ -51,8 +56,8 @@ def picks_of_run(tomograms: Sequence[Tomogram], settings: RunSettings) -> Candid
             tilt_range_deg=settings.tilt_range_deg,
             dark_protein=settings.dark_protein,
         )
-        return find_in_tomograms(matched(tomograms, others), settings.pick)
-    return find_in_tomograms(tomograms, settings.pick)
+        return find_in_tomograms(matched(tomograms, others), settings.pick, executor=executor)
+    return find_in_tomograms(tomograms, settings.pick, executor=executor)
 
 
 def read_all_picks(

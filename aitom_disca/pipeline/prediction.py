@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Executor
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aitom_disca.config import RelionVersion
+from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_labels_csv, write_labels_csv
+from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.parallel import in_tasks
+from aitom_disca.pipeline.parts import Part, read_predicted, write_predicted
 from aitom_disca.pipeline.stages import sizes_of, write_stars
+from aitom_disca.progress import track
 from aitom_disca.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from aitom_disca.mining.predicting import PredictBy
+    from aitom_disca.mining import DISCA
+    from aitom_disca.mining.predicting import PredictBy, Prediction, Predictor
 
 
 def predict(
@@ -26,6 +34,7 @@ def predict(
     outlier_quantile: float | None = None,
     relion: RelionVersion = "3.1",
     overwrite: bool = False,
+    executor: Executor | None = None,
 ) -> tuple[RunFolder, np.ndarray]:
     """Sort the subtomograms of a store with a trained model; write labels and star files.
 
@@ -39,6 +48,8 @@ def predict(
         cluster; 1 for none of them.
     relion, overwrite
         As in `run`.
+    executor : Executor, optional
+        Computes chunks of the subtomograms as its tasks.
 
     Returns
     -------
@@ -50,32 +61,141 @@ def predict(
     InputError
         If the store does not suit the model, or the folder holds another run.
     """
-    from aitom_disca.mining import DISCA
-
-    disca = DISCA.load(model)
-    if outlier_quantile is not None:
-        disca.settings = disca.settings.changed(outlier_quantile=outlier_quantile)
+    disca = _loaded(model, outlier_quantile)
+    start = time.perf_counter()
+    folder = RunFolder(out)
     with open_store(store) as source:
-        folder = RunFolder(out)
-        inputs = [str(Path(p).resolve()) for p in (store, model)]
         disca.check_source(source)
-        recorded = {"relion": relion, "by": by, "outlier_quantile": disca.settings.outlier_quantile}
-        folder.start("predict", recorded, inputs, overwrite=overwrite)
+        about = _about(disca, store, model, relion, by)
+        _begin(folder, about, overwrite)
 
         def sort() -> dict[str, Any]:
-            start = time.perf_counter()
-            found = disca.predict_all(source, by=by)
-            per_second = len(found.labels) / (time.perf_counter() - start)
-            posterior = np.where(found.labels < 0, 0.0, found.posterior)
-            more = {"outlier_score": found.outlier_score}
-            write_labels_csv(folder.labels, found.labels, posterior, more=more)
-            return {
-                "n_clusters": disca.n_clusters_,
-                "sizes": sizes_of(found.labels, disca.n_clusters_),
-                "in_no_cluster": int((found.labels < 0).sum()),
-                "subtomograms_per_second": round(per_second, 1),
+            found = _sorted(disca, source, Path(model), by, outlier_quantile, executor)
+            return _write_labels(folder, found, about) | {
+                "subtomograms_per_second": round(len(source) / (time.perf_counter() - start), 1),
             }
 
         folder.stage("predict", sort)
     folder.stage("write", lambda: write_stars(store, folder.labels, out, relion=relion))
     return folder, read_labels_csv(folder.labels)[0]
+
+
+def predict_part(
+    store: str | Path,
+    model: str | Path,
+    out: str | Path,
+    part: Part,
+    *,
+    by: PredictBy | None = None,
+    outlier_quantile: float | None = None,
+    relion: RelionVersion = "3.1",
+    overwrite: bool = False,
+) -> int:
+    """Sort a share of the subtomograms only, for `merge_predicted`; return how many.
+
+    Parameters and errors as in `predict`.
+    """
+    from aitom_disca.mining.predicting import Prediction, chunks
+
+    path = part.path(Path(out) / "predicted.npz")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} is there already: this part was made; add --overwrite.")
+    disca = _loaded(model, outlier_quantile)
+    with open_store(store) as source:
+        disca.check_source(source)
+        rows = part.share(chunks(len(source)), "chunks of subtomograms")
+        predictor = disca.predictor(source, by=by)
+        found = Prediction.joined(map(predictor, track(rows, "predicting")))
+        write_predicted(path, found, _about(disca, store, model, relion, by))
+    return len(found.labels)
+
+
+def merge_predicted(out: str | Path, *, overwrite: bool = False) -> RunFolder:
+    """Make the parts of a prediction what `predict` writes.
+
+    Raises
+    ------
+    InputError
+        If parts are missing or do not belong together, or the folder holds a run.
+    """
+    found, about = read_predicted(Path(out))
+    folder = RunFolder(out)
+    _begin(folder, about, overwrite)
+    folder.stage("predict", lambda: _write_labels(folder, found, about))
+    store, relion = about["inputs"][0], about["settings"]["relion"]
+    folder.stage("write", lambda: write_stars(store, folder.labels, out, relion=relion))
+    return folder
+
+
+def _about(
+    disca: DISCA, store: str | Path, model: str | Path, relion: str, by: PredictBy | None
+) -> dict[str, Any]:
+    quantile = disca.settings.outlier_quantile
+    return {
+        "inputs": [str(Path(path).resolve()) for path in (store, model)],
+        "settings": {"relion": relion, "by": by, "outlier_quantile": quantile},
+        "n_clusters": disca.n_clusters_,
+    }
+
+
+def _begin(folder: RunFolder, about: dict[str, Any], overwrite: bool) -> None:
+    folder.start("predict", about["settings"], about["inputs"], overwrite=overwrite)
+
+
+def _write_labels(folder: RunFolder, found: Prediction, about: dict[str, Any]) -> dict[str, Any]:
+    posterior = np.where(found.labels < 0, 0.0, found.posterior)
+    more = {"outlier_score": found.outlier_score}
+    write_labels_csv(folder.labels, found.labels, posterior, more=more)
+    return {
+        "n_clusters": about["n_clusters"],
+        "sizes": sizes_of(found.labels, about["n_clusters"]),
+        "in_no_cluster": int((found.labels < 0).sum()),
+    }
+
+
+def _sorted(
+    disca: DISCA,
+    source: SubtomogramStore,
+    model: Path,
+    by: PredictBy | None,
+    outlier_quantile: float | None,
+    executor: Executor | None,
+) -> Prediction:
+    from aitom_disca.mining.predicting import Prediction, chunks
+
+    if executor is None:
+        return disca.predict_all(source, by=by)
+    task = partial(
+        _predict_chunk,
+        store=source.path.absolute(),
+        model=model.absolute(),
+        by=by,
+        outlier_quantile=outlier_quantile,
+        written=(source.path.stat().st_mtime_ns, model.stat().st_mtime_ns),
+    )
+    return Prediction.joined(in_tasks(task, chunks(len(source)), executor, "predicting"))
+
+
+def _predict_chunk(rows: np.ndarray, **of_what: Any) -> Prediction:
+    return _predictor(**of_what)(rows)
+
+
+@lru_cache(maxsize=1)  # a process that has another chunk next goes on with what it has
+def _predictor(
+    store: Path,
+    model: Path,
+    by: PredictBy | None,
+    outlier_quantile: float | None,
+    written: tuple[int, int],
+) -> Predictor:
+    """The model before a store; ``written`` tells files of the same names apart."""
+    return _loaded(model, outlier_quantile).predictor(open_store(store), by=by)
+
+
+def _loaded(model: str | Path, outlier_quantile: float | None) -> DISCA:
+    from aitom_disca.mining import DISCA
+
+    disca = DISCA.load(model)
+    if outlier_quantile is not None:
+        disca.settings = disca.settings.changed(outlier_quantile=outlier_quantile)
+    return disca

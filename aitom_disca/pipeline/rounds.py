@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -166,4 +167,5 @@ def _keep(
     write_picks_csv(folder.picks, particles)
     summary = write_mined(folder, disca)
     store.replace(folder.store)
+    shutil.rmtree(folder.shards, ignore_errors=True)  # of the store before
     return summary

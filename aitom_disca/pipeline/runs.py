@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def run(
     *,
     overwrite: bool = False,
     resume: bool = False,
+    executor: Executor | None = None,
 ) -> RunFolder:
     """Pick, extract, mine, average, put the averages back, and write star files and a report.
 
@@ -57,6 +59,9 @@ def run(
         Replace a run that is already there; it is kept until this one has its clusters.
     resume : bool
         Go on with a run that is already there, where it stopped.
+    executor : Executor, optional
+        Computes tomograms, and subtomograms in chunks, as its tasks; results are the same. See
+        `aitom_disca.cluster`.
 
     Returns
     -------
@@ -78,8 +83,8 @@ def run(
     if not {*wanted} <= {*folder.record["stages"]}:
         folder.record["stages"].pop("report", None)
     work = {
-        "pick": lambda: _pick(folder, tomograms, settings),
-        "extract": lambda: _extract(folder, tomograms, settings),
+        "pick": lambda: _pick(folder, tomograms, settings, executor),
+        "extract": lambda: _extract(folder, tomograms, settings, executor),
         "mine": lambda: stages.mine_clusters(folder, store, settings.mine, settings.runs),
         "refine": lambda: refine_mined(folder, store, settings.mine),
         "search": lambda: search_rounds(folder, tomograms, settings),
@@ -87,8 +92,10 @@ def run(
         "write": lambda: stages.write_stars(
             store, folder.labels, folder.path, relion=settings.relion
         ),
-        "average": lambda: average_clusters(folder, store, settings.average, settings.relion),
-        "embed": lambda: embed_clusters(folder, store),
+        "average": lambda: average_clusters(
+            folder, store, settings.average, settings.relion, executor
+        ),
+        "embed": lambda: embed_clusters(folder, store, executor),
         "report": lambda: make_report(folder, store, tomograms),
     }
     for name in wanted:
@@ -111,9 +118,12 @@ def _wanted(settings: RunSettings) -> list[str]:
 
 
 def _pick(
-    folder: RunFolder, tomograms: Sequence[Tomogram], settings: RunSettings
+    folder: RunFolder,
+    tomograms: Sequence[Tomogram],
+    settings: RunSettings,
+    executor: Executor | None,
 ) -> dict[str, Any]:
-    found = picks_of_run(tomograms, settings)
+    found = picks_of_run(tomograms, settings, executor)
     write_picks_csv(folder.picks, found.particles)
     stages.write_junk(folder.junk, found, relion=settings.relion)
     junk = {kind: len(particles) for kind, particles in found.junk.items()}
@@ -130,12 +140,17 @@ def _nothing(folder: RunFolder, settings: RunSettings) -> dict[str, Any]:
 
 
 def _extract(
-    folder: RunFolder, tomograms: Sequence[Tomogram], settings: RunSettings
+    folder: RunFolder,
+    tomograms: Sequence[Tomogram],
+    settings: RunSettings,
+    executor: Executor | None,
 ) -> dict[str, Any]:
     from aitom_disca.subtomograms import extract_subtomograms
 
     picks = read_picks_csv(folder.picks, tomograms={t.name: t.info for t in tomograms})
-    summary = extract_subtomograms(tomograms, picks, folder.store, settings.extract, overwrite=True)
+    summary = extract_subtomograms(
+        tomograms, picks, folder.store, settings.extract, overwrite=True, executor=executor
+    )
     return {k: v for k, v in vars(summary).items() if k != "path"}
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from aitom_disca.io import (
     Tomogram,
     open_store,
     read_labels_csv,
+    read_mask,
     write_cluster_stars,
     write_labels_csv,
     write_particles_star,
@@ -28,6 +31,7 @@ from aitom_disca.io.formats.relion_images import written_images
 from aitom_disca.io.formats.relion_optics import has_images
 from aitom_disca.io.star_blocks import CLUSTER_NAME_COLUMN
 from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
@@ -48,7 +52,11 @@ def pick_tomograms(
 
 
 def find_in_tomograms(
-    tomograms: Sequence[Tomogram], settings: PickSettings, *, mask: np.ndarray | None = None
+    tomograms: Sequence[Tomogram],
+    settings: PickSettings,
+    *,
+    mask: np.ndarray | Path | None = None,
+    executor: Executor | None = None,
 ) -> Candidates:
     """Pick the particles of several tomograms, tomogram by tomogram, and set junk apart.
 
@@ -56,31 +64,44 @@ def find_in_tomograms(
     ----------
     tomograms : sequence of Tomogram
     settings : PickSettings
-    mask : ndarray of bool, axes z, y, x, optional
+    mask : ndarray of bool, axes z, y, x, or path of an MRC file, optional
         Where picks may lie, in every tomogram.
+    executor : Executor, optional
+        Computes tomograms as its tasks.
 
     Raises
     ------
     InputError
         If a tomogram or its membranes cannot be used.
     """
-    from aitom_disca.picking import find_candidates, join_candidates, read_membranes
+    from aitom_disca.picking import join_candidates
 
-    picker = None
-    if settings.picker == "aitom":
-        from aitom_disca.bridge import aitom_picker
-
-        picker = aitom_picker()
     parts = []
-    for tomogram in tomograms:
-        membranes = read_membranes(tomogram, settings.membranes)
-        found = find_candidates(tomogram, settings, mask=mask, membranes=membranes, picker=picker)
+    if settings.membranes:  # whose files are read wherever the task is done
+        absolute = tuple(str(Path(path).absolute()) for path in settings.membranes)
+        settings = settings.model_copy(update={"membranes": absolute})
+    find = partial(_find, settings=settings, mask=mask)
+    found_in = in_tasks(find, tomograms, executor, "picking")
+    for tomogram, found in zip(tomograms, found_in, strict=True):
         apart = "".join(f", {len(junk)} {kind}" for kind, junk in found.junk.items())
         say(f"{tomogram.name}: {len(found.particles)} picks{apart}")
         for reason in found.reasons.values():
             logger.warning("%s", reason)
         parts.append(found)
     return join_candidates(parts)
+
+
+def _find(tomogram: Tomogram, settings: PickSettings, mask: np.ndarray | Path | None) -> Candidates:
+    from aitom_disca.picking import find_candidates, read_membranes
+
+    picker = None
+    if settings.picker == "aitom":
+        from aitom_disca.bridge import aitom_picker
+
+        picker = aitom_picker()
+    membranes = read_membranes(tomogram, settings.membranes)
+    mask = read_mask(mask) if isinstance(mask, Path) else mask
+    return find_candidates(tomogram, settings, mask=mask, membranes=membranes, picker=picker)
 
 
 def mine_clusters(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +15,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, open_tomogram, read_particles_star, read_rows_csv, write_text
 from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.mrc import Tomogram
+from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say
 from aitom_disca.reembedding.chimerax import chimerax_script
@@ -73,6 +77,7 @@ def embed_averages(
     smooth_angstrom: float = 0.0,
     threshold: float | None = None,
     per_cluster: bool = False,
+    executor: Executor | None = None,
 ) -> list[EmbeddedTomogram]:
     """Put the averages of clusters back into every tomogram that holds members of them.
 
@@ -93,6 +98,8 @@ def embed_averages(
         As in `embed_tomogram`.
     per_cluster : bool
         Whether to write the density of each cluster.
+    executor : Executor, optional
+        Computes tomograms as its tasks.
 
     Raises
     ------
@@ -105,16 +112,26 @@ def embed_averages(
     with open_store(store) as source:
         tomograms = _of_known_size(source.particles(), Path(store).name)
     read = [_read_cluster(averages_dir, number, tomograms) for number in numbers]
-    embedded = []
     safe = file_parts(tomograms)
+    tasks = []
     for name, info in tomograms.items():
         placed = [one.placed_in(name) for one in read if name in one.tomogram_name]
         if placed:
             n = sum(len(one.center_zyx_px) for one in placed)
             say(f"{name}: {n} particles of {len(placed)} clusters")
-            options = {"smooth_angstrom": smooth_angstrom, "threshold": threshold}
-            embedded.append(_embed(placed, info, out_dir, safe[name], per_cluster, options))
-    return embedded
+            tasks.append(_Task(placed, info, out_dir.absolute() / safe[name]))
+    embed = partial(
+        _embed, per_cluster=per_cluster, smooth_angstrom=smooth_angstrom, threshold=threshold
+    )
+    return list(in_tasks(embed, tasks, executor, "embedding"))
+
+
+class _Task(NamedTuple):
+    """What lies in a tomogram, and how the names of its files begin."""
+
+    placed: Sequence[PlacedAverage]
+    tomogram: TomogramInfo
+    start: Path
 
 
 def _numbers(folder: Path, wanted: Sequence[int]) -> list[int]:
@@ -176,23 +193,17 @@ def _open_map(path: Path) -> Tomogram:
     return open_tomogram(path, tilt_range_deg=_ANY_TILT_RANGE_DEG)
 
 
-def _embed(
-    placed: Sequence[PlacedAverage],
-    tomogram: TomogramInfo,
-    out_dir: Path,
-    start: str,
-    per_cluster: bool,
-    options: Mapping[str, float | None],
-) -> EmbeddedTomogram:
-    density, labels = out_dir / f"{start}_density.mrc", out_dir / f"{start}_labels.mrc"
+def _embed(task: _Task, per_cluster: bool, **options: float | None) -> EmbeddedTomogram:
+    placed, tomogram, start = task
+    density, labels = Path(f"{start}_density.mrc"), Path(f"{start}_labels.mrc")
     embed_tomogram(placed, tomogram, density, labels, **options)  # type: ignore[arg-type]
     clusters = {}
     for one in placed if per_cluster else ():
-        clusters[one.number] = out_dir / f"{start}_cluster_{one.number:02d}.mrc"
+        clusters[one.number] = Path(f"{start}_cluster_{one.number:02d}.mrc")
         embed_tomogram([one], tomogram, clusters[one.number], **options)  # type: ignore[arg-type]
-    script = out_dir / f"{start}.cxc"
+    script = Path(f"{start}.cxc")
     numbers = [one.number for one in placed]
     shown = clusters or ({numbers[0]: density} if len(numbers) == 1 else {})
-    write_text(script, chimerax_script(out_dir, tomogram, numbers, labels, shown))
+    write_text(script, chimerax_script(start.parent, tomogram, numbers, labels, shown))
     n_particles = sum(len(one.center_zyx_px) for one in placed)
     return EmbeddedTomogram(tomogram.name, n_particles, density, labels, script, clusters)

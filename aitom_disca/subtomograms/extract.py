@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +18,9 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry import box_slices, fourier_crop
 from aitom_disca.io.formats.relion_columns import cut_anew
 from aitom_disca.io.mrc import Tomogram
-from aitom_disca.io.store import StoreWriter
+from aitom_disca.io.shards import remove_index, shard_files, write_index
+from aitom_disca.io.store import StoreWriter, existing_store
+from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
@@ -109,6 +114,7 @@ def extract_subtomograms(
     settings: ExtractSettings | None = None,
     *,
     overwrite: bool = False,
+    executor: Executor | None = None,
 ) -> ExtractSummary:
     """Cut a normalised subtomogram for every particle and write them to a store.
 
@@ -129,6 +135,9 @@ def extract_subtomograms(
     settings : ExtractSettings, optional
     overwrite : bool
         Whether an existing store may be replaced.
+    executor : Executor, optional
+        Computes tomograms as its tasks, each of which writes a shard of the store, see
+        `aitom_disca.io.shards`; the rows of the store are the same.
 
     Returns
     -------
@@ -141,34 +150,20 @@ def extract_subtomograms(
         differ, the box is larger than a tomogram, a box holds NaN, or nothing is left.
     """
     settings = settings or ExtractSettings()
-    particles = replace(cut_anew(particles), box_center_zyx_px=None)
-    used = _tomograms_of(tomograms, particles)
-    plan = plan_box(settings, _common_voxel_size(used))
-    _check_box(used, plan)
-    fits = _inside(used, particles, plan)
+    particles, used, plan, fits = _planned(tomograms, particles, settings)
     if not fits.any():
         raise InputError(
             f"none of the {len(particles)} particles lies far enough from the faces for a box of "
             f"{plan.cut_px} voxels; choose a smaller box, or check the coordinates' unit and order."
         )
-    n_extracted = 0
-    with StoreWriter.create(
-        path,
-        (plan.box_px,) * 3,
-        plan.voxel_size_angstrom,
-        {name: tomogram.tilt_range_deg for name, tomogram in used.items()},
-        {name: tomogram.info for name, tomogram in used.items()},
-        normalisation=_NORMALISATION,
-        source=", ".join(used),
-        overwrite=overwrite,
-        particle_diameter_angstrom=settings.particle_diameter_angstrom,
-    ) as store:
-        for rows, raw in _cut(used, particles, np.flatnonzero(fits), plan):
-            raw_mean, raw_std = raw.mean(_AXES, dtype=float), raw.std(_AXES, dtype=float)
-            store.append(normalise(raw), particles.select(rows), raw_mean=raw_mean, raw_std=raw_std)
-            n_extracted += len(rows)
-        if n_extracted == 0:
-            raise InputError("every box is constant; check the tomograms and the coordinates.")
+    rows = np.flatnonzero(fits)
+    cut = _Cutting(plan, settings.particle_diameter_angstrom, overwrite)
+    if executor is None:
+        n_extracted = cut.store(path, used, particles, rows)
+    else:
+        n_extracted = _in_shards(path, used, particles, rows, cut, executor)
+    if n_extracted == 0:
+        raise InputError("every box is constant; check the tomograms and the coordinates.")
     summary = ExtractSummary(
         Path(path),
         n_extracted,
@@ -179,6 +174,138 @@ def extract_subtomograms(
     )
     _warn_of_losses(summary)
     return summary
+
+
+def extract_shards(
+    tomograms: Sequence[Tomogram],
+    particles: ParticleSet,
+    path: str | Path,
+    settings: ExtractSettings,
+    names: Sequence[str],
+) -> int:
+    """Cut the particles of some of the tomograms only, into shards; return how many there are.
+
+    Parameters and errors as in `extract_subtomograms`, of which this is a part: the shards of all
+    tomograms are made one store by `aitom_disca.io.shards.write_index`.
+
+    Parameters
+    ----------
+    tomograms, particles, path, settings
+        Of the whole: boxes and rows are those of one store.
+    names : sequence of str
+        Of the tomograms to cut from, whose shards are replaced.
+    """
+    particles, used, plan, fits = _planned(tomograms, particles, settings)
+    rows = np.flatnonzero(fits & np.isin(particles.tomogram_name, list(names)))
+    cut = _Cutting(plan, settings.particle_diameter_angstrom, overwrite=True)
+    return sum(cut.shard(task) for task in _tasks(path, used, particles, rows))
+
+
+def _planned(
+    tomograms: Sequence[Tomogram], particles: ParticleSet, settings: ExtractSettings
+) -> tuple[ParticleSet, dict[str, Tomogram], BoxPlan, np.ndarray]:
+    """Particles, the tomograms that hold them, the boxes, and which particles have room for one."""
+    particles = replace(cut_anew(particles), box_center_zyx_px=None)
+    used = _tomograms_of(tomograms, particles)
+    plan = plan_box(settings, _common_voxel_size(used))
+    _check_box(used, plan)
+    return particles, used, plan, _inside(used, particles, plan)
+
+
+class _Task(NamedTuple):
+    """A tomogram, its particles, which of all these are, and the shard for them."""
+
+    tomogram: Tomogram
+    particles: ParticleSet
+    rows: np.ndarray
+    path: Path
+
+
+def _tasks(
+    path: str | Path, used: dict[str, Tomogram], particles: ParticleSet, rows: np.ndarray
+) -> list[_Task]:
+    files = shard_files(path, used)
+    tasks = []
+    for name, tomogram in used.items():
+        own = rows[particles.tomogram_name[rows] == name]
+        if len(own):
+            mine = replace(particles.select(own), tomograms={name: tomogram.info})
+            tasks.append(_Task(tomogram, mine, own, files[name]))
+    return tasks
+
+
+def _in_shards(
+    path: str | Path,
+    used: dict[str, Tomogram],
+    particles: ParticleSet,
+    rows: np.ndarray,
+    cut: _Cutting,
+    executor: Executor,
+) -> int:
+    if Path(path).exists() and not cut.overwrite:
+        raise existing_store(path)
+    remove_index(path)
+    tasks = _tasks(path, used, particles, rows)
+    shards = replace(cut, overwrite=True).shard  # of a task that is done a second time
+    counts = list(in_tasks(shards, tasks, executor, "extracting"))
+    files = [task.path for task, n in zip(tasks, counts, strict=True) if n]
+    if files:
+        write_index(path, files, overwrite=True)
+    return sum(counts)
+
+
+@dataclass(frozen=True)
+class _Cutting:
+    """How boxes are cut and stored."""
+
+    plan: BoxPlan
+    particle_diameter_angstrom: float
+    overwrite: bool
+
+    def shard(self, task: _Task) -> int:
+        """Cut from one tomogram."""
+        name, here = task.tomogram.name, np.arange(len(task.rows))
+        return self.store(task.path, {name: task.tomogram}, task.particles, here, row=task.rows)
+
+    def store(
+        self,
+        path: str | Path,
+        used: dict[str, Tomogram],
+        particles: ParticleSet,
+        rows: np.ndarray,
+        row: np.ndarray | None = None,
+    ) -> int:
+        """Cut some of the particles into a store; return how many had no constant box.
+
+        ``row`` (n_particles,) is kept with each. Where none is left, there is no store.
+        """
+        plan = self.plan
+        pieces = _cut(used, particles, rows, plan)
+        first = next(pieces, None)
+        if first is None:
+            return 0
+        n_extracted = 0
+        with StoreWriter.create(
+            path,
+            (plan.box_px,) * 3,
+            plan.voxel_size_angstrom,
+            {name: tomogram.tilt_range_deg for name, tomogram in used.items()},
+            {name: tomogram.info for name, tomogram in used.items()},
+            normalisation=_NORMALISATION,
+            source=", ".join(used),
+            overwrite=self.overwrite,
+            particle_diameter_angstrom=self.particle_diameter_angstrom,
+        ) as store:
+            for here, raw in chain([first], pieces):
+                store.append(
+                    normalise(raw),
+                    particles.select(here),
+                    raw_mean=raw.mean(_AXES, dtype=float),
+                    raw_std=raw.std(_AXES, dtype=float),
+                    row=None if row is None else row[here],
+                )
+                n_extracted += len(here)
+        return n_extracted
 
 
 def _tomograms_of(tomograms: Sequence[Tomogram], particles: ParticleSet) -> dict[str, Tomogram]:

@@ -1,0 +1,44 @@
+"""The command that makes parts one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aitom_disca.cli import options as o
+from aitom_disca.cli.given import refuse_existing
+from aitom_disca.errors import InputError
+from aitom_disca.progress import say
+
+
+def merge(
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="The --out of the parts: picks (.csv), a store (.h5), or a folder of predictions."
+        ),
+    ],
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Make the parts that jobs with --part wrote what one job would have written.
+
+    Example: aitom-disca merge subtomograms.h5
+    """
+    from aitom_disca.pipeline.parts import merge_picks, merge_shards
+    from aitom_disca.pipeline.prediction import merge_predicted
+
+    if out.suffix == ".csv":
+        refuse_existing(out, overwrite)
+        say(f"{merge_picks(out)} picks written to {out}")
+    elif out.is_dir():
+        folder = merge_predicted(out, overwrite=overwrite)
+        say(
+            f"labels of {sum(folder.record['stages']['predict']['sizes'])} subtomograms in "
+            f"clusters written to {folder.labels}"
+        )
+    elif out.suffix:
+        say(f"{merge_shards(out.absolute(), overwrite=overwrite)} subtomograms make up {out}")
+    else:
+        raise InputError(f"expected picks (.csv), a store or a folder of parts, but got {out}.")

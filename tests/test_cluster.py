@@ -1,0 +1,227 @@
+"""Tasks in other processes: what comes of them is what one process makes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras")
+
+from aitom_disca import pipeline
+from aitom_disca.cli import main
+from aitom_disca.cluster import tasks_on
+from aitom_disca.config import ExtractSettings, MineSettings, PickSettings, RunSettings
+from aitom_disca.errors import InputError
+from aitom_disca.io import Tomogram, open_store, open_tomogram, open_tomograms, write_volume
+from aitom_disca.mining import predicting
+from aitom_disca.parallel import in_tasks, n_cores
+from aitom_disca.pipeline.stages import find_in_tomograms
+from aitom_disca.run_folder import RunFolder
+from aitom_disca.simulation import load_phantoms, simulate_tomogram
+from aitom_disca.subtomograms import extract_subtomograms
+
+VOXEL_SIZE, DIAMETER = 20.0, 220.0
+SETTINGS = RunSettings(
+    pick=PickSettings(particle_diameter_angstrom=DIAMETER),
+    extract=ExtractSettings(particle_diameter_angstrom=DIAMETER, box_px=14),
+    mine=MineSettings(
+        candidate_k=(2,),
+        max_iterations=1,
+        alignment=False,
+        working_box_px=10,
+        width=0.05,
+        n_convolutions=2,
+        n_features=16,
+        n_cube_rotations=1,
+        pca_dimensions=4,
+        n_starts=1,
+    ),
+    until="mine",
+)
+
+
+@pytest.fixture(scope="module")
+def tomograms(tmp_path_factory) -> list[Tomogram]:
+    """Two, with names that only a file name must not hold, and tilt ranges of their own."""
+    phantoms = load_phantoms()
+    folder = tmp_path_factory.mktemp("data")
+    for seed, name in enumerate(("TS_2", "TS 10%b")):
+        made = simulate_tomogram(
+            [phantoms["ring"], phantoms["rod"]],
+            14,
+            (36, 80, 80),
+            VOXEL_SIZE,
+            snr=2.0,
+            seed=seed,
+            gap_px=3,
+            border_px=5,
+        )
+        write_volume(
+            folder / f"{name}.mrc", made.volume, VOXEL_SIZE, tilt_range_deg=(-60, 54 + seed)
+        )
+    return open_tomograms(sorted(folder.iterdir()))
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[Executor]:
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    with tasks_on(workers=2) as executor:
+        assert executor is not None
+        yield executor
+
+
+@pytest.fixture(scope="module")
+def alone(tomograms, tmp_path_factory) -> RunFolder:
+    return pipeline.run(tomograms, tmp_path_factory.mktemp("alone") / "run", SETTINGS)
+
+
+def test_a_run_on_two_workers_is_that_of_one_process(alone, tomograms, two_workers, tmp_path):
+    shared = pipeline.run(tomograms, tmp_path / "run", SETTINGS, executor=two_workers)
+    compared = [path.relative_to(alone.path) for path in alone.results()]
+    names = {str(path) for path in compared}
+    assert {"picks.csv", "labels.csv", "particles.star", "clusters/cluster_01.star"} <= names
+    for path in compared:
+        if path.suffix in (".csv", ".star"):
+            assert (shared.path / path).read_bytes() == (alone.path / path).read_bytes()
+    for name in ("pick", "extract"):
+        one, other = (run.record["stages"][name] for run in (alone, shared))
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    check_same_store(alone.store, shared.store)
+    assert len(list(shared.shards.iterdir())) == 2
+    moved = shutil.move(shared.path, tmp_path / "elsewhere")
+    check_same_store(alone.store, Path(moved) / "subtomograms.h5")
+
+
+def check_same_store(one: Path, other: Path) -> None:
+    with open_store(one) as a, open_store(other) as b:
+        np.testing.assert_array_equal(a.read(), b.read())
+        np.testing.assert_array_equal(a.tilt_range_deg, b.tilt_range_deg)
+        assert np.shape(a.tilt_range_deg) == (len(a), 2)
+        for name in ("raw_mean", "raw_std", "diameter_angstrom"):
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+        particles, others = a.particles(), b.particles()
+        assert particles.tomograms == others.tomograms and {*particles.more} == {*others.more}
+        np.testing.assert_array_equal(particles.tomogram_name, others.tomogram_name)
+        np.testing.assert_array_equal(particles.center_zyx_px, others.center_zyx_px)
+
+
+def test_chunks_are_predicted_alike_anywhere(alone, two_workers, tmp_path, monkeypatch):
+    monkeypatch.setattr(predicting, "_CHUNK", 8)
+    folders = [
+        pipeline.predict(alone.store, alone.model, tmp_path / str(i), executor=executor)[0]
+        for i, executor in enumerate((None, two_workers))
+    ]
+    one, other = (folder.labels.read_bytes() for folder in folders)
+    assert one == other and one.count(b"\n") > 17
+
+
+def test_a_process_pool_does_as_well(alone, tomograms, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        found = find_in_tomograms(tomograms, SETTINGS.pick, executor=pool).particles
+        mixed = found.select(np.random.default_rng(0).permutation(len(found)))
+        for name, executor in (("one.h5", None), ("other.h5", pool)):
+            extract_subtomograms(
+                tomograms, mixed, tmp_path / name, SETTINGS.extract, executor=executor
+            )
+    check_same_store(tmp_path / "one.h5", tmp_path / "other.h5")
+    next((tmp_path / "other_shards").iterdir()).unlink()
+    with pytest.raises(InputError, match="index of shards, of which other_shards/"):
+        open_store(tmp_path / "other.h5")
+
+
+def fail(number: int) -> int:
+    raise InputError(f"{number} cannot be used.")
+
+
+def cores(_: int) -> int:
+    return n_cores()
+
+
+def test_errors_and_threads_of_tasks(two_workers):
+    with pytest.raises(InputError, match=r"^1 cannot be used\.$"):
+        list(in_tasks(fail, [1], two_workers, "failing"))
+    assert list(in_tasks(cores, [1, 2], two_workers, "counting")) == [max(1, n_cores() // 2)] * 2
+
+
+def test_clusters_are_averaged_and_embedded_alike(alone, two_workers, tmp_path):
+    address = ["--scheduler", two_workers._client.scheduler.address]
+    for name, options in (("one", []), ("other", address)):
+        averages, embedded = tmp_path / name / "averages", tmp_path / name / "embedded"
+        average = ["average", str(alone.store), "--out", str(averages), "--null-test", "none"]
+        assert main([*average, "--labels", str(alone.labels), *options]) == 0
+        embed = ["embed", str(alone.store), "--averages", str(averages), "--out", str(embedded)]
+        assert main([*embed, *options]) == 0
+    files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*")]
+    assert {Path("embedded/TS_2.cxc"), Path("averages/cluster_02/half2.mrc")} <= {*files}
+    for name in files:
+        if name.suffix in (".mrc", ".csv", ".cxc", ".star"):
+            maps = [open_map(tmp_path / folder / name) for folder in ("one", "other")]
+            np.testing.assert_array_equal(*maps, err_msg=str(name))
+
+
+def open_map(path: Path) -> np.ndarray:
+    if path.suffix != ".mrc":
+        return np.frombuffer(path.read_bytes(), np.uint8)
+    return open_tomogram(path, voxel_size_angstrom=1, tilt_range_deg=(-90, 90)).read()
+
+
+class Deadly:
+    """Voxels that cost the first process that reads them its life."""
+
+    def __init__(self, tomogram: Tomogram, mark: Path) -> None:
+        self.shape, self.dtype = tomogram.data.shape, tomogram.data.dtype
+        self._data, self._mark = tomogram.data, mark
+
+    def __getitem__(self, slices):
+        if not self._mark.exists():
+            self._mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self._data[slices]
+
+
+def test_a_worker_that_dies_costs_its_task_only(tomograms, two_workers, tmp_path):
+    mark = tmp_path / "died"
+    deadly = [replace(tomograms[0], data=Deadly(tomograms[0], mark)), tomograms[1]]
+    found = find_in_tomograms(deadly, SETTINGS.pick, executor=two_workers).particles
+    assert mark.exists()
+    expected = find_in_tomograms(tomograms, SETTINGS.pick).particles
+    np.testing.assert_array_equal(found.center_zyx_px, expected.center_zyx_px)
+    np.testing.assert_array_equal(found.score, expected.score)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (["--scheduler", "tcp://127.0.0.1:9", "--workers", "2"], "leave out --workers"),
+        (["--cluster-config", "nowhere.yaml"], "of --cluster; give both"),
+        (["--cluster", "slurm", "--cluster-config", "nowhere.yaml"], "cannot be read as YAML"),
+        (["--cluster", "slurm"], "at least cores and memory"),
+    ],
+)
+def test_options_that_cannot_be(tomograms, tmp_path, capsys, options, match):
+    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
+    paths = [str(tomogram.path) for tomogram in tomograms]
+    out = ["--out", str(tmp_path / "picks.csv"), "--particle-diameter-angstrom", "220"]
+    assert main(["pick", *paths, *out, *options]) == 2
+    error = capsys.readouterr().err
+    assert match in " ".join(error.split()) and len(error.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_dask_one_sentence_says_what_to_install(tomograms, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    command = ["pick", str(tomograms[0].path), "--out", str(tmp_path / "picks.csv"), "-d", "220"]
+    assert main([*command, "--workers", "2"]) == 2
+    assert "pip install 'aitom-disca[cluster]'" in capsys.readouterr().err
+    assert main(command) == 0

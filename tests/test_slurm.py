@@ -1,0 +1,80 @@
+"""Jobs of a real SLURM, which the test starts, as workers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import slurm_site
+
+from aitom_disca.io import write_volume
+from aitom_disca.simulation import load_phantoms, simulate_tomogram
+
+pytestmark = [pytest.mark.slurm, pytest.mark.full]
+
+VOXEL_SIZE = 20.0
+CONFIG = """
+jobqueue:
+  slurm:
+    cores: 1
+    memory: 2GB
+    walltime: "00:20:00"
+    interface: lo
+    log-directory: {folder}/logs
+"""
+OPTIONS = "-d 220 --box-px 14 --candidate-k 2-3 --width 0.05 --until mine".split()
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
+    if reason := slurm_site.missing():
+        pytest.skip(reason)
+    with slurm_site.slurm(tmp_path_factory.mktemp("site") / "slurm") as environment:
+        root = str(Path(__file__).resolve().parents[1])
+        yield environment | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def tomograms(tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("data")
+    phantoms = load_phantoms()
+    for seed in (0, 1):
+        made = simulate_tomogram(
+            [phantoms["ring"], phantoms["rod"]], 16, (36, 80, 80), VOXEL_SIZE, snr=2.0, seed=seed,
+            gap_px=3, border_px=5,
+        )  # fmt: skip
+        path = folder / f"TS_{seed}.mrc"
+        write_volume(path, made.volume, VOXEL_SIZE, tilt_range_deg=(-60, 60))
+    return sorted(map(str, folder.iterdir()))
+
+
+def command(environment, *words: object) -> str:
+    line = [sys.executable, "-m", "aitom_disca", *map(str, words)]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def test_a_run_in_two_jobs_is_that_of_one_process(environment, tomograms, tmp_path):
+    config = tmp_path / "site.yaml"
+    config.write_text(CONFIG.format(folder=tmp_path))
+    jobs = ["--cluster", "slurm", "--cluster-config", config, "--workers", 2]
+    command(environment, "run", *tomograms, "--out", tmp_path / "alone", *OPTIONS)
+    said = command(environment, "run", *tomograms, "--out", tmp_path / "jobs", *OPTIONS, *jobs)
+    assert "workers are jobs of slurm, at most 2" in said
+    predict = ["predict", tmp_path / "alone" / "subtomograms.h5"]
+    predict += ["--model", tmp_path / "alone" / "model.h5", "--out"]
+    command(environment, *predict, tmp_path / "predicted")
+    command(environment, *predict, tmp_path / "predicted_jobs", *jobs)
+    for one, other in (("alone", "jobs"), ("predicted", "predicted_jobs")):
+        for name in ("labels.csv", "particles.star"):
+            assert (tmp_path / one / name).read_bytes() == (tmp_path / other / name).read_bytes()
+    picks = (tmp_path / "jobs" / "picks.csv").read_bytes()
+    assert picks == (tmp_path / "alone" / "picks.csv").read_bytes()
+    assert len(list((tmp_path / "jobs" / "subtomograms_shards").iterdir())) == 2
+    assert list((tmp_path / "logs").glob("*.err"))  # of jobs
+    queue = subprocess.run(["squeue", "-h"], env=environment, capture_output=True, text=True)
+    assert not [line for line in queue.stdout.splitlines() if " R " in line]
