@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from aitom_disca.cli import options as o
 from aitom_disca.progress import say
 
 
@@ -15,6 +16,7 @@ def decode(
     epochs: Annotated[
         int, typer.Option(min=1, help="Passes of the decoder over the subtomograms, at most.")
     ] = 20,
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Decode the centre of every cluster and its nearest member; MRC files and the report.
 
@@ -22,5 +24,5 @@ def decode(
     """
     from aitom_disca.pipeline import decode as decode_run
 
-    run = decode_run(folder, epochs=epochs)
+    run = decode_run(folder, epochs=epochs, overwrite=overwrite)
     say(f"decoded centres and members written to {run.decoded}, and shown in {run.report}")

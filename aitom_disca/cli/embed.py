@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
-from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
 
@@ -37,8 +36,6 @@ def embed(
     """
     from aitom_disca.reembedding import embed_averages
 
-    if any(out.glob("*_density.mrc")) and not overwrite:
-        raise InputError(f"{out} holds maps; choose another --out, or add --overwrite.")
     embedded = embed_averages(
         store,
         averages,
@@ -47,6 +44,7 @@ def embed(
         smooth_angstrom=smooth_angstrom,
         threshold=threshold,
         per_cluster=per_cluster,
+        overwrite=overwrite,
     )
     n_particles = sum(one.n_particles for one in embedded)
     say(f"{n_particles} particles put into {len(embedded)} tomograms; maps are in {out}")

@@ -14,9 +14,8 @@ from aitom_disca.cli.given import (
     chosen_diameters_angstrom,
     kinds_to_keep,
     open_given,
-    refuse_existing,
 )
-from aitom_disca.config import ExtractSettings, OpticsSettings, PickSettings
+from aitom_disca.config import JUNK_KINDS, ExtractSettings, OpticsSettings, PickSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
@@ -74,9 +73,12 @@ def pick(
     """
     from aitom_disca.doctor import ask_polarity
     from aitom_disca.io import read_mask, write_particles_star, write_picks_csv
+    from aitom_disca.io.outputs import refuse_existing
     from aitom_disca.pipeline.stages import find_in_tomograms, write_junk
 
-    refuse_existing(out, overwrite)
+    junk = out.with_name(f"{out.stem}_junk")
+    of_junk = [junk / f"{kind}.star" for kind in JUNK_KINDS]
+    refuse_existing([out, *of_junk, *([report] if report else [])], overwrite)
     if out.suffix not in (".csv", ".star"):
         raise InputError(f"picks are written as .csv or .star; got --out {out}.")
     opened = open_given(
@@ -102,7 +104,6 @@ def pick(
         write_picks_csv(out, picks)
     else:
         write_particles_star(out, picks, relion=relion.value)
-    junk = out.with_name(f"{out.stem}_junk")
     write_junk(junk, found, relion=relion.value)
     apart = f"; what was set apart lies in {junk}" if found.junk else ""
     say(f"{len(picks)} picks written to {out}{apart}")

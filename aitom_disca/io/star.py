@@ -90,17 +90,26 @@ def write_cluster_stars(
     InputError
         As `write_particles_star`, or if the particles have no clusters.
     """
+    paths = cluster_star_paths(folder, particles)
+    for number, path in paths.items():
+        members = particles.select(np.asarray(particles.cluster) == number)
+        write_particles_star(path, members, relion=relion, box_px=box_px)
+    return [*paths.values()]
+
+
+def cluster_star_paths(folder: str | Path, particles: ParticleSet) -> dict[int, Path]:
+    """The files of `write_cluster_stars`, by cluster from 0.
+
+    Raises
+    ------
+    InputError
+        If the particles have no clusters.
+    """
     if particles.cluster is None:
         raise InputError("the particles have no clusters yet; cluster them first.")
-    numbers = np.unique(particles.cluster[particles.cluster != UNASSIGNED])
-    width = max(2, len(str(numbers.max(initial=0) + 1)))
-    paths = []
-    for number in numbers:
-        path = Path(folder) / f"cluster_{number + 1:0{width}d}.star"
-        members = particles.select(particles.cluster == number)
-        write_particles_star(path, members, relion=relion, box_px=box_px)
-        paths.append(path)
-    return paths
+    numbers = np.unique(particles.cluster[particles.cluster != UNASSIGNED]).tolist()
+    width = max(2, len(str(max(numbers, default=0) + 1)))
+    return {k: Path(folder) / f"cluster_{k + 1:0{width}d}.star" for k in numbers}
 
 
 def _check_voxel_positions(particles: ParticleSet) -> None:

@@ -13,7 +13,7 @@ def embed_clusters(folder: RunFolder, store: str | Path) -> dict[str, Any]:
     """Put every average back where its members lie."""
     if not folder.averages.is_dir():
         return {"tomograms": 0, "particles": 0}
-    embedded = embed_averages(store, folder.averages, folder.embedded)
+    embedded = embed_averages(store, folder.averages, folder.embedded, overwrite=True)
     return {
         "tomograms": len(embedded),
         "particles": sum(one.n_particles for one in embedded),

@@ -21,8 +21,10 @@ from aitom_disca.io import (
     write_rows_csv,
 )
 from aitom_disca.io.atomic import replacing
-from aitom_disca.io.formats.relion_images import written_images
+from aitom_disca.io.formats.relion_images import checked_images, image_files, write_images
 from aitom_disca.io.formats.relion_optics import has_images
+from aitom_disca.io.outputs import none_if_failed
+from aitom_disca.io.star import cluster_star_paths
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import say
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from aitom_disca.picking import Candidates
 
 logger = logging.getLogger(__name__)
+
+_IMAGES = "subtomograms"  # a folder of images for RELION
 
 
 def pick_tomograms(
@@ -200,34 +204,50 @@ def write_stars(
         If the labels are not of this store, or the RELION version needs what the store lacks.
     """
     folder = RunFolder(out)
+    into = folder.path / _IMAGES
     with open_store(store) as source:
-        cluster, posterior = labels_of_store(source, labels)
-        particles = source.particles()
-        box_px = source.box_shape_zyx[0]
-        voxel_size = source.voxel_size_angstrom
-        particles = particles.with_clusters(cluster, posterior)
+        particles = source.particles().with_clusters(*labels_of_store(source, labels))
+        of_images = image_files(source, into, particles) if images else []
         if images:
-            of_images = Path(out) / "subtomograms"
-            particles = written_images(source, of_images, particles, relion=relion)
-    writable = _writable(particles, relion)
-    if writable is None:
-        say("the store holds no positions: no star file written")
-        return {"star_files": 0}
-    # RELION's image size counts voxels of the tomogram.
-    infos = list(particles.tomograms.values())
-    if infos:
-        box_px = round(box_px * voxel_size / infos[0].voxel_size_angstrom)
-    in_one = cluster >= 0
-    kept, noise = particles.select(in_one), particles.select(~in_one)
-    write_particles_star(folder.star, kept, relion=writable, box_px=box_px)
-    if len(noise):
-        write_particles_star(folder.noise_star, noise, relion=writable, box_px=box_px)
-    else:
-        folder.noise_star.unlink(missing_ok=True)
-    files = write_cluster_stars(folder.star_folder, particles, relion=writable, box_px=box_px)
+            particles = checked_images(source, into, particles, relion=relion)
+        writable = _writable(particles, relion)
+        if writable is None:
+            say("the store holds no positions: no star file written")
+            return {"star_files": 0}
+        box_px = source.box_shape_zyx[0]
+        infos = list(particles.tomograms.values())
+        if infos:  # RELION's image size counts voxels of the tomogram
+            box_px = round(box_px * source.voxel_size_angstrom / infos[0].voxel_size_angstrom)
+        files = [*cluster_star_paths(folder.star_folder, particles).values()]
+        with none_if_failed([*of_images, folder.star, folder.noise_star, *files]):
+            if images:
+                write_images(source, into, particles)
+            _write_stars(folder, particles, writable, box_px)
     for stale in {*folder.star_folder.glob("cluster_*.star")} - {*files}:
         stale.unlink()  # of earlier labels with more clusters
     return {"star_files": 1 + len(files), "relion": writable}
+
+
+def _write_stars(
+    folder: RunFolder, particles: ParticleSet, relion: RelionVersion, box_px: int
+) -> None:
+    in_one = np.asarray(particles.cluster) >= 0
+    write_cluster_stars(folder.star_folder, particles, relion=relion, box_px=box_px)
+    if not in_one.all():
+        noise = particles.select(~in_one)
+        write_particles_star(folder.noise_star, noise, relion=relion, box_px=box_px)
+    write_particles_star(folder.star, particles.select(in_one), relion=relion, box_px=box_px)
+    if in_one.all():
+        folder.noise_star.unlink(missing_ok=True)
+
+
+def star_files_there(out: str | Path, images: bool = False) -> list[Path]:
+    """All files in a folder that `write_stars` could replace or remove."""
+    folder = RunFolder(out)
+    single = [folder.star, folder.noise_star, *([folder.path / _IMAGES] if images else [])]
+    return [path for path in single if path.exists()] + sorted(
+        folder.star_folder.glob("cluster_*.star")
+    )
 
 
 def _writable(particles: ParticleSet, relion: RelionVersion) -> RelionVersion | None:
