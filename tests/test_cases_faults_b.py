@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import resource
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from hostile_pickles import HOSTILE
 
+from aitom_disca.bridge.pickles import read_pickle
 from aitom_disca.cli import main
 from aitom_disca.io import StoreWriter, write_rows_csv, write_volume
 from aitom_disca.io.star import write_particles_star
@@ -203,3 +207,74 @@ def test_a_disk_that_becomes_full_leaves_no_half_results(store, averages, capsys
             with files_no_larger_than(size):
                 said = refused(capsys, *command)
             assert "larger than a file in" in said and "new" in said
+
+
+@contextmanager
+def memory_no_larger_than(n_bytes: int):
+    """Of this process, beside what it has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (has + n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_pickle_cannot_take_all_memory_or_time(tmp_path, capsys, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    Path("a.pickle").write_bytes(HOSTILE[kind])
+    start = time.monotonic()
+    with memory_no_larger_than(1 << 29):
+        said = refused(capsys, "aitom-import", "a.pickle", "--out", "o.csv")
+    assert "a.pickle is no pickle that can be read (" in said and "MemoryError" not in said
+    assert time.monotonic() - start < 10
+
+
+def test_pickles_that_share_what_is_shared_in_earnest_are_read(tmp_path):
+    volume, wedge = np.ones((4, 4, 4), np.float32), np.ones((4, 4, 4))
+    rows = [
+        {"v": volume * k, "m": wedge, "id": "a" * 100, "x": (1, 2, (3, b"x"))} for k in range(9)
+    ]
+    for protocol in range(5):
+        path = tmp_path / "a.pickle"
+        path.write_bytes(pickle.dumps({"vs": rows, "s": {1, 2}, "b": bytearray(b"ab")}, protocol))
+        held = read_pickle(path)
+        assert held["vs"][3]["v"][0, 0, 0] == 3 and held["vs"][0]["m"] is held["vs"][1]["m"]
+        assert held["s"] == {1, 2} and held["b"] == b"ab" and held["vs"][8]["x"][2] == (3, b"x")
+
+
+_LAUGHS = "".join(f'<!ENTITY a{k} "{f"&a{k - 1};" * 10}">' for k in range(1, 12))
+_PARTICLE = '<PickPosition X="1" Y="2" Z="3" Origin="t"/>'
+_LIST = "<ParticleList><Particle>{}</Particle></ParticleList>"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'<!DOCTYPE x [<!ENTITY a0 "ha">{_LAUGHS}]>' + _LIST.format("<a>&a11;</a>"),
+        '<!DOCTYPE x [<!ENTITY a SYSTEM "/etc/passwd">]>' + _LIST.format("<a>&a;</a>"),
+        '<!DOCTYPE x SYSTEM "http://localhost/x.dtd">' + _LIST.format(_PARTICLE),
+        _LIST.format("<a>" * 100_000 + "</a>" * 100_000),
+        _LIST.format("".join(f"<a{k}/>" for k in range(30_000)) + "<a1/>"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_xml_cannot_unfold_or_reach_other_files(tmp_path, capsys, monkeypatch, text, encoding):
+    monkeypatch.chdir(tmp_path)
+    Path("a.xml").write_text(text, encoding=encoding)
+    start = time.monotonic()
+    command = ["convert", "a.xml", "o.csv", "--from", "pytom", "--to", "csv"]
+    said = refused(capsys, *command, "--voxel-size-angstrom", "10")
+    assert "root:" not in said and time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("begin", ["[", '{"a":', '[{"x":'])
+@pytest.mark.parametrize("name", ["a.json", "a.ndjson"])
+def test_json_nested_without_end_is_one_sentence(tmp_path, capsys, monkeypatch, begin, name):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(begin * 100_000)
+    refused(capsys, "aitom-import", name, "--out", "o.csv")
+    for of in ("copick", "eman2", "portal"):
+        refused(capsys, "convert", name, "o.csv", "--from", of, "--to", "csv")
