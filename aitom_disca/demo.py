@@ -18,6 +18,7 @@ from aitom_disca.io import (
     write_particles_star,
     write_volume,
 )
+from aitom_disca.io.outputs import refuse_existing
 from aitom_disca.pipeline import run
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
@@ -87,6 +88,8 @@ def run_demo(
     out = Path(out)
     settings = settings or default_settings(seed)
     RunFolder(out).check_free(overwrite=overwrite)
+    tomogram_file, truth_file = out / "demo.mrc", out / "truth.star"
+    refuse_existing([tomogram_file, truth_file], overwrite)
     start = time.perf_counter()
     say("simulating a tomogram of four structures")
     phantoms = load_phantoms()
@@ -101,9 +104,8 @@ def run_demo(
         border_px=3,
         name="demo",
     )
-    tomogram_file = out / "demo.mrc"
     write_volume(tomogram_file, simulated.volume, VOXEL_SIZE_ANGSTROM, tilt_range_deg=(-60, 60))
-    write_particles_star(out / "truth.star", simulated.truth)
+    write_particles_star(truth_file, simulated.truth)
     seconds = time.perf_counter() - start
     folder = run([open_tomogram(tomogram_file)], out, settings, overwrite=overwrite)
     tolerance_px = DIAMETER_ANGSTROM / 2 / VOXEL_SIZE_ANGSTROM

@@ -217,7 +217,7 @@ def test_info(folder, capsys):
 def test_overwrite_replaces_picks(folder, refused):
     write_tomogram("t.mrc")
     write_picks("p.csv")
-    refused("pick", "t.mrc", "--out", "p.csv", *DIAMETER, match="p.csv already exists")
+    refused("pick", "t.mrc", "--out", "p.csv", *DIAMETER, match="p.csv is there already")
     assert main(["pick", "t.mrc", "--out", "p.csv", "--overwrite", *DIAMETER]) == 0
     assert len(read_picks("p.csv")) > 2
 
@@ -231,7 +231,7 @@ def test_export_overwrites_without_stale_clusters(folder, refused):
     own = folder / "stars" / "clusters" / "my_selection.star"
     own.write_text("of the user")
     again = ("export", "s.h5", "--labels", "two.csv", "--out", "stars")
-    refused(*again, match="already exists")
+    refused(*again, match="is there already")
     assert main([*again, "--overwrite"]) == 0
     names = sorted(p.name for p in (folder / "stars" / "clusters").iterdir())
     assert names == ["cluster_01.star", "cluster_02.star", "my_selection.star"]

@@ -6,8 +6,7 @@ what the rest of the package keeps: (z, y, x), and RELION's angles in degrees.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ import numpy as np
 from aitom_disca.bridge.pickles import read_pickle
 from aitom_disca.bridge.poses import euler_of_angles, offset_of_loc
 from aitom_disca.errors import InputError
+from aitom_disca.io.formats.files import read_json
+from aitom_disca.io.names import check_names
 from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 
@@ -24,6 +25,7 @@ PEAKS, SUBVOLUMES, POINTS, TABLE = "peaks", "subvolumes", "3dmod", "table"
 KINDS = (PEAKS, SUBVOLUMES, POINTS, TABLE)
 BOX_KEY = "aitom:box_px"  # in more_blocks: edge of the subvolumes
 LOC = ("loc_x", "loc_y", "loc_z")
+_LONGEST_TEXT = 1000  # signs
 _TEXTS = ("subtomogram", "mask", "template_id", "model_id")
 
 
@@ -36,7 +38,7 @@ def load(path: str | Path) -> tuple[str, Any]:
         If it is none of them.
     """
     path = Path(path)
-    held = _read_json(path) if _is_json(path) else read_pickle(path)
+    held = read_json(path) if _is_json(path) else read_pickle(path)
     if isinstance(held, Mapping) and held and all(isinstance(k, int | np.integer) for k in held):
         held = held[max(held)]  # passes of an alignment: the last
     kind = _kind(held)
@@ -66,15 +68,6 @@ def _is_json(path: Path) -> bool:
             return file.read(64).lstrip()[:1] in (b"[", b"{")
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
-    except ValueError as error:
-        raise InputError(f"{path.name} is no JSON that can be read ({error}).") from error
 
 
 def read_particles(
@@ -160,14 +153,24 @@ def _zyx(places: Sequence[Any]) -> np.ndarray:
 
 
 def _names(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    return np.array([str(row.get("tomogram_id", name)) for row in rows])
+    names = [str(row.get("tomogram_id", name)) for row in rows]
+    check_names(names, "the file")
+    return np.array(names)
+
+
+def _array_of_texts(texts: Iterable[Any]) -> np.ndarray:
+    """As it takes as much for each as for the longest, no text may be very long."""
+    found = [str(text) for text in texts]
+    if max(map(len, found), default=0) > _LONGEST_TEXT:
+        raise ValueError(f"a text has more than {_LONGEST_TEXT} signs")
+    return np.array(found)
 
 
 def _of_peaks(rows: list[Mapping[str, Any]], name: str) -> ParticleSet:
     val = np.array([row["val"] for row in rows], float)
     more: dict[str, np.ndarray] = {"val": val}
     if all("uuid" in row for row in rows):
-        more["uuid"] = np.array([str(row["uuid"]) for row in rows])
+        more["uuid"] = _array_of_texts(row["uuid"] for row in rows)
     score = -val if val[0] < val[-1] else val
     return ParticleSet(_names(rows, name), _zyx([row["x"] for row in rows]), score=score, more=more)
 
@@ -186,7 +189,7 @@ def _of_subvolumes(held: Mapping[str, Any], name: str) -> ParticleSet:
         _names(rows, name),
         center,
         box_center_zyx_px=center - box_px % 2 if box_px % 2 else None,
-        more={"uuid": np.array([str(key) for key in held["vs"]])},
+        more={"uuid": _array_of_texts(held["vs"])},
         more_blocks={BOX_KEY: box_px},
     )
 
@@ -223,7 +226,7 @@ def _of_table(
     more = {LOC[i]: loc[:, i] for i in range(3)}
     for key in _TEXTS:
         if any(key in row for row in rows):
-            more[key] = np.array([str(row.get(key, "")) for row in rows])
+            more[key] = _array_of_texts(row.get(key, "") for row in rows)
     score = cluster = None
     if any("score" in row for row in rows):
         score = np.array([row.get("score", np.nan) for row in rows], float)

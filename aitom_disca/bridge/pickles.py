@@ -7,18 +7,20 @@ import collections
 import io
 import pickle
 import pickletools
+from collections.abc import Callable, Sized
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from aitom_disca.bridge.pickle_checks import Unfolding, check_operations, most_bytes
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
 
 _ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")
 _BUFFERS = ("numpy.core.numeric", "numpy._core.numeric")
 _BUILTINS = ("builtins", "__builtin__")
-_CONTAINERS = {"set": set, "frozenset": frozenset, "bytearray": bytearray, "complex": complex}
 _KINDS = "biufcSU"  # of numbers and text
 _PROTOCOL = 2  # what AITom writes, and everything reads
 _UNREADABLE = (
@@ -44,11 +46,14 @@ def read_pickle(path: str | Path) -> Any:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
     try:
-        return _as_arrays(_Reader(io.BytesIO(content), path.name).load())
+        check_operations(content)
+        held = _Reader(content, path.name).load()
+        return Unfolding(_as_arrays, most_bytes(content))(held)
     except InputError:
         raise
     except _UNREADABLE as error:
-        raise InputError(f"{path.name} is no pickle that can be read ({error}).") from error
+        why = str(error) or type(error).__name__
+        raise InputError(f"{path.name} is no pickle that can be read ({why}).") from error
 
 
 def write_pickle(path: str | Path, held: Any) -> None:
@@ -84,7 +89,7 @@ class _Array:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._state = state
 
-    def made(self) -> np.ndarray:
+    def made(self, again: Callable[[Any], Any]) -> np.ndarray:
         _, shape, dtype, fortran, data = self._state
         kind, order = dtype.made(), "F" if fortran else "C"
         if kind.kind == "O":
@@ -92,7 +97,7 @@ class _Array:
                 raise ValueError("it has an array of objects without its list")
             array = np.empty(len(data), object)
             for row, part in enumerate(data):
-                array[row] = _as_arrays(part)
+                array[row] = again(part)
             return array.reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
         return _numbers(data, kind).reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
 
@@ -105,7 +110,9 @@ def _numbers(data: Any, kind: np.dtype) -> np.ndarray:
 
 def _array_of_buffer(data: Any, dtype: _Dtype, shape: Any, order: str) -> _Array:
     array = _Array()
-    array.__setstate__((1, shape, dtype, order == "F", bytes(data)))
+    if not isinstance(data, bytes | bytearray):
+        raise ValueError("it has an array without its bytes")
+    array.__setstate__((1, shape, dtype, order == "F", data))
     return array
 
 
@@ -122,8 +129,24 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode(encoding)
 
 
+def _bytearray(data: Any = b"", encoding: str | None = None) -> bytearray:
+    """Of bytes or text; never of a number, which would be the number of bytes to be made."""
+    if encoding is not None:
+        data = _encode(data, encoding)
+    if not isinstance(data, bytes | bytearray):
+        raise ValueError("it has bytes without what is in them")
+    return bytearray(data)
+
+
+def _complex(real: float, imaginary: float) -> complex:
+    return complex(float(real), float(imaginary))
+
+
 def _text(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+_CONTAINERS = {"set": set, "frozenset": frozenset, "bytearray": _bytearray}
 
 
 class _Reader(pickle.Unpickler):
@@ -135,16 +158,22 @@ class _Reader(pickle.Unpickler):
         **{(module, "_frombuffer"): _array_of_buffer for module in _BUFFERS},
         ("numpy", "ndarray"): _Array,
         ("numpy", "dtype"): _Dtype,
+    }
+    _MAKES_MORE: ClassVar[dict[tuple[str, str], Any]] = {
         ("_codecs", "encode"): _encode,
         ("collections", "OrderedDict"): collections.OrderedDict,
         **{(module, name): kind for module in _BUILTINS for name, kind in _CONTAINERS.items()},
+        **{(module, "complex"): _complex for module in _BUILTINS},
     }
 
-    def __init__(self, file: io.BytesIO, name: str) -> None:
-        super().__init__(file, encoding="latin1")
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(io.BytesIO(content), encoding="latin1")
         self._name = name
+        self._left = most_bytes(content)
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in self._MAKES_MORE:
+            return partial(self._counted, self._MAKES_MORE[module, name])
         try:
             return self._KNOWN[module, name]
         except KeyError:
@@ -153,18 +182,23 @@ class _Reader(pickle.Unpickler):
                 "numbers, text and plain containers are read; write such a file again without it."
             ) from None
 
+    def _counted(self, make: Callable[..., Any], *given: Any) -> Any:
+        """Make it, unless one thing is made again and again until the memory is full."""
+        made = make(*given)
+        self._left -= len(made) if isinstance(made, Sized) else 1
+        if self._left < 0:
+            raise ValueError("it unfolds to far more than the file holds")
+        return made
 
-def _as_arrays(held: Any) -> Any:
-    """The same with arrays in the place of what stood for them."""
+
+def _as_arrays(held: Any, again: Callable[[Any], Any]) -> tuple[Any, int]:
+    """An array in the place of what stood for it, and bytes that it has."""
     if isinstance(held, _Array):
-        return held.made()
+        array = held.made(again)
+        return array, array.nbytes
     if isinstance(held, _Dtype):
-        return held.made()
-    if isinstance(held, dict):
-        return type(held)((_as_arrays(key), _as_arrays(value)) for key, value in held.items())
-    if isinstance(held, list | tuple | set | frozenset):
-        return type(held)(_as_arrays(part) for part in held)
-    return held
+        return held.made(), 0
+    return held, 0
 
 
 def _for_any_numpy(content: bytes) -> bytes:

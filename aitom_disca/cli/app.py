@@ -31,7 +31,7 @@ from aitom_disca.cli import (
     search,
     tomograms,
 )
-from aitom_disca.errors import InputError
+from aitom_disca.errors import InputError, disk_fault
 from aitom_disca.progress import shown
 
 app = typer.Typer(
@@ -102,7 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0 for success, 2 for input that cannot be used, 1 for a failure of the program itself.
+        0 for success; 2 for input that cannot be used, a disk that is full or fails, and too little
+        memory; 1 for a failure of the program itself.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
@@ -119,9 +120,16 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error), 2, debug)
     except (KeyboardInterrupt, typer.Abort):
         return _stopped()
+    except MemoryError as error:
+        why = f" ({error})" if str(error) else ""
+        text = f"there is not enough memory{why}; close other programs, or give less at once."
+        return _fail(text, 2, debug)
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of the command line itself
             return _fail(error.format_message(), 2, debug)
+        fault = disk_fault(error) if isinstance(error, OSError) else None
+        if fault is not None:
+            return _fail(fault, 2, debug)
         text = f"unexpected {type(error).__name__}: {error} (--debug shows where)."
         return _fail(text, 1, debug)
 

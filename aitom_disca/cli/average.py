@@ -114,10 +114,11 @@ def average(
     Example: aitom-disca average subtomograms.h5 --labels results/labels.csv --out averages
     """
     from aitom_disca.cli.tables import average_in_words
+    from aitom_disca.io.outputs import refuse_existing
     from aitom_disca.pipeline import average_store
+    from aitom_disca.pipeline.average_files import averages_there
 
-    if (out / "averages.csv").exists() and not overwrite:
-        raise InputError(f"{out} holds averages; choose another --out, or add --overwrite.")
+    refuse_existing(averages_there(out), overwrite)
     settings = AverageSettings.checked(
         mask=mask,
         mask_diameter_angstrom=mask_diameter_angstrom,

@@ -72,10 +72,11 @@ def aitom_import(
     """
     from aitom_disca import bridge
     from aitom_disca.io.formats import Known, get_format
+    from aitom_disca.io.outputs import refuse_existing
     from aitom_disca.io.tilt_range import check_given_range
 
     tilt_range = check_given_range(tilt_range)
-    _refuse_existing(out, overwrite)
+    refuse_existing([out], overwrite)
     if out.suffix.lower() in _STORES:
         if not voxel_size_angstrom:
             raise InputError("a store needs the voxel size; give it with --voxel-size-angstrom.")
@@ -134,8 +135,9 @@ def aitom_export(
     from aitom_disca.io import open_store
     from aitom_disca.io.formats import Known
     from aitom_disca.io.formats.reading import read_particles
+    from aitom_disca.io.outputs import refuse_existing
 
-    _refuse_existing(out, overwrite)
+    refuse_existing([out], overwrite)
     stored = source.suffix.lower() in _STORES
     if to is Kind.subvolumes:
         if not stored:
@@ -151,8 +153,3 @@ def aitom_export(
         particles = read_particles(source, known=known)
     bridge.write_particles(out, particles, kind=to.value, box_px=box_px)
     say(f"{len(particles)} particles written to {out}")
-
-
-def _refuse_existing(path: Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} is there already; choose another --out, or add --overwrite.")

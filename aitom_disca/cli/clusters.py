@@ -9,7 +9,7 @@ import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import KCriterion, Precision, Preset, Relion, RotatedBy
-from aitom_disca.cli.given import mine_settings, part_given, refuse_existing, workers_given
+from aitom_disca.cli.given import mine_settings, part_given, workers_given
 from aitom_disca.progress import say
 
 
@@ -114,9 +114,11 @@ def export(
 
     Example: aitom-disca export subtomograms.h5 --labels labels.csv --out stars --relion 5
     """
+    from aitom_disca.io.outputs import refuse_existing
     from aitom_disca.pipeline import write_stars
+    from aitom_disca.pipeline.stages import star_files_there
 
-    refuse_existing(out / "particles.star", overwrite)
+    refuse_existing(star_files_there(out, images), overwrite)
     summary = write_stars(store, labels, out, relion=relion.value, images=images)
     say(f"{summary['star_files']} star files written to {out}")
 

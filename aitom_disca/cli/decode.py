@@ -17,6 +17,7 @@ def decode(
         int, typer.Option(min=1, help="Passes of the decoder over the subtomograms, at most.")
     ] = 20,
     threads: o.Threads = None,
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Decode the centre of every cluster and its nearest member; MRC files and the report.
 
@@ -24,5 +25,5 @@ def decode(
     """
     from aitom_disca.pipeline import decode as decode_run
 
-    run = decode_run(folder, epochs=epochs)
+    run = decode_run(folder, epochs=epochs, overwrite=overwrite)
     say(f"decoded centres and members written to {run.decoded}, and shown in {run.report}")

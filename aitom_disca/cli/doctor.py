@@ -38,6 +38,7 @@ def doctor(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the findings to this file as well.")
     ] = None,
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Look inputs and machine over before a run; say what is wrong and what to do.
 
@@ -45,7 +46,9 @@ def doctor(
     """
     from aitom_disca.doctor import examine
     from aitom_disca.io import write_text
+    from aitom_disca.io.outputs import refuse_existing
 
+    refuse_existing([json_file] if json_file else [], overwrite)
     opened = []
     if tomograms:
         opened = open_given(

@@ -9,7 +9,6 @@ import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.cli.given import workers_given
-from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
 
@@ -43,8 +42,6 @@ def embed(
     """
     from aitom_disca.reembedding import embed_averages
 
-    if any(out.glob("*_density.mrc")) and not overwrite:
-        raise InputError(f"{out} holds maps; choose another --out, or add --overwrite.")
     with workers_given(workers, scheduler, jobs_of, cluster_config) as executor:
         embedded = embed_averages(
             store,
@@ -54,6 +51,7 @@ def embed(
             smooth_angstrom=smooth_angstrom,
             threshold=threshold,
             per_cluster=per_cluster,
+            overwrite=overwrite,
             executor=executor,
         )
     n_particles = sum(one.n_particles for one in embedded)

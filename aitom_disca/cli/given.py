@@ -44,17 +44,6 @@ def open_given(
     )
 
 
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Stop before a file is replaced that nobody said could be.
-
-    Raises
-    ------
-    InputError
-    """
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} already exists; choose another --out, or add --overwrite.")
-
-
 def chosen_diameter_angstrom(given: float | None, tomograms: Sequence[Tomogram]) -> float:
     """The diameter that was given; else 200 A, or what leaves room for two boxes in the thinnest.
 

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
-from aitom_disca.cli.given import refuse_existing
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
@@ -55,11 +54,12 @@ def train_gumnet(
 
     Example: aitom-disca train-gumnet subtomograms.h5 --labels results/labels.csv --out gum.keras
     """
+    from aitom_disca.io.outputs import refuse_existing
     from aitom_disca.pipeline.gumnet import train_gumnet_on_store
 
     if out.suffix != ".keras":
         raise InputError(f"a network is written as .keras; got --out {out}.")
-    refuse_existing(out, overwrite)
+    refuse_existing([out], overwrite)
     n = train_gumnet_on_store(
         store,
         out,

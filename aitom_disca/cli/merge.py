@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
-from aitom_disca.cli.given import refuse_existing
 from aitom_disca.errors import InputError
+from aitom_disca.io.outputs import refuse_existing
 from aitom_disca.progress import say
 
 
@@ -30,7 +30,7 @@ def merge(
     from aitom_disca.pipeline.prediction import merge_predicted
 
     if out.suffix == ".csv":
-        refuse_existing(out, overwrite)
+        refuse_existing([out], overwrite)
         say(f"{merge_picks(out)} picks written to {out}")
     elif out.is_dir():
         folder = merge_predicted(out, overwrite=overwrite)

@@ -15,10 +15,9 @@ from aitom_disca.cli.given import (
     kinds_to_keep,
     open_given,
     part_given,
-    refuse_existing,
     workers_given,
 )
-from aitom_disca.config import ExtractSettings, OpticsSettings, PickSettings
+from aitom_disca.config import JUNK_KINDS, ExtractSettings, OpticsSettings, PickSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
@@ -82,6 +81,7 @@ def pick(
     """
     from aitom_disca.doctor import ask_polarity
     from aitom_disca.io import write_particles_star, write_picks_csv
+    from aitom_disca.io.outputs import refuse_existing
     from aitom_disca.pipeline.stages import find_in_tomograms, write_junk
 
     if out.suffix not in ((".csv", ".star") if part is None else (".csv",)):
@@ -90,7 +90,9 @@ def pick(
     own = part_given(part)
     if own is not None:
         out = own.path(out)
-    refuse_existing(out, overwrite)
+    junk = out.with_name(f"{out.stem}_junk")
+    of_junk = [junk / f"{kind}.star" for kind in JUNK_KINDS]
+    refuse_existing([out, *of_junk, *([report] if report else [])], overwrite)
     opened = open_given(
         tomograms, voxel_size_angstrom, tilt_range, tilt_file, zarr_level, dark_protein
     )
@@ -118,7 +120,6 @@ def pick(
         write_picks_csv(out, picks)
     else:
         write_particles_star(out, picks, relion=relion.value)
-    junk = out.with_name(f"{out.stem}_junk")
     write_junk(junk, found, relion=relion.value)
     apart = f"; what was set apart lies in {junk}" if found.junk else ""
     say(f"{len(picks)} picks written to {out}{apart}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aitom_disca.errors import InputError
+from aitom_disca.errors import InputError, is_of_disk
 
 
 @contextmanager
@@ -21,6 +21,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     ------
     InputError
         If the folder cannot be written to.
+    OSError
+        With the path as its ``filename``, if the disk is full or fails.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
@@ -28,6 +30,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
     except OSError as error:
+        if is_of_disk(error):
+            raise _naming(path, error) from error
         raise InputError(
             f"cannot write {path.name} into {path.parent} ({error.strerror}); "
             "choose a folder that you may write to."
@@ -36,8 +40,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         _to_disk(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        if is_of_disk(error) and error.filename in (None, str(temporary)):
+            raise _naming(path, error) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _naming(path: Path, error: OSError) -> OSError:
+    """The error with the name that the user knows."""
+    assert error.errno is not None  # noqa: S101  that of a disk
+    return OSError(error.errno, os.strerror(error.errno), str(path))
 
 
 def _to_disk(path: Path) -> None:

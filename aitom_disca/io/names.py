@@ -31,6 +31,8 @@ _ADDED = re.compile(
 _SIZE = re.compile(r"_(\d+(?:\.\d+)?(?=apx|angpix)|bin\d+)")
 _ADDED_BEFORE = re.compile(r"^rec_(?=.)")  # by RELION
 
+_LONGEST = 1000  # signs of a name; an array of names takes as much for each as for the longest
+
 _Key = tuple[str, ...]
 
 
@@ -39,6 +41,8 @@ def fault_of(name: object) -> str | None:
     text = str(name)
     if is_missing(text):
         return "which stands for no name"
+    if len(text) > _LONGEST:
+        return f"of {len(text)} signs, where {_LONGEST} are the most"
     if not text.isprintable() or text != " ".join(text.split()):
         return "with line ends, tabs, several blanks or other signs that a text file does not keep"
     return None
@@ -64,7 +68,7 @@ def check_names(names: Iterable[object], where: str) -> None:
         fault = None if name in sound else fault_of(name)
         if fault is not None:
             raise InputError(
-                f"{where} calls the tomogram of row {row} {str(name)!r}, {fault}; name it, or "
+                f"{where} calls the tomogram of row {row} {str(name)[:80]!r}, {fault}; name it, or "
                 "leave out the row."
             )
         sound.add(name)

@@ -95,19 +95,29 @@ def write_cluster_stars(
     InputError
         As `write_particles_star`, or if the particles have no clusters.
     """
+    paths = cluster_star_paths(folder, particles, names)
+    for number, path in paths.items():
+        members = particles.select(np.asarray(particles.cluster) == number)
+        write_particles_star(path, members, relion=relion, box_px=box_px)
+    return [*paths.values()]
+
+
+def cluster_star_paths(
+    folder: str | Path, particles: ParticleSet, names: Mapping[int, str] | None = None
+) -> dict[int, Path]:
+    """The files of `write_cluster_stars`, by cluster from 0; parameters as there.
+
+    Raises
+    ------
+    InputError
+        If the particles have no clusters.
+    """
     if particles.cluster is None:
         raise InputError("the particles have no clusters yet; cluster them first.")
-    numbers = np.unique(particles.cluster[particles.cluster != UNASSIGNED])
-    width = max(2, len(str(numbers.max(initial=0) + 1)))
-    called = {number: f"_{file_part(name)}" for number, name in (names or {}).items()}
-    paths = []
-    for number in numbers:
-        name = f"cluster_{number + 1:0{width}d}{called.get(int(number) + 1, '')}.star"
-        path = Path(folder) / name
-        members = particles.select(particles.cluster == number)
-        write_particles_star(path, members, relion=relion, box_px=box_px)
-        paths.append(path)
-    return paths
+    numbers = np.unique(particles.cluster[particles.cluster != UNASSIGNED]).tolist()
+    width = max(2, len(str(max(numbers, default=0) + 1)))
+    called = {number - 1: f"_{file_part(name)}" for number, name in (names or {}).items()}
+    return {k: Path(folder) / f"cluster_{k + 1:0{width}d}{called.get(k, '')}.star" for k in numbers}
 
 
 def _check_voxel_positions(particles: ParticleSet) -> None:

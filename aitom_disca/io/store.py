@@ -45,7 +45,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range
-from aitom_disca.io.atomic import replacing
+from aitom_disca.io.hdf5 import new_file
 from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
@@ -162,8 +162,7 @@ class StoreWriter:
         return cls(path, box, attributes, own if differ else {})  # type: ignore[arg-type]
 
     def __enter__(self) -> StoreWriter:
-        temporary = self._stack.enter_context(replacing(self.path))
-        self._file = self._stack.enter_context(h5py.File(temporary, "w"))
+        self._file = self._stack.enter_context(new_file(self.path))
         self._file.attrs.update(self._attributes)
         self._file.create_dataset(
             "subtomograms",
@@ -244,6 +243,7 @@ class StoreWriter:
             dataset = self._file[name]
             dataset.resize(stop, axis=0)
             dataset[self._n : stop] = _as_text(column) if _is_text(name, column) else column
+        self._file.check()
         self._n = stop
 
     def _make_columns(self, columns: dict[str, np.ndarray]) -> None:

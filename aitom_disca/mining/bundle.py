@@ -14,7 +14,7 @@ from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.clustering.outliers import OutlierScorer
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import replacing
+from aitom_disca.io.hdf5 import new_file
 
 _FORMAT = "aitom_disca model 1"
 
@@ -58,7 +58,7 @@ class Bundle:
 
     def save(self, path: str | Path) -> None:
         """Write the bundle as HDF5, atomically."""
-        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        with new_file(path) as file:
             file.attrs["format"] = _FORMAT
             file.attrs["settings"] = json.dumps(self.settings.model_dump())
             file.attrs["box_px"] = self.box_px

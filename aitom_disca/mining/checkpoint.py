@@ -15,7 +15,7 @@ import numpy as np
 import aitom_disca
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import replacing
+from aitom_disca.io.hdf5 import new_file
 from aitom_disca.mining.solution import Arrays
 from aitom_disca.progress import say
 from aitom_disca.subtomograms.dataset import PreparedVolumes
@@ -115,7 +115,7 @@ class Checkpoint:
         if self.path is None:
             yield None
             return
-        with replacing(self.path) as temporary, h5py.File(temporary, "w") as file:
+        with new_file(self.path) as file:
             file.attrs.update({"format": _FORMAT, "made_from": self._made_from})
             if self._is_ours():
                 with h5py.File(self.path) as earlier:

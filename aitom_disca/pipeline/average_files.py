@@ -24,6 +24,8 @@ from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.progress import say
 
+TABLE = "averages.csv"
+_IMAGES = "subtomograms"
 HALF_COLUMN = "rlnRandomSubset"
 
 
@@ -48,6 +50,14 @@ def write_average(
     for name, png in _pictures(cluster, judged, voxel).items():
         with replacing(folder / f"{name}.png") as temporary:
             temporary.write_bytes(png)
+
+
+def averages_there(out: Path) -> list[Path]:
+    """All files in a folder that averaging into it could replace or remove."""
+    from aitom_disca.pipeline.space import space_files_there
+
+    found = [path for path in (out / TABLE, out / "particles.star", out / _IMAGES) if path.exists()]
+    return [*found, *sorted(out.glob("cluster_[0-9]*/*")), *space_files_there(out / "space")]
 
 
 def write_members(

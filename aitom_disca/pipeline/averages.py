@@ -36,7 +36,7 @@ from aitom_disca.mining.by_alignment import drawn_rows
 from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet
 from aitom_disca.picking import without_duplicates
-from aitom_disca.pipeline.average_files import posed, write_all, write_average, write_members
+from aitom_disca.pipeline.average_files import TABLE, posed, write_all, write_average, write_members
 from aitom_disca.pipeline.average_inputs import (
     OtherMembers,
     groups_of,
@@ -51,7 +51,6 @@ from aitom_disca.pipeline.stages import labels_of_store
 from aitom_disca.progress import say, track
 from aitom_disca.run_folder import RunFolder
 
-TABLE = "averages.csv"
 _LAID_AT_ONCE = 500
 _NEAREST_IN_BOX = 0.25  # of the box edge, which is 1.6 diameters of the particle
 _LEAST_FREQUENCY = 5.0  # in steps of 1 / box

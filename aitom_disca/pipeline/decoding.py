@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from aitom_disca.io import open_store, read_labels_csv, write_volume
+from aitom_disca.io.outputs import refuse_existing
 from aitom_disca.pipeline.reports import finished_run, report_again, store_of
 from aitom_disca.run_folder import RunFolder
 
 
-def decode(path: str | Path, *, epochs: int = 20) -> RunFolder:
+def decode(path: str | Path, *, epochs: int = 20, overwrite: bool = False) -> RunFolder:
     """Decode the centre of every cluster of a finished run, and the member nearest to it.
 
     Writes ``decoded/cluster_01_center.mrc``, ``decoded/cluster_01_member.mrc`` and so on, and the
@@ -22,17 +23,21 @@ def decode(path: str | Path, *, epochs: int = 20) -> RunFolder:
         Folder of the run.
     epochs : int
         Passes of the decoder's training over the subtomograms, at most.
+    overwrite : bool
+        Whether maps may be replaced that are not of an earlier decoding.
 
     Raises
     ------
     InputError
-        If the folder holds no finished run, or its store is gone.
+        If the folder holds no finished run, or its store is gone, or such maps are there.
     """
     from aitom_disca.mining import DISCA
     from aitom_disca.mining.decoding import decode_clusters
 
     folder = finished_run(path)
     labels, _ = read_labels_csv(folder.labels)
+    ours = "decode" in folder.record["stages"]
+    refuse_existing(folder.decoded.glob("cluster_*.mrc"), overwrite or ours)
 
     def work() -> dict[str, Any]:
         disca = DISCA.load(folder.model)

@@ -16,7 +16,9 @@ def embed_clusters(
     """Put every average back where its members lie; tomograms are tasks of the executor."""
     if not folder.averages.is_dir():
         return {"tomograms": 0, "particles": 0}
-    embedded = embed_averages(store, folder.averages, folder.embedded, executor=executor)
+    embedded = embed_averages(
+        store, folder.averages, folder.embedded, overwrite=True, executor=executor
+    )
     return {
         "tomograms": len(embedded),
         "particles": sum(one.n_particles for one in embedded),

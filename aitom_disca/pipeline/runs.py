@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -17,6 +18,7 @@ from aitom_disca.io import (
     write_particles_star,
     write_picks_csv,
 )
+from aitom_disca.io.room import in_words, need_room
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline import stages
 from aitom_disca.pipeline.averages import average_clusters
@@ -26,6 +28,7 @@ from aitom_disca.pipeline.refinement import refine_mined
 from aitom_disca.pipeline.reports import make_report
 from aitom_disca.pipeline.rounds import search_rounds
 from aitom_disca.progress import say
+from aitom_disca.reembedding.from_averages import bytes_of_maps
 from aitom_disca.run_folder import RunFolder
 
 _STAGES = (
@@ -78,8 +81,10 @@ def run(
     inputs = [str(Path(t.path).resolve()) for t in tomograms]
     inputs += [str(Path(path).resolve()) for path in (*settings.picks, *settings.pick_on)]
     recorded = settings.model_dump(exclude={"until"})  # a run may be resumed to go further
-    folder.start("run", recorded, inputs, overwrite=overwrite, resume=resume)
     wanted = _wanted(settings)
+    if not resume:
+        _need_room(folder, tomograms, settings, wanted)
+    folder.start("run", recorded, inputs, overwrite=overwrite, resume=resume)
     if not {*wanted} <= {*folder.record["stages"]}:
         folder.record["stages"].pop("report", None)
     work = {
@@ -115,6 +120,21 @@ def _wanted(settings: RunSettings) -> list[str]:
     if settings.n_rounds == 1:
         left_out.add("search")
     return [name for name in _STAGES if name not in left_out]
+
+
+def _need_room(
+    folder: RunFolder, tomograms: Sequence[Tomogram], settings: RunSettings, wanted: Sequence[str]
+) -> None:
+    """Refuse a disk that cannot hold the maps; the number of subtomograms is not known yet."""
+    from aitom_disca.subtomograms.extract import plan_box
+
+    box_px = plan_box(settings.extract, tomograms[0].voxel_size_angstrom).box_px
+    what = f"subtomograms of {box_px} voxels, {in_words(4000 * box_px**3)} for every 1000 of them"
+    n_bytes = 0
+    if "embed" in wanted:
+        what += f", and maps of {len(tomograms)} tomograms"
+        n_bytes = sum(bytes_of_maps(math.prod(one.shape_zyx)) for one in tomograms)
+    need_room(folder.path, n_bytes, what)
 
 
 def _pick(

@@ -150,6 +150,11 @@ def write_space(
     return written
 
 
+def space_files_there(out_dir: Path) -> list[Path]:
+    """What of an earlier run `write_space` replaces or removes."""
+    return [path for pattern in (*_TABLES, *_PICTURES) for path in sorted(out_dir.glob(pattern))]
+
+
 def _preferences(particles: ParticleSet) -> Mapping[int, OrientationPreference]:
     """By cluster; none without angles."""
     if particles.cluster is None:
@@ -213,6 +218,6 @@ def _remove_others(out_dir: Path, written: Sequence[Path]) -> None:
     """Take away tables and pictures of an earlier run, whose clusters are no longer these."""
     for pattern in (*_TABLES, *_PICTURES):
         remove_unfinished(out_dir / pattern)
-        for path in out_dir.glob(pattern):
-            if path not in written:
-                path.unlink()
+    for path in space_files_there(out_dir):
+        if path not in written:
+            path.unlink()

@@ -27,8 +27,10 @@ from aitom_disca.io import (
 )
 from aitom_disca.io.atomic import replacing
 from aitom_disca.io.file_names import file_parts
-from aitom_disca.io.formats.relion_images import written_images
+from aitom_disca.io.formats.relion_images import checked_images, image_files, write_images
 from aitom_disca.io.formats.relion_optics import has_images
+from aitom_disca.io.outputs import none_if_failed
+from aitom_disca.io.star import cluster_star_paths
 from aitom_disca.io.star_blocks import CLUSTER_NAME_COLUMN
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.parallel import in_tasks
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from aitom_disca.picking import Candidates
 
 logger = logging.getLogger(__name__)
+
+_IMAGES = "subtomograms"  # a folder of images for RELION
 
 
 def pick_tomograms(
@@ -227,49 +231,52 @@ def write_stars(
         If the labels are not of this store, or the RELION version needs what the store lacks.
     """
     folder = RunFolder(out)
+    into = folder.path / _IMAGES
     with open_store(store) as source:
-        cluster, posterior = labels_of_store(source, labels)
-        particles = source.particles()
-        box_px = source.box_shape_zyx[0]
-        voxel_size = source.voxel_size_angstrom
-        particles = particles.with_clusters(cluster, posterior)
+        particles = source.particles().with_clusters(*labels_of_store(source, labels))
+        of_images = image_files(source, into, particles) if images else []
         if images:
-            of_images = Path(out) / "subtomograms"
-            particles = written_images(source, of_images, particles, relion=relion)
-    writable = _writable(particles, relion)
-    if writable is None:
-        say("the store holds no positions: no star file written")
-        return {"star_files": 0}
-    # RELION's image size counts voxels of the tomogram.
-    infos = list(particles.tomograms.values())
-    if infos:
-        box_px = round(box_px * voxel_size / infos[0].voxel_size_angstrom)
-    names = cluster_names(labels)
-    if names:
-        particles = _with_names(particles, cluster, names)
-    how: dict[str, Any] = {"relion": writable, "box_px": box_px}
-    write_particles_star(folder.star, particles.select(cluster >= 0), **how)
-    _write_left_out(folder, particles, cluster, junk_rows(labels), how)
-    files = write_cluster_stars(folder.star_folder, particles, names=names, **how)
+            particles = checked_images(source, into, particles, relion=relion)
+        writable = _writable(particles, relion)
+        if writable is None:
+            say("the store holds no positions: no star file written")
+            return {"star_files": 0}
+        box_px = source.box_shape_zyx[0]
+        infos = list(particles.tomograms.values())
+        if infos:  # RELION's image size counts voxels of the tomogram
+            box_px = round(box_px * source.voxel_size_angstrom / infos[0].voxel_size_angstrom)
+        names = cluster_names(labels)
+        left_out = _left_out(folder, np.asarray(particles.cluster), junk_rows(labels))
+        files = [*cluster_star_paths(folder.star_folder, particles, names).values()]
+        with none_if_failed([*of_images, folder.star, *left_out, *files]):
+            if images:
+                write_images(source, into, particles)
+            if names:
+                particles = _with_names(particles, names)
+            how: dict[str, Any] = {"relion": writable, "box_px": box_px}
+            write_cluster_stars(folder.star_folder, particles, names=names, **how)
+            for path, rows in left_out.items():
+                write_particles_star(path, particles.select(rows), **how)
+            kept = particles.select(np.asarray(particles.cluster) >= 0)
+            write_particles_star(folder.star, kept, **how)
+    for stale in {*folder.junk.glob("curated_*.star"), folder.noise_star} - {*left_out}:
+        stale.unlink(missing_ok=True)
     for stale in {*folder.star_folder.glob("cluster_*.star")} - {*files}:
         stale.unlink()  # of earlier labels with more clusters
     return {"star_files": 1 + len(files), "relion": writable}
 
 
-def _with_names(particles: ParticleSet, cluster: np.ndarray, names: dict[int, str]) -> ParticleSet:
+def _with_names(particles: ParticleSet, names: dict[int, str]) -> ParticleSet:
     """With a column of the clusters' names, in one word as star files want it."""
-    words = [names.get(int(number) + 1, "None").replace(" ", "_") for number in cluster]
+    numbers = (np.asarray(particles.cluster) + 1).tolist()
+    words = [names.get(number, "None").replace(" ", "_") for number in numbers]
     return replace(particles, more={**particles.more, CLUSTER_NAME_COLUMN: np.array(words)})
 
 
-def _write_left_out(
-    folder: RunFolder,
-    particles: ParticleSet,
-    cluster: np.ndarray,
-    junk: dict[str, np.ndarray],
-    how: dict[str, Any],
-) -> None:
-    """Star files of what is in no cluster: by the kind of junk that it was called, or noise."""
+def _left_out(
+    folder: RunFolder, cluster: np.ndarray, junk: dict[str, np.ndarray]
+) -> dict[Path, np.ndarray]:
+    """Star files of what is in no cluster, with its rows: by the kind of junk, or noise."""
     rest = cluster < 0
     parts = {}
     for kind, name in file_parts(junk).items():
@@ -277,13 +284,18 @@ def _write_left_out(
         parts[folder.junk / f"curated_{name}.star"] = rows
         rest[rows] = False
     parts[folder.noise_star] = np.flatnonzero(rest)
-    for path in {*folder.junk.glob("curated_*.star"), folder.noise_star} - {*parts}:
-        path.unlink()
-    for path, rows in parts.items():
-        if len(rows):
-            write_particles_star(path, particles.select(rows), **how)
-        else:
-            path.unlink(missing_ok=True)
+    return {path: rows for path, rows in parts.items() if len(rows)}
+
+
+def star_files_there(out: str | Path, images: bool = False) -> list[Path]:
+    """All files in a folder that `write_stars` could replace or remove."""
+    folder = RunFolder(out)
+    single = [folder.star, folder.noise_star, *([folder.path / _IMAGES] if images else [])]
+    return [
+        *(path for path in single if path.exists()),
+        *sorted(folder.star_folder.glob("cluster_*.star")),
+        *sorted(folder.junk.glob("curated_*.star")),
+    ]
 
 
 def _writable(particles: ParticleSet, relion: RelionVersion) -> RelionVersion | None:

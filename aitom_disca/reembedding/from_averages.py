@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, open_tomogram, read_particles_star, read_rows_csv, write_text
 from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.mrc import Tomogram
+from aitom_disca.io.outputs import none_if_failed, refuse_existing
+from aitom_disca.io.room import need_room
 from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say
@@ -37,6 +40,7 @@ class EmbeddedTomogram:
     density, labels, script : Path
     clusters : mapping of int to Path
         Density of each cluster, by number from 1, where these were asked for.
+    n_voxels : int
     """
 
     name: str
@@ -45,6 +49,12 @@ class EmbeddedTomogram:
     labels: Path
     script: Path
     clusters: Mapping[int, Path]
+    n_voxels: int = 0
+
+    @property
+    def files(self) -> list[Path]:
+        """All of them."""
+        return [self.density, self.labels, *self.clusters.values(), self.script]
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,7 @@ def embed_averages(
     smooth_angstrom: float = 0.0,
     threshold: float | None = None,
     per_cluster: bool = False,
+    overwrite: bool = False,
     executor: Executor | None = None,
 ) -> list[EmbeddedTomogram]:
     """Put the averages of clusters back into every tomogram that holds members of them.
@@ -98,14 +109,16 @@ def embed_averages(
         As in `embed_tomogram`.
     per_cluster : bool
         Whether to write the density of each cluster.
+    overwrite : bool
+        Whether files that are there may be replaced.
     executor : Executor, optional
         Computes tomograms as its tasks.
 
     Raises
     ------
     InputError
-        If the averages are not there or no cubes, poses are missing, or the size of a tomogram is
-        unknown.
+        If there is no room, a file is there already, the averages are not there or no cubes, poses
+        are missing, or the size of a tomogram is unknown.
     """
     averages_dir, out_dir = Path(averages_dir), Path(out_dir)
     numbers = _numbers(averages_dir, clusters)
@@ -113,25 +126,31 @@ def embed_averages(
         tomograms = _of_known_size(source.particles(), Path(store).name)
     read = [_read_cluster(averages_dir, number, tomograms) for number in numbers]
     safe = file_parts(tomograms)
+    planned = [
+        _planned(out_dir.absolute() / safe[name], info, members, per_cluster)
+        for name, info in tomograms.items()
+        if (members := [one for one in read if name in one.tomogram_name])
+    ]
+    files = [path for one in planned for path in one.files]
+    refuse_existing(files, overwrite)
+    n_bytes = sum(bytes_of_maps(one.n_voxels, len(one.clusters)) for one in planned)
+    need_room(out_dir, n_bytes, f"maps of {len(planned)} tomograms")
     tasks = []
-    for name, info in tomograms.items():
-        placed = [one.placed_in(name) for one in read if name in one.tomogram_name]
-        if placed:
-            n = sum(len(one.center_zyx_px) for one in placed)
-            say(f"{name}: {n} particles of {len(placed)} clusters")
-            tasks.append(_Task(placed, info, out_dir.absolute() / safe[name]))
-    embed = partial(
-        _embed, per_cluster=per_cluster, smooth_angstrom=smooth_angstrom, threshold=threshold
-    )
-    return list(in_tasks(embed, tasks, executor, "embedding"))
+    for one in planned:
+        placed = [c.placed_in(one.name) for c in read if one.name in c.tomogram_name]
+        say(f"{one.name}: {one.n_particles} particles of {len(placed)} clusters")
+        tasks.append(_Task(placed, tomograms[one.name], one))
+    embed = partial(_embed, smooth_angstrom=smooth_angstrom, threshold=threshold)
+    with none_if_failed(files):
+        return list(in_tasks(embed, tasks, executor, "embedding"))
 
 
 class _Task(NamedTuple):
-    """What lies in a tomogram, and how the names of its files begin."""
+    """What lies in a tomogram, and its files."""
 
     placed: Sequence[PlacedAverage]
     tomogram: TomogramInfo
-    start: Path
+    files: EmbeddedTomogram
 
 
 def _numbers(folder: Path, wanted: Sequence[int]) -> list[int]:
@@ -193,17 +212,45 @@ def _open_map(path: Path) -> Tomogram:
     return open_tomogram(path, tilt_range_deg=_ANY_TILT_RANGE_DEG)
 
 
-def _embed(task: _Task, per_cluster: bool, **options: float | None) -> EmbeddedTomogram:
-    placed, tomogram, start = task
-    density, labels = Path(f"{start}_density.mrc"), Path(f"{start}_labels.mrc")
-    embed_tomogram(placed, tomogram, density, labels, **options)  # type: ignore[arg-type]
-    clusters = {}
-    for one in placed if per_cluster else ():
-        clusters[one.number] = Path(f"{start}_cluster_{one.number:02d}.mrc")
-        embed_tomogram([one], tomogram, clusters[one.number], **options)  # type: ignore[arg-type]
-    script = Path(f"{start}.cxc")
+def _planned(
+    start: Path, tomogram: TomogramInfo, members: Sequence[_Cluster], per_cluster: bool
+) -> EmbeddedTomogram:
+    """The files that one tomogram gets; their names begin with ``start``."""
+
+    def named(end: str) -> Path:
+        return start.with_name(start.name + end)
+
+    own = [one.number for one in members] if per_cluster else []
+    return EmbeddedTomogram(
+        tomogram.name,
+        sum(int((one.tomogram_name == tomogram.name).sum()) for one in members),
+        named("_density.mrc"),
+        named("_labels.mrc"),
+        named(".cxc"),
+        {number: named(f"_cluster_{number:02d}.mrc") for number in own},
+        math.prod(tomogram.shape_zyx or ()),
+    )
+
+
+def bytes_of_maps(n_voxels: int, n_clusters: int = 0) -> int:
+    """Of one tomogram: densities, also of so many clusters alone, of 4 bytes a voxel; labels of 2.
+
+    Parameters
+    ----------
+    n_voxels : int
+        Of the tomogram.
+    n_clusters : int
+    """
+    return n_voxels * (4 + 2 + 4 * n_clusters)
+
+
+def _embed(task: _Task, **options: float | None) -> EmbeddedTomogram:
+    placed, tomogram, files = task
+    embed_tomogram(placed, tomogram, files.density, files.labels, **options)  # type: ignore[arg-type]
+    for one in placed if files.clusters else ():
+        embed_tomogram([one], tomogram, files.clusters[one.number], **options)  # type: ignore[arg-type]
     numbers = [one.number for one in placed]
-    shown = clusters or ({numbers[0]: density} if len(numbers) == 1 else {})
-    write_text(script, chimerax_script(start.parent, tomogram, numbers, labels, shown))
-    n_particles = sum(len(one.center_zyx_px) for one in placed)
-    return EmbeddedTomogram(tomogram.name, n_particles, density, labels, script, clusters)
+    shown = files.clusters or ({numbers[0]: files.density} if len(numbers) == 1 else {})
+    script = chimerax_script(files.script.parent, tomogram, numbers, files.labels, shown)
+    write_text(files.script, script)
+    return files

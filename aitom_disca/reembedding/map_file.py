@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,12 +61,20 @@ def new_map(path: str | Path, mode: int, tomogram: TomogramInfo) -> Iterator[Map
     """
     with replacing(path) as temporary:
         with mrcfile.new_mmap(temporary, tomogram.shape_zyx, mrc_mode=mode, overwrite=True) as mrc:
+            _reserve(temporary)
             mrc.set_volume()
             mrc.voxel_size = tomogram.voxel_size_angstrom
             _copy_place(tomogram.path, mrc.header)
             file = MapFile(mrc.data)
             yield file
             file.describe(mrc.header)
+
+
+def _reserve(path: Path) -> None:
+    """Take all room of a mapped file now: to write where there is none left kills the process."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _copy_place(path: Path | None, header: Any) -> None:

@@ -18,6 +18,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry import box_slices, fourier_crop
 from aitom_disca.io.formats.relion_columns import cut_anew
 from aitom_disca.io.mrc import Tomogram
+from aitom_disca.io.room import need_room
 from aitom_disca.io.shards import remove_index, shard_files, write_index
 from aitom_disca.io.store import StoreWriter, existing_store
 from aitom_disca.parallel import in_tasks
@@ -156,6 +157,8 @@ def extract_subtomograms(
             f"none of the {len(particles)} particles lies far enough from the faces for a box of "
             f"{plan.cut_px} voxels; choose a smaller box, or check the coordinates' unit and order."
         )
+    n_bytes = 4 * plan.box_px**3 * int(fits.sum())
+    need_room(Path(path).parent, n_bytes, f"{Path(path).name}, {int(fits.sum())} subtomograms")
     rows = np.flatnonzero(fits)
     cut = _Cutting(plan, settings.particle_diameter_angstrom, overwrite)
     if executor is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from aitom_disca.io.mrc import open_tomogram, read_voxels
 from aitom_disca.io.mrc_header import read_header, tilt_range_of
 from aitom_disca.io.names import short_names
 from aitom_disca.io.pixel_sizes import UnknownPixelSize, check_given_pixel, differs
+from aitom_disca.io.room import need_room
 from aitom_disca.io.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.io.tilt_range import check_given_range
@@ -112,6 +114,8 @@ def import_subtomograms(
         for name, info in known.items()
     }
     particles = replace(_as_cut(particles), tomograms=infos)
+    n_bytes = 4 * math.prod(box) * len(paths)
+    need_room(Path(out).parent, n_bytes, f"{Path(out).name}, {len(paths)} subtomograms")
     n_constant = 0
     with StoreWriter.create(
         out, box, voxel, tilts, infos, _NORMALISATION, str(source), overwrite

@@ -32,8 +32,9 @@ from aitom_disca.io.formats.of_store import (
     particles_of_store,
 )
 from aitom_disca.io.formats.reading import is_store, listed, read_sources
-from aitom_disca.io.formats.relion5 import write_project
+from aitom_disca.io.formats.relion5 import project_files, write_project
 from aitom_disca.io.formats.relion_images import LAYOUTS, export_subtomograms
+from aitom_disca.io.outputs import none_if_failed, refuse_existing
 from aitom_disca.io.star_blocks import SUBTOMOGRAM_ANGLE_COLUMNS
 from aitom_disca.io.star_places import PIXEL_KEY
 from aitom_disca.io.star_reading import TABLE_KEY
@@ -160,13 +161,16 @@ def convert(
         _check_free([out, out.with_suffix("")], overwrite)
         paths = _write_with_images(sources, out, particles, rows, to, known)
     else:
-        _check_free(_rehearse(target.write, out, particles, known), overwrite)
-        paths = target.write(out, particles, known)
-    if optimisation_set:
-        paths = [*paths, *write_project(out, particles, known, tomograms_star)]
-    if legend:
-        write_rows_csv(classes, [{"class": k, "object": name} for k, name in legend.items()])
-        paths = [*paths, classes]
+        planned = _rehearse(target.write, out, particles, known)
+        _check_free(planned, overwrite)
+        with none_if_failed(planned):
+            paths = target.write(out, particles, known)
+    with none_if_failed([*project_files(out), classes]):
+        if optimisation_set:
+            paths = [*paths, *write_project(out, particles, known, tomograms_star)]
+        if legend:
+            write_rows_csv(classes, [{"class": k, "object": name} for k, name in legend.items()])
+            paths = [*paths, classes]
     sized = replace(particles, tomograms={**particles.tomograms, **known.tomograms})
     n_outside = int((~sized.inside()).sum())
     return Converted([Path(p) for p in paths], len(particles), lost, n_outside, legend)
@@ -293,9 +297,7 @@ def _check_free(paths: list[Path], overwrite: bool) -> None:
     folders = [path for path in paths if path.suffix and path.is_dir()]
     if folders:
         raise InputError(f"{folders[0]} is a folder; choose another name for the file.")
-    there = [path for path in paths if path.exists()]
-    if there and not overwrite:
-        raise InputError(f"{there[0]} is there already; choose another name, or add --overwrite.")
+    refuse_existing(paths, overwrite)
 
 
 def _write_with_images(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import codecs
 import json
 import logging
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
+from xml.parsers import expat
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.file_names import file_parts
@@ -118,6 +121,42 @@ def parse_json(text: str, where: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON ({error}); check which file this is.") from error
+
+
+def parse_xml(content: bytes, where: str) -> ET.Element:
+    """Outermost element of XML; ``where`` names it in the error.
+
+    Raises
+    ------
+    InputError
+        If it is no XML, or has a document type: entities of one unfold without end, or name other
+        files, and no particle file has any.
+    """
+    try:
+        _look_at_beginning(content, where)
+        return ET.fromstring(content)
+    except (ET.ParseError, expat.ExpatError, ValueError, LookupError) as error:
+        if isinstance(error, InputError):
+            raise
+        what = "XML" if content.isascii() else "a text file of XML"
+        raise InputError(f"{where} is not {what} ({error}); check which file this is.") from error
+
+
+class _Begun(Exception):
+    """The first element is reached."""
+
+
+def _look_at_beginning(content: bytes, where: str) -> None:
+    def refuse(*_: object) -> None:
+        raise InputError(f"{where} has a document type, which is not read; take it out.")
+
+    def begin(*_: object) -> None:
+        raise _Begun
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler, parser.StartElementHandler = refuse, begin
+    with suppress(_Begun):
+        parser.Parse(content, True)
 
 
 def one_file_per_tomogram(

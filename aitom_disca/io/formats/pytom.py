@@ -10,6 +10,7 @@ angles from the beam that no tilt covered: 90 degrees plus the smallest and minu
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from aitom_disca.io.formats.columns import (
     scores_or_none,
     zxz_deg,
 )
-from aitom_disca.io.formats.files import head
+from aitom_disca.io.formats.files import head, parse_xml
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -50,6 +51,7 @@ from aitom_disca.particles import ParticleSet
 
 logger = logging.getLogger(__name__)
 
+_DEEPEST = 20  # of elements in a particle; PyTom nests two
 _COLUMNS = "pytom:columns"  # of a list read: paths of its attributes, in order
 _ROTATION = ("Rotation@Z1", "Rotation@X", "Rotation@Z2")
 _PICK = ("PickPosition@X", "PickPosition@Y", "PickPosition@Z")
@@ -119,14 +121,7 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
 
 
 def _particles(path: Path) -> list[ET.Element]:
-    content = path.read_bytes()
-    try:
-        root = ET.fromstring(content)  # which may say its encoding
-    except (ET.ParseError, ValueError, LookupError) as error:
-        what = "XML" if content.isascii() else "a text file of XML"
-        raise InputError(
-            f"{path.name} is not {what} ({error}); check which file this is."
-        ) from error
+    root = parse_xml(path.read_bytes(), path.name)  # which may say its encoding
     found = root.findall("Particle") if root.tag == "ParticleList" else []
     if not found:
         raise InputError(
@@ -140,12 +135,14 @@ def _attributes(element: ET.Element, before: str = "") -> dict[str, str]:
     """All attributes of an element and those in it, by their paths."""
     found = {f"{before}@{name}".lstrip("/"): value for name, value in element.attrib.items()}
     tags = [child.tag for child in element]
-    twice = next((tag for tag in tags if tags.count(tag) > 1), None)
+    twice = next((tag for tag, n in Counter(tags).items() if n > 1), None)
     if twice is not None:
         raise InputError(
             f"a particle of the list holds the element {twice} twice; which of them counts nobody "
             "can know: remove one."
         )
+    if before.count("/") > _DEEPEST:
+        raise InputError("a particle of the list is nested without end; check which file this is.")
     for child in element:
         found |= _attributes(child, f"{before}/{child.tag}".lstrip("/"))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from aitom_disca.io.formats.relion_optics import (
     tilt_series_pixel,
 )
 from aitom_disca.io.mrc import write_volume
+from aitom_disca.io.outputs import none_if_failed, replacing_files
+from aitom_disca.io.room import need_room
 from aitom_disca.io.star_blocks import GROUP_COLUMN
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.io.wedge_volume import wedge_volume
@@ -27,6 +30,7 @@ from aitom_disca.progress import track
 LAYOUTS = ("relion30", "relion31", "relion4", "relion5")
 _BACKGROUND = 0.75  # radius of the sphere left out, in half edges: RELION's own default
 _BATCH = 64
+_HEADER_BYTES = 1024
 _OF_OTHER_IMAGES = ("rlnNormCorrection",)  # images are normalised here
 
 
@@ -90,8 +94,11 @@ def export_subtomograms(
             f"{target.title} has no place for images {fits.reason}; use --to relion31, or "
             "subtomograms that were not reduced."
         )
-    paths = target.write(Path(star), planned, known)  # complains before images are written
-    return [*paths, *write_images(store, folder, planned, rows)]
+    with TemporaryDirectory() as name:  # complains before images are written
+        target.write(Path(name) / Path(star).name, planned, known)
+    with none_if_failed(image_files(store, folder, planned, rows)):
+        wedges = write_images(store, folder, planned, rows)
+        return [*target.write(Path(star), planned, known), *wedges]
 
 
 def written_images(
@@ -194,6 +201,14 @@ def _even(box_px: int) -> int:
     return box_px - box_px % 2
 
 
+def image_files(
+    store: SubtomogramStore, folder: Path, particles: ParticleSet, rows: np.ndarray | None = None
+) -> list[Path]:
+    """All that `write_images` writes: subtomograms and wedges."""
+    rows = np.arange(len(store)) if rows is None else rows
+    return [*_paths(folder, store, rows), *_wedges(folder, store, particles)]
+
+
 def _paths(folder: Path, store: SubtomogramStore, rows: np.ndarray) -> list[Path]:
     names = store.particles().tomogram_name.tolist()
     safe = file_parts(names)
@@ -230,17 +245,28 @@ def write_images(
         If the background of a subtomogram is constant.
     """
     rows = np.arange(len(store)) if rows is None else rows
-    paths, edge = _paths(folder, store, rows), _even(store.box_shape_zyx[0])
-    for start in track(range(0, len(rows), _BATCH), "writing subtomograms"):
-        volumes = store.read(rows[start : start + _BATCH])[:, :edge, :edge, :edge]
-        for path, volume in zip(paths[start:], normalise_background(volumes), strict=False):
-            write_volume(path, volume, store.voxel_size_angstrom)
-    wedges = []
-    for tilts in sorted({_tilt_range(store, particles, i) for i in range(len(rows))}):
-        wedges.append(folder / _wedge_name(tilts))
-        wedge = wedge_volume(edge, tilts)
-        write_volume(wedges[-1], wedge, store.voxel_size_angstrom, tilt_range_deg=tilts)
-    return wedges
+    edge, voxel = _even(store.box_shape_zyx[0]), store.voxel_size_angstrom
+    wedges = _wedges(folder, store, particles)
+    n_bytes = (len(rows) + len(wedges)) * (4 * edge**3 + _HEADER_BYTES)
+    need_room(folder, n_bytes, f"images of {len(rows)} subtomograms")
+    with replacing_files(folder) as new:
+        paths = _paths(new, store, rows)
+        for start in track(range(0, len(rows), _BATCH), "writing subtomograms"):
+            volumes = store.read(rows[start : start + _BATCH])[:, :edge, :edge, :edge]
+            for path, volume in zip(paths[start:], normalise_background(volumes), strict=False):
+                write_volume(path, volume, voxel)
+        for path, tilts in wedges.items():
+            wedge = wedge_volume(edge, tilts)
+            write_volume(new / path.name, wedge, voxel, tilt_range_deg=tilts)
+    return [*wedges]
+
+
+def _wedges(
+    folder: Path, store: SubtomogramStore, particles: ParticleSet
+) -> dict[Path, tuple[float, float]]:
+    """The files of missing wedges, and their tilt ranges."""
+    ranges = {_tilt_range(store, particles, i) for i in range(len(particles))}
+    return {folder / _wedge_name(tilts): tilts for tilts in sorted(ranges)}
 
 
 def _tilt_range(store: SubtomogramStore, particles: ParticleSet, row: int) -> tuple[float, float]:

@@ -1,0 +1,280 @@
+"""What once was lost or let in: files of the user, full disks, hostile files."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import resource
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hostile_pickles import HOSTILE
+
+from aitom_disca.bridge.pickles import read_pickle
+from aitom_disca.cli import main
+from aitom_disca.io import StoreWriter, write_rows_csv, write_volume
+from aitom_disca.io.star import write_particles_star
+from aitom_disca.particles import ParticleSet, TomogramInfo
+
+BOX_PX = 8
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch) -> Path:
+    """A store of twelve subtomograms in the working folder, and labels of three clusters."""
+    monkeypatch.chdir(tmp_path)
+    info = TomogramInfo("TS_1", 10.0, (24, 30, 36), (-60.0, 60.0))
+    rng = np.random.default_rng(0)
+    places = rng.uniform(8, 16, (12, 3))
+    particles = ParticleSet(np.full(12, "TS_1"), places, tomograms={"TS_1": info})
+    with StoreWriter.create("s.h5", (BOX_PX,) * 3, 10.0, (-60, 60), {"TS_1": info}) as writer:
+        writer.append(rng.normal(size=(12, *(BOX_PX,) * 3)).astype(np.float32), particles)
+    write_rows_csv("l.csv", [{"index": i, "cluster": 1 + i % 3} for i in range(12)])
+    return tmp_path / "s.h5"
+
+
+@pytest.fixture
+def averages(store) -> Path:
+    """Averages of the store, as `embed` takes them."""
+    zyx = np.indices((BOX_PX,) * 3) - BOX_PX // 2
+    with h5py.File(store) as file:
+        places = file["center_zyx_px"][:]
+    info = TomogramInfo("TS_1", 10.0, (24, 30, 36))
+    for k in range(1, 3):
+        folder = Path(f"averages/cluster_{k:02d}")
+        write_volume(folder / "average.mrc", np.exp(-(zyx**2).sum(0) / 8.0), 10.0)
+        angles = np.zeros((6, 3))
+        members = ParticleSet(
+            np.full(6, "TS_1"), places[k - 1 :: 2], euler_zyz_deg=angles, tomograms={"TS_1": info}
+        )
+        write_particles_star(folder / "particles.star", members)
+    write_rows_csv("averages/averages.csv", [{"cluster": 1}, {"cluster": 2}])
+    return Path("averages")
+
+
+def files() -> dict[str, bytes]:
+    """All files of the working folder, also hidden ones, and what they hold."""
+    return {p.as_posix(): p.read_bytes() for p in sorted(Path().rglob("*")) if p.is_file()}
+
+
+def refused(capsys, *arguments: object) -> str:
+    """The one sentence of a command that ends with exit code 2 and leaves all files as they are."""
+    before = files()
+    capsys.readouterr()
+    logging.getLogger("aitom_disca").handlers.clear()  # which writes where an earlier test did
+    assert main(list(map(str, arguments))) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if "warning: " not in line]
+    assert len(said) == 1 and said[0].startswith("error: ") and "unexpected" not in said[0]
+    assert files() == before
+    return said[0]
+
+
+@contextmanager
+def files_no_larger_than(n_bytes: int):
+    """What a full disk does, for whoever may not mount one: writing fails in the middle."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    "mine",
+    [
+        "clusters/cluster_07.star",
+        "clusters/cluster_01.star",
+        "junk/noise.star",
+        "particles.star",
+        "subtomograms/x",
+    ],
+)
+def test_export_keeps_every_file_that_it_would_replace_or_remove(store, capsys, mine):
+    Path(mine).parent.mkdir(exist_ok=True)
+    Path(mine).write_text("mine")
+    command = ["export", store, "--labels", "l.csv", "--out", ".", "--images"]
+    assert f"{mine.split('/x')[0]} is there already" in refused(capsys, *command)
+    assert main([*map(str, command), "--overwrite"]) == 0
+    assert {p.name for p in Path("clusters").iterdir()} == {f"cluster_0{k}.star" for k in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("mine", ["m/TS_1_labels.mrc", "m/TS_1.cxc", "m/TS_1_cluster_02.mrc"])
+def test_embed_keeps_every_file_that_it_would_replace(store, averages, capsys, mine):
+    Path("m").mkdir()
+    Path(mine).write_text("mine")
+    command = ["embed", store, "--averages", averages, "--out", "m", "--per-cluster"]
+    assert f"{mine} is there already" in refused(capsys, *command)
+    assert main([*map(str, command), "--overwrite"]) == 0
+    assert len(list(Path("m").iterdir())) == 5
+
+
+def test_other_writers_keep_what_is_there_as_well(store, capsys):
+    write_volume("t.mrc", np.random.default_rng(0).normal(size=(24, 30, 36)), 10.0)
+    for mine in ("a/cluster_01/notes.txt", "p_junk/gold.star", "r.html", "d/truth.star", "d.json"):
+        Path(mine).parent.mkdir(exist_ok=True, parents=True)
+        Path(mine).write_text("mine")
+    diameter = ["--particle-diameter-angstrom", 100]
+    for mine, *command in (
+        ("a/cluster_01/notes.txt", "average", store, "--out", "a"),
+        ("p_junk/gold.star", "pick", "t.mrc", "--out", "p.csv", *diameter),
+        ("r.html", "pick", "t.mrc", "--out", "q.csv", "--report", "r.html", *diameter),
+        ("d/truth.star", "demo", "--out", "d"),
+        ("d.json", "doctor", "--json", "d.json"),
+    ):
+        assert f"{mine} is there already" in refused(capsys, *command)
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", "../../x", ".hidden", "/etc/x", "a" * 300, "\u00e9" * 200]
+)
+def test_no_name_of_a_tomogram_leads_out_of_the_folder(store, name):
+    with h5py.File(store, "a") as file:
+        file["tomogram_name"][:] = name
+        del file.attrs["tomograms"]
+    before = set(files())
+    for to, out in (("relion31", "sub/o.star"), ("copick", "sub/proj"), ("copick", "sub/c.json")):
+        images = ["--images"] if to == "relion31" else []
+        pixel = ["--voxel-size-angstrom", "10"]
+        assert main(["convert", str(store), out, "--to", to, *images, *pixel]) == 0
+    new = set(files()) - before
+    inside = ("sub/o.star", "sub/o/", "sub/proj/ExperimentRuns/", "sub/c.json")
+    assert len(new) > 14 and all(path.startswith(inside) for path in new)
+    assert not any(part.startswith(".") for path in new for part in Path(path).parts)
+
+
+@pytest.mark.parametrize("fault", ["not finite", "constant", "full"])
+def test_images_that_cannot_be_written_leave_no_star_file(store, capsys, fault):
+    with h5py.File(store, "a") as file:
+        if fault != "full":
+            file["subtomograms"][11] = np.nan if fault == "not finite" else 1.0
+    largest = 4 * BOX_PX**3 if fault == "full" else 1 << 30  # no header has room beside it
+    with files_no_larger_than(largest):
+        refused(capsys, "convert", store, "sub/o.star", "--to", "relion31", "--images")
+        refused(capsys, "export", store, "--labels", "l.csv", "--out", "e", "--images")
+    assert not Path("sub").exists() and not Path("e").exists()
+
+
+def test_images_that_cannot_be_written_again_stay_as_they_were(store, capsys):
+    command = ["convert", str(store), "o.star", "--to", "relion31", "--images"]
+    assert main(command) == 0
+    with h5py.File(store, "a") as file:
+        file["subtomograms"][0] += 1
+        file["subtomograms"][11] = np.nan
+    refused(capsys, *command, "--overwrite")
+
+
+def test_what_does_not_fit_on_the_disk_is_refused_before_it_begins(
+    store, averages, capsys, monkeypatch
+):
+    write_volume("t.mrc", np.random.default_rng(0).normal(size=(24, 30, 36)), 10.0)
+    Path("p.csv").write_text("tomogram,z,y,x\nt,12,15,18\nt,12,15,17\n")
+    free = type("Usage", (), {"free": 4000})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: free)
+    extract = ["extract", "t.mrc", "--picks", "p.csv", "--out", "new/x.h5", "--box-px", "8"]
+    run = ["run", "t.mrc", "--out", "new", "--particle-diameter-angstrom", 100]
+    for n_bytes, *command in (
+        ("4.1 kB", *extract),  # 2 * 4 * 8^3
+        ("156 kB", "embed", store, "--averages", averages, "--out", "new"),  # 6 * 24 * 30 * 36
+        ("39.9 kB", "convert", store, "new.star", "--to", "relion31", "--images"),
+        ("39.9 kB", "export", store, "--labels", "l.csv", "--out", "new", "--images"),
+        ("156 kB", *run),
+    ):
+        said = refused(capsys, *command)
+        assert n_bytes in said and "only 4 kB are free in " in said and "free some" in said
+    free.free = 1 << 40
+    assert main(extract) == 0
+    assert "4.1 kB to be written, 1100 GB are free in new" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+@pytest.mark.parametrize("size", [0, 500, 30000, 100000])
+def test_a_disk_that_becomes_full_leaves_no_half_results(store, averages, capsys, size):
+    write_volume("t.mrc", np.random.default_rng(0).normal(size=(24, 30, 36)), 10.0)
+    Path("p.csv").write_text("tomogram,z,y,x\n" + "t,12,15,18\n" * 60)
+    for command in (
+        ["extract", "t.mrc", "--picks", "p.csv", "--out", "new/x.h5", "--box-px", "8"],
+        ["embed", store, "--averages", averages, "--out", "new"],
+        ["aitom-export", store, "--out", "new.pickle", "--to", "subvolumes"],
+        ["convert", store, "new.csv", "--to", "csv"],
+    ):
+        if size < 30000 or command[0] in ("extract", "embed"):
+            with files_no_larger_than(size):
+                said = refused(capsys, *command)
+            assert "larger than a file in" in said and "new" in said
+
+
+@contextmanager
+def memory_no_larger_than(n_bytes: int):
+    """Of this process, beside what it has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (has + n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_pickle_cannot_take_all_memory_or_time(tmp_path, capsys, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    Path("a.pickle").write_bytes(HOSTILE[kind])
+    start = time.monotonic()
+    with memory_no_larger_than(1 << 29):
+        said = refused(capsys, "aitom-import", "a.pickle", "--out", "o.csv")
+    assert "a.pickle is no pickle that can be read (" in said and "MemoryError" not in said
+    assert time.monotonic() - start < 10
+
+
+def test_pickles_that_share_what_is_shared_in_earnest_are_read(tmp_path):
+    volume, wedge = np.ones((4, 4, 4), np.float32), np.ones((4, 4, 4))
+    rows = [
+        {"v": volume * k, "m": wedge, "id": "a" * 100, "x": (1, 2, (3, b"x"))} for k in range(9)
+    ]
+    for protocol in range(5):
+        path = tmp_path / "a.pickle"
+        path.write_bytes(pickle.dumps({"vs": rows, "s": {1, 2}, "b": bytearray(b"ab")}, protocol))
+        held = read_pickle(path)
+        assert held["vs"][3]["v"][0, 0, 0] == 3 and held["vs"][0]["m"] is held["vs"][1]["m"]
+        assert held["s"] == {1, 2} and held["b"] == b"ab" and held["vs"][8]["x"][2] == (3, b"x")
+
+
+_LAUGHS = "".join(f'<!ENTITY a{k} "{f"&a{k - 1};" * 10}">' for k in range(1, 12))
+_PARTICLE = '<PickPosition X="1" Y="2" Z="3" Origin="t"/>'
+_LIST = "<ParticleList><Particle>{}</Particle></ParticleList>"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'<!DOCTYPE x [<!ENTITY a0 "ha">{_LAUGHS}]>' + _LIST.format("<a>&a11;</a>"),
+        '<!DOCTYPE x [<!ENTITY a SYSTEM "/etc/passwd">]>' + _LIST.format("<a>&a;</a>"),
+        '<!DOCTYPE x SYSTEM "http://localhost/x.dtd">' + _LIST.format(_PARTICLE),
+        _LIST.format("<a>" * 100_000 + "</a>" * 100_000),
+        _LIST.format("".join(f"<a{k}/>" for k in range(30_000)) + "<a1/>"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_xml_cannot_unfold_or_reach_other_files(tmp_path, capsys, monkeypatch, text, encoding):
+    monkeypatch.chdir(tmp_path)
+    Path("a.xml").write_text(text, encoding=encoding)
+    start = time.monotonic()
+    command = ["convert", "a.xml", "o.csv", "--from", "pytom", "--to", "csv"]
+    said = refused(capsys, *command, "--voxel-size-angstrom", "10")
+    assert "root:" not in said and time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("begin", ["[", '{"a":', '[{"x":'])
+@pytest.mark.parametrize("name", ["a.json", "a.ndjson"])
+def test_json_nested_without_end_is_one_sentence(tmp_path, capsys, monkeypatch, begin, name):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(begin * 100_000)
+    refused(capsys, "aitom-import", name, "--out", "o.csv")
+    for of in ("copick", "eman2", "portal"):
+        refused(capsys, "convert", name, "o.csv", "--from", of, "--to", "csv")
