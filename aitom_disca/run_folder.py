@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,11 +16,21 @@ from typing import Any
 import aitom_disca
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import remove_unfinished, write_text
+from aitom_disca.io.file_marks import difference, marks_of
+
+logger = logging.getLogger(__name__)
 
 _PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "scikit-learn", "h5py", "mrcfile", "pandas")
 # The stages that give clusters, or find nothing to sort: until one of them is done, the run that is
 # replaced is kept.
 _DECIDING = ("mine", "predict", "refine", "search", "nothing")
+# What a run that is gone on with has in common with what is asked for, in words.
+_COMPARED = {
+    "command": "command",
+    "inputs": "inputs",
+    "settings": "settings",
+    "read_as": "voxel sizes, tilts or optics of its inputs",
+}
 _LIST = "replaced.json"  # names of the files that were set aside
 
 
@@ -76,23 +87,48 @@ class RunFolder:
         settings: dict[str, Any],
         inputs: list[str],
         *,
+        files: Iterable[str | Path] | None = None,
+        read_as: Mapping[str, Any] | None = None,
         overwrite: bool = False,
         resume: bool = False,
     ) -> None:
         """Begin a run here, or go on with the one that is here.
 
+        Parameters
+        ----------
+        command : str
+        settings : dict
+            Plain values.
+        inputs : list of str
+            Absolute paths.
+        files : iterable of path, optional
+            What is read, by default the inputs. A run is not gone on with when one has changed.
+        read_as : mapping, optional
+            What was understood of the inputs beside their contents, such as voxel sizes and tilts;
+            plain values.
+        overwrite, resume : bool
+
         Raises
         ------
         InputError
-            If the folder cannot be written to, holds another run, or the run would replace its
-            own input.
+            If the folder cannot be written to, holds another run, an input has changed, or the run
+            would replace its own input.
         """
         new = {"command": command, "inputs": inputs, "settings": _as_json(settings)}
+        new["read_as"] = _as_json(dict(read_as or {}))
+        files = inputs if files is None else [*files]
         if not self.record_file.exists():  # a run killed before it had replaced another one
             self._put_back()
         if self.record_file.exists() and resume and not overwrite:
             self.record = self._read_record()
             self._check_same(new)
+            if "files" not in self.record:
+                logger.warning(
+                    "%s is of an earlier version and does not say what its inputs held; whether "
+                    "they have changed since is not known.",
+                    self.record_file,
+                )
+            self.check_unchanged(files)
             self._remove_unfinished()
             return
         if not self._has_begun():
@@ -102,7 +138,7 @@ class RunFolder:
         self._put_back()
         self._remove_unfinished()
         self.record = {"aitom_disca": aitom_disca.__version__, **new, "versions": versions()}
-        self.record |= {"started": _now(), "stages": {}}
+        self.record |= {"files": marks_of(files), "started": _now(), "stages": {}}
         self._set_aside()
         write_text(self.record_file, self._text())
 
@@ -192,13 +228,41 @@ class RunFolder:
         return record
 
     def _check_same(self, new: dict[str, Any]) -> None:
-        for name in ("command", "inputs", "settings"):
-            if self.record.get(name) != new[name]:
-                was, now = _first_difference(self.record.get(name), new[name])
+        for name, words in _COMPARED.items():
+            was = self.record.get(name)
+            if was != new[name] and (name in self.record or name != "read_as"):
+                was, now = _first_difference(was, new[name])
                 raise InputError(
-                    f"{self.path} holds a run with other {name} ({was}, now {now}); give the same "
+                    f"{self.path} holds a run with other {words} ({was}, now {now}); give the same "
                     "again to --resume, or choose another --out."
                 )
+
+    def check_unchanged(self, files: Iterable[str | Path]) -> None:
+        """Refuse inputs that are not what they were when the run began, and another store.
+
+        Raises
+        ------
+        InputError
+            Unless the record is of an earlier version, which does not tell.
+        """
+        marks = dict(self.record.get("files", {}))
+        store = self._mark_of_store()
+        if store is not None:
+            marks[str(self.store.resolve())] = store
+            files = [*files, self.store]
+        for path, now in marks_of(files).items():
+            reason = difference(marks.get(path, now), now)
+            if reason is not None:
+                raise InputError(
+                    f"{path} is not what it was in the run in {self.path} ({reason}); put the "
+                    "earlier file back, or begin another run."
+                )
+
+    def _mark_of_store(self) -> dict[str, Any] | None:
+        """Mark of the run's own store; None while rounds may be replacing it, and where unknown."""
+        stages = self.record["stages"]
+        one_round = self.record["settings"].get("n_rounds", 1) == 1
+        return stages.get("extract" if one_round else "search", {}).get("store")
 
     def _check_inputs(self, inputs: list[str]) -> None:
         results = {path.resolve() for path in vars(self).values() if isinstance(path, Path)}

@@ -61,8 +61,18 @@ def finished_run(path: str | Path) -> RunFolder:
 
 
 def store_of(folder: RunFolder) -> Path:
-    """Where the store lies that a run sorted."""
-    return folder.store if folder.record["command"] == "run" else Path(folder.record["inputs"][0])
+    """Where the store lies that a run sorted.
+
+    Raises
+    ------
+    InputError
+        If another one lies there now.
+    """
+    own = folder.record["command"] == "run"
+    store = folder.store if own else Path(folder.record["inputs"][0])
+    if store.exists():  # what is missing is said where it is opened
+        folder.check_unchanged([] if own else [store])
+    return store
 
 
 def tomograms_of(store: str | Path, dark_protein: bool) -> tuple[list[Tomogram], list[str]]:

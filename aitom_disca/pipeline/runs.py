@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from aitom_disca.io import (
     write_particles_star,
     write_picks_csv,
 )
+from aitom_disca.io.file_marks import mark_of
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline import stages
 from aitom_disca.pipeline.averages import average_clusters
 from aitom_disca.pipeline.embedding import embed_clusters
-from aitom_disca.pipeline.picks import picks_of_run
+from aitom_disca.pipeline.picks import files_of_picks, picks_of_run, tomograms_to_pick_on
 from aitom_disca.pipeline.refinement import refine_mined
 from aitom_disca.pipeline.reports import make_report
 from aitom_disca.pipeline.rounds import search_rounds
@@ -73,12 +75,23 @@ def run(
     inputs = [str(Path(t.path).resolve()) for t in tomograms]
     inputs += [str(Path(path).resolve()) for path in (*settings.picks, *settings.pick_on)]
     recorded = settings.model_dump(exclude={"until"})  # a run may be resumed to go further
-    folder.start("run", recorded, inputs, overwrite=overwrite, resume=resume)
+    pick_on = tomograms_to_pick_on(settings)
+    every = [*tomograms, *pick_on]
+    files = [path for tomogram in every for path in tomogram.paths]
+    folder.start(
+        "run",
+        recorded,
+        inputs,
+        files=[*files, *files_of_picks(settings, folder.path)],
+        read_as={str(t.path): {**asdict(t.info), "path": t.path} for t in every},
+        overwrite=overwrite,
+        resume=resume,
+    )
     wanted = _wanted(settings)
     if not {*wanted} <= {*folder.record["stages"]}:
         folder.record["stages"].pop("report", None)
     work = {
-        "pick": lambda: _pick(folder, tomograms, settings),
+        "pick": lambda: _pick(folder, tomograms, settings, pick_on),
         "extract": lambda: _extract(folder, tomograms, settings),
         "mine": lambda: stages.mine_clusters(folder, store, settings.mine, settings.runs),
         "refine": lambda: refine_mined(folder, store, settings.mine),
@@ -111,9 +124,12 @@ def _wanted(settings: RunSettings) -> list[str]:
 
 
 def _pick(
-    folder: RunFolder, tomograms: Sequence[Tomogram], settings: RunSettings
+    folder: RunFolder,
+    tomograms: Sequence[Tomogram],
+    settings: RunSettings,
+    pick_on: Sequence[Tomogram],
 ) -> dict[str, Any]:
-    found = picks_of_run(tomograms, settings)
+    found = picks_of_run(tomograms, settings, pick_on)
     write_picks_csv(folder.picks, found.particles)
     stages.write_junk(folder.junk, found, relion=settings.relion)
     junk = {kind: len(particles) for kind, particles in found.junk.items()}
@@ -136,7 +152,8 @@ def _extract(
 
     picks = read_picks_csv(folder.picks, tomograms={t.name: t.info for t in tomograms})
     summary = extract_subtomograms(tomograms, picks, folder.store, settings.extract, overwrite=True)
-    return {k: v for k, v in vars(summary).items() if k != "path"}
+    found = {k: v for k, v in vars(summary).items() if k != "path"}
+    return found | {"store": mark_of(folder.store)}
 
 
 def mine(
