@@ -17,6 +17,7 @@ import aitom_disca
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import remove_unfinished, write_text
 from aitom_disca.io.file_marks import difference, marks_of
+from aitom_disca.io.reading import reading
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ _COMPARED = {
     "settings": "settings",
     "read_as": "voxel sizes, tilts or optics of its inputs",
 }
+_KINDS = {"command": str, "inputs": list, "settings": dict, "versions": dict, "stages": dict}
 _LIST = "replaced.json"  # names of the files that were set aside
 
 
@@ -217,14 +219,16 @@ class RunFolder:
         return folder
 
     def _read_record(self) -> dict[str, Any]:
-        try:
+        todo = "choose another --out, or add --overwrite"
+        with reading(self.record_file, "the record of a run", todo):
             record = json.loads(self.record_file.read_text(encoding="utf-8"))
-            record["stages"], record["settings"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{self.record_file} cannot be read as the record of a run; "
-                "choose another --out, or add --overwrite."
-            ) from error
+            for name, kind in _KINDS.items():
+                if not isinstance(record[name], kind):
+                    raise TypeError(f"{name} is {type(record[name]).__name__}")
+            if not record["inputs"] or not all(isinstance(path, str) for path in record["inputs"]):
+                raise TypeError("inputs are no paths")
+            if not all(isinstance(stage["seconds"], float) for stage in record["stages"].values()):
+                raise TypeError("a stage has no seconds")
         return record
 
     def _check_same(self, new: dict[str, Any]) -> None:
@@ -292,7 +296,8 @@ class RunFolder:
         kept = self._replaced
         if (kept / _LIST).exists() and not self._is_decided():
             self.record_file.unlink(missing_ok=True)
-            names = json.loads((kept / _LIST).read_text(encoding="utf-8"))
+            with reading(kept / _LIST, "a list of files", f"restore them from {kept} yourself"):
+                names = [str(name) for name in json.loads((kept / _LIST).read_text("utf-8"))]
             for path in self.results():
                 if path.relative_to(self.path).as_posix() not in names:
                     path.unlink()

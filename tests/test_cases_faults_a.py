@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
+import struct
 
+import h5py
 import numpy as np
 import pytest
 
 from aitom_disca import pipeline
 from aitom_disca.config import ExtractSettings, PickSettings, RunSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io import file_marks, open_tomogram, write_volume
+from aitom_disca.io import StoreWriter, file_marks, open_store, open_tomogram, write_volume
+from aitom_disca.io.formats import NAMES, get_format
+from aitom_disca.io.reading import reading
+from aitom_disca.mining.checkpoint import Checkpoint
+from aitom_disca.particles import ParticleSet, TomogramInfo
+from aitom_disca.report.collect import _nuisance, _sorted
 from aitom_disca.run_folder import RunFolder
 
 VOXEL_ANGSTROM = 20.0
@@ -151,3 +159,188 @@ def test_large_files_and_folders_are_looked_into_by_blocks(tmp_path, monkeypatch
     assert file_marks.difference(marks[1], file_marks.mark_of(file.parent))
     assert file_marks.difference(None, None) is None
     assert file_marks.difference(marks[0], file_marks.mark_of("nowhere")) == "it is gone"
+
+
+# -- damaged stores, checkpoints and models ------------------------------------------------
+
+
+def particles(names, seed=0):
+    rng = np.random.default_rng(seed)
+    infos = {str(n): TomogramInfo(str(n), VOXEL_ANGSTROM, (40, 60, 60)) for n in set(names)}
+    places = rng.uniform(10, 30, (len(names), 3))
+    score = rng.normal(size=len(names))
+    return ParticleSet(np.array(names), places, score, tomograms=infos)
+
+
+def store(path, names=("a", "a", "b", "b", "b")):
+    rng = np.random.default_rng(1)
+    with StoreWriter.create(path, (6, 6, 6), VOXEL_ANGSTROM, (-60, 60)) as writer:
+        writer.append(rng.normal(size=(len(names), 6, 6, 6)).astype("f4"), particles(names))
+    return path
+
+
+def all_of(path):
+    """Everything that a store says."""
+    with open_store(path) as source:
+        found = source.particles()
+        held = [source.voxel_size_angstrom, source.tilt_range_deg, source.read()]
+    return [*held, found.tomogram_name, found.center_zyx_px, found.score, found.tomograms]
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_no_bit_of_a_store_changes_unnoticed(tmp_path):
+    path = store(tmp_path / "s.h5")
+    whole, right = path.read_bytes(), all_of(path)
+    rng = np.random.default_rng(0)
+    refused = 0
+    for at in rng.choice(np.flatnonzero(np.frombuffer(whole, np.uint8)), 150, replace=False):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            assert same(all_of(path), right), at  # room that is not used
+        except InputError:
+            refused += 1
+    assert refused > 50
+
+
+def test_volumes_that_a_store_lost_are_no_zeros(tmp_path):
+    path = store(tmp_path / "s.h5")
+    with h5py.File(path, "a") as file:
+        del file["crc32"]  # as stores of earlier versions, and of other programs
+        del file["subtomograms"]
+        lost = file.create_dataset("subtomograms", (5, 6, 6, 6), "f4", chunks=(1, 6, 6, 6))
+        lost[:3] = 1
+    with pytest.raises(InputError, match=r"of 5 pieces of /subtomograms it holds 3"):
+        open_store(path)
+    path = store(tmp_path / "t.h5")
+    with h5py.File(path, "a") as file:
+        file["subtomograms"][3, 2, 2, 2] += 1
+    with open_store(path) as source:
+        assert len(source.read([0, 1])) == 2
+        with pytest.raises(InputError, match=r"1 subtomograms differ from their checksum .*3"):
+            source.read()
+
+
+@pytest.mark.parametrize("where", ["score", "tomogram_name", "attribute"])
+def test_what_a_store_says_of_its_volumes_is_checked(tmp_path, where):
+    path = store(tmp_path / "s.h5")
+    with h5py.File(path, "a") as file:
+        if where == "attribute":
+            file.attrs["voxel_size_angstrom"] = 21.0
+        else:
+            file[where][1] = b"b" if where == "tomogram_name" else 3.0
+    with pytest.raises(InputError, match="differs from its checksum"):
+        all_of(path)
+    with h5py.File(path, "a") as file:  # whoever changes it may say so
+        del (file if where == "attribute" else file[where]).attrs["crc32"]
+    all_of(path)
+
+
+def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path, caplog):
+    path = tmp_path / "checkpoint.h5"
+    Checkpoint(path, "a").save("first", {"value": np.arange(1000.0)})
+    whole = path.read_bytes()
+    at = whole.index(np.arange(1000.0).tobytes()) + 800
+    path.write_bytes(whole[:at] + b"\1" + whole[at + 1 :])
+    kept = Checkpoint(path, "a")
+    assert "checkpoint.h5 is damaged" in caplog.text
+    assert kept.load("first") is None
+    kept.save("second", {"value": np.arange(3)})
+    assert Checkpoint(path, "a").load("first") is None
+    assert Checkpoint(path, "a").load("second") is not None
+
+
+# -- damaged results of a run ----------------------------------------------------------------
+
+
+def test_chunks_that_a_zarr_tomogram_lost_are_no_zeros(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    axes = [{"name": axis, "type": "space", "unit": "angstrom"} for axis in "zyx"]
+    scale = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [10.0] * 3}]}
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
+    array = group.create_array("0", shape=(20, 24, 24), chunks=(8, 8, 8), dtype="f4")
+    volume = np.random.default_rng(0).normal(size=array.shape)
+    volume[:, :, 14:] = 0  # a margin that a writer leaves out
+    array[...] = volume
+    group.attrs["multiscales"] = [{"axes": axes, "datasets": [scale], "version": "0.4"}]
+    left_out = sum(
+        not (tmp_path / f"a.zarr/0/{z}.{y}.2").exists() for z in range(3) for y in range(3)
+    )
+    assert left_out == 9
+    open_tomogram(tmp_path / "a.zarr", tilt_range_deg=(-60, 60)).read()
+    chunk = tmp_path / "a.zarr/0/2.1.0"
+    whole = chunk.read_bytes()
+    chunk.write_bytes(whole[: len(whole) // 2])
+    damaged = open_tomogram(tmp_path / "a.zarr", tilt_range_deg=(-60, 60))
+    with pytest.raises(InputError, match=r"a\.zarr cannot be read as OME-Zarr.*copy it again"):
+        damaged.read()
+    chunk.unlink()
+    with pytest.raises(InputError, match=r"lacks 10 of its 27 chunks \(the first is 2\.1\.0\)"):
+        open_tomogram(tmp_path / "a.zarr", tilt_range_deg=(-60, 60))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\3\4", b"not a zip", {}, {"history": "[]"}, {"embedding": np.zeros((9, 2))}],
+    ids=["empty", "cut", "text", "nothing", "no history", "other rows"],
+)
+def test_a_damaged_clusters_npz_is_one_sentence(tmp_path, content):
+    path = tmp_path / "clusters.npz"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        rows = json.dumps([{"kept": True}])
+        usual = {"embedding": np.zeros((5, 2)), "averages": np.zeros(0), "history": rows}
+        np.savez(path, **(usual | content if content else {}))
+    with pytest.raises(InputError, match=r"clusters\.npz cannot be read as .*sort the store again"):
+        _sorted(path, 5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "property,cluster,effect,large\nbrightness,1,x,1\n",
+        "property,cluster,effect,large\nbrightness,1,1.5,1\n",
+        "property,cluster,effect,large\nbrightness,one,0.5,1\n",
+        "property,cluster,effect\nbrightness,1,0.5\n",
+        "property,cluster,effect,large\nbrightness,1,0.5\n",
+        "\0\0\0",
+    ],
+)
+def test_a_damaged_nuisance_csv_is_one_sentence(tmp_path, text):
+    folder = RunFolder(tmp_path)
+    folder.record = {"stages": {}}
+    folder.nuisance.write_text(text)
+    with pytest.raises(InputError, match=r"nuisance\.csv"):
+        _nuisance(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("stages", []), ("stages", {"mine": 3}), ("inputs", []), ("inputs", [3]), ("versions", None)],
+)
+def test_a_record_of_other_values_is_refused(tmp_path, name, value):
+    usual = {"command": "run", "inputs": ["/a"], "settings": {}, "versions": {}, "stages": {}}
+    (tmp_path / "run.json").write_text(json.dumps(usual))
+    RunFolder.open(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps(usual | {name: value}))
+    with pytest.raises(InputError, match=r"run\.json cannot be read as the record of a run"):
+        RunFolder.open(tmp_path)
+
+
+def test_whatever_a_parser_throws_is_one_sentence(tmp_path):
+    for error in (KeyError("a"), RecursionError(), MemoryError(), OSError(5, "I/O error"),
+                  struct.error("unpack\nrequires \x1b[2J")):  # fmt: skip
+        with pytest.raises(InputError, match=r"^x cannot be read as a y \([^\n\x1b]+\); do z\.$"):
+            with reading("a/x", "a y", "do z"):
+                raise error
+    with pytest.raises(InputError, match="own words"), reading("x", "y"):
+        raise InputError("own words")
+    with pytest.raises(KeyboardInterrupt), reading("x", "y"):
+        raise KeyboardInterrupt
+    readers = [get_format(name).read for name in NAMES]
+    assert all(r is None or r.__name__ == "bordered" or hasattr(r, "__wrapped__") for r in readers)
