@@ -17,6 +17,7 @@ import aitom_disca
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import remove_unfinished, write_text
 from aitom_disca.io.file_marks import difference, marks_of
+from aitom_disca.io.formats.files import load_json
 from aitom_disca.io.reading import reading
 
 logger = logging.getLogger(__name__)
@@ -221,7 +222,7 @@ class RunFolder:
     def _read_record(self) -> dict[str, Any]:
         todo = "choose another --out, or add --overwrite"
         with reading(self.record_file, "the record of a run", todo):
-            record = json.loads(self.record_file.read_text(encoding="utf-8"))
+            record = load_json(self.record_file.read_text("utf-8"))
             for name, kind in _KINDS.items():
                 if not isinstance(record[name], kind):
                     raise TypeError(f"{name} is {type(record[name]).__name__}")
@@ -297,7 +298,7 @@ class RunFolder:
         if (kept / _LIST).exists() and not self._is_decided():
             self.record_file.unlink(missing_ok=True)
             with reading(kept / _LIST, "a list of files", f"restore them from {kept} yourself"):
-                names = [str(name) for name in json.loads((kept / _LIST).read_text("utf-8"))]
+                names = [str(name) for name in load_json((kept / _LIST).read_text("utf-8"))]
             for path in self.results():
                 if path.relative_to(self.path).as_posix() not in names:
                     path.unlink()

@@ -6,7 +6,6 @@ what the rest of the package keeps: (z, y, x), and RELION's angles in degrees.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,8 @@ import numpy as np
 from aitom_disca.bridge.pickles import read_pickle
 from aitom_disca.bridge.poses import euler_of_angles, offset_of_loc
 from aitom_disca.errors import InputError
+from aitom_disca.io.formats.files import read_json
+from aitom_disca.io.reading import reading
 from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 
@@ -36,7 +37,7 @@ def load(path: str | Path) -> tuple[str, Any]:
         If it is none of them.
     """
     path = Path(path)
-    held = _read_json(path) if _is_json(path) else read_pickle(path)
+    held = read_json(path) if _is_json(path) else read_pickle(path)
     if isinstance(held, Mapping) and held and all(isinstance(k, int | np.integer) for k in held):
         held = held[max(held)]  # passes of an alignment: the last
     kind = _kind(held)
@@ -61,20 +62,8 @@ def _kind(held: Any) -> str | None:
 def _is_json(path: Path) -> bool:
     if path.suffix.lower() == ".json":
         return True
-    try:
-        with path.open("rb") as file:
-            return file.read(64).lstrip()[:1] in (b"[", b"{")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
-    except ValueError as error:
-        raise InputError(f"{path.name} is no JSON that can be read ({error}).") from error
+    with reading(path, "a file of particles"), path.open("rb") as file:
+        return file.read(64).lstrip()[:1] in (b"[", b"{")
 
 
 def read_particles(
@@ -120,7 +109,7 @@ def read_particles(
     path = Path(path)
     kind, held = load(path)
     name = tomogram_name or path.stem
-    try:
+    with reading(path, f"{kind} as AITom writes them"):
         if kind == TABLE:
             cut = _boxes_of(boxes, name)
             particles = _of_table(held, name, cut, box_px, path)
@@ -131,12 +120,6 @@ def read_particles(
                 SUBVOLUMES: _of_subvolumes,
             }
             particles = readers[kind](held, name)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path.name}, read as {kind}, is not as AITom writes it ({error!r})."
-        ) from error
     if voxel_size_angstrom is None:
         return particles
     infos = {

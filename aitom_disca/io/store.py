@@ -24,7 +24,7 @@ Datasets, one row per subtomogram:
 Only ``subtomograms`` and the attribute ``voxel_size_angstrom`` are needed to read a file. The
 attribute ``tilt_range`` is what all subtomograms measured; ``tomograms`` holds, as JSON, what is
 known of every tomogram: its tilt range, all its tilts where they are known, defocus and so on.
-What is not in the dataset ``crc32`` has its checksum in an attribute of that name, see `io.hdf5`.
+Columns and attributes have their checksums in attributes ``crc32``, see `io.checksums`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range
 from aitom_disca.io.atomic import replacing
-from aitom_disca.io.hdf5 import check_chunks, check_seal, checksums_of, seal
+from aitom_disca.io.checksums import check_chunks, check_seal, checksums_of, seal
 from aitom_disca.io.reading import reading
 from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import ParticleSet, TomogramInfo
@@ -184,14 +184,8 @@ class StoreWriter:
             self._stack.__exit__(InputError, error, None)
             raise error
         if kind is None:
-            self._seal()
+            seal_store(self._file)
         self._stack.__exit__(kind, error, trace)
-
-    def _seal(self) -> None:
-        seal(self._file, attributes_only=True)
-        for name in self._file:
-            if name != "subtomograms":
-                seal(self._file[name])
 
     def append(
         self,
@@ -259,6 +253,14 @@ class StoreWriter:
             if _is_text(name, column):
                 dtype = h5py.string_dtype()
             self._file.create_dataset(name, (0, *width), dtype, maxshape=(None, *width))
+
+
+def seal_store(file: h5py.File) -> None:
+    """Keep checksums of what a store holds beside its volumes, which have a column of them."""
+    seal(file, attributes_only=True)
+    for name in file:
+        if name != "subtomograms":
+            seal(file[name])
 
 
 def _is_text(name: str, column: np.ndarray) -> bool:

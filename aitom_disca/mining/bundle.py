@@ -15,7 +15,7 @@ from aitom_disca.clustering.outliers import OutlierScorer
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
-from aitom_disca.io.hdf5 import check_seal, seal
+from aitom_disca.io.checksums import check_seal, seal
 from aitom_disca.io.reading import reading
 
 _FORMAT = "aitom_disca model 1"

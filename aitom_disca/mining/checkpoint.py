@@ -17,7 +17,7 @@ import aitom_disca
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
-from aitom_disca.io.hdf5 import check_seal, seal
+from aitom_disca.io.checksums import check_seal, seal
 from aitom_disca.io.reading import reading
 from aitom_disca.mining.solution import Arrays
 from aitom_disca.progress import say

@@ -46,6 +46,7 @@ from aitom_disca.io.formats.format import (
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
 from aitom_disca.io.names import is_called
 from aitom_disca.io.numbers_in_files import check_angles, is_missing, to_numbers
+from aitom_disca.io.reading import reading
 from aitom_disca.particles import ParticleSet
 
 logger = logging.getLogger(__name__)
@@ -119,14 +120,8 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
 
 
 def _particles(path: Path) -> list[ET.Element]:
-    content = path.read_bytes()
-    try:
-        root = ET.fromstring(content)  # which may say its encoding
-    except (ET.ParseError, ValueError, LookupError) as error:
-        what = "XML" if content.isascii() else "a text file of XML"
-        raise InputError(
-            f"{path.name} is not {what} ({error}); check which file this is."
-        ) from error
+    with reading(path, "a text file of XML"):
+        root = ET.fromstring(path.read_bytes())  # which may say its encoding
     found = root.findall("Particle") if root.tag == "ParticleList" else []
     if not found:
         raise InputError(
