@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,11 +16,24 @@ from typing import Any
 import aitom_disca
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import remove_unfinished, write_text
+from aitom_disca.io.file_marks import difference, marks_of
+from aitom_disca.io.formats.files import load_json
+from aitom_disca.io.reading import reading
+
+logger = logging.getLogger(__name__)
 
 _PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "scikit-learn", "h5py", "mrcfile", "pandas")
 # The stages that give clusters, or find nothing to sort: until one of them is done, the run that is
 # replaced is kept.
 _DECIDING = ("mine", "predict", "refine", "search", "nothing")
+# What a run that is gone on with has in common with what is asked for, in words.
+_COMPARED = {
+    "command": "command",
+    "inputs": "inputs",
+    "settings": "settings",
+    "read_as": "voxel sizes, tilts or optics of its inputs",
+}
+_KINDS = {"command": str, "inputs": list, "settings": dict, "versions": dict, "stages": dict}
 _LIST = "replaced.json"  # names of the files that were set aside
 
 
@@ -79,23 +93,48 @@ class RunFolder:
         settings: dict[str, Any],
         inputs: list[str],
         *,
+        files: Iterable[str | Path] | None = None,
+        read_as: Mapping[str, Any] | None = None,
         overwrite: bool = False,
         resume: bool = False,
     ) -> None:
         """Begin a run here, or go on with the one that is here.
 
+        Parameters
+        ----------
+        command : str
+        settings : dict
+            Plain values.
+        inputs : list of str
+            Absolute paths.
+        files : iterable of path, optional
+            What is read, by default the inputs. A run is not gone on with when one has changed.
+        read_as : mapping, optional
+            What was understood of the inputs beside their contents, such as voxel sizes and tilts;
+            plain values.
+        overwrite, resume : bool
+
         Raises
         ------
         InputError
-            If the folder cannot be written to, holds another run, or the run would replace its
-            own input.
+            If the folder cannot be written to, holds another run, an input has changed, or the run
+            would replace its own input.
         """
         new = {"command": command, "inputs": inputs, "settings": _as_json(settings)}
+        new["read_as"] = _as_json(dict(read_as or {}))
+        files = inputs if files is None else [*files]
         if not self.record_file.exists():  # a run killed before it had replaced another one
             self._put_back()
         if self.record_file.exists() and resume and not overwrite:
             self.record = self._read_record()
             self._check_same(new)
+            if "files" not in self.record:
+                logger.warning(
+                    "%s is of an earlier version and does not say what its inputs held; whether "
+                    "they have changed since is not known.",
+                    self.record_file,
+                )
+            self.check_unchanged(files)
             self._remove_unfinished()
             return
         if not self._has_begun():
@@ -105,7 +144,7 @@ class RunFolder:
         self._put_back()
         self._remove_unfinished()
         self.record = {"aitom_disca": aitom_disca.__version__, **new, "versions": versions()}
-        self.record |= {"started": _now(), "stages": {}}
+        self.record |= {"files": marks_of(files), "started": _now(), "stages": {}}
         self._set_aside()
         write_text(self.record_file, self._text())
 
@@ -184,24 +223,54 @@ class RunFolder:
         return folder
 
     def _read_record(self) -> dict[str, Any]:
-        try:
-            record = json.loads(self.record_file.read_text(encoding="utf-8"))
-            record["stages"], record["settings"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{self.record_file} cannot be read as the record of a run; "
-                "choose another --out, or add --overwrite."
-            ) from error
+        todo = "choose another --out, or add --overwrite"
+        with reading(self.record_file, "the record of a run", todo):
+            record = load_json(self.record_file.read_text("utf-8"))
+            for name, kind in _KINDS.items():
+                if not isinstance(record[name], kind):
+                    raise TypeError(f"{name} is {type(record[name]).__name__}")
+            if not record["inputs"] or not all(isinstance(path, str) for path in record["inputs"]):
+                raise TypeError("inputs are no paths")
+            if not all(isinstance(stage["seconds"], float) for stage in record["stages"].values()):
+                raise TypeError("a stage has no seconds")
         return record
 
     def _check_same(self, new: dict[str, Any]) -> None:
-        for name in ("command", "inputs", "settings"):
-            if self.record.get(name) != new[name]:
-                was, now = _first_difference(self.record.get(name), new[name])
+        for name, words in _COMPARED.items():
+            was = self.record.get(name)
+            if was != new[name] and (name in self.record or name != "read_as"):
+                was, now = _first_difference(was, new[name])
                 raise InputError(
-                    f"{self.path} holds a run with other {name} ({was}, now {now}); give the same "
+                    f"{self.path} holds a run with other {words} ({was}, now {now}); give the same "
                     "again to --resume, or choose another --out."
                 )
+
+    def check_unchanged(self, files: Iterable[str | Path]) -> None:
+        """Refuse inputs that are not what they were when the run began, and another store.
+
+        Raises
+        ------
+        InputError
+            Unless the record is of an earlier version, which does not tell.
+        """
+        marks = dict(self.record.get("files", {}))
+        store = self._mark_of_store()
+        if store is not None:
+            marks[str(self.store.resolve())] = store
+            files = [*files, self.store]
+        for path, now in marks_of(files).items():
+            reason = difference(marks.get(path, now), now)
+            if reason is not None:
+                raise InputError(
+                    f"{path} is not what it was in the run in {self.path} ({reason}); put the "
+                    "earlier file back, or begin another run."
+                )
+
+    def _mark_of_store(self) -> dict[str, Any] | None:
+        """Mark of the run's own store; None while rounds may be replacing it, and where unknown."""
+        stages = self.record["stages"]
+        one_round = self.record["settings"].get("n_rounds", 1) == 1
+        return stages.get("extract" if one_round else "search", {}).get("store")
 
     def _check_inputs(self, inputs: list[str]) -> None:
         results = {path.resolve() for path in vars(self).values() if isinstance(path, Path)}
@@ -231,7 +300,8 @@ class RunFolder:
         kept = self._replaced
         if (kept / _LIST).exists() and not self._is_decided():
             self.record_file.unlink(missing_ok=True)
-            names = json.loads((kept / _LIST).read_text(encoding="utf-8"))
+            with reading(kept / _LIST, "a list of files", f"restore them from {kept} yourself"):
+                names = [str(name) for name in load_json((kept / _LIST).read_text("utf-8"))]
             for path in self.results():
                 if path.relative_to(self.path).as_posix() not in names:
                     path.unlink()

@@ -56,7 +56,7 @@ def stop_in_training(with_signal: int) -> None:
 
     def counted(*args: object) -> object:
         done.append(1)
-        if len(done) == 7:  # fingerprint, features, two batches, features, second of two batches
+        if len(done) == 6:  # features, two batches, features, second of two batches
             os.kill(os.getpid(), with_signal)
         return read(*args)
 

@@ -329,13 +329,13 @@ def test_other_files(tmp_path, held):
     ],
 )
 def test_broken_rows(tmp_path, rows):
-    with pytest.raises(InputError, match="is not as AITom writes it"):
+    with pytest.raises(InputError, match="as AITom writes them"):
         bridge.read_particles(write_json(tmp_path / "a.json", rows))
 
 
 def test_broken_files(tmp_path):
     (tmp_path / "a.json").write_text("[{")
-    with pytest.raises(InputError, match="no JSON"):
+    with pytest.raises(InputError, match="read as JSON"):
         bridge.read_particles(tmp_path / "a.json")
     with pytest.raises(InputError, match="cannot be read"):
         bridge.read_particles(tmp_path / "nothing.pickle")

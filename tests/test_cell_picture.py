@@ -52,7 +52,8 @@ def run(tmp_path, monkeypatch):
     write_labels_csv(folder / "labels.csv", LABELS)
     with StoreWriter.create(folder / "subtomograms.h5", (4,) * 3, 20.0, (-60, 60), infos) as store:
         store.append(np.random.default_rng(0).random((5, 4, 4, 4)), found)
-    (folder / "run.json").write_text(json.dumps({"stages": {}, "settings": {}}))
+    record = {"command": "run", "inputs": ["/a"], "settings": {}, "versions": {}, "stages": {}}
+    (folder / "run.json").write_text(json.dumps(record))
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import subprocess
@@ -451,7 +452,7 @@ def no_particles(path):
     ("make", "match"),
     [
         (lambda path: None, "does not exist"),
-        (lambda path: path.write_text("no HDF5"), "not a readable HDF5 file"),
+        (lambda path: path.write_text("no HDF5"), "expected a readable HDF5 file"),
         (empty, "found: nothing"),
         (foreign, "found: images"),
         (no_particles, "holds no subtomograms"),
@@ -506,7 +507,8 @@ def test_a_folder_that_holds_another_run(folder, refused, command):
     write_tomogram("t.mrc")
     write_store("s.h5", n=20)
     (folder / "out").mkdir()
-    (folder / "out" / "run.json").write_text('{"stages": {}, "settings": {}, "command": "x"}')
+    record = {"command": "x", "inputs": ["/a"], "settings": {}, "versions": {}, "stages": {}}
+    (folder / "out" / "run.json").write_text(json.dumps(record))
     (folder / "out" / "labels.csv").write_text("old")
     given = {"run": ("t.mrc", *DIAMETER), "mine": ("s.h5",), "demo": ()}[command]
     refused(command, *given, "--out", "out", match="already holds a run")

@@ -139,7 +139,7 @@ def test_eman2_everything_else_comes_back(tmp_path):
 def test_eman2_files_that_cannot_be_read(tmp_path):
     path = tmp_path / "a_info.json"
     path.write_text("{boxes}")
-    with pytest.raises(InputError, match=r"a_info.json is not JSON"):
+    with pytest.raises(InputError, match=r"a_info.json cannot be read as JSON"):
         eman2.read(path, Known())
     for content in ([], {}, {"boxes_3d": []}, {"boxes_3d": 5}, {"boxes_3d": [3]}):
         write_json(path, content)
@@ -287,7 +287,7 @@ def test_copick_orientations_of_some_files(tmp_path):
 def test_copick_files_that_cannot_be_read(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("points")
-    with pytest.raises(InputError, match=r"a.json is not JSON"):
+    with pytest.raises(InputError, match=r"a.json cannot be read as JSON"):
         copick.read(path, Known())
     write_json(path, {"points": []})
     with pytest.raises(InputError, match="needs pickable_object_name and points"):
@@ -300,7 +300,7 @@ def test_copick_files_that_cannot_be_read(tmp_path):
         copick.read(path, Known())
     for point in ({}, {"location": {"x": 1, "y": 2}}, [1, 2, 3], {"location": None}):
         write_json(path, picks(points=[point]))
-        with pytest.raises(InputError, match="a point without location x, y, z"):
+        with pytest.raises(InputError, match="points with location x, y, z"):
             copick.read(path, Known())
     place = {"x": 1, "y": 2, "z": 3}
     write_json(path, picks(points=[{"location": place | {"z": "up"}}]))
@@ -385,7 +385,7 @@ def test_portal_files_that_cannot_be_read(tmp_path):
     path = tmp_path / "a.ndjson"
     good = json.dumps({"type": "point", "location": {"x": 1, "y": 2, "z": 3}})
     path.write_text(good + "\n{oh\n")
-    with pytest.raises(InputError, match=r"line 2 of a.ndjson is not JSON"):
+    with pytest.raises(InputError, match=r"line 2 of a.ndjson cannot be read as JSON"):
         portal.read(path, NAMED)
     path.write_text(good.replace("point", "line"))
     with pytest.raises(InputError, match=r"line 1 of a.ndjson is no portal point; its type must"):
@@ -394,7 +394,9 @@ def test_portal_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="is no portal point"):
         portal.read(path, NAMED)
     path.write_text(good.replace('"y"', '"w"'))
-    with pytest.raises(InputError, match=r"line 1 of a.ndjson has no location x, y, z"):
+    with pytest.raises(
+        InputError, match=r"line 1 of a.ndjson cannot be read as a point with location x, y, z"
+    ):
         portal.read(path, NAMED)
     path.write_text(good.replace("2", '"b"'))
     with pytest.raises(InputError, match="no number as a location"):

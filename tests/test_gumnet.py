@@ -296,5 +296,5 @@ def test_one_volume_is_no_pair_and_text_is_no_model(tmp_path) -> None:
     with pytest.raises(InputError, match="learns from pairs"):
         train_gumnet(np.zeros((1, 16, 16, 16)), TILT)
     (tmp_path / "no.keras").write_text("nothing")
-    with pytest.raises(InputError, match="expected a Gum-Net model"):
+    with pytest.raises(InputError, match="read as a Gum-Net model"):
         load_gumnet(tmp_path / "no.keras")

@@ -11,7 +11,12 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, open_tomogram, read_picks, write_picks_csv, write_volume
 from aitom_disca.io.formats import Known, get_format
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.pipeline.picks import matched, picks_of_run, read_all_picks
+from aitom_disca.pipeline.picks import (
+    matched,
+    picks_of_run,
+    read_all_picks,
+    tomograms_to_pick_on,
+)
 from aitom_disca.simulation import load_phantoms, simulate_tomogram
 
 SHAPE, VOXEL = (40, 100, 90), 14.0
@@ -69,7 +74,7 @@ def test_picks_are_made_on_another_version(tmp_path):
     raw = open_tomogram(tmp_path / "raw/TS_01.mrc")
     pick = PickSettings(particle_diameter_angstrom=200)
     settings = RunSettings(pick=pick, pick_on=(str(tmp_path / "clean"),))
-    found = picks_of_run([raw], settings).particles
+    found = picks_of_run([raw], settings, tomograms_to_pick_on(settings)).particles
     assert set(found.tomogram_name) == {"TS_01"}
     away = np.linalg.norm(found.center_zyx_px[:, None] - made.truth.center_zyx_px, axis=2)
     assert (away.min(axis=0) < 4).mean() > 0.7, away.min(axis=0)

@@ -18,6 +18,7 @@ from aitom_disca.bridge.poses import euler_of_angles, offset_of_loc
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.files import read_json
 from aitom_disca.io.names import check_names
+from aitom_disca.io.reading import reading
 from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 
@@ -63,11 +64,8 @@ def _kind(held: Any) -> str | None:
 def _is_json(path: Path) -> bool:
     if path.suffix.lower() == ".json":
         return True
-    try:
-        with path.open("rb") as file:
-            return file.read(64).lstrip()[:1] in (b"[", b"{")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+    with reading(path, "a file of particles"), path.open("rb") as file:
+        return file.read(64).lstrip()[:1] in (b"[", b"{")
 
 
 def read_particles(
@@ -113,7 +111,7 @@ def read_particles(
     path = Path(path)
     kind, held = load(path)
     name = tomogram_name or path.stem
-    try:
+    with reading(path, f"{kind} as AITom writes them"):
         if kind == TABLE:
             cut = _boxes_of(boxes, name)
             particles = _of_table(held, name, cut, box_px, path)
@@ -124,12 +122,6 @@ def read_particles(
                 SUBVOLUMES: _of_subvolumes,
             }
             particles = readers[kind](held, name)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path.name}, read as {kind}, is not as AITom writes it ({error!r})."
-        ) from error
     if voxel_size_angstrom is None:
         return particles
     infos = {

@@ -19,6 +19,8 @@ import pandas as pd
 from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io.names import check_names, known_among
+from aitom_disca.io.numbers_in_files import to_numbers
+from aitom_disca.io.reading import reading
 from aitom_disca.io.star_blocks import (
     MICROSCOPE_COLUMNS,
     Block,
@@ -144,13 +146,8 @@ def read_defocus_file(path: str | Path) -> dict[str, float]:
         raise InputError(
             f"expected a file of defoci ({', '.join(read)}, .csv, .star), but got {path.name}."
         )
-    try:
+    with reading(path, "a file of defoci", "give the defocus in Angstrom with --defocus"):
         return read[path.suffix](path.read_text(encoding="utf-8"))
-    except (ValueError, IndexError) as error:
-        raise InputError(
-            f"{path.name} cannot be read as a file of defoci ({error}); give the defocus in "
-            "Angstrom with --defocus."
-        ) from error
 
 
 def optics_of_row(star: Path, blocks: Mapping[str, Block], row: pd.Series) -> dict[str, float]:
@@ -232,10 +229,8 @@ def _of_table(path: Path, name: str) -> dict[str, float]:
         )
     fits = _rows_of([row["tomogram"] for row in rows], name, path)
     fitting = [row["defocus_angstrom"] for row, is_it in zip(rows, fits, strict=True) if is_it]
-    try:
-        return {"defocus_angstrom": float(fitting[0])} if fitting else {}
-    except ValueError as error:
-        raise InputError(f"the defocus of {name} in {path.name} is no number ({error}).") from error
+    defoci = to_numbers(fitting[:1], path, f"defocus of {name}")
+    return {"defocus_angstrom": float(defoci[0])} if fitting else {}
 
 
 def _rows_of(names: Iterable[str], name: str, path: Path) -> list[bool]:

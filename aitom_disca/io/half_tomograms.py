@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
 class MeanOfHalves:
-    """A volume (z, y, x) whose voxels are the mean of two; only what is asked for is read."""
+    """A volume (z, y, x) whose voxels are the mean of two; only what is asked for is read.
 
-    def __init__(self, one: Any, other: Any) -> None:
+    Parameters
+    ----------
+    one, other : array_like
+    other_path : Path
+        File of the other half; that of the one is the tomogram's.
+    """
+
+    def __init__(self, one: Any, other: Any, other_path: Path) -> None:
         if one.shape != other.shape:
             raise ValueError(f"halves of different sizes, {one.shape} and {other.shape}")
         self._halves = (one, other)
+        self.other_path = other_path
         self.shape: tuple[int, ...] = one.shape
         self.dtype = np.dtype(np.float32)
 

@@ -108,6 +108,12 @@ class Tomogram(Optics):
         return nz, ny, nx
 
     @property
+    def paths(self) -> list[Path]:
+        """The files that its voxels are read from."""
+        other = [self.data.other_path] if isinstance(self.data, MeanOfHalves) else []
+        return [self.path, *other]
+
+    @property
     def info(self) -> TomogramInfo:
         """What is known without the voxels."""
         return TomogramInfo(

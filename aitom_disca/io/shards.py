@@ -20,7 +20,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import common_tilt_range
 from aitom_disca.io.atomic import replacing
 from aitom_disca.io.file_names import file_parts
-from aitom_disca.io.store import ROW, existing_store, open_store
+from aitom_disca.io.store import ROW, existing_store, open_store, seal_store
 
 _VOLUMES, _TILTS = "subtomograms", "tilt_range_deg"
 _ATTRIBUTES = (
@@ -78,6 +78,7 @@ def write_index(path: str | Path, shards: Sequence[Path], *, overwrite: bool = F
         for name, column in own.items():
             dtype = h5py.string_dtype() if column.dtype.kind == "O" else column.dtype
             index.create_dataset(name, data=column[order], dtype=dtype)
+        seal_store(index)
     return len(order)
 
 

@@ -19,12 +19,14 @@ Datasets, one row per subtomogram:
 ``image_name``             (N,)              text: the volume's file, where it came from one
 ``tilt_range_deg``         (N, 2)            smallest and largest measured tilt, where they differ
 ``row``                    (N,)              of a shard: order among the subtomograms of all shards
+``crc32``                  (N,)              checksums of the volumes
 ========================== ================= ==================================================
 
 Only ``subtomograms`` and the attribute ``voxel_size_angstrom`` are needed to read a file. The
 attribute ``tilt_range`` is what all subtomograms measured; ``tomograms`` holds, as JSON, what is
 known of every tomogram: its tilt range, all its tilts where they are known, defocus and so on.
 A large store may be an index of shards, see `aitom_disca.io.shards`.
+Columns and attributes have their checksums in attributes ``crc32``, see `io.checksums`.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range
+from aitom_disca.io.checksums import check_chunks, check_seal, checksums_of, seal
 from aitom_disca.io.hdf5 import new_file
+from aitom_disca.io.reading import reading
 from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
@@ -54,6 +58,8 @@ logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 _LONGEST_READ = 64  # volumes in one request: bounds the memory of a read beyond its result
 _TEXT = ("tomogram_name", "image_name")
+_WHAT = "a store of subtomograms"
+_TODO = "the file is damaged, extract the subtomograms again"
 _COLUMNS = {  # dataset: ParticleSet's name
     "tomogram_name": "tomogram_name",
     "center_zyx_px": "center_zyx_px",
@@ -65,7 +71,8 @@ _COLUMNS = {  # dataset: ParticleSet's name
     "posterior": "posterior",
 }
 ROW = "row"
-_WHOLE = ("labels", "cluster", ROW)
+_CHECKSUMS = "crc32"
+_WHOLE = ("labels", "cluster", ROW, _CHECKSUMS)
 _FURTHER = "column:"
 
 _DIAMETER = "diameter_angstrom"  # a further column of the particles
@@ -183,6 +190,8 @@ class StoreWriter:
             error = InputError(f"no subtomogram was written to {self.path.name}: nothing to store.")
             self._stack.__exit__(InputError, error, None)
             raise error
+        if kind is None:
+            seal_store(self._file)
         self._stack.__exit__(kind, error, trace)
 
     def append(
@@ -229,7 +238,7 @@ class StoreWriter:
             if name != _DIAMETER and "/" not in name
         }
         columns |= {"labels": labels, "raw_mean": raw_mean, "raw_std": raw_std}
-        columns |= {"image_name": image_name, ROW: row}
+        columns |= {"image_name": image_name, ROW: row, _CHECKSUMS: checksums_of(volumes)}
         if self._tilt_ranges_deg:
             names = particles.tomogram_name.tolist()
             columns[_TILTS] = np.array([self._tilt_ranges_deg[name] for name in names])
@@ -255,6 +264,14 @@ class StoreWriter:
             if _is_text(name, column):
                 dtype = h5py.string_dtype()
             self._file.create_dataset(name, (0, *width), dtype, maxshape=(None, *width))
+
+
+def seal_store(file: h5py.File) -> None:
+    """Keep checksums of what a store holds beside its volumes, which have a column of them."""
+    seal(file, attributes_only=True)
+    for name in file:
+        if name != "subtomograms":
+            seal(file[name])
 
 
 def _is_text(name: str, column: np.ndarray) -> bool:
@@ -322,7 +339,7 @@ class SubtomogramStore:
         Raises
         ------
         InputError
-            If a volume holds NaN or infinity.
+            If a volume holds NaN or infinity, or is damaged.
         """
         index = np.arange(len(self))[slice(None) if rows is None else rows]
         order = np.argsort(index, kind="stable")
@@ -330,7 +347,9 @@ class SubtomogramStore:
         stored = self._file["subtomograms"]
         for run in _runs(index[order]):
             first, last = index[order[run.start]], index[order[run.stop - 1]]
-            volumes[order[run]] = stored[first : last + 1]
+            with reading(self.path, _WHAT, f"subtomograms {first} to {last}: {_TODO}"):
+                volumes[order[run]] = stored[first : last + 1]
+        self._check_whole(volumes, index)
         self._check_finite(volumes, index)
         return volumes
 
@@ -400,18 +419,21 @@ class SubtomogramStore:
     def _column(self, name: str) -> np.ndarray | None:
         if name not in self._file:
             return None
-        dataset = self._file[name]
-        if len(dataset) != len(self):
-            raise InputError(
-                f"{self.path.name} holds {len(self)} subtomograms but {len(dataset)} rows of "
-                f"{name}; the file is damaged, extract the subtomograms again."
-            )
-        return (dataset.asstr() if h5py.check_string_dtype(dataset.dtype) else dataset)[:]
+        with reading(self.path, _WHAT, _TODO):
+            dataset = self._file[name]
+            if len(dataset) != len(self):
+                raise InputError(
+                    f"{self.path.name} holds {len(self)} subtomograms but {len(dataset)} rows of "
+                    f"{name}; {_TODO}."
+                )
+            check_seal(dataset, self.path)
+            return (dataset.asstr() if h5py.check_string_dtype(dataset.dtype) else dataset)[:]
 
     def _tomograms(self, names: np.ndarray) -> dict[str, TomogramInfo]:
-        stored = json.loads(self._file.attrs.get("tomograms", "[]"))
-        if stored:
-            return {t["name"]: _info_from_json(t) for t in stored}
+        with reading(self.path, _WHAT, f"attribute tomograms: {_TODO}"):
+            stored = json.loads(self._file.attrs.get("tomograms", "[]"))
+            if stored:
+                return {t["name"]: _info_from_json(t) for t in stored}
         size, tilts = self.voxel_size_angstrom, self.common_tilt_range_deg
         return {str(n): TomogramInfo(str(n), size, None, tilts) for n in np.unique(names)}
 
@@ -424,6 +446,20 @@ class SubtomogramStore:
             self.path.name,
         )
         return DEFAULT_TILT_RANGE_DEG
+
+    @cached_property
+    def _checksums(self) -> np.ndarray | None:
+        return self._column(_CHECKSUMS)
+
+    def _check_whole(self, volumes: np.ndarray, index: np.ndarray) -> None:
+        if self._checksums is None:  # of an earlier version, or of another program
+            return
+        bad = checksums_of(volumes) != self._checksums[index]
+        if bad.any():
+            raise InputError(
+                f"{self.path.name} is damaged: {bad.sum()} subtomograms differ from their checksum "
+                f"(the first is number {index[bad][0]}); extract the subtomograms again."
+            )
 
     def _check_finite(self, volumes: np.ndarray, index: np.ndarray) -> None:
         bad = ~np.isfinite(volumes).all(axis=(1, 2, 3))
@@ -441,13 +477,14 @@ def open_store(path: str | Path) -> SubtomogramStore:
     Raises
     ------
     InputError
-        If the file is missing or no store: not HDF5, no volumes, no voxel size.
+        If the file is missing, damaged, or no store: not HDF5, no volumes, no voxel size.
     """
     path = Path(path)
     file = _open_file(path)
     try:
-        _check_layout(file, path)
-        return SubtomogramStore(path, file)
+        with reading(path, _WHAT, _TODO):
+            _check_layout(file, path)
+            return SubtomogramStore(path, file)
     except Exception:
         file.close()
         raise
@@ -456,17 +493,12 @@ def open_store(path: str | Path) -> SubtomogramStore:
 def _open_file(path: Path) -> h5py.File:
     if not path.is_file():
         raise InputError(f"the subtomogram store {path} does not exist; check the path.")
-    try:
+    with reading(path, _WHAT, "expected a readable HDF5 file, as the extract command writes it"):
         return h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(
-            f"{path.name} is not a readable HDF5 file; expected a subtomogram store, as the "
-            "extract command writes it."
-        ) from error
 
 
 def _check_layout(file: h5py.File, path: Path) -> None:
-    volumes = file.get("subtomograms")
+    volumes = file["subtomograms"] if "subtomograms" in file else None  # get() hides damage
     if not isinstance(volumes, h5py.Dataset):
         found = ", ".join(file) or "nothing"
         raise InputError(
@@ -487,6 +519,8 @@ def _check_layout(file: h5py.File, path: Path) -> None:
                 f"{path.name} is an index of shards, of which {shard} is missing; move the folder "
                 "of shards together with it, or extract the subtomograms again."
             )
+    check_chunks(volumes, path)
+    check_seal(file, path, attributes_only=True)
     size = float(file.attrs.get("voxel_size_angstrom", 0))
     if not (np.isfinite(size) and size > 0):
         raise InputError(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.reading import reading
 
 
 def read_csv_columns(
@@ -83,9 +84,7 @@ def check_row_lengths(path: str | Path, rows: Sequence[Sequence[str]], n_columns
 def _rows(path: Path) -> list[list[str]]:
     from aitom_disca.io.formats.files import read_text  # the formats read tables themselves
 
-    try:
+    with reading(path, "a table"):
         found = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
-    except csv.Error as error:
-        raise InputError(f"{path.name} cannot be read as a table ({error}).") from error
     rows = [[cell.strip() for cell in row] for row in found]
     return [row for row in rows if any(row)]

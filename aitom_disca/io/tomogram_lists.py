@@ -261,7 +261,7 @@ def _with_other_half(tomogram: Tomogram, path: Path, star: Path, name: str) -> T
             f"and {other.shape_zyx}; reconstruct them again."
         )
     say(f"{name}: the mean of both half tomograms is read, no whole one of {star.name} is there")
-    return replace(tomogram, data=MeanOfHalves(tomogram.data, other.data))
+    return replace(tomogram, data=MeanOfHalves(tomogram.data, other.data, other.path))
 
 
 def check_listed_size(star: Path, row: pd.Series, shape_zyx: tuple[int, int, int]) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.numbers_in_files import to_numbers
+from aitom_disca.io.reading import reading
+from aitom_disca.io.zarr_chunks import check_chunks
 
 _ANGSTROM = {
     "angstrom": 1.0,
@@ -18,6 +20,7 @@ _ANGSTROM = {
     "picometer": 0.01,
 }
 _SAME_EDGE = 0.01
+_WHAT = "OME-Zarr"
 
 
 class ZarrVolume:
@@ -26,8 +29,8 @@ class ZarrVolume:
     Leading axes of length 1, such as a channel, are left out.
     """
 
-    def __init__(self, array: Any) -> None:
-        self._array = array
+    def __init__(self, array: Any, path: Path) -> None:
+        self._array, self._path = array, path
         self._lead = (0,) * (array.ndim - 3)
         self.shape: tuple[int, int, int] = array.shape[-3:]
         self.dtype = np.dtype(array.dtype)
@@ -38,7 +41,8 @@ class ZarrVolume:
             slices = (slice(None),) * 3
         if not isinstance(slices, tuple):
             slices = (slices,)
-        return np.asarray(self._array[(*self._lead, *slices)])
+        with reading(self._path, _WHAT, "a chunk may be damaged: copy it again"):
+            return np.asarray(self._array[(*self._lead, *slices)])
 
 
 def is_zarr(path: str | Path) -> bool:
@@ -75,23 +79,29 @@ def open_zarr_volume(
     Raises
     ------
     InputError
-        If the package zarr is missing, the folder holds no such image or level, or the voxel size
-        is unknown or differs between the axes.
+        If the package zarr is missing, the folder holds no such image or level, chunks are missing
+        beside data, or the voxel size is unknown or differs between the axes.
     """
     path = Path(path)
     group, image = _opened(path)
-    datasets = image.get("datasets") or []
-    if not 0 <= level < len(datasets):
-        raise InputError(
-            f"{path.name} has the levels 0 to {len(datasets) - 1}; got --zarr-level {level}."
-        )
-    array = group[datasets[level]["path"]]
+    with reading(path, _WHAT):
+        datasets = image.get("datasets") or []
+        if not 0 <= level < len(datasets):
+            raise InputError(
+                f"{path.name} has the levels 0 to {len(datasets) - 1}; got --zarr-level {level}."
+            )
+        array = group[datasets[level]["path"]]
+        voxel = voxel_size_angstrom or _voxel_size(path, image, level)
+        _check_shape(path, array)
+        check_chunks(array, path / datasets[level]["path"], path.name)
+    return ZarrVolume(array, path), voxel
+
+
+def _check_shape(path: Path, array: Any) -> None:
     if array.ndim < 3 or any(n != 1 for n in array.shape[:-3]):
         raise InputError(
             f"expected a 3D tomogram in {path.name}, but its array has the shape {array.shape}."
         )
-    voxel = voxel_size_angstrom or _voxel_size(path, image, level)
-    return ZarrVolume(array), voxel
 
 
 def _opened(path: Path) -> tuple[Any, dict[str, Any]]:
@@ -102,12 +112,10 @@ def _opened(path: Path) -> tuple[Any, dict[str, Any]]:
         raise InputError(
             f"{path.name} needs the package zarr; install it with pip install 'aitom-disca[zarr]'."
         ) from error
-    try:
+    with reading(path, _WHAT):
         group = zarr.open_group(str(path.absolute()), mode="r")
         attributes: dict[str, Any] = dict(group.attrs)
-    except Exception as error:  # zarr has no common class of errors
-        raise InputError(f"{path} cannot be read as OME-Zarr ({error}).") from error
-    images = attributes.get("multiscales") or attributes.get("ome", {}).get("multiscales")
+        images = attributes.get("multiscales") or attributes.get("ome", {}).get("multiscales")
     if not images:
         raise InputError(
             f"{path} holds no multiscale image (OME-Zarr); give the folder that does, such as "

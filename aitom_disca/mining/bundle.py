@@ -14,7 +14,9 @@ from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.clustering.outliers import OutlierScorer
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
+from aitom_disca.io.checksums import check_seal, seal
 from aitom_disca.io.hdf5 import new_file
+from aitom_disca.io.reading import reading
 
 _FORMAT = "aitom_disca model 1"
 
@@ -79,6 +81,7 @@ class Bundle:
                     value = getattr(self.learnt, field.name)
                     if value is not None:
                         file[f"learnt/{field.name}"] = value
+            seal(file)
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -87,21 +90,22 @@ class Bundle:
         Raises
         ------
         InputError
-            If the file is missing or not a bundle.
+            If the file is missing, damaged, or not a bundle.
         """
         path = Path(path)
         if not path.is_file():
             raise InputError(f"expected a trained model, but {path} does not exist.")
-        try:
-            with h5py.File(path) as file:
-                if file.attrs.get("format") != _FORMAT:
-                    raise KeyError("format")
-                return cls._read(file)
-        except (OSError, KeyError) as error:
-            raise InputError(
-                f"expected a trained model of aitom_disca, but {path} is not one; "
-                "give the model.h5 of a finished run."
-            ) from error
+        with (
+            reading(path, "a trained model", "give the model.h5 of a finished run"),
+            h5py.File(path) as file,
+        ):
+            if file.attrs.get("format") != _FORMAT:
+                raise InputError(
+                    f"expected a trained model of aitom_disca, but {path} is not one; give the "
+                    "model.h5 of a finished run."
+                )
+            check_seal(file, path)
+            return cls._read(file)
 
     @classmethod
     def _read(cls, file: h5py.File) -> Bundle:

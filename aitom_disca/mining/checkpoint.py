@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +16,17 @@ import numpy as np
 import aitom_disca
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
+from aitom_disca.io.checksums import check_seal, seal
 from aitom_disca.io.hdf5 import new_file
+from aitom_disca.io.reading import reading
 from aitom_disca.mining.solution import Arrays
 from aitom_disca.progress import say
 from aitom_disca.subtomograms.dataset import PreparedVolumes
 
+logger = logging.getLogger(__name__)
+
 _FORMAT = "aitom_disca checkpoint 1"
-_ROWS_LOOKED_AT = 64
+_WHAT = "a checkpoint"
 
 Step = tuple[Arrays, dict[str, Any]]
 
@@ -44,8 +49,7 @@ class Checkpoint:
     def __init__(self, path: str | Path | None, made_from: str = "") -> None:
         self.path = None if path is None else Path(path)
         self._made_from = made_from
-        if self.path is not None and self.path.exists() and not self._is_ours():
-            say(f"{self.path.name} is of other data or settings: starting anew")
+        self._usable = self.path is not None and self.path.is_file() and self._is_ours()
 
     @classmethod
     def nowhere(cls) -> Checkpoint:
@@ -62,12 +66,13 @@ class Checkpoint:
 
     def load(self, name: str) -> Step | None:
         """Arrays and plain values of a step; None if it has not been saved."""
-        if self.path is None or not self._is_ours():
+        if self.path is None or not self._usable:
             return None
-        with h5py.File(self.path) as file:
+        with reading(self.path, _WHAT), h5py.File(self.path) as file:
             if name not in file:
                 return None
             group = file[name]
+            check_seal(group, self.path)
             arrays = {key: _read(entry) for key, entry in group["arrays"].items()}
             return arrays, json.loads(group["meta"].asstr()[()])
 
@@ -97,6 +102,7 @@ class Checkpoint:
                 kept = group.create_group("arrays")
                 for key, value in arrays.items():
                     _write(kept, key, value)
+                seal(group)
         except OSError as error:
             raise InputError(
                 f"{self.path} cannot be written ({error}); make room there and go on from the "
@@ -117,27 +123,32 @@ class Checkpoint:
             return
         with new_file(self.path) as file:
             file.attrs.update({"format": _FORMAT, "made_from": self._made_from})
-            if self._is_ours():
+            if self._usable:
                 with h5py.File(self.path) as earlier:
                     for name in earlier:
                         if name != without:
                             earlier.copy(name, file)
             yield file
+        self._usable = True
 
     def _is_ours(self) -> bool:
-        """Whether the file is there, can be read, and is of these data and settings."""
-        if self.path is None or not self.path.is_file():
-            return False
+        """Whether the file is whole, and of these data and settings; says so if it is not."""
+        assert self.path is not None  # noqa: S101
         try:
-            with h5py.File(self.path) as file:
-                made_from = file.attrs.get("made_from")
-                return file.attrs.get("format") == _FORMAT and made_from == self._made_from
-        except OSError:  # not HDF5
+            with reading(self.path, _WHAT, "sorting starts anew"), h5py.File(self.path) as file:
+                if file.attrs["format"] == _FORMAT and file.attrs["made_from"] == self._made_from:
+                    for step in file.values():
+                        check_seal(step, self.path)
+                    return True
+        except InputError as error:
+            logger.warning("%s", error)
             return False
+        say(f"{self.path.name} is of other data or settings: starting anew")
+        return False
 
 
 def fingerprint(volumes: PreparedVolumes, settings: MineSettings, *others: Any) -> str:
-    """Tell data and settings apart: a hash of the settings and of up to 64 of the subtomograms.
+    """Tell data and settings apart: a hash of the settings and of all subtomograms.
 
     Parameters
     ----------
@@ -146,12 +157,9 @@ def fingerprint(volumes: PreparedVolumes, settings: MineSettings, *others: Any) 
     *others
         Plain values on which the outcome depends as well.
     """
-    n = len(volumes)
-    rows = np.unique(np.linspace(0, n - 1, _ROWS_LOOKED_AT).astype(int))
-    known = [aitom_disca.__version__, settings.model_dump(), n, volumes.box_px, *others]
-    digest = hashlib.sha256(json.dumps(known, default=_plain).encode())
-    digest.update(np.ascontiguousarray(volumes.read(rows)).data)
-    return digest.hexdigest()
+    held = [len(volumes), volumes.box_px, volumes.crc32]
+    known = [aitom_disca.__version__, settings.model_dump(), *held, *others]
+    return hashlib.sha256(json.dumps(known, default=_plain).encode()).hexdigest()
 
 
 def _write(group: h5py.Group, name: str, value: Any) -> None:

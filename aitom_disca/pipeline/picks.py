@@ -25,12 +25,60 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def tomograms_to_pick_on(settings: RunSettings) -> list[Tomogram]:
+    """The other versions of tomograms that a run picks on; none unless the settings name some."""
+    if not settings.pick_on:
+        return []
+    return open_tomograms(
+        settings.pick_on,
+        voxel_size_angstrom=settings.voxel_size_angstrom,
+        tilt_range_deg=settings.tilt_range_deg,
+        dark_protein=settings.dark_protein,
+    )
+
+
+def files_of_picks(settings: RunSettings, out: Path) -> list[Path]:
+    """The files that a run reads beside its tomograms: picks, what they refer to, and membranes.
+
+    Parameters
+    ----------
+    settings : RunSettings
+    out : path
+        The run's own folder, whose files are not counted.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, or of no format that is known.
+    """
+    from aitom_disca.io.formats.format import Known  # the formats take time to import
+    from aitom_disca.io.formats.reading import is_store, readable
+    from aitom_disca.io.formats.relion_family import optimisation_set
+
+    found = [Path(path) for path in settings.pick.membranes]
+    for path in map(Path, settings.picks):
+        files = [path] if is_store(path) else [file for file, _ in readable(path, None, Known())]
+        found += files
+        found += [named for file in files for named in optimisation_set(file).values()]
+    return [path for path in found if out.resolve() not in path.resolve().parents]
+
+
 def picks_of_run(
-    tomograms: Sequence[Tomogram], settings: RunSettings, executor: Executor | None = None
+    tomograms: Sequence[Tomogram],
+    settings: RunSettings,
+    pick_on: Sequence[Tomogram] = (),
+    executor: Executor | None = None,
 ) -> Candidates:
     """Pick the particles of tomograms, or read them, as the settings say.
 
-    Tomograms are tasks of the executor, if there is one.
+    Parameters
+    ----------
+    tomograms : sequence of Tomogram
+    settings : RunSettings
+    pick_on : sequence of Tomogram
+        Other versions of the tomograms, see `tomograms_to_pick_on`.
+    executor : Executor, optional
+        Tomograms are its tasks.
 
     Raises
     ------
@@ -49,14 +97,8 @@ def picks_of_run(
             tomogram_name=settings.tomogram_name,
         )
         return Candidates(found)
-    if settings.pick_on:
-        others = open_tomograms(
-            settings.pick_on,
-            voxel_size_angstrom=settings.voxel_size_angstrom,
-            tilt_range_deg=settings.tilt_range_deg,
-            dark_protein=settings.dark_protein,
-        )
-        return find_in_tomograms(matched(tomograms, others), settings.pick, executor=executor)
+    if pick_on:
+        return find_in_tomograms(matched(tomograms, pick_on), settings.pick, executor=executor)
     return find_in_tomograms(tomograms, settings.pick, executor=executor)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram, open_store, open_tomogram
+from aitom_disca.io.reading import reading
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
 
@@ -22,7 +23,11 @@ def make_report(
     from aitom_disca.report import write_report
     from aitom_disca.report.collect import collect
 
-    write_report(folder.report, collect(folder, store, tomograms, notes))
+    with reading(
+        folder.path, "the results of a run", f"its {folder.record_file.name} may be damaged"
+    ):
+        data = collect(folder, store, tomograms, notes)
+    write_report(folder.report, data)
     return {}
 
 
@@ -61,8 +66,18 @@ def finished_run(path: str | Path) -> RunFolder:
 
 
 def store_of(folder: RunFolder) -> Path:
-    """Where the store lies that a run sorted."""
-    return folder.store if folder.record["command"] == "run" else Path(folder.record["inputs"][0])
+    """Where the store lies that a run sorted.
+
+    Raises
+    ------
+    InputError
+        If another one lies there now.
+    """
+    own = folder.record["command"] == "run"
+    store = folder.store if own else Path(folder.record["inputs"][0])
+    if store.exists():  # what is missing is said where it is opened
+        folder.check_unchanged([] if own else [store])
+    return store
 
 
 def tomograms_of(store: str | Path, dark_protein: bool) -> tuple[list[Tomogram], list[str]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from aitom_disca.config import MineSettings, RunSettings
 from aitom_disca.io import Tomogram, open_store, replacing, write_picks_csv
+from aitom_disca.io.file_marks import mark_of
 from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.pipeline.stages import labels_of_store, rotation_of, write_mined
 from aitom_disca.progress import say
@@ -168,4 +169,4 @@ def _keep(
     summary = write_mined(folder, disca)
     store.replace(folder.store)
     shutil.rmtree(folder.shards, ignore_errors=True)  # of the store before
-    return summary
+    return summary | {"store": mark_of(folder.store)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from aitom_disca.io import (
     write_particles_star,
     write_picks_csv,
 )
+from aitom_disca.io.file_marks import mark_of
 from aitom_disca.io.room import in_words, need_room
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline import stages
 from aitom_disca.pipeline.averages import average_clusters
 from aitom_disca.pipeline.embedding import embed_clusters
-from aitom_disca.pipeline.picks import picks_of_run
+from aitom_disca.pipeline.picks import files_of_picks, picks_of_run, tomograms_to_pick_on
 from aitom_disca.pipeline.refinement import refine_mined
 from aitom_disca.pipeline.reports import make_report
 from aitom_disca.pipeline.rounds import search_rounds
@@ -84,11 +86,22 @@ def run(
     wanted = _wanted(settings)
     if not resume:
         _need_room(folder, tomograms, settings, wanted)
-    folder.start("run", recorded, inputs, overwrite=overwrite, resume=resume)
+    pick_on = tomograms_to_pick_on(settings)
+    every = [*tomograms, *pick_on]
+    files = [path for tomogram in every for path in tomogram.paths]
+    folder.start(
+        "run",
+        recorded,
+        inputs,
+        files=[*files, *files_of_picks(settings, folder.path)],
+        read_as={str(t.path): {**asdict(t.info), "path": t.path} for t in every},
+        overwrite=overwrite,
+        resume=resume,
+    )
     if not {*wanted} <= {*folder.record["stages"]}:
         folder.record["stages"].pop("report", None)
     work = {
-        "pick": lambda: _pick(folder, tomograms, settings, executor),
+        "pick": lambda: _pick(folder, tomograms, settings, pick_on, executor),
         "extract": lambda: _extract(folder, tomograms, settings, executor),
         "mine": lambda: stages.mine_clusters(folder, store, settings.mine, settings.runs),
         "refine": lambda: refine_mined(folder, store, settings.mine),
@@ -141,9 +154,10 @@ def _pick(
     folder: RunFolder,
     tomograms: Sequence[Tomogram],
     settings: RunSettings,
+    pick_on: Sequence[Tomogram],
     executor: Executor | None,
 ) -> dict[str, Any]:
-    found = picks_of_run(tomograms, settings, executor)
+    found = picks_of_run(tomograms, settings, pick_on, executor)
     write_picks_csv(folder.picks, found.particles)
     stages.write_junk(folder.junk, found, relion=settings.relion)
     junk = {kind: len(particles) for kind, particles in found.junk.items()}
@@ -171,7 +185,8 @@ def _extract(
     summary = extract_subtomograms(
         tomograms, picks, folder.store, settings.extract, overwrite=True, executor=executor
     )
-    return {k: v for k, v in vars(summary).items() if k != "path"}
+    found = {k: v for k, v in vars(summary).items() if k != "path"}
+    return found | {"store": mark_of(folder.store)}
 
 
 def mine(

@@ -16,6 +16,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, open_tomogram, read_particles_star, read_rows_csv, write_text
 from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.mrc import Tomogram
+from aitom_disca.io.numbers_in_files import to_whole_numbers
 from aitom_disca.io.outputs import none_if_failed, refuse_existing
 from aitom_disca.io.room import need_room
 from aitom_disca.parallel import in_tasks
@@ -159,7 +160,10 @@ def _numbers(folder: Path, wanted: Sequence[int]) -> list[int]:
             f"{folder} holds no {_TABLE}; give the folder that the average command wrote."
         )
     rows = read_rows_csv(folder / _TABLE)
-    known = [int(row["cluster"]) for row in rows if not row.get("error")]
+    if "cluster" not in rows[0]:
+        raise InputError(f"{folder / _TABLE} has no column cluster; average the clusters again.")
+    made = [row["cluster"] for row in rows if not row.get("error")]
+    known = to_whole_numbers(made, _TABLE, "cluster").tolist()
     unknown = [number for number in wanted if number not in known]
     if unknown or not known:
         raise InputError(

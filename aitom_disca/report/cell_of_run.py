@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import mrcfile
 import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import centre_index
 from aitom_disca.geometry.box import box_slices
 from aitom_disca.io import Tomogram, read_particles_star
+from aitom_disca.io.mrc import read_voxels
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.report.cell_figure import AverageView, draw_cell
 from aitom_disca.report.cell_slice import Kind, cluster_kind, slice_with_most
@@ -128,8 +128,8 @@ def averages_of_run(
             AverageView(
                 f"cluster {cluster + 1}",
                 cluster_colour(cluster),
-                cropped(mrcfile.read(own / "filtered.mrc"), shown_px),
-                cropped(mrcfile.read(known[0]), shown_px) if known else None,
+                cropped(read_voxels(own / "filtered.mrc"), shown_px),
+                cropped(read_voxels(known[0]), shown_px) if known else None,
                 f"{size} particles",
                 voxel_size_angstrom,
             )

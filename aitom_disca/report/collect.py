@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +18,14 @@ from aitom_disca.io import (
     read_labels_csv,
     read_rows_csv,
 )
+from aitom_disca.io.reading import reading
 from aitom_disca.report.cell_of_run import averages_of_run, cells_of_run, views_of_means
 from aitom_disca.report.html import AveragedCluster, DecodedCluster, ReportData
 from aitom_disca.report.trust import NuisanceTable, average_facts, table_of_rows
 from aitom_disca.run_folder import RunFolder
 
 _BATCH = 256
+_AGAIN = "sort the store again (mine, or run with --overwrite)"
 # Pictures of an averaged cluster, and what they show.
 _AVERAGE_PICTURES = (
     ("slices", "three central slices"),
@@ -59,8 +62,7 @@ def collect(
     curated = folder.curation.exists()
     if curated:
         notes = [*notes, _CURATED]
-    saved = np.load(folder.clusters)  # allow_pickle is off
-    history = json.loads(str(saved["history"]))
+    saved, history = _sorted(folder.clusters, len(labels))
     kept = next(row for row in history if row["kept"])
     stages = folder.record["stages"]
     with open_store(store_path) as store:
@@ -109,6 +111,25 @@ def collect(
         files=_files(folder),
         warnings=[*notes, *undrawn, *_warnings(stages, history)],
     )
+
+
+def _sorted(path: Path, n: int) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """What the sorting of n subtomograms kept for its report, and its history.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or of other subtomograms.
+    """
+    with reading(path, "what a sorting kept", f"{_AGAIN} to have it again"):
+        with np.load(path, allow_pickle=False) as file:
+            saved = {name: file[name] for name in file.files}
+        history = json.loads(str(saved["history"]))
+        if len(saved["embedding"]) != n or saved["averages"].ndim not in (1, 4):
+            raise ValueError(f"{len(saved['embedding'])} rows of {n}")
+        if not any(row["kept"] for row in history):
+            raise ValueError("no iteration was kept")
+    return saved, history
 
 
 def cluster_means(store: SubtomogramStore, labels: np.ndarray, n_clusters: int) -> np.ndarray:
@@ -233,7 +254,8 @@ def _nuisance(folder: RunFolder) -> NuisanceTable | None:
     if not folder.nuisance.exists():
         return None
     notes = folder.record["stages"].get("audit", {}).get("notes", ())
-    return table_of_rows(read_rows_csv(folder.nuisance), notes)
+    with reading(folder.nuisance, "a table of nuisances", "remove it to leave it out"):
+        return table_of_rows(read_rows_csv(folder.nuisance), notes)
 
 
 def _files(folder: RunFolder) -> list[tuple[str, str]]:

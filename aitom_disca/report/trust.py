@@ -36,7 +36,13 @@ class NuisanceTable:
 
 
 def table_of_rows(rows: Sequence[Mapping[str, str]], notes: Sequence[str] = ()) -> NuisanceTable:
-    """The table of the rows of nuisance.csv."""
+    """The table of the rows of nuisance.csv.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If a column or number is missing, or lies outside of its range.
+    """
     properties = tuple(dict.fromkeys(row["property"] for row in rows))
     names = sorted({row["cluster"] for row in rows}, key=lambda c: 0 if c == "all" else int(c))
     shape = (len(names), len(properties))
@@ -44,6 +50,8 @@ def table_of_rows(rows: Sequence[Mapping[str, str]], notes: Sequence[str] = ()) 
     for row in rows:
         place = names.index(row["cluster"]), properties.index(row["property"])
         effects[place] = float(row["effect"] or "nan")
+        if abs(effects[place]) > 1 or row["large"] not in ("0", "1"):
+            raise ValueError(f"effect {row['effect']}, large {row['large']}")
         large[place] = row["large"] == "1"
     clusters = tuple(None if name == "all" else int(name) - 1 for name in names)
     return NuisanceTable(properties, clusters, effects, large, tuple(notes))

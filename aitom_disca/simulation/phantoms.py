@@ -12,8 +12,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from scipy.special import ndtr
 
-from aitom_disca.errors import InputError
 from aitom_disca.geometry import centre_index
+from aitom_disca.io.reading import reading
 
 EDGE_SIGMA_ANGSTROM = 5.0  # softness of a surface before it is sampled
 
@@ -139,14 +139,9 @@ def load_phantoms(path: str | Path | None = None) -> dict[str, Phantom]:
         If the file cannot be read as phantoms.
     """
     path = data_file("phantoms.json") if path is None else Path(path)
-    try:
+    with reading(path, "phantoms", "see data/README.md for the layout"):
         entries = json.loads(path.read_text(encoding="utf-8"))["phantoms"]
         return {name: _phantom(name, entry) for name, entry in entries.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} cannot be read as phantoms ({type(error).__name__}: {error}); "
-            "see data/README.md for the layout."
-        ) from error
 
 
 def data_file(name: str) -> Path:

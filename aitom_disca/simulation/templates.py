@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import centre_index
+from aitom_disca.io.reading import reading
 
 _RADIUS_LEVEL = 0.05  # voxels above this part of the maximum belong to the molecule
 
@@ -107,12 +108,8 @@ def read_template(path: str | Path, name: str | None = None) -> MapTemplate:
         If the file cannot be read as a map that serves as a template.
     """
     path = Path(path)
-    try:
-        with mrcfile.open(path) as handle:
-            map_zyx = np.array(handle.data, np.float32)
-            voxel_size = float(handle.voxel_size.x)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read as an MRC map ({error}); give a density map in MRC format."
-        ) from error
+    todo = "give a density map in MRC format"
+    with reading(path, "an MRC map", todo), mrcfile.open(path) as handle:
+        map_zyx = np.array(handle.data, np.float32)
+        voxel_size = float(handle.voxel_size.x)
     return MapTemplate(name or path.name.split(".")[0], map_zyx, voxel_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zlib
 from collections.abc import Iterator
 from typing import IO, Protocol
 
@@ -104,9 +105,12 @@ class PreparedVolumes:
         self._crop_px = min(crop_px or box, box)
         rows = np.arange(len(source)) if rows is None else rows
         self._volumes = _hold(len(rows), self.box_px)
+        self.crc32 = 0  # of all volumes as prepared
         size = max(1, _BATCH_VOXELS // box**3)
         for batch in track(self._batches(len(rows), size), "preparing subtomograms"):
-            self._volumes.append(self._prepare(source.read(rows[batch])))
+            volumes = np.ascontiguousarray(self._prepare(source.read(rows[batch])), np.float32)
+            self.crc32 = zlib.crc32(volumes.data.cast("B"), self.crc32)
+            self._volumes.append(volumes)
 
     def __len__(self) -> int:
         return len(self._volumes)
@@ -180,7 +184,10 @@ class _OnDisk:
         edges = np.flatnonzero(np.diff(wanted) != 1) + 1
         for run in np.split(np.arange(len(wanted)), edges) if len(wanted) else []:
             self._file.seek(int(wanted[run[0]]) * volumes[0].nbytes)
-            self._file.readinto(volumes[run[0] : run[-1] + 1].data)  # type: ignore[attr-defined]
+            wanted_of_it = volumes[run[0] : run[-1] + 1]
+            n_read = self._file.readinto(wanted_of_it.data)  # type: ignore[attr-defined]
+            if n_read != wanted_of_it.nbytes:
+                raise OSError(f"{n_read} of {wanted_of_it.nbytes} bytes of a temporary file")
         in_order = len(place) == len(wanted) and bool((np.diff(place) == 1).all())
         return volumes if in_order else volumes[place]
 

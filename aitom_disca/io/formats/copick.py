@@ -44,6 +44,7 @@ from aitom_disca.io.formats.format import (
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
 from aitom_disca.io.numbers_in_files import to_numbers, to_whole_numbers
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
+from aitom_disca.io.reading import reading
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 
 _PICKS = "ExperimentRuns/*/Picks/*.json"
@@ -154,12 +155,10 @@ def _rows(path: Path, known: Known) -> Iterator[dict[str, Any]]:
     whole = {key: content.get(key) for key in _WHOLE_FILE}
     whole |= {"run": str(run), _TRUST: content.get(_TRUST) is not False}
     for point in content["points"] or []:
-        try:
+        with reading(path, "points with location x, y, z"):
             xyz = [point["location"][axis] for axis in "xyz"]
             matrix = point.get("transformation_") or _EYE
             score, instance = point.get("score", 1.0), point.get(_INSTANCE, 0)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path.name} holds a point without location x, y, z.") from error
         score, instance = 1.0 if score is None else score, instance or 0
         yield whole | {"xyz": xyz, "matrix": matrix, "score": score, _INSTANCE: instance}
 

@@ -14,6 +14,7 @@ from xml.parsers import expat
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.file_names import file_parts
+from aitom_disca.io.reading import reading
 from aitom_disca.particles import ParticleSet
 
 
@@ -69,10 +70,8 @@ def read_text(path: str | Path) -> str:
         If it is not there, or no text.
     """
     path = Path(path)
-    try:
+    with reading(path, "text"):
         content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
     try:
         text = content.decode(_encoding(content))
     except UnicodeDecodeError as error:
@@ -117,10 +116,22 @@ def parse_json(text: str, where: str) -> Any:
     ------
     InputError
     """
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is not JSON ({error}); check which file this is.") from error
+    with reading(where, "JSON"):
+        return load_json(text)
+
+
+def load_json(text: str) -> Any:
+    """As `json.loads`, but refuse a name that is there twice; raises `ValueError`."""
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names differ; of two values of one name json would keep the last."""
+    held = dict(pairs)
+    if len(held) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it has {next(n for n in names if names.count(n) > 1)!r} twice")
+    return held
 
 
 def parse_xml(content: bytes, where: str) -> ET.Element:

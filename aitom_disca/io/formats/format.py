@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.names import check_names
+from aitom_disca.io.reading import reading
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 POSE, SCORE, CLUSTER = "pose", "score", "cluster"
@@ -135,6 +137,23 @@ class Format:
     library: str = ""
     one_tomogram: bool = False
     loses: Callable[[ParticleSet, Known], list[str]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.read is not None:
+            object.__setattr__(self, "read", _with_border(self.read, self.title))
+
+
+def _with_border(
+    read: Callable[[Path, Known], ParticleSet], title: str
+) -> Callable[[Path, Known], ParticleSet]:
+    """A reader whose every error is a sentence; see `reading`."""
+
+    @wraps(read)
+    def bordered(path: Path, known: Known) -> ParticleSet:
+        with reading(path, f"a file of {title}"):
+            return read(path, known)
+
+    return bordered
 
 
 def tomogram_numbers(particles: ParticleSet) -> dict[str, int]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from aitom_disca.io.formats.format import CLUSTER, Format, Known, need_positions
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
 from aitom_disca.io.numbers_in_files import to_numbers
 from aitom_disca.io.pixel_sizes import differs, to_pixel_sizes
+from aitom_disca.io.reading import reading
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 logger = logging.getLogger(__name__)
@@ -94,6 +94,9 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
     return written
 
 
+_BROKEN = "breaks off or is damaged; save it again"
+
+
 class _Whole(io.BytesIO):
     """Bytes that may not end early: imodmodel would read on for ever."""
 
@@ -108,15 +111,14 @@ def _read_model(path: Path) -> Any:
     parsers = library("imodmodel.parsers", _TITLE)
     if not recognises(path):
         raise InputError(f"{path.name} is not an IMOD model: it does not begin with IMODV1.2.")
-    fault = f"{path.name} is an IMOD model that breaks off or is damaged; save it again."
-    try:
+    with reading(path, "an IMOD model", f"it {_BROKEN}"):
         model = parsers.parse_model(_Whole(path.read_bytes()))
-    except (ValueError, LookupError, EOFError, struct.error, MemoryError, OverflowError) as error:
-        raise InputError(fault) from error
     if len(model.objects) != model.header.objsize or any(
         len(one.contours) != one.header.contsize for one in model.objects
     ):  # chunks that nobody knows are passed over, also where they are damaged ones
-        raise InputError(fault)
+        raise InputError(
+            f"{path.name} is an IMOD model that breaks off or is damaged; save it again."
+        )
     return model
 
 

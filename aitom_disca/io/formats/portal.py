@@ -30,6 +30,7 @@ from aitom_disca.io.formats.format import CLUSTER, FURTHER, POSE, Format, Known,
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
 from aitom_disca.io.numbers_in_files import to_numbers
 from aitom_disca.io.pixel_sizes import pixel_in_folders
+from aitom_disca.io.reading import reading
 from aitom_disca.particles import ParticleSet
 
 logger = logging.getLogger(__name__)
@@ -111,10 +112,8 @@ def _points(path: Path) -> list[dict[str, Any]]:
         point = parse_json(line, where)
         if not isinstance(point, dict) or point.get("type") not in _TYPES:
             raise InputError(f"{where} is no portal point; its type must be {', '.join(_TYPES)}.")
-        try:
+        with reading(where, "a point with location x, y, z"):
             location = [point["location"][axis] for axis in "xyz"]
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{where} has no location x, y, z.") from error
         points.append(point | {"location": location})
     if not points:
         raise InputError(f"{path.name} holds no points.")

@@ -47,6 +47,7 @@ from aitom_disca.io.formats.format import (
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
 from aitom_disca.io.names import is_called
 from aitom_disca.io.numbers_in_files import check_angles, is_missing, to_numbers
+from aitom_disca.io.reading import reading
 from aitom_disca.particles import ParticleSet
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,8 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
 
 
 def _particles(path: Path) -> list[ET.Element]:
-    root = parse_xml(path.read_bytes(), path.name)  # which may say its encoding
+    with reading(path, "a text file of XML"):
+        root = parse_xml(path.read_bytes(), path.name)  # which may say its encoding
     found = root.findall("Particle") if root.tag == "ParticleList" else []
     if not found:
         raise InputError(

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.reading import reading
 
 # Layers of ours in the order in which Keras 2 numbered each kind, and the arrays that each has.
 _LAYERS = {
@@ -42,14 +43,9 @@ def load_legacy_weights(path: str | Path, model: keras.Model) -> None:
         If the file is none of these, or a layer is missing or of another shape.
     """
     path = Path(path)
-    try:
-        with h5py.File(path) as file:
-            groups = _groups(file["model_weights"] if "model_weights" in file else file)
-            found = {kind: _of_kind(groups, kind, path) for kind in _LAYERS}
-    except (OSError, KeyError) as error:
-        raise InputError(
-            f"expected a model file of AITom's Gum-Net, but {path} is none."
-        ) from error
+    with reading(path, "a model file of AITom's Gum-Net"), h5py.File(path) as file:
+        groups = _groups(file["model_weights"] if "model_weights" in file else file)
+        found = {kind: _of_kind(groups, kind, path) for kind in _LAYERS}
     new = []
     for kind, names in _LAYERS.items():
         for name, arrays in zip(names, found[kind], strict=True):

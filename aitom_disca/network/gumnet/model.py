@@ -13,6 +13,7 @@ from keras import layers, ops
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
+from aitom_disca.io.reading import reading
 from aitom_disca.network.gumnet.layers import FeatureCorrelation, FeatureL2Norm, SpectralPooling
 from aitom_disca.network.gumnet.transform import (
     imputed,
@@ -159,10 +160,8 @@ def load_gumnet(path: str | Path) -> keras.Model:
     InputError
         If it is not such a file.
     """
-    try:
+    with reading(path, "a Gum-Net model (.keras)"):
         model = keras.saving.load_model(Path(path), compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"expected a Gum-Net model (.keras), but {path} is none.") from error
     if model.name != "gumnet":
         raise InputError(f"expected a Gum-Net model, but {path} holds {model.name}.")
     return model

@@ -10,6 +10,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import euler_zyz_deg_from_rotation
+from aitom_disca.io.numbers_in_files import to_numbers
 from aitom_disca.io.tables import read_rows_csv, write_rows_csv
 from aitom_disca.simulation.cell.growing import Placed
 
@@ -72,10 +73,7 @@ def read_truth(*paths: str | Path) -> CellTruth:
             )
         rows += found
     text = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
-    try:
-        number = {name: text[name].astype(float) for name in COLUMNS[3:]}
-    except ValueError as error:
-        raise InputError(f"{paths[0]} holds something that is no number ({error}).") from error
+    number = {name: to_numbers(text[name], paths[0], name) for name in COLUMNS[3:]}
     return CellTruth(
         tomogram=text["tomogram"],
         kind=text["class"],

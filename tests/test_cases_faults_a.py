@@ -1,0 +1,346 @@
+"""Inputs that are damaged, cut or exchanged are noticed: no value is taken from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+
+import h5py
+import numpy as np
+import pytest
+
+from aitom_disca import pipeline
+from aitom_disca.config import ExtractSettings, PickSettings, RunSettings
+from aitom_disca.errors import InputError
+from aitom_disca.io import StoreWriter, file_marks, open_store, open_tomogram, write_volume
+from aitom_disca.io.formats import NAMES, get_format
+from aitom_disca.io.reading import reading
+from aitom_disca.mining.checkpoint import Checkpoint
+from aitom_disca.particles import ParticleSet, TomogramInfo
+from aitom_disca.report.collect import _nuisance, _sorted
+from aitom_disca.run_folder import RunFolder
+
+VOXEL_ANGSTROM = 20.0
+SETTINGS = RunSettings(
+    pick=PickSettings(particle_diameter_angstrom=200),
+    extract=ExtractSettings(particle_diameter_angstrom=200, box_px=12),
+    until="mine",
+)
+
+
+def tomogram(path, seed=0, tilt=60, shape=(24, 40, 40)):
+    """A tomogram of spots in noise, written."""
+    rng = np.random.default_rng(seed)
+    volume = rng.normal(size=shape)
+    for z, y, x in rng.integers(6, np.array(shape) - 6, (12, 3)):
+        volume[z - 3 : z + 3, y - 3 : y + 3, x - 3 : x + 3] += 4
+    write_volume(path, volume, VOXEL_ANGSTROM, tilt_range_deg=(-tilt, tilt))
+    return open_tomogram(path)
+
+
+# -- --resume with other inputs ------------------------------------------------------------
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def killed(tmp_path, monkeypatch):
+    """A run that was killed before its sorting, and how to go on with it."""
+    monkeypatch.chdir(tmp_path)
+    one = tomogram("t.mrc")
+    (tmp_path / "p.csv").write_text("tomogram,z,y,x\nt,12,20,20\nt,12,21,15\n")
+    (tmp_path / "t_m.mrc").write_bytes((tmp_path / "t.mrc").read_bytes())
+
+    def kill(*_):
+        raise Killed
+
+    monkeypatch.setattr(pipeline.stages, "mine_clusters", kill)
+
+    def go(settings, opened=one, **options):
+        with pytest.raises(Killed):
+            pipeline.run([opened], "r", settings, **options)
+
+    return go
+
+
+def refused(settings, match, opened=None):
+    before = (RunFolder("r").record_file).read_bytes()
+    with pytest.raises(InputError, match=match):
+        pipeline.run([opened or open_tomogram("t.mrc")], "r", settings, resume=True)
+    assert RunFolder("r").record_file.read_bytes() == before
+
+
+def test_a_run_is_not_gone_on_with_in_another_tomogram(killed, tmp_path):
+    killed(SETTINGS)
+    contents = (tmp_path / "t.mrc").read_bytes()
+    tomogram("t.mrc", seed=1)
+    refused(
+        SETTINGS, r"t\.mrc is not what it was in the run in r \(other contents.*put the earlier"
+    )
+    (tmp_path / "t.mrc").write_bytes(contents)  # another time, the same contents
+    os.utime("t.mrc", (1, 1))
+    killed(SETTINGS, resume=True)
+    (tmp_path / "t.mrc").write_bytes(contents + b"\0")
+    refused(SETTINGS, r"t\.mrc is not what it was .*bytes then")
+    tomogram("t.mrc", tilt=50)
+    refused(SETTINGS, r"other voxel sizes, tilts or optics of its inputs \(.*60.*50")
+
+
+@pytest.mark.parametrize(
+    ("part", "file"), [("picks", "p.csv"), ("pick_on", "t_m.mrc"), ("membranes", "t_m.mrc")]
+)
+def test_a_run_is_not_gone_on_with_other_files(killed, tmp_path, part, file):
+    settings = SETTINGS.model_copy(update={part: (file,)})
+    if part == "membranes":
+        pick = SETTINGS.pick.model_copy(update={part: (file,)})
+        settings = SETTINGS.model_copy(update={"pick": pick})
+        write_volume(file, np.zeros((24, 40, 40)), VOXEL_ANGSTROM)
+    killed(settings)
+    killed(settings, resume=True)
+    data = bytearray((tmp_path / file).read_bytes())
+    data[-2] ^= 1
+    (tmp_path / file).write_bytes(data)
+    refused(settings, rf"{file} is not what it was")
+
+
+def test_picks_that_refer_to_other_files_are_looked_into(killed, tmp_path):
+    star = "data_\n\nloop_\n_rlnMicrographName\n_rlnCoordinateX\n_rlnCoordinateY\n_rlnCoordinateZ\n"
+    (tmp_path / "own.star").write_text(f"{star}t.mrc 20 20 12\nt.mrc 15 21 12\n")
+    (tmp_path / "set.star").write_text("data_\n\n_rlnTomoParticlesFile own.star\n")
+    settings = SETTINGS.model_copy(update={"picks": ("set.star",), "file_pixel_angstrom": 20.0})
+    killed(settings)
+    (tmp_path / "own.star").write_text(f"{star}t.mrc 20 20 12\nt.mrc 15 22 12\n")
+    refused(settings, r"own\.star is not what it was")
+
+
+def test_a_run_goes_on_with_its_own_store_only(killed, tmp_path):
+    killed(SETTINGS)
+    kept = (tmp_path / "r/subtomograms.h5").read_bytes()
+    killed(SETTINGS, opened=tomogram("t.mrc", seed=3), overwrite=True)
+    (tmp_path / "r/subtomograms.h5").write_bytes(kept)
+    refused(SETTINGS, r"subtomograms\.h5 is not what it was in the run")
+
+
+def test_a_sorting_is_not_gone_on_with_in_another_store(killed, tmp_path):
+    killed(SETTINGS)
+    (tmp_path / "r/subtomograms.h5").rename(tmp_path / "s.h5")
+    with pytest.raises(Killed):
+        pipeline.mine("s.h5", "mined")
+    killed(SETTINGS, opened=tomogram("t.mrc", seed=3), overwrite=True)
+    (tmp_path / "r/subtomograms.h5").replace(tmp_path / "s.h5")
+    with pytest.raises(InputError, match=r"s\.h5 is not what it was in the run in mined"):
+        pipeline.mine("s.h5", "mined", resume=True)
+    folder = RunFolder.open("mined")
+    with pytest.raises(InputError, match=r"s\.h5 is not what it was in the run in mined"):
+        pipeline.reports.store_of(folder)
+
+
+def test_large_files_and_folders_are_looked_into_by_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_marks, "_WHOLE_BYTES", 1000)
+    monkeypatch.setattr(file_marks, "_BLOCK_BYTES", 10)
+    data = np.random.default_rng(0).integers(0, 256, 5000).astype(np.uint8)
+    (tmp_path / "a").mkdir()
+    file = tmp_path / "a" / "large"
+    file.write_bytes(data.tobytes())
+    marks = [file_marks.mark_of(path) for path in (file, file.parent)]
+    assert marks[0]["bytes"] == marks[1]["bytes"] == 5000
+    for changed in (data[::-1], data[:-1], np.concatenate([data[:-1], data[-1:] + 1])):
+        file.write_bytes(changed.tobytes())
+        assert file_marks.difference(marks[0], file_marks.mark_of(file))
+    (tmp_path / "a" / "large").write_bytes(data.tobytes())
+    assert [
+        file_marks.difference(was, file_marks.mark_of(p))
+        for was, p in zip(marks, (file, file.parent), strict=True)
+    ] == [None, None]
+    (tmp_path / "a" / "more").touch()
+    assert file_marks.difference(marks[1], file_marks.mark_of(file.parent))
+    assert file_marks.difference(None, None) is None
+    assert file_marks.difference(marks[0], file_marks.mark_of("nowhere")) == "it is gone"
+
+
+# -- damaged stores, checkpoints and models ------------------------------------------------
+
+
+def particles(names, seed=0):
+    rng = np.random.default_rng(seed)
+    infos = {str(n): TomogramInfo(str(n), VOXEL_ANGSTROM, (40, 60, 60)) for n in set(names)}
+    places = rng.uniform(10, 30, (len(names), 3))
+    score = rng.normal(size=len(names))
+    return ParticleSet(np.array(names), places, score, tomograms=infos)
+
+
+def store(path, names=("a", "a", "b", "b", "b")):
+    rng = np.random.default_rng(1)
+    with StoreWriter.create(path, (6, 6, 6), VOXEL_ANGSTROM, (-60, 60)) as writer:
+        writer.append(rng.normal(size=(len(names), 6, 6, 6)).astype("f4"), particles(names))
+    return path
+
+
+def all_of(path):
+    """Everything that a store says."""
+    with open_store(path) as source:
+        found = source.particles()
+        held = [source.voxel_size_angstrom, source.tilt_range_deg, source.read()]
+    return [*held, found.tomogram_name, found.center_zyx_px, found.score, found.tomograms]
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_no_bit_of_a_store_changes_unnoticed(tmp_path):
+    path = store(tmp_path / "s.h5")
+    whole, right = path.read_bytes(), all_of(path)
+    rng = np.random.default_rng(0)
+    refused = 0
+    for at in rng.choice(np.flatnonzero(np.frombuffer(whole, np.uint8)), 150, replace=False):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            assert same(all_of(path), right), at  # room that is not used
+        except InputError:
+            refused += 1
+    assert refused > 50
+
+
+def test_volumes_that_a_store_lost_are_no_zeros(tmp_path):
+    path = store(tmp_path / "s.h5")
+    with h5py.File(path, "a") as file:
+        del file["crc32"]  # as stores of earlier versions, and of other programs
+        del file["subtomograms"]
+        lost = file.create_dataset("subtomograms", (5, 6, 6, 6), "f4", chunks=(1, 6, 6, 6))
+        lost[:3] = 1
+    with pytest.raises(InputError, match=r"of 5 pieces of /subtomograms it holds 3"):
+        open_store(path)
+    path = store(tmp_path / "t.h5")
+    with h5py.File(path, "a") as file:
+        file["subtomograms"][3, 2, 2, 2] += 1
+    with open_store(path) as source:
+        assert len(source.read([0, 1])) == 2
+        with pytest.raises(InputError, match=r"1 subtomograms differ from their checksum .*3"):
+            source.read()
+
+
+@pytest.mark.parametrize("where", ["score", "tomogram_name", "attribute"])
+def test_what_a_store_says_of_its_volumes_is_checked(tmp_path, where):
+    path = store(tmp_path / "s.h5")
+    with h5py.File(path, "a") as file:
+        if where == "attribute":
+            file.attrs["voxel_size_angstrom"] = 21.0
+        else:
+            file[where][1] = b"b" if where == "tomogram_name" else 3.0
+    with pytest.raises(InputError, match="differs from its checksum"):
+        all_of(path)
+    with h5py.File(path, "a") as file:  # whoever changes it may say so
+        del (file if where == "attribute" else file[where]).attrs["crc32"]
+    all_of(path)
+
+
+def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path, caplog):
+    path = tmp_path / "checkpoint.h5"
+    Checkpoint(path, "a").save("first", {"value": np.arange(1000.0)})
+    whole = path.read_bytes()
+    at = whole.index(np.arange(1000.0).tobytes()) + 800
+    path.write_bytes(whole[:at] + b"\1" + whole[at + 1 :])
+    kept = Checkpoint(path, "a")
+    assert "checkpoint.h5 is damaged" in caplog.text
+    assert kept.load("first") is None
+    kept.save("second", {"value": np.arange(3)})
+    assert Checkpoint(path, "a").load("first") is None
+    assert Checkpoint(path, "a").load("second") is not None
+
+
+# -- damaged results of a run ----------------------------------------------------------------
+
+
+def test_chunks_that_a_zarr_tomogram_lost_are_no_zeros(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    axes = [{"name": axis, "type": "space", "unit": "angstrom"} for axis in "zyx"]
+    scale = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [10.0] * 3}]}
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
+    array = group.create_array("0", shape=(20, 24, 24), chunks=(8, 8, 8), dtype="f4")
+    volume = np.random.default_rng(0).normal(size=array.shape)
+    volume[:, :, 14:] = 0  # a margin that a writer leaves out
+    array[...] = volume
+    group.attrs["multiscales"] = [{"axes": axes, "datasets": [scale], "version": "0.4"}]
+    left_out = sum(
+        not (tmp_path / f"a.zarr/0/{z}.{y}.2").exists() for z in range(3) for y in range(3)
+    )
+    assert left_out == 9
+    open_tomogram(tmp_path / "a.zarr", tilt_range_deg=(-60, 60)).read()
+    chunk = tmp_path / "a.zarr/0/2.1.0"
+    whole = chunk.read_bytes()
+    chunk.write_bytes(whole[: len(whole) // 2])
+    damaged = open_tomogram(tmp_path / "a.zarr", tilt_range_deg=(-60, 60))
+    with pytest.raises(InputError, match=r"a\.zarr cannot be read as OME-Zarr.*copy it again"):
+        damaged.read()
+    chunk.unlink()
+    with pytest.raises(InputError, match=r"lacks 10 of its 27 chunks \(the first is 2\.1\.0\)"):
+        open_tomogram(tmp_path / "a.zarr", tilt_range_deg=(-60, 60))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\3\4", b"not a zip", {}, {"history": "[]"}, {"embedding": np.zeros((9, 2))}],
+    ids=["empty", "cut", "text", "nothing", "no history", "other rows"],
+)
+def test_a_damaged_clusters_npz_is_one_sentence(tmp_path, content):
+    path = tmp_path / "clusters.npz"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        rows = json.dumps([{"kept": True}])
+        usual = {"embedding": np.zeros((5, 2)), "averages": np.zeros(0), "history": rows}
+        np.savez(path, **(usual | content if content else {}))
+    with pytest.raises(InputError, match=r"clusters\.npz cannot be read as .*sort the store again"):
+        _sorted(path, 5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "property,cluster,effect,large\nbrightness,1,x,1\n",
+        "property,cluster,effect,large\nbrightness,1,1.5,1\n",
+        "property,cluster,effect,large\nbrightness,one,0.5,1\n",
+        "property,cluster,effect\nbrightness,1,0.5\n",
+        "property,cluster,effect,large\nbrightness,1,0.5\n",
+        "\0\0\0",
+    ],
+)
+def test_a_damaged_nuisance_csv_is_one_sentence(tmp_path, text):
+    folder = RunFolder(tmp_path)
+    folder.record = {"stages": {}}
+    folder.nuisance.write_text(text)
+    with pytest.raises(InputError, match=r"nuisance\.csv"):
+        _nuisance(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("stages", []), ("stages", {"mine": 3}), ("inputs", []), ("inputs", [3]), ("versions", None)],
+)
+def test_a_record_of_other_values_is_refused(tmp_path, name, value):
+    usual = {"command": "run", "inputs": ["/a"], "settings": {}, "versions": {}, "stages": {}}
+    (tmp_path / "run.json").write_text(json.dumps(usual))
+    RunFolder.open(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps(usual | {name: value}))
+    with pytest.raises(InputError, match=r"run\.json cannot be read as the record of a run"):
+        RunFolder.open(tmp_path)
+
+
+def test_whatever_a_parser_throws_is_one_sentence(tmp_path):
+    for error in (KeyError("a"), RecursionError(), MemoryError(), OSError(5, "I/O error"),
+                  struct.error("unpack\nrequires \x1b[2J")):  # fmt: skip
+        with pytest.raises(InputError, match=r"^x cannot be read as a y \([^\n\x1b]+\); do z\.$"):
+            with reading("a/x", "a y", "do z"):
+                raise error
+    with pytest.raises(InputError, match="own words"), reading("x", "y"):
+        raise InputError("own words")
+    with pytest.raises(KeyboardInterrupt), reading("x", "y"):
+        raise KeyboardInterrupt
+    readers = [get_format(name).read for name in NAMES]
+    assert all(r is None or r.__name__ == "bordered" or hasattr(r, "__wrapped__") for r in readers)
