@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from plain_expectation import plain_expect
 
-from aitom_disca.alignment import likelihood
+from aitom_disca import device
+from aitom_disca.alignment import on_device, on_processor
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.likelihood import Expectation, Particles, expect
 
@@ -52,5 +55,44 @@ def test_it_is_that_of_one_subtomogram_after_the_other(case, rng, monkeypatch, h
         options["shell_weight"] = rng.uniform(0.2, 1, (3, 10))
     plain = plain_expect(*case, **options)
     agree(expect(*case, **options), plain)
-    monkeypatch.setattr(likelihood, "_SCORES_AT_ONCE", 50)  # in blocks of two
+    monkeypatch.setattr(on_processor, "_SCORES_AT_ONCE", 50)  # in blocks of two
     agree(expect(*case, **options), plain)
+
+
+def test_blocks_are_halved_where_a_device_runs_out_of_memory(case, monkeypatch):
+    real, sizes = on_device._weigh, []
+
+    def weigh(values, *rest, **how):
+        sizes.append(len(values))
+        if len(values) > 2:
+            raise MemoryError("RESOURCE_EXHAUSTED: no room for the scores")
+        return real(values, *rest, **how)
+
+    monkeypatch.setattr(device, "_accelerator", "cpu:0")
+    monkeypatch.setattr(on_device, "_most_scores", {})
+    monkeypatch.setattr(on_device, "_compiled", lambda name, add_up: partial(weigh, add_up=add_up))
+    plain = plain_expect(*case)
+    agree(expect(*case), plain)
+    assert sizes == [16, 8, 4, *[2] * 5]
+    agree(expect(*case), plain)
+    assert sizes[8:] == [2] * 5  # what fitted is kept
+
+
+def test_other_errors_of_a_device_are_not_hidden(case, monkeypatch):
+    def broken(*given):
+        raise ValueError("no such kernel")
+
+    monkeypatch.setattr(device, "_accelerator", "cpu:0")
+    monkeypatch.setattr(on_device, "_compiled", lambda name, add_up: broken)
+    with pytest.raises(ValueError, match="no such kernel"):
+        expect(*case)
+
+
+def test_a_device_says_the_same(case, rng, monkeypatch):
+    options = {"shell_weight": rng.uniform(0.2, 1, (3, 10)), "compared": rng.random((9, 3)) < 0.5}
+    options["compared"][~options["compared"].any(axis=1), 1] = True
+    monkeypatch.setattr(device, "_accelerator", "cpu:0")
+    agree(expect(*case, **options), plain_expect(*case, **options))
+    silent = expect(*case, add_up=False)
+    assert silent.sums.size == 0
+    np.testing.assert_allclose(silent.posterior, plain_expect(*case).posterior, atol=1e-4)
