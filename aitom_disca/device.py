@@ -3,63 +3,71 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
+from functools import lru_cache
+from pathlib import Path
 
 from aitom_disca.errors import InputError
 
 _NAMES = re.compile(r"auto|cpu|(cuda|gpu|tpu)(:\d+)?")
-_accelerator: str | None = None  # what Keras calls it; None for the processor
+# What drivers of NVIDIA, AMD, Google and Windows' Linux put into /dev. Where none of it is, Keras
+# need not be imported to know that there is the processor alone.
+_DRIVERS = ("nvidia[0-9]*", "kfd", "accel*", "vfio", "dxg")
+_chosen = "auto"
+_scope = ExitStack()  # in which networks are built and run
 
 
-def accelerator() -> str | None:
-    """Keras' name of the device that is computed on, such as ``gpu:0``; None: the processor."""
-    return _accelerator
-
-
-@contextmanager
-def computing_on(name: str = "auto") -> Iterator[None]:
-    """What is computed inside of this block, by this process, is computed there.
+def use(name: str = "auto") -> None:
+    """Compute there from now on, in this process.
 
     Parameters
     ----------
     name : str
-        ``auto``: the first accelerator that Keras' backend sees, else the processor; ``cpu``; or
-        an accelerator such as ``cuda:0``.
+        ``auto``, which is the default: the first accelerator that Keras' backend sees, else the
+        processor; ``cpu``; or an accelerator such as ``cuda:0``.
 
     Raises
     ------
     InputError
         If the name is another, or there is no such device.
     """
-    global _accelerator
+    global _chosen
     if not _NAMES.fullmatch(name):
         raise InputError(f"--device takes auto, cpu, or a device such as cuda:0; got {name!r}.")
+    _scope.close()
+    if name != "auto" and (name != "cpu" or _drivers_are_there()):
+        wanted = _found(name) or "cpu:0"
+        import keras
+
+        _scope.enter_context(keras.device(wanted))
+    _chosen = name
+
+
+def accelerator() -> str | None:
+    """Keras' name of the device that is computed on, such as ``gpu:0``; None: the processor."""
+    return _found(_chosen)
+
+
+@lru_cache
+def _found(name: str) -> str | None:
+    if name == "cpu" or (name == "auto" and not _drivers_are_there()):
+        return None
     from aitom_disca.network.backend import import_keras
 
     import_keras()
-    import keras
-
     from aitom_disca.network.devices import accelerators
 
-    before, _accelerator = _accelerator, _found(name, accelerators())
-    try:
-        with keras.device(_accelerator or "cpu:0"):
-            yield
-    finally:
-        _accelerator = before
-
-
-def _found(name: str, accelerators: list[str]) -> str | None:
-    if name == "cpu" or (name == "auto" and not accelerators):
-        return None
+    there = accelerators()
     if name == "auto":
-        return accelerators[0]
-    wanted = name.replace("cuda", "gpu")
-    wanted = wanted if ":" in wanted else f"{wanted}:0"
-    if wanted not in accelerators:
-        there = f"it sees {', '.join(accelerators)}" if accelerators else "it sees the processor"
+        return there[0] if there else None
+    wanted = name.replace("cuda", "gpu") + ("" if ":" in name else ":0")
+    if wanted not in there:
         raise InputError(
-            f"Keras' backend sees no device {name}, {there} alone; give another --device, or auto."
+            f"expected a device that Keras' backend sees ({', '.join(['cpu', *there])}); got "
+            f"--device {name}."
         )
     return wanted
+
+
+def _drivers_are_there() -> bool:
+    return any(True for pattern in _DRIVERS for _ in Path("/dev").glob(pattern))

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from plain_expectation import plain_expect
 
-from aitom_disca import device
-from aitom_disca.alignment import on_device, on_processor
+from aitom_disca.alignment import likelihood, on_device, on_processor
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.likelihood import Expectation, Particles, expect
 
@@ -68,7 +67,7 @@ def test_blocks_are_halved_where_a_device_runs_out_of_memory(case, monkeypatch):
             raise MemoryError("RESOURCE_EXHAUSTED: no room for the scores")
         return real(values, *rest, **how)
 
-    monkeypatch.setattr(device, "_accelerator", "cpu:0")
+    monkeypatch.setattr(likelihood, "accelerator", lambda: "cpu:0")
     monkeypatch.setattr(on_device, "_most_scores", {})
     monkeypatch.setattr(on_device, "_compiled", lambda name, add_up: partial(weigh, add_up=add_up))
     plain = plain_expect(*case)
@@ -82,7 +81,7 @@ def test_other_errors_of_a_device_are_not_hidden(case, monkeypatch):
     def broken(*given):
         raise ValueError("no such kernel")
 
-    monkeypatch.setattr(device, "_accelerator", "cpu:0")
+    monkeypatch.setattr(likelihood, "accelerator", lambda: "cpu:0")
     monkeypatch.setattr(on_device, "_compiled", lambda name, add_up: broken)
     with pytest.raises(ValueError, match="no such kernel"):
         expect(*case)
@@ -91,7 +90,7 @@ def test_other_errors_of_a_device_are_not_hidden(case, monkeypatch):
 def test_a_device_says_the_same(case, rng, monkeypatch):
     options = {"shell_weight": rng.uniform(0.2, 1, (3, 10)), "compared": rng.random((9, 3)) < 0.5}
     options["compared"][~options["compared"].any(axis=1), 1] = True
-    monkeypatch.setattr(device, "_accelerator", "cpu:0")
+    monkeypatch.setattr(likelihood, "accelerator", lambda: "cpu:0")
     agree(expect(*case, **options), plain_expect(*case, **options))
     silent = expect(*case, add_up=False)
     assert silent.sums.size == 0

@@ -23,6 +23,7 @@ def mine(
     width: o.Width = None,
     rotation: o.RotationName = RotatedBy.own,
     precision: o.ComputedIn = Precision.auto,
+    device: o.Device = "auto",
     devices: o.Devices = 1,
     mask_diameter_angstrom: o.MaskDiameter = None,
     graded_wedge: o.GradedWedge = True,
@@ -64,6 +65,7 @@ def predict(
     out: o.Out,
     by: o.By = None,
     outlier_quantile: o.OutlierQuantile = None,
+    device: o.Device = "auto",
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from aitom_disca.cli import options as o
 from aitom_disca.progress import say
 
 
@@ -15,6 +16,7 @@ def decode(
     epochs: Annotated[
         int, typer.Option(min=1, help="Passes of the decoder over the subtomograms, at most.")
     ] = 20,
+    device: o.Device = "auto",
 ) -> None:
     """Decode the centre of every cluster and its nearest member; MRC files and the report.
 
