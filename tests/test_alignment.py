@@ -264,17 +264,6 @@ def test_held_out_halves_meet_the_other_halfs_average(rng: np.random.Generator) 
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_blocks_change_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    coefficients = Coefficients(10, 3, TILT)
-    particles = random_particles(7, coefficients, rng)
-    references = 0.3 * random_particles(8, coefficients, rng).values.reshape(2, 4, -1)
-    whole = expect(particles, references, np.zeros(2), SHIFTS[:3])
-    monkeypatch.setattr("aitom_disca.alignment.likelihood._SCORES_AT_ONCE", 50)
-    pieces = expect(particles, references, np.zeros(2), SHIFTS[:3])
-    np.testing.assert_allclose(pieces.sums, whole.sums, atol=1e-4)
-    np.testing.assert_allclose(pieces.posterior, whole.posterior, atol=1e-5)
-
-
 # -- averages ------------------------------------------------------------------------------
 
 

@@ -102,7 +102,7 @@ def test_mixed_precision_is_a_little_less_precise(trial, backend):
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-@pytest.mark.parametrize("what", ["rotation", "features"])
+@pytest.mark.parametrize("what", ["rotation", "features", "expectation"])
 def test_backends_agree(trial, backend, what):
     reference = trial("tensorflow", 1)[what]
     np.testing.assert_allclose(trial(backend, 1)[what], reference, rtol=1e-3, atol=1e-4)

@@ -69,8 +69,11 @@ class Averager:
         self._slicer = slicer
         edge_px = mask_edge_px(slicer.box_px)
         self._mask = soft_sphere(slicer.box_px, mask_radius_px, edge_px, "gaussian")
-        self._shell = shell_index(2 * slicer.box_px)
         self._n_shells = n_shells
+        # Places in the padded transform that are filtered into an average, and their shells.
+        shell = shell_index(2 * slicer.box_px)
+        self._place = np.flatnonzero(shell < n_shells)
+        self._shell = shell.ravel()[self._place]
 
     def average(
         self, sums: np.ndarray, counts: np.ndarray, *, with_halves: bool = False
@@ -90,8 +93,9 @@ class Averager:
 
     def combine(self, first: Totals, second: Totals, *, with_halves: bool = False) -> Average:
         """As `average`, of what `Slicer.insert` made of each half."""
-        halves = [self._compensated(*half) for half in (first, second)]
-        whole = self._compensated(first[0] + second[0], first[1] + second[1])
+        first, second = (self._in_use(half) for half in (first, second))
+        halves = [_compensated(*half, self._shell) for half in (first, second)]
+        whole = _compensated(*_added([first, second]), self._shell)
         correlation = self._shell_correlation(*halves)
         return Average(
             self._filtered(whole, 2 * correlation / (1 + correlation)),
@@ -110,8 +114,11 @@ class Averager:
         parts : sequence of F Totals
             What `Slicer.insert` made of each part.
         """
+        parts = [self._in_use(part) for part in parts]
         even, odd = (_added(parts[h::2]) for h in (0, 1))
-        correlation = self._shell_correlation(self._compensated(*even), self._compensated(*odd))
+        correlation = self._shell_correlation(
+            *(_compensated(*half, self._shell) for half in (even, odd))
+        )
         everything = _added([even, odd])
 
         def signal(n_halves: float) -> np.ndarray:
@@ -119,15 +126,18 @@ class Averager:
 
         of_others = signal(2 * (len(parts) - 1) / len(parts))
         others = [
-            self._filtered(self._compensated(everything[0] - t, everything[1] - w), of_others)
+            self._filtered(
+                _compensated(everything[0] - t, everything[1] - w, self._shell), of_others
+            )
             for t, w in parts
         ]
-        whole = self._filtered(self._compensated(*everything), signal(2.0))
+        whole = self._filtered(_compensated(*everything, self._shell), signal(2.0))
         return WithoutEach(whole, others, of_others)
 
     def unfiltered(self, totals: Totals) -> np.ndarray:
         """The wedge-compensated volume (n, n, n) alone."""
-        return to_volume(self._compensated(*totals), self._slicer.box_px)
+        shell = shell_index(2 * self._slicer.box_px)
+        return to_volume(_compensated(*totals, shell), self._slicer.box_px)
 
     def filtered(self, volume: np.ndarray, by_shell: np.ndarray) -> np.ndarray:
         """A volume with every shell multiplied by a number; shape (n, n, n)."""
@@ -135,26 +145,30 @@ class Averager:
         shell = np.round(np.linalg.norm(np.indices((n,) * 3) - centre_index(n), axis=0)).astype(int)
         return centred_ifft(centred_fft(volume) * by_shell[shell]).astype(np.float32)
 
-    def _compensated(self, total: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Sum of coefficients over sum of weights, held back where the sampling is poor."""
-        shell = self._shell.ravel()
-        seen = np.maximum(np.bincount(shell, weight.ravel() > 0), 1)
-        mean = np.bincount(shell, weight.ravel()) / seen
-        return total / (weight + _FLOOR * mean[self._shell] + 1e-9)
+    def _in_use(self, totals: Totals) -> Totals:
+        total, weight = totals
+        return total.ravel()[self._place], weight.ravel()[self._place]
 
     def _shell_correlation(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         def over_shells(x: np.ndarray) -> np.ndarray:
-            return np.bincount(self._shell.ravel(), x.ravel())[: self._n_shells]
+            return np.bincount(self._shell, x, self._n_shells)
 
         power = over_shells(np.abs(a) ** 2) * over_shells(np.abs(b) ** 2)
         shared = over_shells((a * b.conj()).real) / np.sqrt(power + 1e-30)
         return np.clip(shared, _LEAST_CORRELATION, 1)
 
     def _filtered(self, spectrum: np.ndarray, by_shell: np.ndarray) -> np.ndarray:
-        filter_ = np.zeros(self._shell.max() + 1)
-        filter_[: self._n_shells] = by_shell
-        filter_[0] = 1
-        return to_volume(spectrum * filter_[self._shell], self._slicer.box_px) * self._mask
+        by_shell = np.concatenate([[1], by_shell[1:]])
+        filtered = np.zeros((2 * self._slicer.box_px,) * 3, complex)
+        filtered.reshape(-1)[self._place] = spectrum * by_shell[self._shell]
+        return to_volume(filtered, self._slicer.box_px) * self._mask
+
+
+def _compensated(total: np.ndarray, weight: np.ndarray, shell: np.ndarray) -> np.ndarray:
+    """Sum of coefficients over sum of weights, held back where the sampling is poor."""
+    seen = np.maximum(np.bincount(shell.ravel(), weight.ravel() > 0), 1)
+    mean = np.bincount(shell.ravel(), weight.ravel()) / seen
+    return np.asarray(total / (weight + _FLOOR * mean[shell] + 1e-9))
 
 
 def _added(parts: Sequence[Totals]) -> Totals:

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import sparse
 
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.search import as_real
+from aitom_disca.alignment.search import real_view
+from aitom_disca.device import accelerator
 
-_SCORES_AT_ONCE = 2**24  # bounds the memory: 64 MB of scores
-_NEGLIGIBLE = 5.0  # poses whose log likelihood is this much below the best are left out
+NEGLIGIBLE = 5.0  # poses whose log likelihood is this much below the best are left out
 
 
 @dataclass(frozen=True)
@@ -159,39 +158,46 @@ def expect(
     ----------
     .. [1] Scheres et al. (2009), Structure 17, 1563: maximum likelihood for subtomograms.
     """
-    n_classes, n_rotations, n_coefficients = references.shape
-    slices = as_real(references.reshape(-1, n_coefficients))
+    n_classes, n_rotations, _ = references.shape
+    slices, prior = _terms(particles.coefficients, references, shell_weight)
+    prior += log_prior[:, None, None] - np.log(n_rotations * len(shifts_zyx_px))
+    if not by_half:
+        particles = replace(particles, half=np.zeros(len(particles), int))
+    if compared is None:
+        compared = np.ones((len(particles), n_classes), bool)
+    given = (particles, slices, prior, shifts_zyx_px, add_up * (1 + by_half), compared)
+    if (device := accelerator()) is None:
+        from aitom_disca.alignment.on_processor import expect_on_processor
+
+        return expect_on_processor(*given)
+    from aitom_disca.alignment.on_device import expect_on_device
+
+    return expect_on_device(device, *given)
+
+
+def _terms(
+    coefficients: Coefficients, references: np.ndarray, shell_weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a log likelihood is made of: ``<x, slice> + prior`` is ``Re<x, a> - |a|^2 / 2``.
+
+    Returns
+    -------
+    slices : ndarray of float32, shape (K, R, 2 n_coefficients)
+        Real and imaginary part in turn, as complex numbers lie in memory.
+    prior : ndarray of float32, shape (K, T, R)
+        For each of T tilt ranges, which leave each its own part of a slice.
+    """
+    slices = real_view(references)
     weighted = slices
     if shell_weight is not None:
-        weight = shell_weight[:, particles.coefficients.shell].astype(np.float32)
-        weighted = as_real((references * weight[:, None]).reshape(-1, n_coefficients))
-    measured = particles.coefficients.measured
-    if measured is None:
-        energy = (slices * weighted).sum(axis=1)
-    else:  # (T, K R): each tilt range leaves its own part of a slice
-        energy = np.tile(measured, 2) @ (slices * weighted).T
-    prior = np.repeat(log_prior, n_rotations) - energy / 2
-    prior -= np.log(n_rotations * len(shifts_zyx_px))
-    n_ranges = 1 if measured is None else len(measured)
-    columns = np.concatenate([weighted.T, prior.reshape(n_ranges, -1)]).astype(np.float32)
-    n, n_halves = len(particles), add_up * (1 + by_half)
-    if not by_half:
-        particles = replace(particles, half=np.zeros(n, int))
-    found = Expectation(
-        np.zeros(n),
-        np.zeros((n, n_classes)),
-        np.zeros(n, int),
-        particles.offset_zyx_px.copy(),
-        np.zeros((n_halves, n_classes, n_rotations, n_coefficients), np.complex64),
-        np.zeros((n_halves, n_classes, n_rotations) + (n_ranges,) * (n_ranges > 1)),
-    )
-    if compared is None:
-        compared = np.ones((n, n_classes), bool)
-    block = max(1, _SCORES_AT_ONCE // (columns.shape[1] * len(shifts_zyx_px)))
-    for start in range(0, n, block):
-        rows = np.arange(start, min(start + block, n))
-        _expect_block(particles.select(rows), columns, shifts_zyx_px, rows, compared[rows], found)
-    return found
+        weight = shell_weight[:, coefficients.shell].astype(np.float32)
+        weighted = slices * np.repeat(weight, 2, axis=1)[:, None]
+    if coefficients.measured is None:
+        energy = np.einsum("krc,krc->kr", slices, weighted)[:, None]
+    else:
+        seen = np.repeat(coefficients.measured, 2, axis=1).astype(np.float32)
+        energy = seen @ (slices * weighted).transpose(0, 2, 1)
+    return weighted, (energy / -2).astype(np.float32)
 
 
 def log_likelihood_held_out(
@@ -215,90 +221,3 @@ def log_likelihood_held_out(
         met = expect(particles.select(rows), reference, np.zeros(1), shifts_zyx_px, add_up=False)
         found[rows] = met.log_likelihood
     return found
-
-
-def _expect_block(
-    block: Particles,
-    columns: np.ndarray,
-    shifts_zyx_px: np.ndarray,
-    rows: np.ndarray,
-    compared: np.ndarray,
-    found: Expectation,
-) -> None:
-    n, n_shifts = len(block), len(shifts_zyx_px)
-    n_classes = found.posterior.shape[1]
-    n_rotations = columns.shape[1] // n_classes
-    phases = block.coefficients.shift_phases
-    at_offset = block.values * phases(block.offset_zyx_px)
-    shifted = at_offset * phases(shifts_zyx_px)[:, None]
-    real = as_real(shifted.reshape(n_shifts * n, -1)).reshape(n_shifts, n, -1)
-    parts = [
-        _best_scores(
-            real, columns[:, k * n_rotations :][:, :n_rotations], compared[:, k], block.wedge
-        )
-        for k in range(n_classes)
-    ]
-    score, shift, row, rotation = (np.concatenate(one) for one in zip(*parts, strict=True))
-    cluster = np.repeat(np.arange(n_classes), [len(part[0]) for part in parts])
-    top = np.full(n, -np.inf, np.float32)
-    np.maximum.at(top, row, score)
-    near = score > top[row] - _NEGLIGIBLE
-    row, shift = row[near], shift[near]
-    column = cluster[near] * n_rotations + rotation[near]
-    kept = score[near] - top[row]
-    weight = np.exp(kept)
-    total = np.bincount(row, weight, n)
-    weight /= total[row]
-    found.log_likelihood[rows] = top + np.log(total)
-    by_class = np.bincount(row * n_classes + cluster[near], weight, n * n_classes)
-    found.posterior[rows] = by_class.reshape(n, n_classes)
-    best = np.flatnonzero(kept == 0)
-    best = best[np.unique(row[best], return_index=True)[1]]
-    found.rotation[rows] = column[best] % n_rotations
-    found.offset_zyx_px[rows] += shifts_zyx_px[shift[best]]
-    if not len(found.counts):
-        return
-    slot = block.half[row] * columns.shape[1] + column
-    n_slots = int(np.prod(found.counts.shape[:3]))
-    matrix = sparse.csr_matrix(
-        (weight.astype(np.float32), (slot, shift * n + row)), (n_slots, n_shifts * n)
-    )
-    used = np.flatnonzero(np.diff(matrix.indptr))
-    found.sums.reshape(n_slots, -1)[used] += matrix[used] @ shifted.reshape(n_shifts * n, -1)
-    if block.wedge is not None:
-        slot = slot * found.counts.shape[3] + block.wedge[row]
-    found.counts.reshape(-1)[:] += np.bincount(slot, weight, found.counts.size)
-
-
-def _best_scores(
-    shifted: np.ndarray, columns: np.ndarray, compared: np.ndarray, wedge: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Log likelihoods under one reference that are not negligible beside its best.
-
-    Parameters
-    ----------
-    shifted : ndarray of float32, shape (S, n, 2 n_coefficients)
-    columns : ndarray of float32, shape (2 n_coefficients + T, R)
-        Slices and, last, the log prior for each of T tilt ranges.
-    compared : ndarray of bool, shape (n,)
-    wedge : ndarray of int, shape (n,), optional
-        Tilt range of each; None where there is one.
-
-    Returns
-    -------
-    log likelihood, shift, row and rotation, each of shape (m,)
-    """
-    rows = np.flatnonzero(compared)
-    mine = shifted if len(rows) == len(compared) else shifted[:, rows]
-    score = mine.reshape(-1, mine.shape[-1]) @ columns[: mine.shape[-1]]
-    if wedge is None:
-        score += columns[-1]
-    score = score.reshape(len(shifted), len(rows), columns.shape[1])
-    if wedge is not None:
-        score += columns[mine.shape[-1] :][wedge[rows]]
-    top = score.max(axis=2).max(axis=0)
-    place = np.flatnonzero(score > (top - _NEGLIGIBLE)[:, None])
-    n_rotations = columns.shape[1]
-    row = place // n_rotations % max(len(rows), 1)
-    shift = place // (n_rotations * max(len(rows), 1))
-    return score.reshape(-1)[place], shift, rows[row], place % n_rotations

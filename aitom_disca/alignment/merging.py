@@ -193,7 +193,7 @@ class Merger:
         return Fitted(aligned, average, made.halves, self._fit(aligned, made.halves, step))
 
     def _fit(self, particles: Particles, halves: list[np.ndarray], step: Step) -> np.ndarray:
-        by_half = [step.search.slicer(half)[None] for half in halves]
+        by_half = np.split(step.search.slices(halves), 2)
         return log_likelihood_held_out(particles, by_half, step.shifts_zyx_px)
 
 

@@ -11,8 +11,11 @@ from scipy.spatial.transform import Rotation
 from aitom_disca.alignment.coefficients import Coefficients, centred_fft, centred_ifft
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.sphere import soft_sphere
+from aitom_disca.parallel import on_all_cores
 
 _PADDING = 2
+_PLACES_AT_ONCE = 2**15  # in slices
+_VOLUMES_AT_ONCE = 8
 _EDGE_PX, _EDGE_SIGMA_PX = 2.0, 1.0  # of the sphere that fills a box
 
 
@@ -39,7 +42,7 @@ def matrices_zyx(rotations: Rotation) -> np.ndarray:
 class Slicer:
     """Takes rotated Fourier slices of volumes, always at the same rotations.
 
-    Trilinear in the transform of the volume padded twice. The weights are computed once, as a
+    Trilinear in the transform of the volume padded twice. The weights are computed once, for a
     sparse matrix from the padded transform to all slices. In a graded wedge a slice is as weak at
     each tilt as the structure is there.
 
@@ -55,27 +58,41 @@ class Slicer:
         self._shape = (len(rotations), len(coefficients))
         place = turned_frequencies(coefficients, rotations).reshape(-1, 3)
         corners = list(_corners(place, _PADDING * self.box_px))
+        self._amplitude, self._measured = coefficients.amplitude, coefficients.measured
+        # By rotation, in which the coefficients follow one another, eight voxels each.
+        by_rotation = (len(rotations), len(coefficients), 8)
         index = np.stack([i for i, _ in corners], axis=1).astype(np.int32)
         weight = np.stack([w for _, w in corners], axis=1).astype(np.float32)
-        self._amplitude, self._measured = coefficients.amplitude, coefficients.measured
+        self._index, self._weight = index.reshape(by_rotation), weight.reshape(by_rotation)
         if self._amplitude is not None:
-            weight *= np.tile(self._amplitude, len(rotations))[:, None]
-        starts = np.arange(0, index.size + 1, 8)
-        size = (len(place), (_PADDING * self.box_px) ** 3)
-        self._matrix = sparse.csr_matrix((weight.ravel(), index.ravel(), starts), size)
+            self._weight *= self._amplitude[:, None]
+        pieces = self._pieces(len(rotations))
+        self._matrices = [(piece, self._matrix(piece)) for piece in pieces]
 
     def __call__(self, volume: np.ndarray) -> np.ndarray:
         """Slices (m, n_coefficients), complex64, of a volume (n, n, n)."""
-        spectrum = centred_fft(padded_for_slices(volume)).astype(np.complex64).reshape(-1)
-        both = self._matrix @ spectrum.view(np.float32).reshape(-1, 2)
-        return np.ascontiguousarray(both).view(np.complex64).reshape(self._shape)
+        return self.several([volume])[0]
 
     def several(self, volumes: Sequence[np.ndarray]) -> np.ndarray:
         """Slices (V, m, n_coefficients), complex64, of V volumes, in less time than one by one."""
         spectra = [centred_fft(padded_for_slices(volume)).ravel() for volume in volumes]
-        columns = np.stack(spectra, axis=1).astype(np.complex64).view(np.float32)
-        slices = np.ascontiguousarray(self._matrix @ columns).view(np.complex64)
-        return np.ascontiguousarray(slices.T).reshape(-1, *self._shape)
+        groups = [
+            np.stack(spectra[start : start + _VOLUMES_AT_ONCE], axis=1)
+            for start in range(0, len(spectra), _VOLUMES_AT_ONCE)
+        ]
+        columns = [group.astype(np.complex64).view(np.float32) for group in groups]
+        slices = np.empty((len(spectra), *self._shape), np.complex64)
+
+        def take(piece: tuple[slice, sparse.csr_matrix]) -> None:
+            rotations, matrix = piece
+            for number, some in enumerate(columns):
+                taken = _times(matrix, some).view(np.complex64)
+                first = number * _VOLUMES_AT_ONCE
+                into = slices[first : first + taken.shape[1], rotations]
+                into[:] = taken.T.reshape(into.shape)
+
+        on_all_cores(take, self._matrices)
+        return slices
 
     def insert(self, sums: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Add slices into one padded Fourier volume: the adjoint of slicing.
@@ -96,20 +113,40 @@ class Slicer:
             the squares of their amplitudes.
         """
         used = np.flatnonzero(counts if self._measured is None else counts.any(axis=1))
-        n_coefficients = self._shape[1]
-        rows = (used[:, None] * n_coefficients + np.arange(n_coefficients)).ravel()
-        parts = np.empty((len(rows), 3), np.float32)
-        parts[:, 0], parts[:, 1] = sums[used].real.ravel(), sums[used].imag.ravel()
-        if self._measured is None:
-            parts[:, 2] = np.repeat(counts[used], n_coefficients)
-        else:
-            parts[:, 2] = (counts[used] @ self._measured).ravel()
-        if self._amplitude is not None:  # the matrix has it once: amplitude * value, amplitude^2
-            parts[:, 2] *= np.tile(self._amplitude, len(used))
-        real, imaginary, weight = (self._matrix[rows].T @ parts).T.astype(float)
         size = (_PADDING * self.box_px,) * 3
-        total = (real + 1j * imaginary).reshape(size)
-        return _with_mirror(total), _with_mirror(weight.reshape(size))
+        added = np.zeros((np.prod(size), 3), np.float32)
+        for piece in self._pieces(len(used)):
+            rows = used[piece]
+            parts = np.empty((len(rows), self._shape[1], 3), np.float32)
+            parts[..., 0], parts[..., 1] = sums[rows].real, sums[rows].imag
+            if self._measured is None:
+                parts[..., 2] = counts[rows, None]
+            else:
+                parts[..., 2] = counts[rows] @ self._measured
+            if self._amplitude is not None:  # the matrix has it once: amplitude * value, its square
+                parts[..., 2] *= self._amplitude
+            added += self._matrix(rows).T @ parts.reshape(-1, 3)
+        total = added[:, :2].astype(float).view(complex).reshape(size)
+        return _with_mirror(total), _with_mirror(added[:, 2].astype(float).reshape(size))
+
+    def _matrix(self, rotations: slice | np.ndarray) -> sparse.csr_matrix:
+        """From the padded transform (as a column) to the slices at some rotations."""
+        index, weight = self._index[rotations].ravel(), self._weight[rotations].ravel()
+        size = (len(index) // 8, (_PADDING * self.box_px) ** 3)
+        starts = np.arange(0, len(index) + 1, 8, dtype=np.int32)
+        return sparse.csr_matrix((weight, index, starts), size)
+
+    def _pieces(self, n_rotations: int) -> list[slice]:
+        """So many rotations in parts of which the slices stay in the processor's cache."""
+        step = max(1, _PLACES_AT_ONCE // self._shape[1])
+        return [slice(start, start + step) for start in range(0, n_rotations, step)]
+
+
+def _times(matrix: sparse.csr_matrix, columns: np.ndarray) -> np.ndarray:
+    """Their product; SciPy takes longer for two columns at once than for one after the other."""
+    if columns.shape[1] > 2:
+        return np.asarray(matrix @ columns)
+    return np.stack([matrix @ column for column in columns.T.copy()], axis=1)
 
 
 def counts_of_each(wedge: np.ndarray | None, rows: np.ndarray, n_ranges: int) -> np.ndarray:

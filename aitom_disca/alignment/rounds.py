@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Literal
@@ -80,6 +81,7 @@ class Search:
         self.averager = Averager(self.slicer, n_shells, mask_radius_px)
         self.shifts_zyx_px = shifts_zyx_px
         self._rounds = rounds
+        self._shape = (n_rotations, len(self.coefficients))
 
     def trying(self, shifts_zyx_px: np.ndarray, rounds: int) -> Search:
         """The same detail with other shifts."""
@@ -87,9 +89,9 @@ class Search:
         other.shifts_zyx_px, other._rounds = shifts_zyx_px, rounds
         return other
 
-    def slices(self, averages: list[np.ndarray]) -> np.ndarray:
+    def slices(self, averages: Sequence[np.ndarray]) -> np.ndarray:
         """Slices (K, n_rotations, n_coefficients) of averages."""
-        return np.stack([self.slicer(average) for average in averages])
+        return self.slicer.several(averages)
 
     def weigh(self, particles: Particles, classes: Classes) -> Expectation:
         """What subtomograms say about averages that stay as they are."""
@@ -134,10 +136,10 @@ class Search:
             classes = classes.with_even_prior()
         particles = particles.moved(classes.offset_zyx_px)
         parts = _parts(particles.half)
-        references = [[average] * _N_PARTS for average in classes.averages]
+        without = classes.averages  # each part of the data, one after the other
         previous = classes.labels
         for number in range(1, (rounds or self._rounds) + 1):
-            slices = on_all_cores(self.slicer.several, references)
+            slices = self.slices(without).reshape(-1, len(classes.averages), *self._shape)
             compared = None
             if number % _ALL_COMPARED != 1 and prior != "balanced":
                 compared = classes.posterior > 0
@@ -159,7 +161,7 @@ class Search:
                 classes = replace(classes, log_prior=before - classes.log_prior)
             elif prior == "even":
                 classes = classes.with_even_prior()
-            references = [one.others for one in made]
+            without = [one.others[part] for part in range(_N_PARTS) for one in made]
             particles = particles.moved(classes.offset_zyx_px)
             changed = float(np.mean(previous != classes.labels))
             sizes = np.bincount(classes.labels, minlength=len(classes.averages)).tolist()
@@ -174,21 +176,21 @@ class Search:
         self,
         particles: Particles,
         parts: list[np.ndarray],
-        slices: list[np.ndarray],
+        slices: np.ndarray,
         classes: Classes,
         compared: np.ndarray | None,
     ) -> tuple[Expectation, list[list[Totals]]]:
         """What each part of the data says about its own references, and what that adds up to.
 
-        ``slices`` holds for every cluster those of the reference of each part.
+        ``slices`` (4 or 1, K, n_rotations, n_coefficients) are of the references of each part, or
+        of those of all.
         """
 
         def meet(part: int) -> tuple[Expectation, list[Totals]]:
             mine = particles.select(parts[part])
-            own = np.stack([of_cluster[part] for of_cluster in slices])
             found = expect(
                 mine,
-                own,
+                slices[part % len(slices)],
                 classes.log_prior,
                 self.shifts_zyx_px,
                 by_half=False,

@@ -58,7 +58,7 @@ def align(
     """
     norm = np.maximum(np.linalg.norm(reference, axis=1, keepdims=True), 1e-12)
     share = shares_of_norm(reference, coefficients)
-    columns = np.ascontiguousarray(as_real(reference / norm).T)
+    columns = real_view(reference / norm).T
     n, n_shifts = len(values), len(shifts_zyx_px)
     best = Poses(np.zeros(n, np.float32), np.zeros(n, int), np.zeros((n, 3)))
     block = max(1, _SCORES_AT_ONCE // (n_shifts * len(reference)))
@@ -66,7 +66,7 @@ def align(
         rows = slice(start, start + block)
         at_offset = values[rows] * coefficients.shift_phases(offsets_zyx_px[rows])
         shifted = at_offset[:, None] * coefficients.shift_phases(shifts_zyx_px)
-        score = as_real(shifted.reshape(-1, len(coefficients))) @ columns
+        score = real_view(shifted.reshape(-1, len(coefficients))) @ columns
         if share is not None and wedge is not None:
             score = score.reshape(len(at_offset), n_shifts, -1) / share[wedge[rows], None]
         score = score.reshape(len(at_offset), -1)  # shifts and rotations in one row
@@ -89,6 +89,9 @@ def shares_of_norm(slices: np.ndarray, coefficients: Coefficients) -> np.ndarray
     return np.maximum(np.sqrt(left), 1e-12).astype(np.float32)
 
 
-def as_real(values: np.ndarray) -> np.ndarray:
-    """Real and imaginary parts side by side: a real product is the product's real part."""
-    return np.concatenate([values.real, values.imag], axis=1).astype(np.float32)
+def real_view(values: np.ndarray) -> np.ndarray:
+    """Real and imaginary part of each complex64 in turn, (..., 2 n), as they lie in memory.
+
+    A product of two such is the real part of ``<a, b>``, and nothing is copied for it.
+    """
+    return np.ascontiguousarray(values, np.complex64).view(np.float32)

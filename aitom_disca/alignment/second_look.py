@@ -55,12 +55,12 @@ def second_look(
     centred = rough.moved(np.zeros_like(rough.offset_zyx_px))
     known = particles.moved(classes.offset_zyx_px)
     fits = []
-    for k, average in enumerate(classes.averages):
+    in_coarse, in_fine = (one.slices(classes.averages) for one in (wide, search))
+    for k, slices in enumerate(in_fine):
         prior, weight = classes.log_prior[[k]], None
         if classes.shell_weight is not None:
             weight = classes.shell_weight[[k]]
-        found = fit_one(wide, centred, wide.slicer(average), prior)
-        slices = search.slicer(average)
+        found = fit_one(wide, centred, in_coarse[k], prior)
         here, there = (
             fit_one(search, known.moved(offset), slices, prior, weight)
             for offset in (classes.offset_zyx_px, found.offset_zyx_px)

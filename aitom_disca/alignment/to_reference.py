@@ -11,7 +11,7 @@ from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.local import correlations, refine_poses, slices_at
 from aitom_disca.alignment.reference import rotation_grid
 from aitom_disca.alignment.rounds import ball
-from aitom_disca.alignment.search import as_real, shares_of_norm
+from aitom_disca.alignment.search import real_view, shares_of_norm
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
@@ -151,7 +151,7 @@ def _everywhere(
 
     def best(rows: slice) -> np.ndarray:
         shifted = (values[rows, None] * phases).reshape(-1, len(coefficients))
-        score = (as_real(shifted) @ columns).reshape(-1, len(phases), columns.shape[1])
+        score = (real_view(shifted) @ columns).reshape(-1, len(phases), columns.shape[1])
         if share is not None and wedge is not None:
             score /= share[wedge[rows], None]
         by_rotation = score.max(axis=1)
@@ -194,7 +194,7 @@ def _columns(
 
     def some(rows: slice) -> tuple[np.ndarray, np.ndarray | None]:
         turned = slices_at(reference, coefficients, rotations[rows])
-        slices = as_real(turned)
+        slices = real_view(turned)
         norm = np.maximum(np.linalg.norm(slices, axis=1, keepdims=True), 1e-12)
         return slices / norm, shares_of_norm(turned, coefficients)
 

@@ -12,7 +12,7 @@ from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.local import slices_at
 from aitom_disca.alignment.pairing import turned
 from aitom_disca.alignment.reference import rotation_grid
-from aitom_disca.alignment.search import as_real
+from aitom_disca.alignment.search import real_view
 from aitom_disca.averaging.checks import as_cube, as_map, as_mask, check_positive
 from aitom_disca.averaging.fsc import FscCurve, fourier_shell_correlation
 from aitom_disca.errors import InputError
@@ -288,4 +288,4 @@ def _scores(
     slices = slices_at(moving, coefficients, rotations)
     values = coefficients.of(fixed[None]) * coefficients.shift_phases(shifts_zyx_px)
     a, b = (x / np.maximum(np.linalg.norm(x, axis=1), 1e-12)[:, None] for x in (values, slices))
-    return np.asarray(as_real(a) @ as_real(b).T)
+    return np.asarray(real_view(a) @ real_view(b).T)

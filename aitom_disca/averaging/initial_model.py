@@ -19,7 +19,7 @@ from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.likelihood import shell_power
 from aitom_disca.alignment.reference import Slicer, rotation_grid, shell_index, to_volume
 from aitom_disca.alignment.rounds import ball
-from aitom_disca.alignment.search import as_real
+from aitom_disca.alignment.search import real_view
 from aitom_disca.averaging.compare import compare_with_map
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
@@ -231,12 +231,12 @@ class _Level:
     def weigh(self, volume: np.ndarray, power: float = 1.0, rows: np.ndarray | None = None) -> _Met:
         """Weigh all poses of some members by their likelihood to a power."""
         values = self._values if rows is None else self._values[rows]
-        slices = as_real(self._slicer(volume) / self._noise)
+        slices = real_view(self._slicer(volume) / self._noise)
         measured = self._coefficients.measured
         if measured is None:
             prior = -(slices**2).sum(axis=1) / 2
         else:  # (T, n_rotations)
-            prior = -(np.tile(measured, 2) @ (slices**2).T).astype(np.float32) / 2
+            prior = -(np.repeat(measured, 2, axis=1) @ (slices**2).T).astype(np.float32) / 2
         wedge = self._wedge if self._wedge is None or rows is None else self._wedge[rows]
         phases = self._coefficients.shift_phases(self.shifts_zyx_px)
         n, n_shifts, n_rotations = len(values), len(phases), len(slices)
@@ -245,7 +245,7 @@ class _Level:
         block = max(1, _SCORES_AT_ONCE // (n_shifts * n_rotations))
         for start in range(0, n, block):
             piece = slice(start, start + block)
-            shifted = as_real((values[piece, None] * phases).reshape(-1, values.shape[1]))
+            shifted = real_view((values[piece, None] * phases).reshape(-1, values.shape[1]))
             if wedge is None:
                 score = (shifted @ slices.T + prior).reshape(-1, n_shifts, n_rotations)
             else:
@@ -268,9 +268,8 @@ class _Level:
             else:
                 own = weight.reshape(-1, n_shifts, n_rotations).sum(axis=1)
                 counts += own.T @ np.eye(counts.shape[1])[wedge[piece]]
-        half = sums.shape[1] // 2
         shift, rotation = np.divmod(best, n_rotations)
-        return _Met(sums[:, :half] + 1j * sums[:, half:], counts, likelihood, rotation, shift)
+        return _Met(sums.view(np.complex64), counts, likelihood, rotation, shift)
 
     def _insert(self, sums: np.ndarray, counts: np.ndarray) -> Totals:
         return self._slicer.insert(sums * self._noise, counts)

@@ -99,6 +99,7 @@ def average(
         ),
     ] = None,
     graded_wedge: o.GradedWedge = True,
+    device: o.Device = "auto",
     seed: o.Seed = 0,
     relion: o.RelionVersion = Relion.v31,
     images: o.Images = False,

@@ -18,6 +18,7 @@ def decode(
     ] = 20,
     threads: o.Threads = None,
     overwrite: o.Overwrite = False,
+    device: o.Device = "auto",
 ) -> None:
     """Decode the centre of every cluster and its nearest member; MRC files and the report.
 

@@ -21,6 +21,7 @@ from aitom_disca.cli.choices import (
     ThresholdRule,
 )
 from aitom_disca.config import ExtractSettings, OpticsSettings, PickSettings
+from aitom_disca.device import use
 from aitom_disca.parallel import n_cores, slurm_cores, use_threads
 
 
@@ -268,6 +269,17 @@ GradedWedge = Annotated[
         text="Whether noise and signal are measured by tilt, and coefficients of tilts that hold "
         "less count for less where that is clear; or the wedge is taken to end at the tilt range "
         "alone.",
+    ),
+]
+Device = Annotated[
+    str,
+    _option(
+        MINE,
+        "--device",
+        text="Where networks and alignment compute: auto (a graphics card, where Keras' backend "
+        "sees one), cpu, or a card such as cuda:0.",
+        callback=use,
+        expose_value=False,
     ),
 ]
 Devices = Annotated[

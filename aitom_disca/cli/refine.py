@@ -25,6 +25,7 @@ def refine(
     ] = False,
     mask_diameter_angstrom: o.MaskDiameter = None,
     graded_wedge: o.GradedWedge = True,
+    device: o.Device = "auto",
     seed: o.Seed = 0,
     relion: o.RelionVersion = Relion.v31,
     images: o.Images = False,

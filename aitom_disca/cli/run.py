@@ -67,6 +67,7 @@ def run(
     width: o.Width = None,
     rotation: o.RotationName = RotatedBy.own,
     precision: o.ComputedIn = Precision.auto,
+    device: o.Device = "auto",
     devices: o.Devices = 1,
     mask_diameter_angstrom: o.MaskDiameter = None,
     graded_wedge: o.GradedWedge = True,

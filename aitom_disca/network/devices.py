@@ -5,6 +5,7 @@ TensorFlow, JAX and PyTorch are imported here only, and only where they are Kera
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,7 @@ from keras import ops, tree
 from aitom_disca.errors import InputError
 
 _MIXED = "mixed_bfloat16"
+_MEMORY_BYTES = 2**31
 _BFLOAT16_CAPABILITY = (8, 0)  # of NVIDIA's cards: Ampere and later compute with it
 
 
@@ -79,6 +81,51 @@ def _computes_with_bfloat16() -> bool:
         found = torch.cuda.is_available() and torch.cuda.get_device_capability()
         return bool(found) and found >= _BFLOAT16_CAPABILITY
     return False
+
+
+# -- one device --------------------------------------------------------------------------------
+
+
+def accelerators() -> list[str]:
+    """Keras' names of what Keras' backend sees beside the processor, such as ``gpu:0``."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return [f"gpu:{number}" for number in range(torch.cuda.device_count())]
+    names = [name.lower() for name in keras.distribution.list_devices()]
+    return [name for name in names if not name.startswith("cpu")]
+
+
+def free_memory_bytes(name: str) -> int:
+    """Memory that is free on a device, where the backend tells; else 2 GiB, that all have."""
+    backend, (kind, _, number) = keras.backend.backend(), name.partition(":")
+    if backend == "torch" and kind == "gpu":
+        import torch
+
+        return int(torch.cuda.mem_get_info(int(number))[0])
+    if backend == "jax" and kind != "cpu":
+        import jax
+
+        stats = jax.devices(kind)[int(number)].memory_stats() or {}
+        return int(stats.get("bytes_limit", _MEMORY_BYTES) - stats.get("bytes_in_use", 0))
+    return _MEMORY_BYTES
+
+
+def compiled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """A function of tensors, compiled for a device where the backend does that.
+
+    TensorFlow is asked for XLA on accelerators alone: on a processor its products are slower then.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=not name.startswith("cpu"))
+    if backend == "jax":
+        import jax
+
+        return jax.jit(function)
+    return function
 
 
 # -- several devices ---------------------------------------------------------------------------
