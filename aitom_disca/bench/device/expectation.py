@@ -10,6 +10,7 @@ import numpy as np
 
 from aitom_disca.alignment.assigning import FINE, search_at
 from aitom_disca.alignment.likelihood import Expectation, Particles, expect
+from aitom_disca.device import use
 
 _BOX_PX = 20
 _TILTS_DEG = (-60.0, 60.0)
@@ -26,7 +27,7 @@ def measure_expectation(seconds: float, *, device: str, seed: int = 0) -> dict[s
     seconds : float
         About so long for each of the device and, where that is another, the processor.
     device : str
-        As `aitom_disca.config.MineSettings` has it.
+        As `aitom_disca.device.use` takes it.
     seed : int
 
     Returns
@@ -46,14 +47,17 @@ def measure_expectation(seconds: float, *, device: str, seed: int = 0) -> dict[s
     references = 0.1 * noise(_N_CLUSTERS, len(search.rotations), n_coefficients)
     pool = noise(256, n_coefficients)
 
-    def weigh(n: int, on: str) -> Expectation:
+    def weigh(n: int) -> Expectation:
         values = pool[np.arange(n) % len(pool)]
         particles = Particles(search.coefficients, values, np.zeros((n, 3)), np.arange(n) % 2)
         even = np.zeros(_N_CLUSTERS)
         return expect(particles, references, even, search.shifts_zyx_px)
 
-    cpu = _per_second(lambda n: weigh(n, "cpu"), seconds)
-    here = cpu if device == "cpu" else _per_second(lambda n: weigh(n, device), seconds)
+    use("cpu")
+    cpu = here = _per_second(weigh, seconds)
+    if device != "cpu":
+        use(device)
+        here = _per_second(weigh, seconds)
     scores = _N_CLUSTERS * len(search.rotations) * len(search.shifts_zyx_px)
     return {
         "n_clusters": _N_CLUSTERS,
