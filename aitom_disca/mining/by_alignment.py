@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aitom_disca.ahead import read_ahead
 from aitom_disca.alignment import AlignmentSorter
 from aitom_disca.alignment.assigning import Assigner
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges, tilt_ranges_of
@@ -98,10 +99,13 @@ def assign_rows(
     crop_px = round(assigner.box_share * source.box_shape_zyx[0])
     found = []
     pieces = np.split(rows, range(_ASSIGNED_AT_ONCE, len(rows), _ASSIGNED_AT_ONCE))
-    for piece in track(pieces, "assigning"):
+
+    def read(piece: np.ndarray) -> np.ndarray:
         prepared = PreparedVolumes(source, box_px=assigner.box_px, rows=piece, crop_px=crop_px)
-        own = None if wedge is None else wedge[piece]
-        found.append(assigner.assign(prepared.read(np.arange(len(piece))), own))
+        return prepared.read(np.arange(len(piece)))
+
+    for piece, volumes in track(read_ahead(read, pieces), "assigning", len(pieces)):
+        found.append(assigner.assign(volumes, None if wedge is None else wedge[piece]))
     labels, posterior = zip(*found, strict=True)
     return np.concatenate(labels), np.concatenate(posterior)
 

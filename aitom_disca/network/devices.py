@@ -115,6 +115,7 @@ def compiled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """A function of tensors, compiled for a device where the backend does that.
 
     TensorFlow is asked for XLA on accelerators alone: on a processor its products are slower then.
+    Products on graphics cards are in TF32, which TensorFlow and JAX take by themselves.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -125,7 +126,25 @@ def compiled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         import jax
 
         return jax.jit(function)
+    if backend == "torch" and not name.startswith("cpu"):
+        return _in_tf32(function)
     return function
+
+
+def _in_tf32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of PyTorch's tensors whose products of matrices are in TF32."""
+    import torch
+
+    def call(*tensors: Any) -> Any:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high")
+        try:
+            with torch.no_grad():
+                return function(*tensors)
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    return call
 
 
 # -- several devices ---------------------------------------------------------------------------
