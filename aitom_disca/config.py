@@ -195,11 +195,18 @@ class ExtractSettings(Settings):
     )
 
 
+_FEW_CLUSTERS, _MANY_CLUSTERS = 12, 30
+_SUBTOMOGRAMS_PER_CLUSTER = 40
+
+
 class MineSettings(Settings):
     """How subtomograms are sorted (DISCA). The defaults are the preset ``fast``."""
 
     preset: Literal["fast", "paper"] = "fast"
-    candidate_k: tuple[Annotated[int, Field(ge=1)], ...] = Field(tuple(range(1, 13)), min_length=1)
+    # Numbers of clusters to choose from; None: as many as there are subtomograms for, see `bounds`.
+    candidate_k: Annotated[tuple[Annotated[int, Field(ge=1)], ...] | None, Field(min_length=1)] = (
+        None
+    )
     max_iterations: int = Field(4, ge=1)
     # What the network sees: box and low-pass (in voxels of that box); None: as stored.
     working_box_px: int | None = Field(12, ge=3)
@@ -219,7 +226,8 @@ class MineSettings(Settings):
     # Where it computes. auto: bfloat16 on graphics cards that have it, float32 elsewhere.
     precision: Literal["auto", "float32", "mixed"] = "auto"
     n_devices: int = Field(1, ge=1)
-    # Sorting by alignment, which then teaches the network; at most so many take part.
+    # Sorting by alignment, which then teaches the network; at most so many are sorted among
+    # themselves, before all are compared with what was found.
     alignment: bool = True
     alignment_most: int = Field(2000, ge=10)
     # References at the start (None: 1.5 times the largest K); at most so many looks for structures
@@ -255,9 +263,24 @@ class MineSettings(Settings):
     @field_validator("k_criterion")
     @classmethod
     def _defined(cls, criterion: str, info: ValidationInfo) -> str:
-        if criterion in ("ch", "kl", "jump") and max(info.data.get("candidate_k", (2,))) < 2:
+        if criterion in ("ch", "kl", "jump") and max(info.data.get("candidate_k") or (2,)) < 2:
             raise ValueError(f"{criterion} compares partitions; candidate_k needs a number above 1")
         return criterion
+
+    @property
+    def mixture_k(self) -> tuple[int, ...]:
+        """The numbers of clusters of features to choose from."""
+        return self.candidate_k or tuple(range(1, _FEW_CLUSTERS + 1))
+
+    def bounds(self, n: int) -> tuple[int, int]:
+        """Fewest and most clusters that n subtomograms are sorted into by alignment.
+
+        Where no numbers are given, at most one cluster for every 40 subtomograms, from 12 to 30.
+        """
+        if self.candidate_k is not None:
+            return min(self.candidate_k), max(self.candidate_k)
+        most = min(max(n // _SUBTOMOGRAMS_PER_CLUSTER, _FEW_CLUSTERS), _MANY_CLUSTERS)
+        return 1, most
 
     @classmethod
     def from_preset(cls, preset: str = "fast", **changes: Any) -> MineSettings:

@@ -49,11 +49,15 @@ def test_both_presets_are_timed_on_the_same_volumes(
 
 
 def test_a_store_of_any_size_repeats_phantoms_with_fresh_noise(tmp_path: Path) -> None:
-    write_synthetic_store(tmp_path / "s.h5", 410, box_px=13, snr=0.2)
+    write_synthetic_store(tmp_path / "s.h5", 410, box_px=13, snr=0.2, rare=(3, 7))
     with open_store(tmp_path / "s.h5") as store:
         assert len(store) == 410 and store.box_shape_zyx == (13, 13, 13)
-        first, again = store.read([0, 200])
-        assert store.labels is not None and store.labels[0] == store.labels[200]
+        assert store.labels is not None
+        assert np.bincount(store.labels)[5:].tolist() == [3, 7]
+        common = store.labels < 5
+        pair = np.flatnonzero(common[:200] & common[200:400])[0] + np.array([0, 200])
+        first, again = store.read(pair)
+        assert store.labels[pair[0]] == store.labels[pair[1]]
         power = np.abs(fft.fftn(store.read([1, 409]), axes=(1, 2, 3))) ** 2
     # signal over signal plus noise, twice the same signal
     assert np.corrcoef(first.ravel(), again.ravel())[0, 1] == pytest.approx(0.2 / 1.2, abs=0.08)
@@ -63,14 +67,18 @@ def test_a_store_of_any_size_repeats_phantoms_with_fresh_noise(tmp_path: Path) -
 
 def test_every_size_is_measured_once_in_a_process_of_its_own(tmp_path: Path) -> None:
     settings = MineSettings(**QUICK, candidate_k=(1, 2))
-    results = measure_sizes(tmp_path, [30], settings, box_px=14)
+    results = measure_sizes(tmp_path, [30], settings, box_px=14, rare=[4])
     assert results[0]["n"] == 30 and results[0]["seconds"] > 0
+    assert len(results[0]["rare_recall"]) == 1
     assert results[0]["peak_mb"] >= results[0]["imports_mb"] > 50
     assert not list(tmp_path.glob("*.h5"))
     stamp = (tmp_path / "size_30.json").stat().st_mtime_ns
-    assert measure_sizes(tmp_path, [30], settings, box_px=14) == results
+    assert measure_sizes(tmp_path, [30], settings, box_px=14, rare=[4]) == results
     assert (tmp_path / "size_30.json").stat().st_mtime_ns == stamp
-    assert size_rows(results)[0]["subtomograms"] == "30"
+    larger = {**results[0], "n": 40, "cpu_seconds": results[0]["cpu_seconds"] + 1}
+    rows = size_rows([*results, larger])
+    assert [row["subtomograms"] for row in rows] == ["30", "40"]
+    assert [row["CPU ms per further one"] for row in rows] == ["-", "100.0"]
 
 
 def test_choice_of_k_beside_scikit_learn(

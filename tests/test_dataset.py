@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from aitom_disca.errors import InputError
+from aitom_disca.io import row_file
 from aitom_disca.subtomograms import dataset
 from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes, shuffled_rows
 
@@ -78,7 +79,7 @@ def test_a_full_disk_is_said_in_one_sentence(
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(dataset, "_LARGEST_IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(dataset.tempfile, "TemporaryFile", lambda **_: Full())
+    monkeypatch.setattr(row_file.tempfile, "TemporaryFile", lambda **_: Full())
     with pytest.raises(InputError, match=r"No space left on device.*TMPDIR"):
         PreparedVolumes(made(rng))
 

@@ -455,7 +455,7 @@ def test_a_wedge_that_another_program_wrote_is_measured(tilts, n):
 
 
 def test_a_store_is_sorted_and_assigned_by_the_wedges_of_its_particles(store, monkeypatch):
-    """Three quarters are sorted, the others go to what fits them best."""
+    """Three quarters are sorted, then all by what was found."""
     seen, whole = [], Look.particles
     monkeypatch.setattr(
         Look,

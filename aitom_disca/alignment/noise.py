@@ -42,14 +42,11 @@ def without_noise(
     limit : float
         Log likelihood below which a subtomogram is taken for noise; -inf where everything was.
     """
-    limit = _limit(search, classes, mask_radius_px, rng, particles.wedge)
+    limit = noise_limit(search, classes, mask_radius_px, rng, particles.wedge)
     noise = classes.log_likelihood <= limit
     for rows, average in zip(classes.members(), classes.averages, strict=True):
-        stands_out = len(rows) and np.median(classes.log_likelihood[rows]) > limit
-        if stands_out:
-            members = particles.select(rows).moved(classes.offset_zyx_px[rows])
-            stands_out = _fit_of_strangers(search, members, average) >= _LEAST_FIT
-        if not stands_out:
+        members = particles.select(rows).moved(classes.offset_zyx_px[rows])
+        if not stands_out(search, members, average, classes.log_likelihood[rows], limit):
             noise[rows] = True
     if noise.all():
         say("no subtomogram stands out from noise: the clusters are to be doubted")
@@ -57,6 +54,31 @@ def without_noise(
     if noise.any():
         say(f"{int(noise.sum())} subtomograms fit no average better than noise does")
     return classes.without(noise), limit
+
+
+def stands_out(
+    search: Search,
+    members: Particles,
+    average: np.ndarray,
+    log_likelihood: np.ndarray,
+    limit: float,
+) -> bool:
+    """Whether a cluster is more than noise.
+
+    Parameters
+    ----------
+    search : Search
+    members : Particles
+        At the offsets where they lie.
+    average : ndarray of shape (z, y, x)
+    log_likelihood : ndarray of shape (n_members,)
+        In that average.
+    limit : float
+        From `noise_limit`.
+    """
+    if not len(members) or np.median(log_likelihood) <= limit:
+        return False
+    return _fit_of_strangers(search, members, average) >= _LEAST_FIT
 
 
 def _fit_of_strangers(search: Search, members: Particles, average: np.ndarray) -> float:
@@ -72,14 +94,22 @@ def _fit_of_strangers(search: Search, members: Particles, average: np.ndarray) -
     return float(fit.mean())
 
 
-def _limit(
+def noise_limit(
     search: Search,
     classes: Classes,
     mask_radius_px: float,
     rng: np.random.Generator,
     wedge: np.ndarray | None,
 ) -> float:
-    """What 99 % of pure noise, aligned in the same way, stays below; with wedges of these."""
+    """Log likelihood that 99 % of pure noise, aligned in the same way, stays below.
+
+    Parameters
+    ----------
+    search, classes, mask_radius_px, rng
+        As in `without_noise`.
+    wedge : ndarray of int, optional
+        Of the particles: the noise has wedges of these.
+    """
     if wedge is not None:
         wedge = wedge[np.linspace(0, len(wedge) - 1, _N_NOISE).astype(int)]
     volumes = rng.normal(size=(_N_NOISE, *(search.coefficients.box_px,) * 3)).astype(np.float32)

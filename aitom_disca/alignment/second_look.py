@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from aitom_disca.alignment.classes import Classes
 from aitom_disca.alignment.likelihood import Particles, expect
 from aitom_disca.alignment.rounds import Search
+
+_FAR = 15.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def second_look(
             for offset in (classes.offset_zyx_px, found.offset_zyx_px)
         )
         fits.append(here.or_better(there))
-    return _of(fits, classes)
+    return fitted(fits, classes)
 
 
 def fit_one(
@@ -101,7 +104,64 @@ def fit_one(
     return Fit(found.log_likelihood, found.rotation, found.offset_zyx_px)
 
 
-def _of(fits: list[Fit], classes: Classes) -> Classes:
+def roughly(
+    wide: Search, rough: Particles, slices: Sequence[np.ndarray], log_prior: np.ndarray
+) -> list[Fit]:
+    """How subtomograms fit averages over the whole range of shifts, in less detail.
+
+    Parameters
+    ----------
+    wide, rough
+        As in `second_look`.
+    slices : sequence of K ndarrays
+        Of the averages, in that detail.
+    log_prior : ndarray of shape (K,)
+    """
+    centred = rough.moved(np.zeros_like(rough.offset_zyx_px))
+    return [fit_one(wide, centred, own, log_prior[[k]]) for k, own in enumerate(slices)]
+
+
+def finely(
+    search: Search,
+    particles: Particles,
+    slices: Sequence[np.ndarray],
+    fits: list[Fit],
+    classes: Classes,
+) -> Classes:
+    """What comes of `roughly` in the detail that decides.
+
+    An average that fits far worse than the best one does in less detail, in log likelihood, is
+    not looked at again: what is added by more detail is less than that.
+
+    Parameters
+    ----------
+    search, particles
+        As in `second_look`.
+    slices : sequence of K ndarrays
+        Of the averages, in that detail.
+    fits : list of K Fit
+        From `roughly`.
+    classes : Classes
+        Of these subtomograms; averages, prior and weights stay as they are.
+    """
+    roughly_likely = np.stack([fit.log_likelihood for fit in fits], axis=1)
+    near = roughly_likely > roughly_likely.max(axis=1, keepdims=True) - _FAR
+    found = []
+    for k, (own, fit) in enumerate(zip(slices, fits, strict=True)):
+        rows = np.flatnonzero(near[:, k])
+        weight = None if classes.shell_weight is None else classes.shell_weight[[k]]
+        there = particles.select(rows).moved(fit.offset_zyx_px[rows])
+        one = fit_one(search, there, own, classes.log_prior[[k]], weight)
+        likelihood = np.full(len(particles), -np.inf)
+        rotation, offset = np.zeros(len(particles), int), fit.offset_zyx_px.copy()
+        likelihood[rows], rotation[rows] = one.log_likelihood, one.rotation
+        offset[rows] = one.offset_zyx_px
+        found.append(Fit(likelihood, rotation, offset))
+    return fitted(found, classes)
+
+
+def fitted(fits: list[Fit], classes: Classes) -> Classes:
+    """Clusters of subtomograms that fit K averages so."""
     likelihood = np.stack([fit.log_likelihood for fit in fits], axis=1)
     labels, rows = likelihood.argmax(axis=1), np.arange(len(likelihood))
     weight = np.exp(likelihood - likelihood[rows, labels][:, None])

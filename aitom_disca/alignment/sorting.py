@@ -8,13 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment.assigning import (
-    COARSE,
-    FINE,
-    WIDE,
-    LearntAverages,
-    search_at,
-)
+from aitom_disca.alignment.assigning import LearntAverages
 from aitom_disca.alignment.centring import centred
 from aitom_disca.alignment.classes import Classes
 from aitom_disca.alignment.graded_wedge import measure_fall_off
@@ -23,9 +17,8 @@ from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.merging import Merger
 from aitom_disca.alignment.noise import without_noise
 from aitom_disca.alignment.pairing import AveragePairs
-from aitom_disca.alignment.reference import shell_index
 from aitom_disca.alignment.rounds import STAYED, Prior, cube
-from aitom_disca.alignment.second_look import second_look
+from aitom_disca.alignment.seen import ONE_Z, Levels, Seen, merged, starts_of_tries, unwhitened
 from aitom_disca.alignment.starts import averages_of, singles
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range, distinct_tilt_ranges
@@ -35,14 +28,7 @@ from aitom_disca.progress import muted, say
 _BOX_PX = 20  # everything is measured in this box: the volumes are Fourier-cropped to it
 _FIRST = (cube(1.67), 3)  # shifts and rounds before all others, in coarse detail
 _ROUNDS_AFTER = 2  # a second look
-# Two clusters are one if members fit a joint average better by so many standard errors.
-_CLEARLY_ONE_Z = 1.5
-_ONE_Z = -3.0
-_SPLIT_STARTS = 3
-_SPLIT_TRIES = 2
-_SPLIT_ROUNDS = 4
-_SPLIT_LOOKS = 2
-_BALANCED_ROUNDS = 6, 3  # in coarse detail, in fine detail
+_CLEARLY_ONE_Z = 1.5  # members fit a joint average better by so many standard errors
 _SETTLING_ROUNDS = 6  # between looks at what may be merged
 _FEWEST_TO_SPLIT = 24
 _SAME = 0.8  # share of common members from which two clusters count as the same one
@@ -106,13 +92,9 @@ class AlignmentSorter:
         self._fall_off = None
         if graded_wedge:
             self._fall_off = measure_fall_off(self._volumes, tilt_range_deg)
-        self._coarse, self._fine = (
-            search_at(level, self.box_px, ranges, mask_radius_px, self._fall_off)
-            for level in (COARSE, FINE)
-        )
-        self._wide = self._coarse.trying(*WIDE)
+        self._levels = Levels.of(self.box_px, ranges, mask_radius_px, self._fall_off)
         self._half = self._rng.permutation(len(volumes)) % 2
-        self._look = Look.at(self._fine, self._volumes, mask_radius_px, self._wedge)
+        self._look = Look.at(self._levels.fine, self._volumes, mask_radius_px, self._wedge)
         self._look_at(np.zeros((len(volumes), 3)))
         self._noise_limit = -np.inf
         self._whole: list[np.ndarray] = []  # clusters that could not be split
@@ -140,8 +122,8 @@ class AlignmentSorter:
             Labels from 0 without gaps, -1 for noise.
         """
         bounds = {"fewest": max(fewest, 1), "most": most}
-        first = self._coarse.trying(*_FIRST)
-        classes = first.iterate(self._rough, singles(self._rough, starts))
+        first, rough = self._levels.coarse.trying(*_FIRST), self._seen.rough
+        classes = first.iterate(rough, singles(rough, starts))
         return self._from(self._roughly(classes, **bounds), splits=splits, **bounds)
 
     def refine(
@@ -162,17 +144,19 @@ class AlignmentSorter:
             Labels from 0 without gaps, -1 for noise.
         """
         members = [np.flatnonzero(labels == k) for k in np.unique(labels[labels >= 0])]
-        searches = [self._coarse.trying(*_FIRST), self._coarse]
-        classes = averages_of(searches, self._rough, members, self._rng)
+        coarse = self._levels.coarse
+        searches = [coarse.trying(*_FIRST), coarse]
+        classes = averages_of(searches, self._seen.rough, members, self._rng)
         bounds = {"fewest": max(fewest, 1), "most": most}
         return self._from(self._roughly(classes, **bounds), splits=splits, **bounds)
 
     def _roughly(self, classes: Classes, *, fewest: int, most: int) -> Classes:
         """Sort in coarse detail and merge what is clearly one structure."""
-        classes = self._coarse.iterate(self._rough, classes)
-        classes = self._centred(classes, self._coarse.rotations)
-        merger = Merger(self._coarse, self._rough.moved(classes.offset_zyx_px), self._pairs)
-        return _merged(merger, classes, least_z=_CLEARLY_ONE_Z, fewest=fewest, most=most)
+        coarse = self._levels.coarse
+        classes = coarse.iterate(self._seen.rough, classes)
+        classes = self._centred(classes, coarse.rotations)
+        merger = Merger(coarse, self._seen.rough.moved(classes.offset_zyx_px), self._pairs)
+        return merged(merger, classes, least_z=_CLEARLY_ONE_Z, fewest=fewest, most=most)
 
     def _from(self, classes: Classes, *, fewest: int, most: int, splits: int) -> np.ndarray:
         bounds = {"fewest": fewest, "most": most}
@@ -183,15 +167,14 @@ class AlignmentSorter:
             new = any(self._may_split(rows) for rows in classes.members())
             if len(classes.averages) <= n_before and not new:
                 break
-        classes = second_look(
-            self._fine, self._particles, self._wide, self._rough, classes.with_learnt_prior()
-        )
+        classes = self._seen.second_look(classes.with_learnt_prior())
+        seen, levels = self._seen, self._levels
         self.classes, self._noise_limit = without_noise(
-            self._fine, self._particles, classes, self._look.mask_radius_px, self._rng
+            levels.fine, seen.particles, classes, self._look.mask_radius_px, self._rng
         )
         self.labels = self.classes.labels
         self.posterior = posterior_by_others(
-            self._fine, self._particles, self._wide, self._rough, self.classes
+            levels.fine, seen.particles, levels.wide, seen.rough, self.classes
         )
         return self.labels
 
@@ -211,23 +194,19 @@ class AlignmentSorter:
 
     def averages(self) -> list[np.ndarray]:
         """Aligned average (z, y, x) of every cluster, no longer whitened, in the box used here."""
-        amplitude = np.zeros(shell_index(2 * self.box_px).max() + 1)
-        power = self._look.power
-        amplitude[: len(power)] = np.sqrt(power / power[1:].max())
-        return [
-            self._fine.averager.filtered(average, amplitude) for average in self.classes.averages
-        ]
+        return unwhitened(self._levels.fine, self.classes.averages, self._look.power)
 
     def held_out(self) -> list[HeldOut]:
         """What coefficients that had no part in the choice say of every cluster."""
-        return held_out_gain(self._fine, self._particles, self.classes, self._rng)
+        return held_out_gain(self._levels.fine, self._seen.particles, self.classes, self._rng)
 
     def _look_at(self, offset_zyx_px: np.ndarray) -> None:
         """See all subtomograms with the mask round where each particle lies."""
-        self._rough, self._particles = (
+        rough, particles = (
             self._look.particles(search, self._volumes, self._half, offset_zyx_px, self._wedge)
-            for search in (self._coarse, self._fine)
+            for search in (self._levels.coarse, self._levels.fine)
         )
+        self._seen = Seen(self._levels, rough, particles, self._pairs)
 
     def _centred(self, classes: Classes, rotations: Rotation) -> Classes:
         """Averages in the centres of their boxes, and the masks where the particles lie.
@@ -243,36 +222,30 @@ class AlignmentSorter:
 
     def _settled(self, classes: Classes, prior: Prior, *, fewest: int, most: int) -> Classes:
         """Sort in detail and merge clusters that are one structure until none is left."""
+        fine = self._levels.fine
         while True:
             n_before = len(classes.averages)
-            classes = self._fine.iterate(
-                self._particles, classes, rounds=_SETTLING_ROUNDS, prior=prior
+            classes = fine.iterate(
+                self._seen.particles, classes, rounds=_SETTLING_ROUNDS, prior=prior
             )
             before = classes.labels
-            classes = self._centred(classes, self._fine.rotations)
-            classes = second_look(self._fine, self._particles, self._wide, self._rough, classes)
+            classes = self._centred(classes, fine.rotations)
+            classes = self._seen.second_look(classes)
             if np.mean(before != classes.labels) > STAYED:
-                classes = self._fine.iterate(
-                    self._particles, classes, rounds=_ROUNDS_AFTER, prior=prior
+                classes = fine.iterate(
+                    self._seen.particles, classes, rounds=_ROUNDS_AFTER, prior=prior
                 )
-            merger = self._merger(classes, np.arange(len(self._particles)))
-            classes = _merged(merger, classes, least_z=_ONE_Z, fewest=fewest, most=most)
+            merger = self._seen.merger(classes.offset_zyx_px)
+            classes = merged(merger, classes, least_z=ONE_Z, fewest=fewest, most=most)
             if len(classes.averages) >= n_before:
                 return classes
-
-    def _merger(self, classes: Classes, rows: np.ndarray) -> Merger:
-        """Merges clusters of some subtomograms, in detail."""
-        rough, particles = (
-            p.select(rows).moved(classes.offset_zyx_px) for p in (self._rough, self._particles)
-        )
-        return Merger(self._fine, particles, self._pairs, first=(self._coarse, rough))
 
     def _split(self, classes: Classes) -> Classes:
         """Look for structures that were missed, in every cluster and in what fits none well."""
         members = classes.members()
         groups_of_rows = (*members, classes.misfits(_MISFITS))
         looked_at = [rows for rows in groups_of_rows if self._may_split(rows)]
-        jobs = [(rows, self._starts_of_split(rows)) for rows in looked_at]
+        jobs = [(rows, starts_of_tries(len(rows), self._rng)) for rows in looked_at]
         with muted():
             found = on_all_cores(lambda job: self._parts(classes, *job), jobs)
         parts = {id(rows): part for rows, part in zip(looked_at, found, strict=True)}
@@ -288,12 +261,6 @@ class AlignmentSorter:
             groups += left
         return classes.regrouped(groups)
 
-    def _starts_of_split(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Which of them are the first references, in several tries."""
-        return [
-            self._rng.choice(len(rows), _SPLIT_STARTS, replace=False) for _ in range(_SPLIT_TRIES)
-        ]
-
     def _may_split(self, rows: np.ndarray) -> bool:
         known = any(_common(rows, whole) > _SAME for whole in self._whole)
         return len(rows) >= _FEWEST_TO_SPLIT and not known
@@ -301,49 +268,9 @@ class AlignmentSorter:
     def _parts(
         self, classes: Classes, rows: np.ndarray, tries: list[np.ndarray]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Structures, as rows and average, that are found among some subtomograms alone.
-
-        Of several tries, each from other single subtomograms, the likeliest is gone on with.
-        """
-        members = self._particles.select(rows)
-        at_offset = members.moved(classes.offset_zyx_px[rows])
-        tried: list[Classes] = []
-        for starts in tries:
-            first = self._balanced(rows, singles(at_offset, starts))
-            tried.append(self._fine.iterate(members, first, rounds=_SPLIT_ROUNDS, prior="even"))
-        found = self._ripened(rows, max(tried, key=lambda one: one.log_likelihood.sum()))
-        merger = self._merger(found, rows)
-        parts = merger.merge(found.members(), found.averages, least_z=_ONE_Z)
+        """Structures, as rows and average, that are found among some subtomograms alone."""
+        parts, _ = self._seen.select(rows).structures(classes.offset_zyx_px[rows], tries)
         return [(rows[part], average) for part, average in parts]
-
-    def _balanced(self, rows: np.ndarray, classes: Classes) -> Classes:
-        """References from among some subtomograms, grown while none may draw in the others."""
-        rough = self._rough.select(rows)
-        members = self._particles.select(rows)
-        in_coarse, in_fine = _BALANCED_ROUNDS
-        classes = self._coarse.iterate(rough, classes, rounds=in_coarse, prior="balanced")
-        classes = self._fine.iterate(members, classes, rounds=in_fine, prior="balanced")
-        return classes.with_even_prior()
-
-    def _ripened(self, rows: np.ndarray, classes: Classes) -> Classes:
-        """Some rounds among some subtomograms, with second looks, until their labels stay."""
-        rough, members = self._rough.select(rows), self._particles.select(rows)
-        for _ in range(_SPLIT_LOOKS):
-            classes = self._fine.iterate(members, classes, rounds=_SPLIT_ROUNDS, prior="even")
-            before = classes.labels
-            classes = centred(classes, self._fine.rotations)
-            classes = second_look(self._fine, members, self._wide, rough, classes)
-            if np.mean(before != classes.labels) <= STAYED:
-                break
-        return classes
-
-
-def _merged(merger: Merger, classes: Classes, *, least_z: float, fewest: int, most: int) -> Classes:
-    """Merge clusters that are one structure."""
-    groups = merger.merge(
-        classes.members(), classes.averages, least_z=least_z, fewest=fewest, most=most
-    )
-    return classes if len(groups) == len(classes.averages) else classes.regrouped(groups)
 
 
 def _common(a: np.ndarray, b: np.ndarray) -> float:

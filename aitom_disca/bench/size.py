@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aitom_disca.bench.child import child_main, peak_mb, run_child
 from aitom_disca.bench.run import machine
-from aitom_disca.bench.stores import write_synthetic_store
+from aitom_disca.bench.stores import N_COMMON, write_synthetic_store
 from aitom_disca.config import MineSettings
 from aitom_disca.io.atomic import write_text
 from aitom_disca.progress import say
@@ -24,6 +26,7 @@ def measure_sizes(
     settings: MineSettings | None = None,
     *,
     box_px: int = 32,
+    rare: Sequence[int] = (),
     again: bool = False,
 ) -> list[dict[str, Any]]:
     """Sort stores of several sizes, each in a process of its own.
@@ -36,6 +39,8 @@ def measure_sizes(
         Numbers of subtomograms.
     settings : MineSettings, optional
     box_px : int
+    rare : sequence of int
+        Copies of further structures, beside the five that the stores are made of.
     again : bool
         Measure even what is there.
 
@@ -43,16 +48,18 @@ def measure_sizes(
     -------
     list of dict
         ``n``, ``seconds``, ``cpu_seconds`` of all cores, which other work on the machine hardly
-        changes, ``peak_mb``, ``imports_mb`` (peak after the imports alone), ``k``.
+        changes, ``peak_mb``, ``imports_mb`` (peak after the imports alone), ``k``, ``ari``, and
+        ``rare_recall``: of each rare structure the share that is in a cluster mostly its own.
     """
     settings = settings or MineSettings()
-    return [_measure_size(Path(out), n, settings, box_px, again) for n in sizes]
+    return [_measure_size(Path(out), n, settings, box_px, list(rare), again) for n in sizes]
 
 
 def _measure_size(
-    out: Path, n: int, settings: MineSettings, box_px: int, again: bool
+    out: Path, n: int, settings: MineSettings, box_px: int, rare: list[int], again: bool
 ) -> dict[str, Any]:
     plan = {"n": n, "box_px": box_px, "settings": json.loads(settings.model_dump_json())}
+    plan |= {"rare": rare}
     result_file = out / f"size_{n}.json"
     if result_file.is_file() and not again:
         result: dict[str, Any] = json.loads(result_file.read_text())
@@ -61,7 +68,7 @@ def _measure_size(
     store = out / f"size_{n}.h5"
     say(f"{n} subtomograms of {box_px} voxels")
     try:
-        write_synthetic_store(store, n, box_px=box_px)
+        write_synthetic_store(store, n, box_px=box_px, rare=rare)
         measured = run_child("aitom_disca.bench.size", store=store, settings=plan["settings"])
     finally:
         store.unlink(missing_ok=True)
@@ -73,38 +80,55 @@ def _measure_size(
 
 def measure_one(store: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Sort one store; seconds without imports, peak memory of the whole process."""
+    from sklearn.metrics import adjusted_rand_score
+
     import aitom_disca.network  # noqa: F401
+    from aitom_disca.bench.scores import rare_class
     from aitom_disca.io import open_store
     from aitom_disca.mining import DISCA
 
     imports_mb, start, cpu_start = peak_mb(), time.perf_counter(), time.process_time()
     with open_store(store) as source:
         disca = DISCA.from_settings(MineSettings(**settings)).fit(source)
+        true = np.asarray(source.labels)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    found = [rare_class(true, disca.labels_, kind) for kind in range(N_COMMON, int(true.max()) + 1)]
     return {
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "peak_mb": peak_mb(),
         "imports_mb": imports_mb,
         "k": disca.n_clusters_,
+        "ari": float(adjusted_rand_score(true, disca.labels_)),
+        "rare_recall": [recall if purity > 0.5 else 0.0 for recall, purity in found],
     }
 
 
 def size_rows(results: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
-    """Rows of text for a table."""
+    """Rows of text for a table; what a further subtomogram takes is beside the row before."""
     return [
         {
             "subtomograms": str(r["n"]),
             "box": str(r["box_px"]),
             "seconds": f"{r['seconds']:.1f}",
             "ms per subtomogram": f"{1000 * r['seconds'] / r['n']:.1f}",
+            "CPU ms per further one": _further(before, r),
             "CPU ms per subtomogram": f"{1000 * r['cpu_seconds'] / r['n']:.1f}",
             "peak MB": f"{r['peak_mb']:.0f}",
             "of it imports": f"{r['imports_mb']:.0f}",
             "K": str(r["k"]),
+            "ARI": f"{r['ari']:.3f}",
+            "recall of rare": ", ".join(f"{recall:.2f}" for recall in r["rare_recall"]) or "-",
         }
-        for r in results
+        for before, r in zip([None, *results], results, strict=False)
     ]
+
+
+def _further(before: dict[str, Any] | None, result: dict[str, Any]) -> str:
+    if before is None or before["n"] >= result["n"]:
+        return "-"
+    more = result["cpu_seconds"] - before["cpu_seconds"]
+    return f"{1000 * more / (result['n'] - before['n']):.1f}"
 
 
 if __name__ == "__main__":

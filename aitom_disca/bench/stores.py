@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from aitom_disca.progress import track
 from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulate_subtomograms
 from aitom_disca.subtomograms.preprocess import normalise
 
-_N_PHANTOMS = 5
+N_COMMON = 5  # phantoms
 _COPIES = 40  # noise-free subtomograms of each phantom
 _PIECE = 250
 
@@ -34,27 +35,38 @@ def write_synthetic_store(
     box_px: int = 32,
     voxel_size_angstrom: float = 14.0,
     snr: float = 0.1,
+    rare: Sequence[int] = (),
     seed: int = 0,
 ) -> None:
-    """Write a store of any size, piece by piece: phantoms that repeat, with fresh noise on each."""
+    """Write a store of any size, piece by piece: phantoms that repeat, with fresh noise on each.
+
+    There are five phantoms, and of further ones as many copies as ``rare`` says, at places that
+    are drawn.
+    """
     tilts = (-60.0, 60.0)
-    clean = clean_phantoms(box_px, voxel_size_angstrom, tilts, seed)
+    clean = clean_phantoms(box_px, voxel_size_angstrom, tilts, seed, rare)
+    which = _copies_in_turn(n, clean.labels, seed)
     rng = np.random.default_rng(seed)
     with StoreWriter.create(path, (box_px,) * 3, voxel_size_angstrom, tilts) as store:
         for start in track(range(0, n, _PIECE), "writing subtomograms"):
-            rows = np.arange(start, min(start + _PIECE, n)) % len(clean.labels)
+            rows = which[start : start + _PIECE]
             noise: np.ndarray = rng.standard_normal((len(rows), *(box_px,) * 3), np.float32)
             volumes = noisy(clean.volumes[rows], noise, snr, tilts)
             store.append(volumes, _nowhere(len(rows)), labels=clean.labels[rows])
 
 
 def clean_phantoms(
-    box_px: int, voxel_size_angstrom: float, tilt_range_deg: tuple[float, float], seed: int
+    box_px: int,
+    voxel_size_angstrom: float,
+    tilt_range_deg: tuple[float, float],
+    seed: int,
+    rare: Sequence[int] = (),
 ) -> SimulatedSubtomograms:
-    """Forty subtomograms of each of five phantoms, without noise."""
-    phantoms = list(load_phantoms().values())[:_N_PHANTOMS]
+    """Forty subtomograms of each of five phantoms, and so many of further ones, without noise."""
+    phantoms = list(load_phantoms().values())[: N_COMMON + len(rare)]
+    copies = [_COPIES] * N_COMMON + list(rare)
     return simulate_subtomograms(
-        phantoms, _COPIES, box_px, voxel_size_angstrom, np.inf, tilt_range_deg, seed=seed
+        phantoms, copies, box_px, voxel_size_angstrom, np.inf, tilt_range_deg, seed=seed
     )
 
 
@@ -64,6 +76,14 @@ def noisy(
     """Volumes (n, z, y, x) with white noise of that shape, the wedge missing in it as well."""
     in_wedge = normalise(apply_wedge(noise, tilt_range_deg)) * np.float32(snr**-0.5)
     return normalise(clean + in_wedge)
+
+
+def _copies_in_turn(n: int, labels: np.ndarray, seed: int) -> np.ndarray:
+    """Which of the clean subtomograms each of n is: common ones in turn, rare ones in between."""
+    common, rare = np.flatnonzero(labels < N_COMMON), np.flatnonzero(labels >= N_COMMON)
+    which = common[np.arange(n) % len(common)]
+    which[np.random.default_rng((seed, 1)).choice(n, len(rare), replace=False)] = rare
+    return which
 
 
 def _nowhere(n: int) -> ParticleSet:

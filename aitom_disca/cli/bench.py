@@ -89,6 +89,13 @@ def bench(
     sizes: Annotated[
         str, typer.Option("--sizes", help="For --what size: numbers of subtomograms.")
     ] = "500,1000,2000,8000,20000",
+    rare: Annotated[
+        str | None,
+        typer.Option(
+            "--rare",
+            help="For --what size: copies of structures beside the common ones, such as 60,20.",
+        ),
+    ] = None,
     samples: Annotated[
         int, typer.Option("--samples", help="For --what selection: samples to cluster.", min=100)
     ] = 200_000,
@@ -153,7 +160,8 @@ def bench(
     if what is What.speed:
         _speed(out, templates, options, parse_seeds(seeds)[0])
     elif what is What.size:
-        _size(out, parse_sizes(sizes), options, again)
+        few = parse_sizes(rare, "--rare") if rare else []
+        _size(out, parse_sizes(sizes), few, options, again)
     elif what is What.selection:
         _selection(out, samples, parse_seeds(seeds)[0])
     elif what in (What.alignment, What.averages, What.refinement, What.few):
@@ -200,7 +208,7 @@ def _speed(out: Path, templates: Path | None, options: BenchOptions, seed: int) 
     print_table("speed", speed_rows(result))
 
 
-def _size(out: Path, sizes: list[int], options: BenchOptions, again: bool) -> None:
+def _size(out: Path, sizes: list[int], rare: list[int], options: BenchOptions, again: bool) -> None:
     from rich.console import Console
 
     from aitom_disca.bench.size import measure_sizes, size_rows
@@ -208,7 +216,7 @@ def _size(out: Path, sizes: list[int], options: BenchOptions, again: bool) -> No
     from aitom_disca.config import MineSettings
 
     settings = MineSettings.from_preset("fast", **options.changes)
-    results = measure_sizes(out, sizes, settings, again=again)
+    results = measure_sizes(out, sizes, settings, rare=rare, again=again)
     Console().print(rows_table("size", size_rows(results)))
 
 
@@ -278,8 +286,8 @@ def parse_seeds(text: str) -> list[int]:
     return sorted(set(found))
 
 
-def parse_sizes(text: str) -> list[int]:
-    """Numbers of subtomograms from ``500,2000``.
+def parse_sizes(text: str, option: str = "--sizes") -> list[int]:
+    """Numbers of subtomograms from ``500,2000``, as an option was given.
 
     Raises
     ------
@@ -288,7 +296,7 @@ def parse_sizes(text: str) -> list[int]:
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise InputError(f"--sizes takes numbers such as 500,2000,8000; got {text!r}.")
+        raise InputError(f"{option} takes numbers such as 500,2000,8000; got {text!r}.")
     return [int(part) for part in parts]
 
 

@@ -214,7 +214,7 @@ CandidateK = Annotated[
         MINE,
         "--candidate-k",
         text="Numbers of clusters to choose from, such as 2-12 or 5,10,20 or 8; "
-        "by default 1-12, in the preset paper 2-12.",
+        "by default from 1 to one for every 40 subtomograms, 12 to 30; in the preset paper 2-12.",
     ),
 ]
 ChosenBy = Annotated[

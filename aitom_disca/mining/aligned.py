@@ -80,7 +80,8 @@ def run_aligned(
     1. Features of the untrained network, clustered with K by BIC: iteration 1.
     2. Subtomograms in the middle of a finer partition of these features are the first references
        of a classification by alignment. At most ``alignment_most`` subtomograms, drawn at
-       random, take part; all others then go to the average that they fit best.
+       random, take part. If there are more, all are then compared with what was found among
+       these, and structures that were missed are looked for among what fits worst of all.
     3. The network is trained on these labels, ``max_iterations - 1`` passes, and each cluster
        becomes a Gaussian of its features: iteration 2. It sorts new subtomograms.
 
@@ -100,7 +101,9 @@ def run_aligned(
     found = known or _from_step(
         *checkpoint.step(
             "sorted",
-            lambda: pack(_sort(source, first.embedding, settings, tilt_range_deg, mask_radius_px)),
+            lambda: pack(
+                _sort(source, first.embedding, settings, tilt_range_deg, mask_radius_px, checkpoint)
+            ),
         )
     )
     labels = found.labels
@@ -150,15 +153,16 @@ def _sort(
     settings: MineSettings,
     tilt_range_deg: TiltRanges,
     mask_radius_px: float,
+    checkpoint: Checkpoint,
 ) -> Known:
     """Sort all subtomograms by alignment."""
     rng = np.random.default_rng(settings.seed)
     rows = drawn_rows(len(embedding), settings.alignment_most, rng)
-    starts = _starts(embedding[rows], settings)
-    bounds = {"fewest": min(settings.candidate_k), "most": max(settings.candidate_k)}
+    fewest, most = settings.bounds(len(embedding))
+    starts = _starts(embedding[rows], settings, fewest, most)
 
     def begin(sorter: AlignmentSorter) -> np.ndarray:
-        return sorter.sort(starts, **bounds, splits=settings.alignment_splits)
+        return sorter.sort(starts, fewest=fewest, most=most, splits=settings.alignment_splits)
 
     found = sort_source(
         source,
@@ -167,7 +171,10 @@ def _sort(
         tilt_range_deg,
         mask_radius_px=mask_radius_px,
         graded_wedge=settings.graded_wedge,
+        most=most,
+        looks=2 * settings.alignment_splits,
         seed=settings.seed,
+        checkpoint=checkpoint,
     )
     sorter = found.sorter
     averages = np.array(sorter.averages())
@@ -180,11 +187,11 @@ def _from_step(arrays: Arrays, meta: dict) -> Known:
     return Known(learnt=unpack_part(values, "learnt"), **values)
 
 
-def _starts(embedding: np.ndarray, settings: MineSettings) -> np.ndarray:
+def _starts(embedding: np.ndarray, settings: MineSettings, fewest: int, most: int) -> np.ndarray:
     """Subtomograms in the middle of more clusters than there may be structures."""
-    enough = max(round(_STARTS_PER_CANDIDATE * max(settings.candidate_k)), _FEWEST_STARTS)
+    enough = max(round(_STARTS_PER_CANDIDATE * most), _FEWEST_STARTS)
     n_starts = min(settings.alignment_starts or enough, len(embedding) // _MEMBERS_PER_START)
-    n_starts = max(n_starts, min(settings.candidate_k), 1)
+    n_starts = max(n_starts, fewest, 1)
     cut = KMeans(n_starts, n_init=5, random_state=settings.seed).fit(embedding)
     distance = cut.transform(embedding)
     own = np.where(cut.labels_[:, None] == np.arange(n_starts), distance, np.inf)

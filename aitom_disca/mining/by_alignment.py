@@ -1,17 +1,22 @@
-"""Sort a store by alignment: some subtomograms thoroughly, the others by what came of it."""
+"""Sort a store by alignment: some subtomograms thoroughly, then all by what came of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from aitom_disca.ahead import read_ahead
 from aitom_disca.alignment import AlignmentSorter
-from aitom_disca.alignment.assigning import Assigner
-from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges, tilt_ranges_of
-from aitom_disca.progress import track
+from aitom_disca.alignment.all_particles import AllParticles, Standing
+from aitom_disca.alignment.assigning import Assigner, LearntAverages
+from aitom_disca.alignment.passes import SortedAll, sort_all
+from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
+from aitom_disca.mining.checkpoint import Checkpoint, Step
+from aitom_disca.mining.solution import pack, with_parts
+from aitom_disca.progress import muted, track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 
 _BOX_PX = 20  # alignment looks at low frequencies only
@@ -26,7 +31,7 @@ class Sorted:
 
     labels: np.ndarray
     posterior: np.ndarray
-    sorter: AlignmentSorter
+    sorter: AlignmentSorter | SortedAll
 
 
 def sort_source(
@@ -37,9 +42,12 @@ def sort_source(
     *,
     mask_radius_px: float = np.inf,
     graded_wedge: bool = True,
+    most: int = 1000,
+    looks: int = 2,
     seed: int = 0,
+    checkpoint: Checkpoint | None = None,
 ) -> Sorted:
-    """Sort some subtomograms by alignment, and give each other one to the average it fits best.
+    """Sort some subtomograms by alignment; if there are more, then all, from what was found.
 
     Parameters
     ----------
@@ -54,12 +62,48 @@ def sort_source(
         Of a soft sphere round each particle, in voxels of the source; infinite for none.
     graded_wedge : bool
         Whether noise and signal that clearly fall off with tilt are taken into account.
+    most, looks : int
+        Clusters at most, and how often at most structures that were missed are looked for among
+        all.
     seed : int
+    checkpoint : Checkpoint, optional
+        Keeps what was found among some, and every pass over all.
     """
+    if len(rows) == len(source):
+        sorter = _sorter_of(source, rows, tilt_range_deg, mask_radius_px, graded_wedge, seed)
+        return Sorted(begin(sorter), sorter.posterior.astype(np.float32), sorter)
+    checkpoint = checkpoint or Checkpoint.nowhere()
+
+    def draw() -> Step:
+        sorter = _sorter_of(source, rows, tilt_range_deg, mask_radius_px, graded_wedge, seed)
+        begin(sorter)
+        return pack(sorter.learnt())
+
+    def keep(name: str, work: Callable[[], Standing]) -> Standing:
+        arrays, meta = checkpoint.step(name, lambda: pack(work()))
+        return Standing(**with_parts({**meta, **arrays}, "classes"))
+
+    arrays, meta = checkpoint.step("drawn", draw)
+    learnt = LearntAverages(**{**meta, **arrays})
+    read = partial(_read, source, learnt.averages.shape[-1], learnt.box_share)
+    everything = AllParticles(read, len(source), learnt, tilt_range_deg, seed=seed)
+    found = sort_all(everything, learnt, most=most, looks=looks, seed=seed, keep=keep)
+    return Sorted(found.classes.labels, found.classes.posterior, found)
+
+
+def _sorter_of(
+    source: Source,
+    rows: np.ndarray,
+    tilt_range_deg: TiltRanges,
+    mask_radius_px: float,
+    graded_wedge: bool,
+    seed: int,
+) -> AlignmentSorter:
+    """A sorter that holds some subtomograms of a source."""
     crop_px = looked_at_px(source.box_shape_zyx[0], mask_radius_px)
     box = min(_BOX_PX, crop_px)
     prepared = PreparedVolumes(source, box_px=box, rows=rows, crop_px=crop_px)
-    sorter = AlignmentSorter(
+    return AlignmentSorter(
         prepared.read(np.arange(len(rows))),
         tilt_ranges_of(tilt_range_deg, rows),
         mask_radius_px=mask_radius_px * box / crop_px,
@@ -67,16 +111,14 @@ def sort_source(
         graded_wedge=graded_wedge,
         seed=seed,
     )
-    labels = np.full(len(source), -1)
-    labels[rows] = begin(sorter)
-    posterior = np.empty((len(source), sorter.posterior.shape[1]), np.float32)
-    posterior[rows] = sorter.posterior
-    others = np.setdiff1d(np.arange(len(source)), rows)
-    if len(others):
-        ranges, wedge = distinct_tilt_ranges(tilt_range_deg, len(source))
-        assigner = Assigner(sorter.learnt(), ranges)
-        labels[others], posterior[others] = assign_rows(source, others, assigner, wedge)
-    return Sorted(labels, posterior, sorter)
+
+
+def _read(source: Source, box_px: int, box_share: float, rows: np.ndarray) -> np.ndarray:
+    """Some subtomograms of a source in the box that is looked at."""
+    crop_px = round(box_share * source.box_shape_zyx[0])
+    with muted():
+        prepared = PreparedVolumes(source, box_px=box_px, rows=rows, crop_px=crop_px)
+    return prepared.read(np.arange(len(rows)))
 
 
 def looked_at_px(box_px: int, mask_radius_px: float) -> int:
@@ -96,13 +138,11 @@ def assign_rows(
 
     Where the assigner has several tilt ranges, ``wedge`` (len(source),) says which each has.
     """
-    crop_px = round(assigner.box_share * source.box_shape_zyx[0])
     found = []
     pieces = np.split(rows, range(_ASSIGNED_AT_ONCE, len(rows), _ASSIGNED_AT_ONCE))
 
     def read(piece: np.ndarray) -> np.ndarray:
-        prepared = PreparedVolumes(source, box_px=assigner.box_px, rows=piece, crop_px=crop_px)
-        return prepared.read(np.arange(len(piece)))
+        return _read(source, assigner.box_px, assigner.box_share, piece)
 
     for piece, volumes in track(read_ahead(read, pieces), "assigning", len(pieces)):
         found.append(assigner.assign(volumes, None if wedge is None else wedge[piece]))

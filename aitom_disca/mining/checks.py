@@ -41,7 +41,7 @@ def check_for_fit(source: Source, settings: MineSettings) -> None:
     ------
     InputError
     """
-    least = max(*settings.candidate_k, 2)
+    least = max(*settings.mixture_k, 2)
     if len(source) < least:
         raise InputError(
             f"expected at least {least} subtomograms, as many as the largest candidate K, but "

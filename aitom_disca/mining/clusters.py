@@ -84,7 +84,7 @@ def _cluster(
     seed = settings.seed + iteration
     choice = choose_mixture(
         embedding,
-        settings.candidate_k,
+        settings.mixture_k,
         criterion=settings.k_criterion,
         choose_dimensions=settings.choose_dimensions,
         labels=None if previous is None else previous.labels,

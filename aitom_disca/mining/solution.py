@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.alignment.assigning import LearntAverages
+from aitom_disca.alignment.classes import Classes
 from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.progress import say
 
@@ -145,6 +146,7 @@ _NESTED = {
     "mixture": GaussianMixtureModel,
     "projection": Projection,
     "learnt": LearntAverages,
+    "classes": Classes,
 }
 
 
@@ -165,11 +167,16 @@ def pack(thing: Any, prefix: str = "") -> tuple[Arrays, dict[str, Any]]:
 
 def unpack_solution(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> Solution:
     """Put a solution together from what `pack` made of it."""
-    values = {**meta, **arrays}
-    for name in _NESTED:
-        if name not in values:  # None is kept as such
-            values[name] = unpack_part(values, name)
+    values = with_parts({**meta, **arrays}, "mixture", "projection", "learnt")
     return Solution(**_with_numbers(values))
+
+
+def with_parts(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Values of which these parts are put together, where they are not None."""
+    for name in names:
+        if name not in values:
+            values[name] = unpack_part(values, name)
+    return values
 
 
 def unpack_part(values: dict[str, Any], name: str) -> Any:

@@ -92,18 +92,21 @@ def refine_clusters(
 
     rng = np.random.default_rng(settings.seed)
     rows = drawn_rows(len(source), settings.alignment_most, rng, before)
+    fewest, most = settings.bounds(len(source))
     found = sort_source(
         source,
         rows,
         lambda sorter: sorter.refine(
             before[rows],
-            fewest=min(settings.candidate_k),
-            most=max(settings.candidate_k),
+            fewest=fewest,
+            most=most,
             splits=settings.alignment_splits,
         ),
         source.tilt_range_deg,
         mask_radius_px=mask_radius_px(source, settings),
         graded_wedge=settings.graded_wedge,
+        most=most,
+        looks=2 * settings.alignment_splits,
         seed=settings.seed,
     )
     n_clusters = int(found.labels.max()) + 1

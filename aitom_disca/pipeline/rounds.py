@@ -134,15 +134,19 @@ def _sorted(store: Path, particles: ParticleSet, settings: MineSettings) -> Sort
     before = particles.cluster
     rng = np.random.default_rng(settings.seed)
     rows = drawn_rows(len(before), settings.alignment_most, rng, before)
-    bounds = {"fewest": min(settings.candidate_k), "most": max(settings.candidate_k)}
+    fewest, most = settings.bounds(len(before))
     with open_store(store) as source:
         return sort_source(
             source,
             rows,
-            lambda sorter: sorter.refine(before[rows], **bounds, splits=settings.alignment_splits),
+            lambda sorter: sorter.refine(
+                before[rows], fewest=fewest, most=most, splits=settings.alignment_splits
+            ),
             source.tilt_range_deg,
             mask_radius_px=mask_radius_px(source, settings),
             graded_wedge=settings.graded_wedge,
+            most=most,
+            looks=2 * settings.alignment_splits,
             seed=settings.seed,
         )
 

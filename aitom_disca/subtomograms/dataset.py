@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 import zlib
 from collections.abc import Iterator
-from typing import IO, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.io.row_file import RowFile
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.preprocess import crop, in_spheres, low_pass, normalise
 
-# Prepared volumes above this size live in a temporary file. It is read, not mapped: mapped pages
-# count as memory of the process, and grow with the number of subtomograms.
+# Prepared volumes above this size live in a temporary file.
 _LARGEST_IN_MEMORY_BYTES = 64 * 2**20
 _BATCH_VOXELS = 2**22  # prepared at once
 _SHUFFLED_TOGETHER = 64  # chunks
@@ -154,47 +153,11 @@ class _InMemory:
         return self._volumes[rows]
 
 
-class _OnDisk:
-    """The same in a temporary file without a name, which is gone with the process."""
-
-    def __init__(self, n: int, box_px: int) -> None:
-        self._shape = (box_px,) * 3
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="aitom_disca_")
-        self._n = 0
-
-    def __len__(self) -> int:
-        return self._n
-
-    def append(self, volumes: np.ndarray) -> None:
-        try:
-            self._file.write(np.ascontiguousarray(volumes, np.float32).data)
-            self._file.flush()
-        except OSError as error:
-            raise InputError(
-                f"the prepared subtomograms do not fit into {tempfile.gettempdir()} "
-                f"({error.strerror}); make room there, or set TMPDIR to another folder."
-            ) from error
-        self._n += len(volumes)
-
-    def read(self, rows: np.ndarray) -> np.ndarray:
-        wanted, place = np.unique(rows, return_inverse=True)
-        if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < self._n:
-            raise IndexError(f"rows {wanted[0]} to {wanted[-1]} of {self._n}")
-        volumes = np.empty((len(wanted), *self._shape), np.float32)
-        edges = np.flatnonzero(np.diff(wanted) != 1) + 1
-        for run in np.split(np.arange(len(wanted)), edges) if len(wanted) else []:
-            self._file.seek(int(wanted[run[0]]) * volumes[0].nbytes)
-            wanted_of_it = volumes[run[0] : run[-1] + 1]
-            n_read = self._file.readinto(wanted_of_it.data)  # type: ignore[attr-defined]
-            if n_read != wanted_of_it.nbytes:
-                raise OSError(f"{n_read} of {wanted_of_it.nbytes} bytes of a temporary file")
-        in_order = len(place) == len(wanted) and bool((np.diff(place) == 1).all())
-        return volumes if in_order else volumes[place]
-
-
-def _hold(n: int, box_px: int) -> _InMemory | _OnDisk:
+def _hold(n: int, box_px: int) -> _InMemory | RowFile:
     fits = 4.0 * n * box_px**3 <= _LARGEST_IN_MEMORY_BYTES
-    return _InMemory(n, box_px) if fits else _OnDisk(n, box_px)
+    if fits:
+        return _InMemory(n, box_px)
+    return RowFile((box_px,) * 3, np.float32, "prepared subtomograms")
 
 
 def shuffled_rows(n: int, rng: np.random.Generator, chunk: int = 64) -> np.ndarray:

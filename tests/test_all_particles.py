@@ -1,0 +1,165 @@
+"""All subtomograms sorted from what was found among some: as in memory, with what is rare."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from aitom_disca.alignment import AlignmentSorter, all_particles, seen
+from aitom_disca.alignment import second_look as second_look_
+from aitom_disca.alignment.all_particles import AllParticles, Standing
+from aitom_disca.alignment.classes import Classes
+from aitom_disca.alignment.rounds import cross
+from aitom_disca.alignment.second_look import finely, roughly, second_look
+from aitom_disca.config import MineSettings
+from aitom_disca.io.row_file import RowFile
+from aitom_disca.mining.by_alignment import sort_source
+from aitom_disca.mining.checkpoint import Checkpoint
+from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulate_subtomograms
+from aitom_disca.subtomograms.dataset import ArraySource
+
+TILT, BOX, RARE = (-60.0, 60.0), 14, 30
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Any:
+    """Few rotations and small blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seen, "COARSE", (3.5, 150, cross(1.25), 6))
+        patch.setattr(seen, "FINE", (4.5, 300, cross(0.8), 6))
+        patch.setattr(seen, "_SPLIT_TRIES", 1)
+        patch.setattr(all_particles, "_BLOCK", 64)
+        yield
+
+
+@pytest.fixture(scope="module")
+def made() -> SimulatedSubtomograms:
+    """Two structures, and a few of a third."""
+    phantoms = load_phantoms()
+    templates = [phantoms[name] for name in ("two_lobes", "ring", "cross")]
+    return simulate_subtomograms(templates, (200, 150, RARE), BOX, 22.0, 0.3, TILT, 1.0, seed=3)
+
+
+def sort(made: SimulatedSubtomograms, steps: Path, **options: Any) -> Any:
+    """From forty of each of the first two structures, none of the third."""
+    drawn = np.sort(np.concatenate([np.flatnonzero(made.labels == k)[:40] for k in (0, 1)]))
+
+    def begin(sorter: AlignmentSorter) -> np.ndarray:
+        return sorter.refine(made.labels[drawn], splits=0)
+
+    given = {"graded_wedge": False, "seed": 1, "checkpoint": Checkpoint(steps, "these"), **options}
+    return sort_source(ArraySource(made.volumes), drawn, begin, TILT, **given)
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sorted") / "steps.h5"
+
+
+@pytest.fixture(scope="module")
+def found(made: SimulatedSubtomograms, steps: Path) -> Any:
+    return sort(made, steps)
+
+
+@pytest.fixture
+def half_done(found: Any, steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoint that was left after the first pass; what lies before is not done again."""
+    path = Path(shutil.copy(steps, tmp_path))
+    for number in (1, 2, 3, 4):
+        Checkpoint(path, "these").discard(f"pass {number}")
+    monkeypatch.setattr(AlignmentSorter, "refine", None)
+    monkeypatch.setattr(AllParticles, "first_look", None)
+    return path
+
+
+def test_a_structure_of_which_none_was_drawn_is_found(made, found):
+    assert found.labels.max() + 1 == 3
+    assert adjusted_rand_score(made.labels, found.labels) > 0.95
+    own = np.bincount(found.labels[made.labels == 2]).argmax()
+    assert (found.labels[made.labels == 2] == own).sum() >= 0.8 * RARE
+    assert len(found.sorter.averages()) == len(found.sorter.held_out()) == 3
+    assert min(verdict.z for verdict in found.sorter.held_out()) > 3
+
+
+def test_a_sorting_goes_on_after_its_last_pass(made, found, half_done):
+    again = sort(made, half_done)
+    np.testing.assert_array_equal(again.labels, found.labels)
+    np.testing.assert_array_equal(again.posterior, found.posterior)
+    np.testing.assert_array_equal(again.sorter.averages(), found.sorter.averages())
+
+
+@pytest.mark.parametrize("options", [{"looks": 0}, {"most": 2}])
+def test_without_looks_or_room_nothing_joins(made, half_done, options):
+    assert sort(made, half_done, **options).labels.max() + 1 == 2
+
+
+def test_a_look_from_the_file_is_the_plain_one_in_memory(made, found, monkeypatch):
+    """Half precision, blocks and averages that are left out change nothing."""
+    everything: AllParticles = found.sorter.everything
+    known: Classes = found.sorter.classes
+    averages = np.array(known.averages)
+    standing = Standing(
+        known, np.stack([averages] * 4, 1), np.ones((3, 1)), np.zeros(3, int), np.zeros((0, 3))
+    )
+    quick = everything.last_look(standing).classes
+    half = np.zeros(len(made.volumes), int)
+    levels = everything.levels
+    rough, particles = (
+        everything.look.particles(search, made.volumes, half)
+        for search in (levels.coarse, levels.fine)
+    )
+    nothing_known = known.for_others(np.zeros((len(half), 3)))
+    plain = second_look(levels.fine, particles, levels.wide, rough, nothing_known)
+    np.testing.assert_array_equal(quick.labels, plain.labels)
+    assert (quick.log_likelihood < plain.log_likelihood + 0.02).all()  # which tries more shifts
+    monkeypatch.setattr(second_look_, "_FAR", np.inf)
+    fits = roughly(levels.wide, rough, levels.wide.slices(known.averages), known.log_prior)
+    slices = levels.fine.slices(known.averages)
+    whole = finely(levels.fine, particles, slices, fits, nothing_known)
+    np.testing.assert_allclose(quick.posterior, whole.posterior, atol=1e-3)
+    np.testing.assert_allclose(quick.log_likelihood, whole.log_likelihood, atol=0.02)
+
+
+def test_a_round_over_all_is_the_plain_one_in_memory(made, found, monkeypatch):
+    everything: AllParticles = found.sorter.everything
+    n, fine = len(made.volumes), everything.levels.fine
+    monkeypatch.setattr(everything, "_part", np.arange(n) % 4)  # as rounds in memory have them
+    known = found.sorter.classes
+    begun = replace(
+        Classes.start(known.averages, np.zeros((n, 3))), shell_weight=known.shell_weight
+    ).with_even_prior()
+    without = np.stack([np.array(known.averages)] * 4, 1)
+    monkeypatch.setattr(all_particles, "_ROUNDS", 2)
+    streamed = everything.rounds(
+        Standing(begun, without, np.ones((3, 1)), np.zeros(3, int), np.zeros((n, 3)))
+    )
+    particles = everything.load(np.arange(n)).particles
+    plain = fine.iterate(particles, begun, rounds=2, prior="even")
+    np.testing.assert_array_equal(streamed.classes.labels, plain.labels)
+    for one, other in zip(streamed.classes.averages, plain.averages, strict=True):
+        np.testing.assert_allclose(one, other, atol=0.01 * other.std())
+
+
+@pytest.mark.parametrize(
+    ("n", "most"), [(20, 12), (500, 12), (600, 15), (1000, 25), (1200, 30), (100_000, 30)]
+)
+def test_clusters_at_most(n, most):
+    assert MineSettings().bounds(n) == (1, most)
+    assert MineSettings(candidate_k=(3, 50)).bounds(n) == (3, 50)
+
+
+def test_the_rows_of_a_file_in_any_order(rng):
+    file = RowFile((3, 2), np.float16, "rows")
+    rows = rng.normal(size=(50, 3, 2)).astype(np.float16)
+    file.append(rows[:20])
+    file.append(rows[20:])
+    wanted = rng.integers(0, 50, 80)
+    np.testing.assert_array_equal(file.read(wanted), rows[wanted])
+    with pytest.raises(IndexError, match="of 50"):
+        file.read(np.array([50]))
