@@ -125,6 +125,15 @@ def test_chunks_are_predicted_alike_anywhere(alone, two_workers, tmp_path, monke
     assert one == other and one.count(b"\n") > 17
 
 
+def test_several_sortings_are_alike_anywhere(alone, two_workers, tmp_path):
+    for name, executor in (("one", None), ("other", two_workers)):
+        pipeline.mine(alone.store, tmp_path / name, SETTINGS.mine, runs=2, executor=executor)
+    for name in ("labels.csv", "stability.csv", "particles.star"):
+        one, other = (tmp_path / folder / name for folder in ("one", "other"))
+        assert one.read_bytes() == other.read_bytes()
+    assert not list(tmp_path.rglob("checkpoint*"))
+
+
 def test_a_process_pool_does_as_well(alone, tomograms, tmp_path):
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context) as pool:

@@ -285,7 +285,7 @@ def quick_mining(monkeypatch, finished):
     """Mining that copies the finished run's files, to look at the stages alone."""
     calls = []
 
-    def mine(folder, store, settings, runs):
+    def mine(folder, store, settings, runs, executor=None):
         calls.append(settings)
         for name in ("labels", "history", "model", "clusters"):
             getattr(folder, name).write_bytes(getattr(finished, name).read_bytes())

@@ -85,7 +85,7 @@ def run(
     work = {
         "pick": lambda: _pick(folder, tomograms, settings, executor),
         "extract": lambda: _extract(folder, tomograms, settings, executor),
-        "mine": lambda: stages.mine_clusters(folder, store, settings.mine, settings.runs),
+        "mine": lambda: stages.mine_clusters(folder, store, settings.mine, settings.runs, executor),
         "refine": lambda: refine_mined(folder, store, settings.mine),
         "search": lambda: search_rounds(folder, tomograms, settings),
         "audit": lambda: stages.audit_clusters(folder, store),
@@ -163,11 +163,12 @@ def mine(
     relion: RelionVersion = "3.1",
     overwrite: bool = False,
     resume: bool = False,
+    executor: Executor | None = None,
 ) -> RunFolder:
     """Sort the subtomograms of a store; write labels, model, star files and a report.
 
     Parameters and errors as in `run`; ``runs`` repeats the sorting with other seeds, writes the
-    consensus, and says how often each cluster was found.
+    consensus, and says how often each cluster was found; these are the tasks of the executor.
     """
     settings = settings or MineSettings()
     folder = RunFolder(out)
@@ -175,7 +176,7 @@ def mine(
         pass
     recorded = {"mine": settings.model_dump(), "relion": relion, "runs": runs}
     folder.start("mine", recorded, [str(Path(store).resolve())], overwrite=overwrite, resume=resume)
-    folder.stage("mine", lambda: stages.mine_clusters(folder, store, settings, runs))
+    folder.stage("mine", lambda: stages.mine_clusters(folder, store, settings, runs, executor))
     folder.stage("audit", lambda: stages.audit_clusters(folder, store))
     folder.stage("write", lambda: stages.write_stars(store, folder.labels, out, relion=relion))
     folder.stage("report", lambda: make_report(folder, store))

@@ -101,9 +101,16 @@ def _find(tomogram: Tomogram, settings: PickSettings, mask: np.ndarray | Path | 
 
 
 def mine_clusters(
-    folder: RunFolder, store: str | Path, settings: MineSettings, runs: int
+    folder: RunFolder,
+    store: str | Path,
+    settings: MineSettings,
+    runs: int,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
-    """Sort a store; write labels, history, model and what the report is drawn from."""
+    """Sort a store; write labels, history, model and what the report is drawn from.
+
+    Where there are several runs, they are tasks of the executor.
+    """
     from aitom_disca.analysis import fit_repeatedly
     from aitom_disca.mining import DISCA
 
@@ -116,7 +123,12 @@ def mine_clusters(
             disca.fit(source, checkpoint=folder.checkpoint)
         else:
             disca, stability = fit_repeatedly(
-                settings, source, runs, checkpoint=folder.checkpoint, rotate=rotate
+                settings,
+                source,
+                runs,
+                checkpoint=folder.checkpoint.absolute(),
+                rotate=rotate,
+                executor=executor,
             )
             write_rows_csv(folder.stability, stability.rows())
             more, summary = {"agreement": stability.agreement}, {"stability": stability.summary()}
