@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("keras")
 
-from aitom_disca import pipeline
+from aitom_disca import picking, pipeline
 from aitom_disca.cli import main
 from aitom_disca.cluster import tasks_on
 from aitom_disca.config import ExtractSettings, MineSettings, PickSettings, RunSettings
@@ -28,7 +28,7 @@ from aitom_disca.parallel import in_tasks, n_cores
 from aitom_disca.pipeline.stages import find_in_tomograms
 from aitom_disca.run_folder import RunFolder
 from aitom_disca.simulation import load_phantoms, simulate_tomogram
-from aitom_disca.subtomograms import extract_subtomograms
+from aitom_disca.subtomograms import extract, extract_subtomograms
 
 VOXEL_SIZE, DIAMETER = 20.0, 220.0
 SETTINGS = RunSettings(
@@ -123,6 +123,48 @@ def test_chunks_are_predicted_alike_anywhere(alone, two_workers, tmp_path, monke
     ]
     one, other = (folder.labels.read_bytes() for folder in folders)
     assert one == other and one.count(b"\n") > 17
+
+
+class Here(Executor):
+    """Does tasks as they are asked for."""
+
+    def map(self, fn, *iterables, timeout=None, chunksize=1):
+        return map(fn, *iterables)
+
+
+def test_tomograms_that_are_done_are_not_done_again(alone, tomograms, tmp_path, monkeypatch):
+    done: dict[str, list[str]] = {"pick": [], "extract": []}
+    find, store = picking.find_candidates, extract._Cutting.store
+
+    def found(tomogram, *args, **kwargs):
+        done["pick"].append(tomogram.name)
+        if len(done["pick"]) == 2:
+            raise KeyboardInterrupt
+        return find(tomogram, *args, **kwargs)
+
+    def cut(self, path, used, *args, **kwargs):
+        done["extract"] += used
+        if len(done["extract"]) == 2:
+            raise KeyboardInterrupt
+        return store(self, path, used, *args, **kwargs)
+
+    monkeypatch.setattr(picking, "find_candidates", found)
+    monkeypatch.setattr(extract._Cutting, "store", cut)
+    out = tmp_path / "run"
+    for _ in ("picking", "extracting"):
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(tomograms, out, SETTINGS, resume=True, executor=Here())
+    run = pipeline.run(tomograms, out, SETTINGS, resume=True, executor=Here())
+    first, second = (tomogram.name for tomogram in tomograms)
+    assert done == {"pick": [first, second, second], "extract": [first, second, second]}
+    for name in ("picks.csv", "labels.csv", "particles.star", "junk/noise.star"):
+        assert (out / name).exists() == (alone.path / name).exists()
+        assert (
+            not (out / name).exists()
+            or (out / name).read_bytes() == (alone.path / name).read_bytes()
+        )
+    check_same_store(alone.store, run.store)
+    assert not run.picking.exists()
 
 
 def test_several_sortings_are_alike_anywhere(alone, two_workers, tmp_path):

@@ -26,11 +26,14 @@ logger = logging.getLogger(__name__)
 
 
 def picks_of_run(
-    tomograms: Sequence[Tomogram], settings: RunSettings, executor: Executor | None = None
+    tomograms: Sequence[Tomogram],
+    settings: RunSettings,
+    executor: Executor | None = None,
+    keep: Path | None = None,
 ) -> Candidates:
     """Pick the particles of tomograms, or read them, as the settings say.
 
-    Tomograms are tasks of the executor, if there is one.
+    Tomograms are tasks of the executor, if there is one; ``keep`` is that of `find_in_tomograms`.
 
     Raises
     ------
@@ -56,8 +59,10 @@ def picks_of_run(
             tilt_range_deg=settings.tilt_range_deg,
             dark_protein=settings.dark_protein,
         )
-        return find_in_tomograms(matched(tomograms, others), settings.pick, executor=executor)
-    return find_in_tomograms(tomograms, settings.pick, executor=executor)
+        return find_in_tomograms(
+            matched(tomograms, others), settings.pick, executor=executor, keep=keep
+        )
+    return find_in_tomograms(tomograms, settings.pick, executor=executor, keep=keep)
 
 
 def read_all_picks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.config import UNTIL, MineSettings, RelionVersion, RunSettings
+from aitom_disca.errors import InputError
 from aitom_disca.io import (
     Tomogram,
     open_store,
@@ -123,9 +125,14 @@ def _pick(
     settings: RunSettings,
     executor: Executor | None,
 ) -> dict[str, Any]:
-    found = picks_of_run(tomograms, settings, executor)
+    try:
+        found = picks_of_run(tomograms, settings, executor, keep=folder.picking)
+    except InputError:  # nothing of it stays, since there will be no such run
+        shutil.rmtree(folder.picking, ignore_errors=True)
+        raise
     write_picks_csv(folder.picks, found.particles)
     stages.write_junk(folder.junk, found, relion=settings.relion)
+    shutil.rmtree(folder.picking, ignore_errors=True)  # all tomograms are done
     junk = {kind: len(particles) for kind, particles in found.junk.items()}
     return {"n_picks": len(found.particles), "set_apart": junk}
 
@@ -149,7 +156,13 @@ def _extract(
 
     picks = read_picks_csv(folder.picks, tomograms={t.name: t.info for t in tomograms})
     summary = extract_subtomograms(
-        tomograms, picks, folder.store, settings.extract, overwrite=True, executor=executor
+        tomograms,
+        picks,
+        folder.store,
+        settings.extract,
+        overwrite=True,
+        executor=executor,
+        keep_shards=True,
     )
     return {k: v for k, v in vars(summary).items() if k != "path"}
 

@@ -24,6 +24,7 @@ from aitom_disca.io import (
     write_rows_csv,
 )
 from aitom_disca.io.atomic import replacing
+from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.formats.relion_images import written_images
 from aitom_disca.io.formats.relion_optics import has_images
 from aitom_disca.io.store import SubtomogramStore
@@ -53,6 +54,7 @@ def find_in_tomograms(
     *,
     mask: np.ndarray | Path | None = None,
     executor: Executor | None = None,
+    keep: Path | None = None,
 ) -> Candidates:
     """Pick the particles of several tomograms, tomogram by tomogram, and set junk apart.
 
@@ -64,6 +66,8 @@ def find_in_tomograms(
         Where picks may lie, in every tomogram.
     executor : Executor, optional
         Computes tomograms as its tasks.
+    keep : path, optional
+        Folder in which each tomogram that is done is kept, and not done again.
 
     Raises
     ------
@@ -76,8 +80,13 @@ def find_in_tomograms(
     if settings.membranes:  # whose files are read wherever the task is done
         absolute = tuple(str(Path(path).absolute()) for path in settings.membranes)
         settings = settings.model_copy(update={"membranes": absolute})
+    file_names = file_parts(tomogram.name for tomogram in tomograms)
+    tasks = [
+        (one, None if keep is None else keep.absolute() / f"{file_names[one.name]}.npz")
+        for one in tomograms
+    ]
     find = partial(_find, settings=settings, mask=mask)
-    found_in = in_tasks(find, tomograms, executor, "picking")
+    found_in = in_tasks(find, tasks, executor, "picking")
     for tomogram, found in zip(tomograms, found_in, strict=True):
         apart = "".join(f", {len(junk)} {kind}" for kind, junk in found.junk.items())
         say(f"{tomogram.name}: {len(found.particles)} picks{apart}")
@@ -87,9 +96,16 @@ def find_in_tomograms(
     return join_candidates(parts)
 
 
-def _find(tomogram: Tomogram, settings: PickSettings, mask: np.ndarray | Path | None) -> Candidates:
+def _find(
+    task: tuple[Tomogram, Path | None], settings: PickSettings, mask: np.ndarray | Path | None
+) -> Candidates:
+    """Pick the particles of a tomogram, unless they are kept in the task's file."""
     from aitom_disca.picking import find_candidates, read_membranes
+    from aitom_disca.picking.kept import read_candidates, write_candidates
 
+    tomogram, kept = task
+    if kept is not None and kept.exists():
+        return read_candidates(kept, tomogram)
     picker = None
     if settings.picker == "aitom":
         from aitom_disca.bridge import aitom_picker
@@ -97,7 +113,10 @@ def _find(tomogram: Tomogram, settings: PickSettings, mask: np.ndarray | Path | 
         picker = aitom_picker()
     membranes = read_membranes(tomogram, settings.membranes)
     mask = read_mask(mask) if isinstance(mask, Path) else mask
-    return find_candidates(tomogram, settings, mask=mask, membranes=membranes, picker=picker)
+    found = find_candidates(tomogram, settings, mask=mask, membranes=membranes, picker=picker)
+    if kept is not None:
+        write_candidates(kept, found)
+    return found
 
 
 def mine_clusters(
