@@ -53,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 _LONGEST_READ = 64  # volumes in one request: bounds the memory of a read beyond its result
+_FILES_OPEN_ELSE = 256  # at most, beside the shards of a store
 _TEXT = ("tomogram_name", "image_name")
 _COLUMNS = {  # dataset: ParticleSet's name
     "tomogram_name": "tomogram_name",
@@ -293,7 +294,9 @@ class SubtomogramStore:
 
     @cached_property
     def _file(self) -> h5py.File:
-        return _open_file(self.path)
+        file = _open_file(self.path)
+        _check_shards(file["subtomograms"], self.path)
+        return file
 
     def __enter__(self) -> SubtomogramStore:
         return self
@@ -480,6 +483,17 @@ def _check_layout(file: h5py.File, path: Path) -> None:
         )
     if 0 in volumes.shape:
         raise InputError(f"{path.name} holds no subtomograms; pick with a lower threshold.")
+    _check_shards(volumes, path)
+    size = float(file.attrs.get("voxel_size_angstrom", 0))
+    if not (np.isfinite(size) and size > 0):
+        raise InputError(
+            f"{path.name} holds no voxel size; set the file attribute 'voxel_size_angstrom' "
+            "(in Angstrom)."
+        )
+
+
+def _check_shards(volumes: h5py.Dataset, path: Path) -> None:
+    """Refuse an index of which shards cannot be read: HDF5 takes them for empty."""
     shards = {s.file_name for s in volumes.virtual_sources()} if volumes.is_virtual else ()
     for shard in sorted(shards):
         if not (path.parent / shard.replace("%%", "%")).is_file():
@@ -487,12 +501,25 @@ def _check_layout(file: h5py.File, path: Path) -> None:
                 f"{path.name} is an index of shards, of which {shard} is missing; move the folder "
                 "of shards together with it, or extract the subtomograms again."
             )
-    size = float(file.attrs.get("voxel_size_angstrom", 0))
-    if not (np.isfinite(size) and size > 0):
+    _allow_open_files(len(shards), path)
+
+
+def _allow_open_files(n: int, path: Path) -> None:
+    """Let this process hold so many files open, and some more."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = n + _FILES_OPEN_ELSE
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
         raise InputError(
-            f"{path.name} holds no voxel size; set the file attribute 'voxel_size_angstrom' "
-            "(in Angstrom)."
+            f"{path.name} has {n} shards, but only {hard} files may be open at once; raise that "
+            f"limit (ulimit -n {wanted}), or extract fewer tomograms into one store."
         )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _runs(index: np.ndarray) -> Iterator[slice]:
