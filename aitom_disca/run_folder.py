@@ -50,6 +50,7 @@ class RunFolder:
         self.path = Path(path)
         self.record_file = self.path / "run.json"
         self.picks = self.path / "picks.csv"
+        self.picking = self.path / "picking"  # there while picking: tomograms that are done
         self.junk = self.path / "junk"  # picks that were set apart, a star file a kind
         self.first_picks = self.path / "picks_first.csv"  # where a search found more
         self.store = self.path / "subtomograms.h5"
@@ -85,7 +86,7 @@ class RunFolder:
 
     def _deep(self) -> tuple[Path, ...]:
         """Folders whose whole content belongs to the run."""
-        return self.shards, self.junk, self.averages, self.embedded
+        return self.picking, self.shards, self.junk, self.averages, self.embedded
 
     def start(
         self,

@@ -56,3 +56,19 @@ def relion() -> Callable[..., str]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20231)
+
+
+@pytest.fixture(scope="session")
+def tomograms(tmp_path_factory):
+    """Two small tomograms with picks."""
+    from small_run import make_tomograms
+
+    return make_tomograms(tmp_path_factory.mktemp("tomograms"))
+
+
+@pytest.fixture(scope="session")
+def alone(tomograms, tmp_path_factory):
+    """A run of the two tomograms in one process."""
+    from small_run import make_run
+
+    return make_run(tomograms, tmp_path_factory.mktemp("alone") / "run")

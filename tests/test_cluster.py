@@ -17,59 +17,17 @@ import pytest
 
 pytest.importorskip("keras")
 
-from aitom_disca import pipeline
+from small_run import SETTINGS, check_same_store
+
+from aitom_disca import picking, pipeline
 from aitom_disca.cli import main
 from aitom_disca.cluster import tasks_on
-from aitom_disca.config import ExtractSettings, MineSettings, PickSettings, RunSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io import Tomogram, open_store, open_tomogram, open_tomograms, write_volume
+from aitom_disca.io import Tomogram, open_store, open_tomogram
 from aitom_disca.mining import predicting
 from aitom_disca.parallel import in_tasks, n_cores
 from aitom_disca.pipeline.stages import find_in_tomograms
-from aitom_disca.run_folder import RunFolder
-from aitom_disca.simulation import load_phantoms, simulate_tomogram
-from aitom_disca.subtomograms import extract_subtomograms
-
-VOXEL_SIZE, DIAMETER = 20.0, 220.0
-SETTINGS = RunSettings(
-    pick=PickSettings(particle_diameter_angstrom=DIAMETER),
-    extract=ExtractSettings(particle_diameter_angstrom=DIAMETER, box_px=14),
-    mine=MineSettings(
-        candidate_k=(2,),
-        max_iterations=1,
-        alignment=False,
-        working_box_px=10,
-        width=0.05,
-        n_convolutions=2,
-        n_features=16,
-        n_cube_rotations=1,
-        pca_dimensions=4,
-        n_starts=1,
-    ),
-    until="mine",
-)
-
-
-@pytest.fixture(scope="module")
-def tomograms(tmp_path_factory) -> list[Tomogram]:
-    """Two, with names that only a file name must not hold, and tilt ranges of their own."""
-    phantoms = load_phantoms()
-    folder = tmp_path_factory.mktemp("data")
-    for seed, name in enumerate(("TS_2", "TS 10%b")):
-        made = simulate_tomogram(
-            [phantoms["ring"], phantoms["rod"]],
-            14,
-            (36, 80, 80),
-            VOXEL_SIZE,
-            snr=2.0,
-            seed=seed,
-            gap_px=3,
-            border_px=5,
-        )
-        write_volume(
-            folder / f"{name}.mrc", made.volume, VOXEL_SIZE, tilt_range_deg=(-60, 54 + seed)
-        )
-    return open_tomograms(sorted(folder.iterdir()))
+from aitom_disca.subtomograms import extract, extract_subtomograms
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +36,6 @@ def two_workers() -> Iterator[Executor]:
     with tasks_on(workers=2) as executor:
         assert executor is not None
         yield executor
-
-
-@pytest.fixture(scope="module")
-def alone(tomograms, tmp_path_factory) -> RunFolder:
-    return pipeline.run(tomograms, tmp_path_factory.mktemp("alone") / "run", SETTINGS)
 
 
 def test_a_run_on_two_workers_is_that_of_one_process(alone, tomograms, two_workers, tmp_path):
@@ -102,19 +55,7 @@ def test_a_run_on_two_workers_is_that_of_one_process(alone, tomograms, two_worke
     check_same_store(alone.store, Path(moved) / "subtomograms.h5")
 
 
-def check_same_store(one: Path, other: Path) -> None:
-    with open_store(one) as a, open_store(other) as b:
-        np.testing.assert_array_equal(a.read(), b.read())
-        np.testing.assert_array_equal(a.tilt_range_deg, b.tilt_range_deg)
-        assert np.shape(a.tilt_range_deg) == (len(a), 2)
-        for name in ("raw_mean", "raw_std", "diameter_angstrom"):
-            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-        particles, others = a.particles(), b.particles()
-        assert particles.tomograms == others.tomograms and {*particles.more} == {*others.more}
-        np.testing.assert_array_equal(particles.tomogram_name, others.tomogram_name)
-        np.testing.assert_array_equal(particles.center_zyx_px, others.center_zyx_px)
-
-
+@pytest.mark.full
 def test_chunks_are_predicted_alike_anywhere(alone, two_workers, tmp_path, monkeypatch):
     monkeypatch.setattr(predicting, "_CHUNK", 8)
     folders = [
@@ -125,6 +66,59 @@ def test_chunks_are_predicted_alike_anywhere(alone, two_workers, tmp_path, monke
     assert one == other and one.count(b"\n") > 17
 
 
+class Here(Executor):
+    """Does tasks as they are asked for."""
+
+    def map(self, fn, *iterables, timeout=None, chunksize=1):
+        return map(fn, *iterables)
+
+
+def test_tomograms_that_are_done_are_not_done_again(alone, tomograms, tmp_path, monkeypatch):
+    done: dict[str, list[str]] = {"pick": [], "extract": []}
+    find, store = picking.find_candidates, extract._Cutting.store
+
+    def found(tomogram, *args, **kwargs):
+        done["pick"].append(tomogram.name)
+        if len(done["pick"]) == 2:
+            raise KeyboardInterrupt
+        return find(tomogram, *args, **kwargs)
+
+    def cut(self, path, used, *args, **kwargs):
+        done["extract"] += used
+        if len(done["extract"]) == 2:
+            raise KeyboardInterrupt
+        return store(self, path, used, *args, **kwargs)
+
+    monkeypatch.setattr(picking, "find_candidates", found)
+    monkeypatch.setattr(extract._Cutting, "store", cut)
+    out = tmp_path / "run"
+    for _ in ("picking", "extracting"):
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(tomograms, out, SETTINGS, resume=True, executor=Here())
+    run = pipeline.run(tomograms, out, SETTINGS, resume=True, executor=Here())
+    first, second = (tomogram.name for tomogram in tomograms)
+    assert done == {"pick": [first, second, second], "extract": [first, second, second]}
+    for name in ("picks.csv", "labels.csv", "particles.star", "junk/noise.star"):
+        assert (out / name).exists() == (alone.path / name).exists()
+        assert (
+            not (out / name).exists()
+            or (out / name).read_bytes() == (alone.path / name).read_bytes()
+        )
+    check_same_store(alone.store, run.store)
+    assert not run.picking.exists()
+
+
+@pytest.mark.full
+def test_several_sortings_are_alike_anywhere(alone, two_workers, tmp_path):
+    for name, executor in (("one", None), ("other", two_workers)):
+        pipeline.mine(alone.store, tmp_path / name, SETTINGS.mine, runs=2, executor=executor)
+    for name in ("labels.csv", "stability.csv", "particles.star"):
+        one, other = (tmp_path / folder / name for folder in ("one", "other"))
+        assert one.read_bytes() == other.read_bytes()
+    assert not list(tmp_path.rglob("checkpoint*"))
+
+
+@pytest.mark.full
 def test_a_process_pool_does_as_well(alone, tomograms, tmp_path):
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context) as pool:
@@ -154,6 +148,7 @@ def test_errors_and_threads_of_tasks(two_workers):
     assert list(in_tasks(cores, [1, 2], two_workers, "counting")) == [max(1, n_cores() // 2)] * 2
 
 
+@pytest.mark.full
 def test_clusters_are_averaged_and_embedded_alike(alone, two_workers, tmp_path):
     address = ["--scheduler", two_workers._client.scheduler.address]
     for name, options in (("one", []), ("other", address)):

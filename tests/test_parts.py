@@ -6,7 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_cluster import SETTINGS, alone, check_same_store, tomograms  # noqa: F401  fixtures
+
+pytest.importorskip("keras")
+
+from small_run import SETTINGS, check_same_store
 
 from aitom_disca import pipeline
 from aitom_disca.cli import main
@@ -19,7 +22,7 @@ from aitom_disca.pipeline.stages import find_in_tomograms
 DIAMETER = ["--particle-diameter-angstrom", "220"]
 
 
-def test_picks_and_subtomograms_in_parts_are_those_of_one_process(alone, tomograms, tmp_path):  # noqa: F811
+def test_picks_and_subtomograms_in_parts_are_those_of_one_process(alone, tomograms, tmp_path):
     paths = [str(tomogram.path) for tomogram in tomograms]
     picks, store = tmp_path / "picks.csv", tmp_path / "subtomograms.h5"
     for part in ("2/2", "1/2"):
@@ -41,7 +44,7 @@ def test_picks_and_subtomograms_in_parts_are_those_of_one_process(alone, tomogra
     check_same_store(alone.store, store)
 
 
-def test_predictions_in_parts_are_those_of_one_process(alone, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_predictions_in_parts_are_those_of_one_process(alone, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(predicting, "_CHUNK", 8)
     whole, _ = pipeline.predict(alone.store, alone.model, tmp_path / "whole")
     out = str(tmp_path / "parts")
@@ -66,7 +69,7 @@ def test_predictions_in_parts_are_those_of_one_process(alone, tmp_path, monkeypa
     assert "parts of 2 and of 3" in capsys.readouterr().err
 
 
-def test_a_part_without_picks_is_a_part(alone, tomograms, tmp_path):  # noqa: F811
+def test_a_part_without_picks_is_a_part(alone, tomograms, tmp_path):
     found = find_in_tomograms(tomograms[:1], SETTINGS.pick).particles
     for number, part in ((1, found.select([])), (2, found)):
         write_picks_csv(Part(number, 2).path(tmp_path / "picks.csv"), part)

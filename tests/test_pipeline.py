@@ -285,7 +285,7 @@ def quick_mining(monkeypatch, finished):
     """Mining that copies the finished run's files, to look at the stages alone."""
     calls = []
 
-    def mine(folder, store, settings, runs):
+    def mine(folder, store, settings, runs, executor=None):
         calls.append(settings)
         for name in ("labels", "history", "model", "clusters"):
             getattr(folder, name).write_bytes(getattr(finished, name).read_bytes())
@@ -356,6 +356,15 @@ def test_overwrite_with_a_bad_tomogram_leaves_the_earlier_run(tomogram, tmp_path
     with pytest.raises(InputError, match="bad"):
         pipeline.run([open_tomogram(tmp_path / "bad.mrc")], out, SETTINGS, overwrite=True)
     assert snapshot(out) == before
+
+
+def test_a_bad_tomogram_leaves_nothing_of_a_new_run(tomogram, tmp_path):
+    volume = np.full((40, 60, 60), 3, np.float32)
+    write_volume(tmp_path / "bad.mrc", volume, VOXEL_SIZE, tilt_range_deg=(-60, 60))
+    both = [open_tomogram(path) for path in (tomogram[0], tmp_path / "bad.mrc")]
+    with pytest.raises(InputError, match="bad"):
+        pipeline.run(both, tmp_path / "results", SETTINGS)
+    assert not (tmp_path / "results").exists()
 
 
 def test_overwrite_with_too_few_subtomograms_leaves_the_earlier_run(finished, tmp_path):

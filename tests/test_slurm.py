@@ -9,12 +9,8 @@ from pathlib import Path
 import pytest
 import slurm_site
 
-from aitom_disca.io import write_volume
-from aitom_disca.simulation import load_phantoms, simulate_tomogram
-
 pytestmark = [pytest.mark.slurm, pytest.mark.full]
 
-VOXEL_SIZE = 20.0
 CONFIG = """
 jobqueue:
   slurm:
@@ -37,20 +33,6 @@ def environment(tmp_path_factory):
         yield environment | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
 
 
-@pytest.fixture(scope="module")
-def tomograms(tmp_path_factory) -> list[str]:
-    folder = tmp_path_factory.mktemp("data")
-    phantoms = load_phantoms()
-    for seed in (0, 1):
-        made = simulate_tomogram(
-            [phantoms["ring"], phantoms["rod"]], 16, (36, 80, 80), VOXEL_SIZE, snr=2.0, seed=seed,
-            gap_px=3, border_px=5,
-        )  # fmt: skip
-        path = folder / f"TS_{seed}.mrc"
-        write_volume(path, made.volume, VOXEL_SIZE, tilt_range_deg=(-60, 60))
-    return sorted(map(str, folder.iterdir()))
-
-
 def command(environment, *words: object) -> str:
     line = [sys.executable, "-m", "aitom_disca", *map(str, words)]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=500)
@@ -59,11 +41,12 @@ def command(environment, *words: object) -> str:
 
 
 def test_a_run_in_two_jobs_is_that_of_one_process(environment, tomograms, tmp_path):
+    paths = [tomogram.path for tomogram in tomograms]
     config = tmp_path / "site.yaml"
     config.write_text(CONFIG.format(folder=tmp_path))
     jobs = ["--cluster", "slurm", "--cluster-config", config, "--workers", 2]
-    command(environment, "run", *tomograms, "--out", tmp_path / "alone", *OPTIONS)
-    said = command(environment, "run", *tomograms, "--out", tmp_path / "jobs", *OPTIONS, *jobs)
+    command(environment, "run", *paths, "--out", tmp_path / "alone", *OPTIONS)
+    said = command(environment, "run", *paths, "--out", tmp_path / "jobs", *OPTIONS, *jobs)
     assert "workers are jobs of slurm, at most 2" in said
     predict = ["predict", tmp_path / "alone" / "subtomograms.h5"]
     predict += ["--model", tmp_path / "alone" / "model.h5", "--out"]

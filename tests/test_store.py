@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, open_store
+from aitom_disca.io import store as store_module
+from aitom_disca.io.shards import write_index
 from aitom_disca.io.store import _runs
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
@@ -272,3 +274,25 @@ def test_experimental_ribosomes(shared_data):
     assert np.unique(particles.tomogram_name).size == 4
     assert particles.centered_xyz_angstrom[0] == pytest.approx([2390.5364, 1767.78, 333.82693])
     np.testing.assert_allclose(volumes.std(axis=(1, 2, 3)), 1, atol=1e-3)
+
+
+def test_as_many_files_may_be_open_as_a_store_has_shards(tmp_path, volumes, particles, monkeypatch):
+    resource = pytest.importorskip("resource")
+    shards = [tmp_path / "s_shards" / f"{i}.h5" for i in range(12)]
+    for i, shard in enumerate(shards):
+        with new_store(shard) as store:
+            store.append(volumes[[i]], particles.select([i]), row=np.array([11 - i]))
+    assert write_index(tmp_path / "s.h5", shards) == 12
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    n_open = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
+    few = max(n_open + 6, 8)
+    monkeypatch.setattr(store_module, "_FILES_OPEN_ELSE", n_open + 20)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
+        with open_store(tmp_path / "s.h5") as store:
+            np.testing.assert_array_equal(store.read(), volumes[11::-1])
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (few, few))
+        with pytest.raises(InputError, match=r"12 shards, but only \d+ files may be open"):
+            open_store(tmp_path / "s.h5")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
 
 from aitom_disca.config import MineSettings
+from aitom_disca.parallel import in_tasks
 from aitom_disca.progress import say
 from aitom_disca.subtomograms.dataset import Source
 
@@ -100,6 +103,7 @@ def fit_repeatedly(
     *,
     checkpoint: Path | None = None,
     rotate: RotateVolumes | None = None,
+    executor: Executor | None = None,
 ) -> tuple[DISCA, Stability]:
     """Sort subtomograms several times, with the seeds seed, seed + 1, ..., and take the consensus.
 
@@ -112,6 +116,8 @@ def fit_repeatedly(
         As in `DISCA.fit`; of the second run and so on with ``_2``, ... added to the name.
     rotate : callable, optional
         As in `DISCA.from_settings`.
+    executor : Executor, optional
+        Computes runs as its tasks.
 
     Returns
     -------
@@ -119,23 +125,34 @@ def fit_repeatedly(
         The fit that is most like the consensus, with its model, and with the consensus as labels.
     stability : Stability
     """
-    from aitom_disca.mining import DISCA
-
-    fits = []
-    for r in range(runs):
-        seed = settings.seed + r
-        say(f"run {r + 1} of {runs}, seed {seed}")
-        file = checkpoint
-        if checkpoint is not None and r > 0:
-            file = checkpoint.with_name(f"{checkpoint.stem}_{r + 1}{checkpoint.suffix}")
-        seeded = settings.model_copy(update={"seed": seed})
-        disca = DISCA.from_settings(seeded, rotate=rotate)
-        fits.append(disca.fit(source, checkpoint=file))
+    fit = partial(
+        _fit, settings=settings, source=source, runs=runs, checkpoint=checkpoint, rotate=rotate
+    )
+    fits = list(in_tasks(fit, range(runs), executor, "sorting"))
     stability = compare_runs([disca.labels_ for disca in fits])
     kept = fits[stability.closest]
     kept.take_consensus(stability.labels, stability.names)
     say(found_in_words(stability.found.tolist(), runs))
     return kept, stability
+
+
+def _fit(
+    r: int,
+    settings: MineSettings,
+    source: Source,
+    runs: int,
+    checkpoint: Path | None,
+    rotate: RotateVolumes | None,
+) -> DISCA:
+    """One of several runs."""
+    from aitom_disca.mining import DISCA
+
+    seed = settings.seed + r
+    say(f"run {r + 1} of {runs}, seed {seed}")
+    if checkpoint is not None and r > 0:
+        checkpoint = checkpoint.with_name(f"{checkpoint.stem}_{r + 1}{checkpoint.suffix}")
+    disca = DISCA.from_settings(settings.model_copy(update={"seed": seed}), rotate=rotate)
+    return disca.fit(source, checkpoint=checkpoint)
 
 
 def found_in_words(found: Sequence[int], runs: int) -> str:

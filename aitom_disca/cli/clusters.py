@@ -33,6 +33,10 @@ def mine(
     overwrite: o.Overwrite = False,
     resume: o.Resume = False,
     threads: o.Threads = None,
+    workers: o.Workers = None,
+    scheduler: o.Scheduler = None,
+    cluster: o.Cluster = None,
+    cluster_config: o.ClusterConfig = None,
 ) -> None:
     """Sort subtomograms into clusters; write labels, model, star files and a report.
 
@@ -54,9 +58,17 @@ def mine(
         mask_diameter_angstrom,
         graded_wedge,
     )
-    folder = mine_store(
-        store, out, settings, runs=runs, relion=relion.value, overwrite=overwrite, resume=resume
-    )
+    with workers_given(workers, scheduler, cluster, cluster_config) as executor:
+        folder = mine_store(
+            store,
+            out,
+            settings,
+            runs=runs,
+            relion=relion.value,
+            overwrite=overwrite,
+            resume=resume,
+            executor=executor,
+        )
     print_run(folder)
 
 

@@ -57,6 +57,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 _LONGEST_READ = 64  # volumes in one request: bounds the memory of a read beyond its result
+_FILES_OPEN_ELSE = 256  # at most, beside the shards of a store
 _TEXT = ("tomogram_name", "image_name")
 _WHAT = "a store of subtomograms"
 _TODO = "the file is damaged, extract the subtomograms again"
@@ -310,7 +311,9 @@ class SubtomogramStore:
 
     @cached_property
     def _file(self) -> h5py.File:
-        return _open_file(self.path)
+        file = _open_file(self.path)
+        _check_shards(file["subtomograms"], self.path)
+        return file
 
     def __enter__(self) -> SubtomogramStore:
         return self
@@ -512,13 +515,7 @@ def _check_layout(file: h5py.File, path: Path) -> None:
         )
     if 0 in volumes.shape:
         raise InputError(f"{path.name} holds no subtomograms; pick with a lower threshold.")
-    shards = {s.file_name for s in volumes.virtual_sources()} if volumes.is_virtual else ()
-    for shard in sorted(shards):
-        if not (path.parent / shard.replace("%%", "%")).is_file():
-            raise InputError(
-                f"{path.name} is an index of shards, of which {shard} is missing; move the folder "
-                "of shards together with it, or extract the subtomograms again."
-            )
+    _check_shards(volumes, path)
     check_chunks(volumes, path)
     check_seal(file, path, attributes_only=True)
     size = float(file.attrs.get("voxel_size_angstrom", 0))
@@ -527,6 +524,36 @@ def _check_layout(file: h5py.File, path: Path) -> None:
             f"{path.name} holds no voxel size; set the file attribute 'voxel_size_angstrom' "
             "(in Angstrom)."
         )
+
+
+def _check_shards(volumes: h5py.Dataset, path: Path) -> None:
+    """Refuse an index of which shards cannot be read: HDF5 takes them for empty."""
+    shards = {s.file_name for s in volumes.virtual_sources()} if volumes.is_virtual else ()
+    for shard in sorted(shards):
+        if not (path.parent / shard.replace("%%", "%")).is_file():
+            raise InputError(
+                f"{path.name} is an index of shards, of which {shard} is missing; move the folder "
+                "of shards together with it, or extract the subtomograms again."
+            )
+    _allow_open_files(len(shards), path)
+
+
+def _allow_open_files(n: int, path: Path) -> None:
+    """Let this process hold so many files open, and some more."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = n + _FILES_OPEN_ELSE
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise InputError(
+            f"{path.name} has {n} shards, but only {hard} files may be open at once; raise that "
+            f"limit (ulimit -n {wanted}), or extract fewer tomograms into one store."
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _runs(index: np.ndarray) -> Iterator[slice]:

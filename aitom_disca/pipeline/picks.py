@@ -68,6 +68,7 @@ def picks_of_run(
     settings: RunSettings,
     pick_on: Sequence[Tomogram] = (),
     executor: Executor | None = None,
+    keep: Path | None = None,
 ) -> Candidates:
     """Pick the particles of tomograms, or read them, as the settings say.
 
@@ -79,6 +80,8 @@ def picks_of_run(
         Other versions of the tomograms, see `tomograms_to_pick_on`.
     executor : Executor, optional
         Tomograms are its tasks.
+    keep : path, optional
+        As in `find_in_tomograms`.
 
     Raises
     ------
@@ -97,9 +100,8 @@ def picks_of_run(
             tomogram_name=settings.tomogram_name,
         )
         return Candidates(found)
-    if pick_on:
-        return find_in_tomograms(matched(tomograms, pick_on), settings.pick, executor=executor)
-    return find_in_tomograms(tomograms, settings.pick, executor=executor)
+    others = matched(tomograms, pick_on) if pick_on else tomograms
+    return find_in_tomograms(others, settings.pick, executor=executor, keep=keep)
 
 
 def read_all_picks(

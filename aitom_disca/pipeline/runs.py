@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.config import UNTIL, MineSettings, RelionVersion, RunSettings
+from aitom_disca.errors import InputError
 from aitom_disca.io import (
     Tomogram,
     open_store,
@@ -103,7 +105,7 @@ def run(
     work = {
         "pick": lambda: _pick(folder, tomograms, settings, pick_on, executor),
         "extract": lambda: _extract(folder, tomograms, settings, executor),
-        "mine": lambda: stages.mine_clusters(folder, store, settings.mine, settings.runs),
+        "mine": lambda: stages.mine_clusters(folder, store, settings.mine, settings.runs, executor),
         "refine": lambda: refine_mined(folder, store, settings.mine),
         "search": lambda: search_rounds(folder, tomograms, settings),
         "audit": lambda: stages.audit_clusters(folder, store),
@@ -157,9 +159,14 @@ def _pick(
     pick_on: Sequence[Tomogram],
     executor: Executor | None,
 ) -> dict[str, Any]:
-    found = picks_of_run(tomograms, settings, pick_on, executor)
+    try:
+        found = picks_of_run(tomograms, settings, pick_on, executor, keep=folder.picking)
+    except InputError:  # nothing of it stays, since there will be no such run
+        shutil.rmtree(folder.picking, ignore_errors=True)
+        raise
     write_picks_csv(folder.picks, found.particles)
     stages.write_junk(folder.junk, found, relion=settings.relion)
+    shutil.rmtree(folder.picking, ignore_errors=True)  # all tomograms are done
     junk = {kind: len(particles) for kind, particles in found.junk.items()}
     return {"n_picks": len(found.particles), "set_apart": junk}
 
@@ -183,7 +190,13 @@ def _extract(
 
     picks = read_picks_csv(folder.picks, tomograms={t.name: t.info for t in tomograms})
     summary = extract_subtomograms(
-        tomograms, picks, folder.store, settings.extract, overwrite=True, executor=executor
+        tomograms,
+        picks,
+        folder.store,
+        settings.extract,
+        overwrite=True,
+        executor=executor,
+        keep_shards=True,
     )
     found = {k: v for k, v in vars(summary).items() if k != "path"}
     return found | {"store": mark_of(folder.store)}
@@ -198,11 +211,12 @@ def mine(
     relion: RelionVersion = "3.1",
     overwrite: bool = False,
     resume: bool = False,
+    executor: Executor | None = None,
 ) -> RunFolder:
     """Sort the subtomograms of a store; write labels, model, star files and a report.
 
     Parameters and errors as in `run`; ``runs`` repeats the sorting with other seeds, writes the
-    consensus, and says how often each cluster was found.
+    consensus, and says how often each cluster was found; these are the tasks of the executor.
     """
     settings = settings or MineSettings()
     folder = RunFolder(out)
@@ -210,7 +224,7 @@ def mine(
         pass
     recorded = {"mine": settings.model_dump(), "relion": relion, "runs": runs}
     folder.start("mine", recorded, [str(Path(store).resolve())], overwrite=overwrite, resume=resume)
-    folder.stage("mine", lambda: stages.mine_clusters(folder, store, settings, runs))
+    folder.stage("mine", lambda: stages.mine_clusters(folder, store, settings, runs, executor))
     folder.stage("audit", lambda: stages.audit_clusters(folder, store))
     folder.stage("write", lambda: stages.write_stars(store, folder.labels, out, relion=relion))
     folder.stage("report", lambda: make_report(folder, store))

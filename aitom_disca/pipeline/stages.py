@@ -61,6 +61,7 @@ def find_in_tomograms(
     *,
     mask: np.ndarray | Path | None = None,
     executor: Executor | None = None,
+    keep: Path | None = None,
 ) -> Candidates:
     """Pick the particles of several tomograms, tomogram by tomogram, and set junk apart.
 
@@ -72,6 +73,8 @@ def find_in_tomograms(
         Where picks may lie, in every tomogram.
     executor : Executor, optional
         Computes tomograms as its tasks.
+    keep : path, optional
+        Folder in which each tomogram that is done is kept, and not done again.
 
     Raises
     ------
@@ -84,8 +87,13 @@ def find_in_tomograms(
     if settings.membranes:  # whose files are read wherever the task is done
         absolute = tuple(str(Path(path).absolute()) for path in settings.membranes)
         settings = settings.model_copy(update={"membranes": absolute})
+    file_names = file_parts(tomogram.name for tomogram in tomograms)
+    tasks = [
+        (one, None if keep is None else keep.absolute() / f"{file_names[one.name]}.npz")
+        for one in tomograms
+    ]
     find = partial(_find, settings=settings, mask=mask)
-    found_in = in_tasks(find, tomograms, executor, "picking")
+    found_in = in_tasks(find, tasks, executor, "picking")
     for tomogram, found in zip(tomograms, found_in, strict=True):
         apart = "".join(f", {len(junk)} {kind}" for kind, junk in found.junk.items())
         say(f"{tomogram.name}: {len(found.particles)} picks{apart}")
@@ -95,9 +103,16 @@ def find_in_tomograms(
     return join_candidates(parts)
 
 
-def _find(tomogram: Tomogram, settings: PickSettings, mask: np.ndarray | Path | None) -> Candidates:
+def _find(
+    task: tuple[Tomogram, Path | None], settings: PickSettings, mask: np.ndarray | Path | None
+) -> Candidates:
+    """Pick the particles of a tomogram, unless they are kept in the task's file."""
     from aitom_disca.picking import find_candidates, read_membranes
+    from aitom_disca.picking.kept import read_candidates, write_candidates
 
+    tomogram, kept = task
+    if kept is not None and kept.exists():
+        return read_candidates(kept, tomogram)
     picker = None
     if settings.picker == "aitom":
         from aitom_disca.bridge import aitom_picker
@@ -105,13 +120,23 @@ def _find(tomogram: Tomogram, settings: PickSettings, mask: np.ndarray | Path | 
         picker = aitom_picker()
     membranes = read_membranes(tomogram, settings.membranes)
     mask = read_mask(mask) if isinstance(mask, Path) else mask
-    return find_candidates(tomogram, settings, mask=mask, membranes=membranes, picker=picker)
+    found = find_candidates(tomogram, settings, mask=mask, membranes=membranes, picker=picker)
+    if kept is not None:
+        write_candidates(kept, found)
+    return found
 
 
 def mine_clusters(
-    folder: RunFolder, store: str | Path, settings: MineSettings, runs: int
+    folder: RunFolder,
+    store: str | Path,
+    settings: MineSettings,
+    runs: int,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
-    """Sort a store; write labels, history, model and what the report is drawn from."""
+    """Sort a store; write labels, history, model and what the report is drawn from.
+
+    Where there are several runs, they are tasks of the executor.
+    """
     from aitom_disca.analysis import fit_repeatedly
     from aitom_disca.mining import DISCA
 
@@ -124,7 +149,12 @@ def mine_clusters(
             disca.fit(source, checkpoint=folder.checkpoint)
         else:
             disca, stability = fit_repeatedly(
-                settings, source, runs, checkpoint=folder.checkpoint, rotate=rotate
+                settings,
+                source,
+                runs,
+                checkpoint=folder.checkpoint.absolute(),
+                rotate=rotate,
+                executor=executor,
             )
             write_rows_csv(folder.stability, stability.rows())
             more, summary = {"agreement": stability.agreement}, {"stability": stability.summary()}

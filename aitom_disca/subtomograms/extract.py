@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from aitom_disca.io.formats.relion_columns import cut_anew
 from aitom_disca.io.mrc import Tomogram
 from aitom_disca.io.room import need_room
 from aitom_disca.io.shards import remove_index, shard_files, write_index
-from aitom_disca.io.store import StoreWriter, existing_store
+from aitom_disca.io.store import StoreWriter, existing_store, open_store
 from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import track
@@ -116,6 +117,7 @@ def extract_subtomograms(
     *,
     overwrite: bool = False,
     executor: Executor | None = None,
+    keep_shards: bool = False,
 ) -> ExtractSummary:
     """Cut a normalised subtomogram for every particle and write them to a store.
 
@@ -139,6 +141,8 @@ def extract_subtomograms(
     executor : Executor, optional
         Computes tomograms as its tasks, each of which writes a shard of the store, see
         `aitom_disca.io.shards`; the rows of the store are the same.
+    keep_shards : bool
+        Whether shards that are there are of these particles and settings, and not made again.
 
     Returns
     -------
@@ -164,7 +168,7 @@ def extract_subtomograms(
     if executor is None:
         n_extracted = cut.store(path, used, particles, rows)
     else:
-        n_extracted = _in_shards(path, used, particles, rows, cut, executor)
+        n_extracted = _in_shards(path, used, particles, rows, cut, executor, keep_shards)
     if n_extracted == 0:
         raise InputError("every box is constant; check the tomograms and the coordinates.")
     summary = ExtractSummary(
@@ -244,13 +248,15 @@ def _in_shards(
     rows: np.ndarray,
     cut: _Cutting,
     executor: Executor,
+    keep_shards: bool,
 ) -> int:
     if Path(path).exists() and not cut.overwrite:
         raise existing_store(path)
     remove_index(path)
     tasks = _tasks(path, used, particles, rows)
-    shards = replace(cut, overwrite=True).shard  # of a task that is done a second time
-    counts = list(in_tasks(shards, tasks, executor, "extracting"))
+    cut = replace(cut, overwrite=True)  # a task may be done a second time
+    shard = partial(cut.shard, keep=keep_shards)
+    counts = list(in_tasks(shard, tasks, executor, "extracting"))
     files = [task.path for task, n in zip(tasks, counts, strict=True) if n]
     if files:
         write_index(path, files, overwrite=True)
@@ -265,8 +271,11 @@ class _Cutting:
     particle_diameter_angstrom: float
     overwrite: bool
 
-    def shard(self, task: _Task) -> int:
-        """Cut from one tomogram."""
+    def shard(self, task: _Task, keep: bool = False) -> int:
+        """Cut from one tomogram, unless its shard is there and may be kept."""
+        if keep and task.path.exists():
+            with open_store(task.path) as there:
+                return len(there)
         name, here = task.tomogram.name, np.arange(len(task.rows))
         return self.store(task.path, {name: task.tomogram}, task.particles, here, row=task.rows)
 
