@@ -36,7 +36,7 @@ from aitom_disca.pipeline.average_inputs import (
     OtherMembers,
     groups_of,
     known_map,
-    map_name,
+    map_names,
     mask_of,
     network_of,
     settings_for_members,
@@ -140,7 +140,10 @@ def _each_cluster(
         wanted = _wanted(cluster, clusters)
         if images:  # what RELION cannot take is refused now
             checked_images(source, out, source.particles(), relion=relion)
-        known = {map_name(path): known_map(path, source, rescale) for path in compare}
+        known = {
+            name: known_map(path, source, rescale)
+            for name, path in zip(map_names(compare), compare, strict=True)
+        }
         mask = mask_of(settings.mask, source)
         network = network_of(settings, source)
         point_group(settings.symmetry)  # a name that does not exist is refused now
