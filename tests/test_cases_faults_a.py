@@ -523,3 +523,21 @@ def test_maps_and_subvolumes_of_one_name_stay_apart():
     given = replace(particles(["a"] * 3), more={"uuid": np.array(["u", "u", "v"])})
     volumes = np.ones((3, 4, 4, 4))
     assert len(subvolumes_of(given, volumes)["vs"]) == 3
+
+
+@pytest.mark.parametrize("size", [0, 2**64 - 8, 2**40])
+@pytest.mark.parametrize("of", ["attributes", "column"])
+def test_a_heap_that_hdf5_would_read_for_ever_is_refused(tmp_path, size, of):
+    path = tmp_path / "s.h5"
+    store(path, names=[f"a long name of the tomogram {i}" for i in range(300)])
+    whole = path.read_bytes()
+    heap = whole.index(b"GCOL") if of == "attributes" else whole.rindex(b"GCOL")
+    second = 16 + int.from_bytes(whole[heap + 24 : heap + 32], "little") + 7 & ~7
+    at = heap + 16 + second
+    assert int.from_bytes(whole[at : at + 2], "little") == 2  # the number of the second object
+    damage = struct.pack("<HHxxxxQ", 0 if size == 0 else 2, 1, size)
+    path.write_bytes(whole[:at] + damage + whole[at + 16 :])
+    with pytest.raises(InputError, match="damaged in a text"):
+        open_store(path)
+    path.write_bytes(whole)
+    assert len(all_of(path)[3]) == 300

@@ -47,6 +47,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range
 from aitom_disca.io.atomic import replacing
 from aitom_disca.io.checksums import check_chunks, check_seal, checksums_of, seal
+from aitom_disca.io.hdf5_heaps import check_heaps
 from aitom_disca.io.reading import reading
 from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import ParticleSet, TomogramInfo
@@ -482,6 +483,7 @@ def open_store(path: str | Path) -> SubtomogramStore:
         file = h5py.File(path, "r")
     try:
         with reading(path, _WHAT, _TODO):
+            check_heaps(file, path)
             _check_layout(file, path)
             return SubtomogramStore(path, file)
     except Exception:
