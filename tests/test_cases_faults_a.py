@@ -5,21 +5,37 @@ from __future__ import annotations
 import json
 import os
 import struct
+import unicodedata
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 
 from aitom_disca import pipeline
+from aitom_disca.bridge.pickles import write_pickle
+from aitom_disca.bridge.stores import import_store
+from aitom_disca.bridge.writing import subvolumes_of
 from aitom_disca.config import ExtractSettings, PickSettings, RunSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io import StoreWriter, file_marks, open_store, open_tomogram, write_volume
-from aitom_disca.io.formats import NAMES, get_format
+from aitom_disca.io import (
+    StoreWriter,
+    file_marks,
+    open_store,
+    open_tomogram,
+    read_labels_csv,
+    read_rows_csv,
+    write_volume,
+)
+from aitom_disca.io.formats import NAMES, Known, get_format, recognise
 from aitom_disca.io.reading import reading
 from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.particles import ParticleSet, TomogramInfo
+from aitom_disca.pipeline.average_inputs import map_names
 from aitom_disca.report.collect import _nuisance, _sorted
 from aitom_disca.run_folder import RunFolder
+from aitom_disca.subtomograms import extract_subtomograms
+from aitom_disca.subtomograms.from_files import import_subtomograms
 
 VOXEL_ANGSTROM = 20.0
 SETTINGS = RunSettings(
@@ -267,14 +283,14 @@ def test_chunks_that_a_zarr_tomogram_lost_are_no_zeros(tmp_path):
     volume[:, :, 14:] = 0  # a margin that a writer leaves out
     array[...] = volume
     group.attrs["multiscales"] = [{"axes": axes, "datasets": [scale], "version": "0.4"}]
-    left_out = sum(
-        not (tmp_path / f"a.zarr/0/{z}.{y}.2").exists() for z in range(3) for y in range(3)
-    )
-    assert left_out == 9
+    assert len([*(tmp_path / "a.zarr/0").glob("[0-9]*")]) == 18
     open_tomogram(tmp_path / "a.zarr", tilt_range_deg=(-60, 60)).read()
     chunk = tmp_path / "a.zarr/0/2.1.0"
     whole = chunk.read_bytes()
     chunk.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"a\.zarr is damaged: its chunk 2\.1\.0 has .* of .*copy"):
+        open_tomogram(tmp_path / "a.zarr", tilt_range_deg=(-60, 60))
+    chunk.write_bytes(bytes(len(whole)))
     damaged = open_tomogram(tmp_path / "a.zarr", tilt_range_deg=(-60, 60))
     with pytest.raises(InputError, match=r"a\.zarr cannot be read as OME-Zarr.*copy it again"):
         damaged.read()
@@ -344,3 +360,184 @@ def test_whatever_a_parser_throws_is_one_sentence(tmp_path):
         raise KeyboardInterrupt
     readers = [get_format(name).read for name in NAMES]
     assert all(r is None or r.__name__ == "bordered" or hasattr(r, "__wrapped__") for r in readers)
+
+
+# -- rows and values ---------------------------------------------------------------------------
+
+STAR_ROWS = [
+    "TS_1.mrc p_1.mrc 100 200 30 10 20 30 0.9 4",
+    "TS_1.mrc p_2.mrc 110 210 31 11 21 31 0.8 4",
+]
+STAR_HEAD = "data_\n\nloop_\n" + "".join(
+    f"_rln{label} #{i}\n"
+    for i, label in enumerate(
+        "MicrographName ImageName CoordinateX CoordinateY CoordinateZ AngleRot AngleTilt AnglePsi"
+        " MaxValueProbDistribution NrOfSignificantSamples".split(),
+        1,
+    )
+)
+KNOWN = Known({"TS_1": TomogramInfo("TS_1", 10.0, (60, 300, 300))}, file_pixel_angstrom=10.0)
+
+
+def read(path, name=None):
+    own = get_format(name) if name else recognise(path)
+    return own.read(path, replace(KNOWN, tomogram_name="TS_1" if own.one_tomogram else None))
+
+
+@pytest.mark.parametrize("column", range(10))
+@pytest.mark.parametrize("change", ["without", "with more"])
+def test_rows_of_another_length_are_refused(tmp_path, column, change):  # fault_01
+    words = STAR_ROWS[1].split()
+    words[column : column + 1] = [] if change == "without" else [words[column], "7"]
+    path = tmp_path / "a.star"
+    path.write_text(STAR_HEAD + "\n".join([STAR_ROWS[0], " ".join(words), STAR_ROWS[0], ""]))
+    with pytest.raises(InputError, match=rf"row 2 of the table .* has {len(words)} values"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["dynamo", "csv"])
+@pytest.mark.parametrize("change", [-1, 1])
+def test_rows_of_another_length_are_refused_in_every_table(tmp_path, name, change):
+    given = replace(particles(["TS_1"] * 3), tomograms=dict(KNOWN.tomograms))
+    path = get_format(name).write(tmp_path / f"a{get_format(name).suffixes[0]}", given, KNOWN)[0]
+    separator = "," if name == "csv" else " "
+    lines = path.read_text().splitlines()
+    words = lines[2].split(separator)
+    lines[2] = separator.join(words[:4] + words[5:] if change < 0 else [*words, "1"])
+    path.write_text("\n".join([*lines, ""]))
+    with pytest.raises(InputError, match=rf"row \d has {len(words) + change} values"):
+        read(path, name)
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_rows_of_another_length_are_refused_in_results(tmp_path, change):
+    for name, read_, rows in (
+        ("labels.csv", read_labels_csv, ["index,cluster,posterior", "0,1,0.5", "1,2,0.5"]),
+        ("rows.csv", read_rows_csv, ["a,b,c", "1,2,3", "4,5,6"]),
+    ):
+        words = rows[2].split(",")
+        rows[2] = ",".join(words[:-1] if change < 0 else [*words, "1"])
+        (tmp_path / name).write_text("\n".join([*rows, ""]))
+        with pytest.raises(InputError, match=rf"row 2 has {3 + change} values"):
+            read_(tmp_path / name)
+
+
+@pytest.mark.parametrize("value", ["-0.2", "1.2", "4", "high", "inf"])
+def test_a_posterior_outside_of_its_range_is_refused(tmp_path, value):
+    rows = [STAR_ROWS[0], STAR_ROWS[1].replace("0.8", value)]
+    (tmp_path / "a.star").write_text(STAR_HEAD + "\n".join([*rows, ""]))
+    (tmp_path / "a.csv").write_text(
+        f"tomogram,x,y,z,posterior\nTS_1,1,2,3,0.5\nTS_1,1,2,4,{value}\n"
+    )
+    (tmp_path / "labels.csv").write_text(f"index,cluster,posterior\n0,1,0.5\n1,1,{value}\n")
+    for name, of in (("a.star", read), ("a.csv", read), ("labels.csv", read_labels_csv)):
+        with pytest.raises(InputError, match=rf"{name} has no .*row 2 \('?{value}"):
+            of(tmp_path / name)
+
+
+def test_points_of_json_of_another_length_are_refused(tmp_path):
+    given = replace(particles(["TS_1"] * 3), tomograms=dict(KNOWN.tomograms))
+    path = get_format("eman2").write(tmp_path / "TS_1_info.json", given, KNOWN)[0]
+    content = json.loads(path.read_text())
+    for row in ([1, 2, 3, "m", 1], [1, 2, 3, 0.5, 1, "m"], [1, 2, "m", 0.5, 1], [1, 2], []):
+        path.write_text(json.dumps(content | {"boxes_3d": [content["boxes_3d"][0], row]}))
+        with pytest.raises(InputError):
+            read(path, "eman2")
+    path = get_format("copick").write(tmp_path / "a.json", given, KNOWN)[0]
+    content = json.loads(path.read_text())
+    for at, value in (("location", {"x": 1, "y": 2}), ("transformation_", [[1, 0], [0, 1]])):
+        points = [content["points"][0], content["points"][1] | {at: value}]
+        path.write_text(json.dumps(content | {"points": points}))
+        with pytest.raises(InputError):
+            read(path, "copick")
+    path.write_text('{"pickable_object_name": "a", "points": [], "points": []}')
+    with pytest.raises(InputError, match="has 'points' twice"):
+        read(path, "copick")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_no_value_that_is_not_finite_gets_into_a_store(tmp_path, value):
+    volumes = np.random.default_rng(0).normal(size=(3, 6, 6, 6)).astype("f4")
+    given = replace(
+        particles(["a"] * 3), center_zyx_px=np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9.5]])
+    )
+    path = tmp_path / "s.h5"
+    for columns in ({"raw_mean": np.array([0, 0, value])}, {}):
+        volumes[2, 0, 0, 0] = 0 if columns else value
+        with pytest.raises(InputError, match=r"1 subtomograms .* at 9\.5, 8, 7 \(x, y, z\) in a;"):
+            with StoreWriter.create(path, (6, 6, 6), 10.0, (-60, 60)) as writer:
+                writer.append(volumes, given, **columns)
+        assert not path.exists()
+    volume = np.random.default_rng(0).normal(size=(20, 20, 20)).astype("f4")
+    volume[5, 6, 7] = value
+    write_volume(tmp_path / "a.mrc", volume, 10.0, tilt_range_deg=(-60, 60))
+    tomograms, settings = [open_tomogram(tmp_path / "a.mrc")], ExtractSettings(box_px=8)
+    with pytest.raises(InputError, match=r"the first at 7, 6, 5 \(x, y, z from 0\)"):
+        extract_subtomograms(
+            tomograms, replace(given, center_zyx_px=np.full((3, 3), 6.0)), path, settings
+        )
+    with pytest.raises(InputError, match=r"not finite.*the first at 7, 6, 5"):
+        import_subtomograms(tmp_path, path)
+    entries = {"u": {"v": volume, "id": "u", "center": [9, 9, 9], "tomogram_id": "a"}}
+    write_pickle(tmp_path / "a.pickle", {"v_siz": np.array([20] * 3), "vs": entries})
+    with pytest.raises(InputError, match=r"1 subtomograms hold values that are not finite"):
+        import_store(tmp_path / "a.pickle", path, voxel_size_angstrom=10.0)
+    assert not path.exists()
+
+
+# -- two names, one file -----------------------------------------------------------------------
+
+ALIKE = ["a b", "a-b", "A-b", "a/b", "a:b", "a-b-2", "a_b", "\u00e9", "e\u0301"]
+WRITERS = [name for name in NAMES if get_format(name).write]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_no_particle_is_lost_to_a_name(tmp_path, name):  # fault_02
+    given = particles(ALIKE)
+    out = tmp_path / f"o{get_format(name).suffixes[0]}"
+    known = Known(given.tomograms, shape_zyx=(40, 60, 60), binning=4.0)
+    try:
+        files = get_format(name).write(out, given, known)
+    except InputError as error:
+        assert "cannot" in str(error)
+        return
+    as_others_see_them = [unicodedata.normalize("NFC", str(file)).casefold() for file in files]
+    assert len({*as_others_see_them}) == len(files)
+    assert {*files} == {file for file in tmp_path.rglob("*") if file.is_file()}
+    if get_format(name).one_tomogram:
+        assert len(files) >= len(ALIKE)
+
+
+def test_picks_of_several_users_are_several_files(tmp_path):
+    more = {"user_id": np.array(["ann", "bob", "bob"]), "session_id": np.array(["0", "0", "1"])}
+    more["pickable_object_name"] = np.array(["ribosome"] * 3)
+    given = replace(particles(["a"] * 3), more=more)
+    files = get_format("copick").write(tmp_path / "o.json", given, Known(given.tomograms))
+    assert len({*files}) == 3
+    points = [len(json.loads(file.read_text())["points"]) for file in files]
+    assert points == [1, 1, 1]
+
+
+def test_maps_and_subvolumes_of_one_name_stay_apart():
+    assert map_names(["one/m.mrc", "two/m.mrc", "two/M.rec.gz"]) == ["m", "m-2", "M-3"]
+    given = replace(particles(["a"] * 3), more={"uuid": np.array(["u", "u", "v"])})
+    volumes = np.ones((3, 4, 4, 4))
+    assert len(subvolumes_of(given, volumes)["vs"]) == 3
+
+
+@pytest.mark.parametrize("size", [0, 2**64 - 8, 2**40])
+@pytest.mark.parametrize("of", ["attributes", "column"])
+def test_a_heap_that_hdf5_would_read_for_ever_is_refused(tmp_path, size, of):
+    path = tmp_path / "s.h5"
+    store(path, names=[f"a long name of the tomogram {i}" for i in range(300)])
+    whole = path.read_bytes()
+    heap = whole.index(b"GCOL") if of == "attributes" else whole.rindex(b"GCOL")
+    second = 16 + int.from_bytes(whole[heap + 24 : heap + 32], "little") + 7 & ~7
+    at = heap + 16 + second
+    assert int.from_bytes(whole[at : at + 2], "little") == 2  # the number of the second object
+    damage = struct.pack("<HHxxxxQ", 0 if size == 0 else 2, 1, size)
+    path.write_bytes(whole[:at] + damage + whole[at + 16 :])
+    with pytest.raises(InputError, match="damaged in a text"):
+        open_store(path)
+    path.write_bytes(whole)
+    assert len(all_of(path)[3]) == 300

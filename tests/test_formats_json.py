@@ -394,9 +394,7 @@ def test_portal_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="is no portal point"):
         portal.read(path, NAMED)
     path.write_text(good.replace('"y"', '"w"'))
-    with pytest.raises(
-        InputError, match=r"line 1 of a.ndjson cannot be read as a point with location x, y, z"
-    ):
+    with pytest.raises(InputError, match=r"line 1 of .* a point with location x, y, z"):
         portal.read(path, NAMED)
     path.write_text(good.replace("2", '"b"'))
     with pytest.raises(InputError, match="no number as a location"):

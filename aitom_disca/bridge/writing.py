@@ -73,9 +73,15 @@ def write_particles(
 
 
 def uuids_of(particles: ParticleSet) -> list[str]:
-    """The uuid of every particle: its own, or one made of its tomogram and number."""
+    """The uuid of every particle: its own, or one made of its tomogram and number.
+
+    They are made anew where two particles have the same.
+    """
     if "uuid" in particles.more:
-        return [str(key) for key in particles.more["uuid"]]
+        own = [str(key) for key in particles.more["uuid"]]
+        if len({*own}) == len(own):
+            return own
+        logger.warning("some particles have the same uuid: all get new ones")
     named = enumerate(particles.tomogram_name.tolist())
     return [str(uuid.uuid5(uuid.NAMESPACE_URL, f"{name}/{row}")) for row, name in named]
 

@@ -16,6 +16,8 @@ import numpy as np
 from aitom_disca.errors import InputError
 
 SEAL = "crc32"
+_ALWAYS_BYTES = 1 << 26
+_LARGEST_SHARE = 100  # of what is packed
 
 
 def seal(entry: h5py.Group | h5py.Dataset, *, attributes_only: bool = False) -> None:
@@ -30,6 +32,19 @@ def seal(entry: h5py.Group | h5py.Dataset, *, attributes_only: bool = False) -> 
     entry.attrs[SEAL] = np.uint32(_checksum(entry, attributes_only))
 
 
+def as_bytes(text: str) -> np.bytes_:
+    """Text of a fixed length, as attribute or dataset.
+
+    HDF5 keeps texts of any length in a heap, and reads some damaged heaps for ever.
+    """
+    return np.bytes_(text.encode())
+
+
+def as_text(value: Any) -> str:
+    """What `as_bytes` wrote, or an earlier version as text of any length."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 def check_seal(
     entry: h5py.Group | h5py.Dataset, path: str | Path, *, attributes_only: bool = False
 ) -> None:
@@ -39,6 +54,7 @@ def check_seal(
     ------
     InputError
     """
+    _check_sizes(entry, Path(path))
     if SEAL not in entry.attrs or entry.attrs[SEAL] == _checksum(entry, attributes_only):
         return
     where = "" if entry.name == "/" else f" {entry.name}"
@@ -65,6 +81,19 @@ def check_chunks(volumes: h5py.Dataset, path: str | Path) -> None:
         raise InputError(
             f"{Path(path).name} is damaged or was not written to its end: of {expected} pieces of "
             f"{volumes.name} it holds {found}; make it again."
+        )
+
+
+def _check_sizes(entry: h5py.Group | h5py.Dataset, path: Path) -> None:
+    """Refuse data of a size that cannot be in the file, before room is made for them."""
+    if isinstance(entry, h5py.Group):
+        for name in entry:
+            if not entry[name].name.endswith("subtomograms"):  # which are read piece by piece
+                _check_sizes(entry[name], path)
+    elif entry.nbytes > _ALWAYS_BYTES and entry.nbytes > _LARGEST_SHARE * path.stat().st_size:
+        raise InputError(
+            f"{path.name} is damaged: it promises {entry.nbytes} bytes of {entry.name}, and has "
+            f"{path.stat().st_size} in all; make it again."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -107,16 +108,25 @@ def file_parts(names: Iterable[str]) -> dict[str, str]:
     What is forbidden becomes ``-``. Where that makes two names one, also but for capitals, the
     later ones get a number.
     """
-    found: dict[str, str] = {}
+    unique = list(dict.fromkeys(map(str, names)))
+    return dict(zip(unique, distinct_parts(unique), strict=True))
+
+
+def distinct_parts(names: Iterable[str]) -> list[str]:
+    """As `file_parts`, but of names that may be there twice, such as those of maps in two folders.
+
+    The later ones get a number.
+    """
+    found: list[str] = []
     used: set[str] = set()
-    for name in dict.fromkeys(map(str, names)):
+    for name in names:
         part = one = file_part(name)
         number = 1
-        while one.casefold() in used:
+        while (same := unicodedata.normalize("NFC", one).casefold()) in used:
             number += 1
             one = f"{part}-{number}"
-        used.add(one.casefold())
-        found[name] = one
+        used.add(same)
+        found.append(one)
     return found
 
 

@@ -146,11 +146,15 @@ class Tomogram(Optics):
             If the region holds NaN or infinity.
         """
         region = np.array(self.data[slices or ...], np.float32, order="C")
-        n_bad = region.size - np.count_nonzero(np.isfinite(region))
-        if n_bad:
+        finite = np.isfinite(region)
+        if not finite.all():
+            start = [s.start or 0 for s in slices] if slices else [0, 0, 0]
+            first = np.unravel_index(np.argmin(finite), finite.shape)
+            place = ", ".join(str(a + b) for a, b in zip(start[::-1], first[::-1], strict=True))
             raise InputError(
-                f"tomogram {self.name} has {n_bad} voxels that are not finite numbers (NaN or "
-                "infinite) where it was read; reconstruct it again, or replace them by its mean."
+                f"tomogram {self.name} has {(~finite).sum()} voxels that are not finite numbers "
+                f"(NaN or infinite) where it was read, the first at {place} (x, y, z from 0); "
+                "reconstruct it again, or replace them by its mean."
             )
         return np.negative(region, out=region) if self.dark_protein else region
 

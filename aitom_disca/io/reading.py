@@ -51,6 +51,6 @@ def _reason(error: Exception) -> str:
         return str(error.strerror)
     text = re.sub(r"\s+", " ", str(error)).strip().rstrip(".")
     text = re.sub(r"[^\x20-\x7e\xa0-\U0010ffff]", "?", text)
-    if isinstance(error, KeyError):
+    if isinstance(error, KeyError) and " " not in text:  # HDF5 says why with this class, too
         text = f"{text} is missing"
     return text[:_LONGEST_REASON] or type(error).__name__

@@ -49,6 +49,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range
 from aitom_disca.io.checksums import check_chunks, check_seal, checksums_of, seal
 from aitom_disca.io.hdf5 import new_file
+from aitom_disca.io.hdf5_heaps import check_heaps
 from aitom_disca.io.reading import reading
 from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import ParticleSet, TomogramInfo
@@ -224,6 +225,8 @@ class StoreWriter:
 
         Raises
         ------
+        InputError
+            If a value is not finite.
         ValueError
             If shapes, numbers or columns do not agree.
         """
@@ -231,6 +234,7 @@ class StoreWriter:
             raise ValueError(
                 f"expected {len(particles)} volumes of {self.box_shape_zyx}, got {volumes.shape}"
             )
+        _check_values(volumes, particles, raw_mean, raw_std)
         columns = {name: getattr(particles, attr) for name, attr in _COLUMNS.items()}
         columns[_DIAMETER] = particles.more.get(_DIAMETER)
         columns |= {
@@ -265,6 +269,24 @@ class StoreWriter:
             if _is_text(name, column):
                 dtype = h5py.string_dtype()
             self._file.create_dataset(name, (0, *width), dtype, maxshape=(None, *width))
+
+
+def _check_values(volumes: np.ndarray, particles: ParticleSet, *columns: np.ndarray | None) -> None:
+    """Let no NaN and no infinity into a store, and name the particle."""
+    good = np.isfinite(np.asarray(volumes, np.float32)).all(axis=(1, 2, 3))
+    for column in columns:
+        if column is not None:
+            good &= np.isfinite(column)
+    if good.all():
+        return
+    row = int(np.argmin(good))
+    xyz = particles.center_zyx_px[row, ::-1]
+    at = f" at {', '.join(f'{v:g}' for v in xyz)} (x, y, z)" if np.isfinite(xyz).all() else ""
+    raise InputError(
+        f"{(~good).sum()} subtomograms hold values that are not finite numbers (NaN, infinite or "
+        f"too large), the first one{at} in {particles.tomogram_name[row]}; leave them out, or "
+        "correct the volume."
+    )
 
 
 def seal_store(file: h5py.File) -> None:
@@ -486,6 +508,7 @@ def open_store(path: str | Path) -> SubtomogramStore:
     file = _open_file(path)
     try:
         with reading(path, _WHAT, _TODO):
+            check_heaps(file, path)
             _check_layout(file, path)
             return SubtomogramStore(path, file)
     except Exception:

@@ -14,7 +14,7 @@ from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.clustering.outliers import OutlierScorer
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io.checksums import check_seal, seal
+from aitom_disca.io.checksums import as_bytes, as_text, check_seal, seal
 from aitom_disca.io.hdf5 import new_file
 from aitom_disca.io.reading import reading
 
@@ -61,8 +61,8 @@ class Bundle:
     def save(self, path: str | Path) -> None:
         """Write the bundle as HDF5, atomically."""
         with new_file(path) as file:
-            file.attrs["format"] = _FORMAT
-            file.attrs["settings"] = json.dumps(self.settings.model_dump())
+            file.attrs["format"] = as_bytes(_FORMAT)
+            file.attrs["settings"] = as_bytes(json.dumps(self.settings.model_dump()))
             file.attrs["box_px"] = self.box_px
             if self.voxel_size_angstrom is not None:
                 file.attrs["voxel_size_angstrom"] = self.voxel_size_angstrom
@@ -99,7 +99,7 @@ class Bundle:
             reading(path, "a trained model", "give the model.h5 of a finished run"),
             h5py.File(path) as file,
         ):
-            if file.attrs.get("format") != _FORMAT:
+            if as_text(file.attrs.get("format")) != _FORMAT:
                 raise InputError(
                     f"expected a trained model of aitom_disca, but {path} is not one; give the "
                     "model.h5 of a finished run."

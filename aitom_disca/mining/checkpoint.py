@@ -16,7 +16,7 @@ import numpy as np
 import aitom_disca
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io.checksums import check_seal, seal
+from aitom_disca.io.checksums import as_bytes, as_text, check_seal, seal
 from aitom_disca.io.hdf5 import new_file
 from aitom_disca.io.reading import reading
 from aitom_disca.mining.solution import Arrays
@@ -74,7 +74,7 @@ class Checkpoint:
             group = file[name]
             check_seal(group, self.path)
             arrays = {key: _read(entry) for key, entry in group["arrays"].items()}
-            return arrays, json.loads(group["meta"].asstr()[()])
+            return arrays, json.loads(group["meta"][()])
 
     def save(
         self, name: str, arrays: Mapping[str, Any], meta: Mapping[str, Any] | None = None
@@ -98,7 +98,7 @@ class Checkpoint:
                 if file is None:
                     return
                 group = file.create_group(name)
-                group["meta"] = json.dumps(dict(meta or {}), default=_plain)
+                group["meta"] = as_bytes(json.dumps(dict(meta or {}), default=_plain))
                 kept = group.create_group("arrays")
                 for key, value in arrays.items():
                     _write(kept, key, value)
@@ -122,7 +122,8 @@ class Checkpoint:
             yield None
             return
         with new_file(self.path) as file:
-            file.attrs.update({"format": _FORMAT, "made_from": self._made_from})
+            file.attrs["format"] = as_bytes(_FORMAT)
+            file.attrs["made_from"] = as_bytes(self._made_from)
             if self._usable:
                 with h5py.File(self.path) as earlier:
                     for name in earlier:
@@ -135,13 +136,14 @@ class Checkpoint:
         """Whether the file is whole, and of these data and settings; says so if it is not."""
         assert self.path is not None  # noqa: S101
         try:
-            with reading(self.path, _WHAT, "sorting starts anew"), h5py.File(self.path) as file:
-                if file.attrs["format"] == _FORMAT and file.attrs["made_from"] == self._made_from:
+            with reading(self.path, _WHAT), h5py.File(self.path) as file:
+                said = [as_text(file.attrs[name]) for name in ("format", "made_from")]
+                if said == [_FORMAT, self._made_from]:
                     for step in file.values():
                         check_seal(step, self.path)
                     return True
         except InputError as error:
-            logger.warning("%s", error)
+            logger.warning("%s Sorting starts anew.", error)
             return False
         say(f"{self.path.name} is of other data or settings: starting anew")
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
 from aitom_disca.io import open_tomogram
+from aitom_disca.io.file_names import distinct_parts
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import say
@@ -82,9 +84,9 @@ def _places_angstrom(particles: ParticleSet) -> np.ndarray:
     return np.asarray(places)
 
 
-def map_name(path: str | Path) -> str:
-    """What a map is called in tables: its file up to the first dot."""
-    return Path(path).name.split(".")[0]
+def map_names(paths: Sequence[str | Path]) -> list[str]:
+    """What maps are called in tables: their files up to the first dot, numbered where alike."""
+    return distinct_parts(Path(path).name.split(".")[0] for path in paths)
 
 
 def known_map(path: str | Path, source: SubtomogramStore, rescale: bool) -> KnownMap:

@@ -41,7 +41,7 @@ from aitom_disca.pipeline.average_inputs import (
     OtherMembers,
     groups_of,
     known_map,
-    map_name,
+    map_names,
     mask_of,
     network_of,
     settings_for_members,
@@ -158,7 +158,10 @@ def _each_cluster(
             out.absolute(),
             settings,
             mask=mask_of(settings.mask, source),
-            known={map_name(path): known_map(path, source, rescale) for path in compare},
+            known={
+                name: known_map(path, source, rescale)
+                for name, path in zip(map_names(compare), compare, strict=True)
+            },
             rescale=rescale,
             fall_off=_fall_off(source, settings),
             null_volumes=null_volumes,

@@ -17,6 +17,7 @@ from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.wedge import common_tilt_range, distinct_tilt_ranges
 from aitom_disca.io import open_tomogram
+from aitom_disca.io.file_names import distinct_parts
 from aitom_disca.io.mrc import Tomogram
 from aitom_disca.mining.bundle import Bundle
 from aitom_disca.search.candidates import cut_boxes
@@ -136,7 +137,9 @@ def references_of_maps(
     averages = np.stack([_as_strong_as_seen(one, search, particles, power) for one in maps])
     prior = np.full(len(maps), -np.log(len(maps)))
     learnt = LearntAverages(averages, prior, power, 0.0, common_tilt_range(ranges), radius_px)
-    return References(learnt, cut_px * voxel, tuple(Path(path).stem for path in paths))
+    return References(
+        learnt, cut_px * voxel, tuple(distinct_parts(Path(path).stem for path in paths))
+    )
 
 
 def _check_voxel(name: str, own: float, wanted: float, rescale: bool) -> None:

@@ -121,13 +121,15 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
     written = []
     unique = list(dict.fromkeys(map(tuple, kinds.tolist())))
     safe = file_parts(run for run, *_ in unique)
+    several = len({(run, name) for run, *_, name in unique}) < len(unique)  # users or sessions
     for run, user, session, name in unique:
         members = particles.select((kinds == (run, user, session, name)).all(axis=1))
         own = path / "ExperimentRuns" / safe[run] / "Picks" / f"{user}_{session}_{name}.json"
         if path.suffix.lower() == ".json":
             own = path
             if len(unique) > 1:
-                own = path.with_name(f"{path.stem}_{safe[run]}_{name}.json")
+                who = f"{user}_{session}_" if several else ""
+                own = path.with_name(f"{path.stem}_{safe[run]}_{who}{name}.json")
         content: dict[str, Any] = {OBJECT: name, _USER: user, _SESSION: session, "run_name": run}
         content |= _content(members, known.info(run, members).voxel_size_angstrom)
         content[_TRUST] = members.euler_zyz_deg is not None

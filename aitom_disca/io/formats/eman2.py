@@ -58,6 +58,13 @@ def read(path: Path, known: Known) -> ParticleSet:
         raise InputError(f"{path.name} holds no boxes: it needs a list of them as boxes_3d.")
     if any(len(box) < 3 for box in boxes):
         raise InputError(f"{path.name} holds a box without three coordinates.")
+    longest = max(map(len, boxes))
+    for number, box in enumerate(boxes, 1):  # places alone, or all that others have
+        if len(box) not in (3, longest) or not isinstance((box + _MISSING[len(box) :])[3], str):
+            raise InputError(
+                f"{path.name} holds a box (number {number}) of {len(box)} values, others have "
+                f"{longest}, and a text behind its place; a value may be missing."
+            )
     rows = [box[: len(_MISSING)] + _MISSING[len(box) :] for box in boxes]
     xyz = to_numbers([row[:3] for row in rows], path, "a coordinate")
     name = path.name.removesuffix(_SUFFIX)
