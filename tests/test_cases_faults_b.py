@@ -6,6 +6,7 @@ import bz2
 import gzip
 import logging
 import pickle
+import re
 import resource
 import struct
 import time
@@ -336,3 +337,10 @@ def test_a_packed_tomogram_that_cannot_be_unpacked_is_refused_at_once(
         file.write(content)
     said = refused(capsys, "info", "t.mrc.gz")
     assert "takes 256000 GB unpacked" in said and "TMPDIR" in said
+
+
+def test_lower_bounds_leave_out_versions_that_do_not_serve():
+    text = (Path(__file__).parents[1] / "setup.py").read_text()
+    for name, least in (("typer", (0, 16)), ("keras", (3, 11, 3)), ("jinja2", (3, 1, 6))):
+        (found,) = re.findall(rf'"{name}>=([\d.]+)"', text)
+        assert tuple(map(int, found.split("."))) >= least
