@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "aitom_disca/__init__.py").read_text())[1]
 EXPORTS = ["dynamotable>=0.3", "imodmodel>=0.1"]  # particles of Dynamo and IMOD
-ZARR = ["zarr>=3.0"]  # OME-Zarr tomograms
+ZARR = ["zarr>=3.0.8"]  # OME-Zarr tomograms
 PDB = ["gemmi>=0.6.4"]  # atomic models
 CLUSTER = ["dask>=2025.1", "distributed>=2025.1", "dask-jobqueue>=0.9"]  # many machines
 
@@ -20,14 +20,13 @@ setup(
     long_description_content_type="text/markdown",
     license="GPL-3.0-or-later",
     license_files=["LICENSE"],
-    python_requires=">=3.10,<3.14",
+    python_requires=">=3.11,<3.14",
     keywords="cryo-ET tomography subtomogram clustering DISCA AITom RELION",
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Environment :: Console",
         "Intended Audience :: Science/Research",
         "Programming Language :: Python :: 3",
-        "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
@@ -42,22 +41,22 @@ setup(
     },
     install_requires=[
         "tensorflow>=2.18",
-        "keras>=3.6",
+        "keras>=3.14",
         "numpy>=1.26",
-        "scipy>=1.12",
+        "scipy>=1.16",
         "scikit-learn>=1.4",
         "scikit-image>=0.22",
         "threadpoolctl>=3.1",
-        "h5py>=3.10",
+        "h5py>=3.11",
         "mrcfile>=1.5",
-        "pandas>=2.0",
+        "pandas>=2.1.1",
         "pydantic>=2.6",
         "typing_extensions>=4.8",
-        "typer>=0.12",
+        "typer>=0.19",
         "rich>=13.7",
         "matplotlib>=3.8",
-        "pillow>=9.1",
-        "jinja2>=3.1",
+        "pillow>=10.3",
+        "jinja2>=3.1.6",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import logging
 import pickle
+import re
 import resource
+import struct
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +20,7 @@ from hostile_pickles import HOSTILE
 
 from aitom_disca.bridge.pickles import read_pickle
 from aitom_disca.cli import main
-from aitom_disca.io import StoreWriter, write_rows_csv, write_volume
+from aitom_disca.io import StoreWriter, open_tomogram, write_rows_csv, write_volume
 from aitom_disca.io.star import write_particles_star
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
@@ -278,3 +282,65 @@ def test_json_nested_without_end_is_one_sentence(tmp_path, capsys, monkeypatch, 
     refused(capsys, "aitom-import", name, "--out", "o.csv")
     for of in ("copick", "eman2", "portal"):
         refused(capsys, "convert", name, "o.csv", "--from", of, "--to", "csv")
+
+
+def mrc_of(shape_zyx=(24, 32, 40), extended: int = 0, kind: bytes = b"") -> bytes:
+    """Header and voxels of a map of ones, and how large an extended header it promises."""
+    write_volume("m.mrc", np.ones(shape_zyx), 10.0, tilt_range_deg=(-60, 60))
+    content = bytearray(Path("m.mrc").read_bytes())
+    content[92:96], content[104:108] = struct.pack("<i", extended), kind.ljust(4)
+    Path("m.mrc").unlink()
+    return bytes(content)
+
+
+@pytest.mark.parametrize("packer", [gzip, bz2])
+def test_of_a_packed_tomogram_no_more_is_unpacked_than_its_header_says(
+    tmp_path, monkeypatch, capsys, packer
+):
+    monkeypatch.chdir(tmp_path)
+    with packer.open("t.mrc.gz", "wb", 1) as file:
+        file.write(mrc_of())
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+    with files_no_larger_than(1 << 20):  # the temporary file
+        assert main(["info", "t.mrc.gz"]) == 0
+    tomogram = open_tomogram("t.mrc.gz")
+    assert tomogram.shape_zyx == (24, 32, 40) and tomogram.read().sum() == 24 * 32 * 40
+
+
+@pytest.mark.parametrize("kind", [b"", b"FEI1", b"SERI"])
+def test_an_extended_header_is_not_read_for_its_promise(tmp_path, monkeypatch, capsys, kind):
+    monkeypatch.chdir(tmp_path)
+    promised = 2**31 - 1 - 2**20
+    content = mrc_of(extended=promised, kind=kind)
+    with gzip.open("t.mrc.gz", "wb") as file:
+        file.write(content)
+    with open("sparse.mrc", "wb") as file:  # it has what it promises, as a hole
+        file.write(content[:1024])
+        file.seek(promised, 1)
+        file.write(content[1024:])
+    with memory_no_larger_than(3 << 30):  # the hole is mapped, but takes no memory
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert main(["info", "t.mrc.gz"]) == 2
+        assert f"extended header of {promised} bytes" in capsys.readouterr().err
+        assert open_tomogram("sparse.mrc").read().sum() == 24 * 32 * 40
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+def test_a_packed_tomogram_that_cannot_be_unpacked_is_refused_at_once(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    content = bytearray(mrc_of())
+    content[:12] = struct.pack("<3i", 40_000, 40_000, 40_000)
+    with gzip.open("t.mrc.gz", "wb") as file:
+        file.write(content)
+    said = refused(capsys, "info", "t.mrc.gz")
+    assert "takes 256000 GB unpacked" in said and "TMPDIR" in said
+
+
+def test_lower_bounds_leave_out_versions_that_do_not_serve():
+    text = (Path(__file__).parents[1] / "setup.py").read_text()
+    for name, least in (("typer", (0, 16)), ("keras", (3, 11, 3)), ("jinja2", (3, 1, 6))):
+        (found,) = re.findall(rf'"{name}>=([\d.]+)"', text)
+        assert tuple(map(int, found.split("."))) >= least

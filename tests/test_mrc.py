@@ -224,7 +224,7 @@ def test_a_file_that_may_not_be_read(tmp_path, volume, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError
 
-    monkeypatch.setattr("mrcfile.open", refuse)
+    monkeypatch.setattr("pathlib.Path.open", refuse)
     with pytest.raises(InputError, match=r"a.mrc may not be read"):
         open_tomogram(path)
 
@@ -276,11 +276,14 @@ def test_truncated_files(tmp_path, rng, ending, pack):
 def test_no_room_to_unpack(tmp_path, volume, monkeypatch):
     write_volume(tmp_path / "a.mrc.gz", volume, 10)
 
-    def full(*_):
+    def full(**_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("shutil.copyfileobj", full)
-    with pytest.raises(InputError, match=r"cannot be unpacked .* set TMPDIR"):
+    with monkeypatch.context() as changed, pytest.raises(InputError, match=r"set TMPDIR"):
+        changed.setattr("tempfile.TemporaryFile", full)
+        open_tomogram(tmp_path / "a.mrc.gz")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 100}))
+    with pytest.raises(InputError, match=r"only 0.1 kB are free in .* set TMPDIR"):
         open_tomogram(tmp_path / "a.mrc.gz")
 
 

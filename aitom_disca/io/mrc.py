@@ -5,12 +5,11 @@ from __future__ import annotations
 import gzip
 import logging
 import math
-import shutil
 import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import mrcfile
 import numpy as np
@@ -27,6 +26,7 @@ from aitom_disca.io.mrc_header import (
     tilt_range_of,
 )
 from aitom_disca.io.names import tomogram_name
+from aitom_disca.io.room import free_bytes, in_words
 from aitom_disca.io.tilt_angles import read_tilts, tilts_beside
 from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG, check_tilt_range, doubt
 from aitom_disca.io.zarr_tomogram import ZarrVolume, is_zarr, open_zarr_volume
@@ -36,6 +36,7 @@ from aitom_disca.progress import say
 logger = logging.getLogger(__name__)
 
 _COMPRESSION = {".gz": "gzip", ".bz2": "bzip2"}
+_PIECE_BYTES = 1 << 20  # unpacked at once
 _SUFFIXES = (".mrc", ".rec", ".map")
 
 
@@ -312,7 +313,7 @@ def _map_voxels(path: Path, header: np.recarray) -> MappedVolume:
     shape = mrcfile.utils.data_shape_from_header(header)
     offset = header.nbytes + int(header.nsymbt)
     n_bytes = math.prod(int(n) for n in shape) * dtype.itemsize
-    with _open_unpacked(path) as file:
+    with _open_unpacked(path, offset + n_bytes) as file:
         size = file.seek(0, 2)
         if size == header.nbytes + n_bytes and offset > header.nbytes:
             logger.warning(
@@ -353,17 +354,31 @@ def _stored_dtype(path: Path, header: np.recarray, voxels: np.ndarray) -> np.dty
     return np.dtype(np.uint8) if unsigned else dtype
 
 
-def _open_unpacked(path: Path) -> IO[bytes]:
-    """Open a file, a packed one as an unnamed temporary file, which a map of it keeps alive."""
+def _open_unpacked(path: Path, n_bytes: int) -> IO[bytes]:
+    """Open a file, a packed one as an unnamed temporary file, which a map of it keeps alive.
+
+    Of a packed one no more is unpacked than the bytes that its header promises.
+    """
     opener = find_opener(path)
-    return path.open("rb") if opener is open else _unpack(path, opener)
-
-
-def _unpack(path: Path, opener: Any) -> IO[bytes]:
-    file = tempfile.TemporaryFile()
+    if opener is open:
+        return path.open("rb")
+    folder = tempfile.gettempdir()
+    free = free_bytes(Path(folder))
+    if free is not None and n_bytes > free:
+        raise InputError(
+            f"{path.name} takes {in_words(n_bytes)} unpacked, but only {in_words(free)} are free "
+            f"in {folder}; unpack it yourself, or set TMPDIR to a folder with more room."
+        )
     try:
+        file = tempfile.TemporaryFile(dir=folder)
         with opener(path) as packed:
-            shutil.copyfileobj(packed, file, 1 << 20)
+            left = n_bytes
+            while left and (piece := packed.read(min(left, _PIECE_BYTES))):
+                left -= file.write(piece)
+            if packed.read(1):  # at the end the checksum is compared
+                logger.warning(
+                    "%s is longer than its header says; check that slices look right.", path.name
+                )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path.name} is cut short or damaged; copy it again.") from error
     except OSError as error:

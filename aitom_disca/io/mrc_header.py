@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import logging
 import re
 import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import mrcfile
 import numpy as np
 from mrcfile.dtypes import get_ext_header_dtype
+from mrcfile.mrcinterpreter import MrcInterpreter
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.pixel_sizes import LARGEST_ANGSTROM, SMALLEST_ANGSTROM, differs
@@ -27,7 +29,8 @@ _COMPLEX_MODES = (3, 4)
 _OTHER_MODES = (16, 101)
 _KNOWN_MODES = _REAL_MODES + _COMPLEX_MODES + _OTHER_MODES
 _PACKED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
-_EXTENDED_BYTES = 1 << 24  # of an extended header: room is made for it before it is read
+HEADER_BYTES = 1024
+_EXTENDED_BYTES = 1 << 24  # of an extended header; FEI's has 768 a tilt
 _LABEL = "aitom_disca: tilt range {:.3f} to {:.3f} deg, tilt axis y, beam z"
 _LABEL_PATTERN = re.compile(r"aitom_disca: tilt range (\S+) to (\S+) deg")
 
@@ -50,19 +53,20 @@ def read_header(path: Path) -> tuple[np.recarray, bytes]:
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected an MRC file: give the files inside of it.")
     try:
-        _check_start(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # judged below, and said in our words
-            with mrcfile.open(path, permissive=True, header_only=True) as mrc:
-                header, extended = mrc.header.copy(), mrc.extended_header
+        opener = find_opener(path)
+        with opener(path, "rb") as file:
+            header = _parsed(path, opener is not open, file.read(HEADER_BYTES))
+            extended = file.read(_n_bytes_of_fei(header))
     except PermissionError as error:
         raise InputError(f"{path} may not be read; ask for permission.") from error
     except (EOFError, zlib.error) as error:
         raise InputError(f"{path.name} is cut short or damaged; copy it again.") from error
+    except InputError:
+        raise
     except (ValueError, OSError) as error:
         raise InputError(f"{path.name} is not an MRC file; expected .mrc, .rec or .map.") from error
     _check_header(path.name, header)
-    return header, b"" if extended is None else extended.tobytes()
+    return header, extended
 
 
 def find_opener(path: Path) -> Callable[..., Any]:
@@ -72,23 +76,31 @@ def find_opener(path: Path) -> Callable[..., Any]:
     return next((opener for magic, opener in _PACKED.items() if start.startswith(magic)), open)
 
 
-def _check_start(path: Path) -> None:
-    """Refuse other files before the length of an extended header is read from their noise."""
-    opener = find_opener(path)
-    with opener(path, "rb") as file:
-        start = file.read(1024)
+def _parsed(path: Path, is_packed: bool, start: bytes) -> np.recarray:
+    """The header, of any byte order, without making room for the extended one that it promises."""
     modes = {int.from_bytes(start[12:16], order) for order in ("little", "big")}
-    if len(start) < 1024 or not (start[208:211] == b"MAP" or modes & set(_KNOWN_MODES)):
+    if len(start) < HEADER_BYTES or not (start[208:211] == b"MAP" or modes & set(_KNOWN_MODES)):
         raise ValueError("neither the letters MAP nor a mode")
-    order: Literal["little", "big"] = "little"
-    if int.from_bytes(start[12:16], order) not in _KNOWN_MODES:
-        order = "big"
-    extra = int.from_bytes(start[92:96], order, signed=True)
-    if opener is open and extra > max(path.stat().st_size, _EXTENDED_BYTES):
+    alone = io.BytesIO(start[:92] + bytes(4) + start[96:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # judged by the caller, and said in our words
+        header = MrcInterpreter(alone, permissive=True, header_only=True).header.copy()
+    header.nsymbt = np.frombuffer(start[92:96], header.nsymbt.dtype)[0]
+    extra, most = int(header.nsymbt), _EXTENDED_BYTES
+    if not is_packed:
+        most = max(path.stat().st_size, most)
+    if extra > most:
         raise InputError(
             f"{path.name} is cut short or damaged: its header promises an extended header of "
-            f"{extra} bytes, the whole file has {path.stat().st_size}; copy it again."
+            f"{extra} bytes, where {most} are the most; copy it again."
         )
+    return header
+
+
+def _n_bytes_of_fei(header: np.recarray) -> int:
+    """Of FEI's extended header, which holds tilts; others are not read."""
+    is_fei = bytes(header.exttyp) in (b"FEI1", b"FEI2")
+    return min(max(int(header.nsymbt), 0), _EXTENDED_BYTES) if is_fei else 0
 
 
 def _check_header(name: str, header: np.recarray) -> None:

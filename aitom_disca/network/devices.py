@@ -240,11 +240,11 @@ def train_on_batch(model: keras.Model, inputs: Any, targets: Any) -> float:
     float
         Loss of the batch.
     """
+    model.reset_metrics()  # or older Keras gives the mean loss of all batches so far
     if not _has_replicas(model):
         return float(model.train_on_batch(inputs, targets))
     # What Keras' train_on_batch does, but that would give every replica the whole batch.
     model.make_train_function()
-    model.reset_metrics()
     return float(model.train_function(iter([_divided(model, (inputs, targets))]))["loss"])
 
 

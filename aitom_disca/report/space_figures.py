@@ -42,7 +42,7 @@ def draw_orientations(
     n_bands = np.sqrt(np.pi * len(directions_xyz) / (4 * _PER_CELL))
     bins = bin_sphere(directions_xyz, int(np.clip(n_bands, _FEWEST_BANDS, _MOST_BANDS)))
     shown = _draw_cells(axes, bins)
-    if len(directions_xyz) <= _POINTS:
+    if 0 < len(directions_xyz) <= _POINTS:
         axes.plot(*_place(directions_xyz), "o", ms=2.2, mfc="white", mec=figures._INK, mew=0.5)
     if preference is not None and preference.kind != "none":
         ends = [preference.axis_xyz]
