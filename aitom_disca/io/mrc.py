@@ -9,7 +9,7 @@ import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import mrcfile
 import numpy as np
@@ -63,7 +63,8 @@ class MappedVolume:
     def __getitem__(self, slices: Any) -> np.ndarray:
         """Voxels, as of an ndarray."""
         if self._voxels is None:
-            with _open_unpacked(self._path) as file:
+            n_bytes = self._offset + math.prod(self.shape) * self.dtype.itemsize
+            with _open_unpacked(self._path, n_bytes) as file:
                 self._voxels = np.memmap(file, self.dtype, "r", self._offset, self.shape)
         return self._voxels[slices]
 
