@@ -9,7 +9,7 @@ import numpy as np
 
 from aitom_disca.alignment.assigning import LearntAverages
 from aitom_disca.alignment.averages import Totals, WithoutEach
-from aitom_disca.alignment.classes import Classes, equal_detail
+from aitom_disca.alignment.classes import Classes, Detail, equal_detail
 from aitom_disca.alignment.likelihood import Particles, expect
 from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.pairing import AveragePairs
@@ -39,8 +39,8 @@ class Standing:
     classes : Classes
     without : ndarray of shape (K, 4, box, box, box)
         Averages without each of four parts of the data.
-    signal : ndarray of shape (K, n_shells)
-        The share of every shell of these that is signal.
+    detail : Detail
+        Of these.
     found_in : ndarray of int, shape (K,)
         Pass in which each cluster was found; 0 for those that were known before.
     seen_at_zyx_px : ndarray of shape (n, 3)
@@ -49,7 +49,7 @@ class Standing:
 
     classes: Classes
     without: np.ndarray
-    signal: np.ndarray
+    detail: Detail
     found_in: np.ndarray
     seen_at_zyx_px: np.ndarray
 
@@ -147,7 +147,8 @@ class AllParticles:
                 seen_at[rows] = offset
         without = np.stack([learnt.averages] * _N_PARTS, axis=1)
         classes, k = _joined(known, found), len(without)
-        return Standing(classes, without, np.ones((k, 1)), np.zeros(k, int), seen_at)
+        detail = Detail(np.ones((k, 1)), np.ones((k, 1)))
+        return Standing(classes, without, detail, np.zeros(k, int), seen_at)
 
     def see_again(self, seen_at_zyx_px: np.ndarray) -> None:
         """Read all and keep their coefficients, masks where they were in a first look."""
@@ -194,19 +195,19 @@ class AllParticles:
         classes, sums = self._expected(standing.classes, standing.without)
         kept = np.flatnonzero(classes.posterior.sum(axis=0) >= _SMALLEST)
         made = on_all_cores(fine.averager.without_each, [[part[k] for part in sums] for k in kept])
-        signal = np.array([one.signal for one in made])
+        detail = Detail.of(made)
         posterior = classes.posterior[:, kept]
         classes = replace(
             classes,
             averages=[one.whole for one in made],
             labels=posterior.argmax(axis=1),
             posterior=posterior,
-            shell_weight=equal_detail(signal, fine.slicer.box_px),
+            shell_weight=equal_detail(detail, fine.slicer.box_px),
         )
         without = np.array([one.others for one in made])
         found_in = standing.found_in[kept]
         return Standing(
-            classes.with_even_prior(), without, signal, found_in, standing.seen_at_zyx_px
+            classes.with_even_prior(), without, detail, found_in, standing.seen_at_zyx_px
         )
 
     def _expected(
@@ -274,8 +275,8 @@ class AllParticles:
         """
         box_px, n_known = self.levels.fine.slicer.box_px, len(standing.found_in)
         made = on_all_cores(lambda group: self._made_of(*group, offset_zyx_px), groups)
-        signal = np.concatenate([standing.signal, [one.signal for one in made]])
-        weight = equal_detail(signal, box_px)
+        detail = standing.detail.followed_by(Detail.of(made))
+        weight = equal_detail(detail, box_px)
         known = replace(standing.classes, shell_weight=weight[:n_known])
         known, _ = self._expected(known, standing.without, add_up=False)
         new = Classes.start([one.whole for one in made], np.zeros((len(self), 3)))
@@ -284,7 +285,7 @@ class AllParticles:
         return Standing(
             replace(_side_by_side(known, new), shell_weight=weight),
             np.concatenate([standing.without, without]),
-            signal,
+            detail,
             np.append(standing.found_in, [standing.found_in.max() + 1] * len(made)),
             standing.seen_at_zyx_px,
         )

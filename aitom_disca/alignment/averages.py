@@ -46,11 +46,14 @@ class WithoutEach:
     others : list of ndarrays of that shape
     signal : ndarray of shape (n_shells,)
         The share of every shell of ``others`` that is signal, 0 to 1, by which it was filtered.
+    power : ndarray of shape (n_shells,)
+        Mean power of every shell of the average, without its noise.
     """
 
     whole: np.ndarray
     others: list[np.ndarray]
     signal: np.ndarray
+    power: np.ndarray
 
 
 class Averager:
@@ -131,8 +134,10 @@ class Averager:
             )
             for t, w in parts
         ]
-        whole = self._filtered(_compensated(*everything, self._shell), signal(2.0))
-        return WithoutEach(whole, others, of_others)
+        spectrum = _compensated(*everything, self._shell)
+        power = signal(2.0) * self._by_shell(np.abs(spectrum) ** 2) / self._by_shell()
+        whole = self._filtered(spectrum, signal(2.0))
+        return WithoutEach(whole, others, of_others, power)
 
     def unfiltered(self, totals: Totals) -> np.ndarray:
         """The wedge-compensated volume (n, n, n) alone."""
@@ -150,12 +155,13 @@ class Averager:
         return total.ravel()[self._place], weight.ravel()[self._place]
 
     def _shell_correlation(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        def over_shells(x: np.ndarray) -> np.ndarray:
-            return np.bincount(self._shell, x, self._n_shells)
-
-        power = over_shells(np.abs(a) ** 2) * over_shells(np.abs(b) ** 2)
-        shared = over_shells((a * b.conj()).real) / np.sqrt(power + 1e-30)
+        power = self._by_shell(np.abs(a) ** 2) * self._by_shell(np.abs(b) ** 2)
+        shared = self._by_shell((a * b.conj()).real) / np.sqrt(power + 1e-30)
         return np.clip(shared, _LEAST_CORRELATION, 1)
+
+    def _by_shell(self, values: np.ndarray | None = None) -> np.ndarray:
+        """Sum of values over every shell; how many there are, unless given."""
+        return np.bincount(self._shell, values, self._n_shells)
 
     def _filtered(self, spectrum: np.ndarray, by_shell: np.ndarray) -> np.ndarray:
         by_shell = np.concatenate([[1], by_shell[1:]])
