@@ -69,7 +69,9 @@ def test_blocks_are_halved_where_a_device_runs_out_of_memory(case, monkeypatch):
 
     monkeypatch.setattr(likelihood, "accelerator", lambda: "cpu:0")
     monkeypatch.setattr(on_device, "_most_scores", {})
-    monkeypatch.setattr(on_device, "_compiled", lambda name, add_up: partial(weigh, add_up=add_up))
+    monkeypatch.setattr(
+        on_device, "_compiled", lambda name, *how: partial(weigh, add_up=True, tempered=False)
+    )
     plain = plain_expect(*case)
     agree(expect(*case), plain)
     assert sizes == [16, 8, 4, *[2] * 5]
@@ -82,7 +84,7 @@ def test_other_errors_of_a_device_are_not_hidden(case, monkeypatch):
         raise ValueError("no such kernel")
 
     monkeypatch.setattr(likelihood, "accelerator", lambda: "cpu:0")
-    monkeypatch.setattr(on_device, "_compiled", lambda name, add_up: broken)
+    monkeypatch.setattr(on_device, "_compiled", lambda name, *how: broken)
     with pytest.raises(ValueError, match="no such kernel"):
         expect(*case)
 
