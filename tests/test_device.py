@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 
@@ -27,7 +28,8 @@ def two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "accelerators", lambda: ["gpu:0", "gpu:1"])
 
 
-def test_the_first_card_is_taken_unless_another_is_asked_for(two_cards):
+def test_the_first_card_is_taken_unless_another_is_asked_for(two_cards, monkeypatch):
+    monkeypatch.setattr("keras.device", lambda name: nullcontext())
     assert device.accelerator() == "gpu:0"
     for name, wanted in [("cuda:1", "gpu:1"), ("gpu", "gpu:0"), ("cpu", None), ("auto", "gpu:0")]:
         device.use(name)

@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 from plain_expectation import plain_expect
 
-from aitom_disca.alignment import likelihood, on_device, on_processor
+from aitom_disca.alignment import (
+    likelihood,
+    on_device,
+    on_processor,
+    reference,
+    slices_on_device,
+)
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.likelihood import Expectation, Particles, expect
+from aitom_disca.alignment.reference import Slicer, rotation_grid
 
 SHIFTS = np.array([[0.0, 0, 0], [0, 0.7, 0], [0, -0.7, 0], [1, 0, 0]])
 ONE, TWO = (-60.0, 60.0), np.array([[-60.0, 60.0], [-40.0, 50.0]])
@@ -69,7 +76,9 @@ def test_blocks_are_halved_where_a_device_runs_out_of_memory(case, monkeypatch):
 
     monkeypatch.setattr(likelihood, "accelerator", lambda: "cpu:0")
     monkeypatch.setattr(on_device, "_most_scores", {})
-    monkeypatch.setattr(on_device, "_compiled", lambda name, add_up: partial(weigh, add_up=add_up))
+    monkeypatch.setattr(
+        on_device, "_compiled", lambda name, *how: partial(weigh, add_up=True, tempered=False)
+    )
     plain = plain_expect(*case)
     agree(expect(*case), plain)
     assert sizes == [16, 8, 4, *[2] * 5]
@@ -82,7 +91,7 @@ def test_other_errors_of_a_device_are_not_hidden(case, monkeypatch):
         raise ValueError("no such kernel")
 
     monkeypatch.setattr(likelihood, "accelerator", lambda: "cpu:0")
-    monkeypatch.setattr(on_device, "_compiled", lambda name, add_up: broken)
+    monkeypatch.setattr(on_device, "_compiled", lambda name, *how: broken)
     with pytest.raises(ValueError, match="no such kernel"):
         expect(*case)
 
@@ -95,3 +104,24 @@ def test_a_device_says_the_same(case, rng, monkeypatch):
     silent = expect(*case, add_up=False)
     assert silent.sums.size == 0
     np.testing.assert_allclose(silent.posterior, plain_expect(*case).posterior, atol=1e-4)
+
+
+# -- slices --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tilts", [ONE, TWO], ids=["one tilt range", "two tilt ranges"])
+def test_slices_are_taken_and_put_back_alike(rng, monkeypatch, tilts):
+    monkeypatch.setattr(slices_on_device, "_PLACES_AT_ONCE", 100)
+    slicer = Slicer(Coefficients(10, 3, tilts), rotation_grid(7))
+    volumes = rng.normal(size=(3, 10, 10, 10)).astype(np.float32)
+    taken = slicer.several(volumes)
+    counts = rng.uniform(size=(7,) if tilts is ONE else (7, 2))
+    sums, counts[2] = taken[0].copy(), 0  # nothing in one of the rotations
+    sums[2] = 0
+    inserted = slicer.insert(sums, counts)
+    monkeypatch.setattr(reference, "accelerator", lambda: "cpu:0")
+    np.testing.assert_array_equal(slicer.several(volumes), taken)  # once it is not worth it
+    np.testing.assert_allclose(slicer.several(volumes), taken, rtol=1e-4, atol=1e-3)
+    assert list(slicer._on_devices) == ["cpu:0"]
+    for one, other in zip(slicer.insert(sums, counts), inserted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)

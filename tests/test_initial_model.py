@@ -61,3 +61,19 @@ def test_noise_has_the_power_that_is_asked_for(ribosome: MapTemplate) -> None:
         x, s = (one[:, coefficients.shell == shell] for one in (seen, signal))
         squared = (x * s.conj()).real.sum() ** 2 / (np.abs(x) ** 2).sum() / (np.abs(s) ** 2).sum()
         assert squared / (1 - squared) == pytest.approx(0.5 * ssnr, rel=0.3)
+
+
+def test_a_device_weighs_as_a_processor_does(rng: np.random.Generator, monkeypatch) -> None:
+    volumes = rng.normal(size=(6, 10, 10, 10)).astype(np.float32)
+    wedge, tilts = np.arange(6) % 2, np.array([[-60.0, 60.0], [-40.0, 50.0]])
+    level = initial_model._Level(volumes, (tilts, None), wedge, np.full(20, 500.0), 3.0, 40)
+    volume, rows = rng.normal(size=(10, 10, 10)).astype(np.float32), np.array([0, 2, 3, 5])
+    plain = [level.weigh(volume, 0.5), level.weigh(volume, rows=rows)]
+    monkeypatch.setattr(initial_model, "accelerator", lambda: "cpu:0")
+    found = [level.weigh(volume, 0.5), level.weigh(volume, rows=rows)]
+    for one, other in zip(found, plain, strict=True):
+        np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, atol=1e-4)
+        np.testing.assert_array_equal(one.rotation, other.rotation)
+        np.testing.assert_array_equal(one.offset_zyx_px, other.offset_zyx_px)
+        np.testing.assert_allclose(one.counts, other.counts, atol=1e-4)
+        np.testing.assert_allclose(one.sums, other.sums, atol=1e-3)

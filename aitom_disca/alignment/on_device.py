@@ -36,6 +36,10 @@ def expect_on_device(
     shifts_zyx_px: np.ndarray,
     n_halves: int,
     compared: np.ndarray,
+    *,
+    log_prior_of_shifts: np.ndarray | None = None,
+    power: float = 1.0,
+    negligible: float = NEGLIGIBLE,
 ) -> Expectation:
     """Weigh every reference, rotation and shift for every subtomogram.
 
@@ -48,21 +52,31 @@ def expect_on_device(
         Keras' name of the device, such as ``gpu:0``.
     particles, slices, prior, shifts_zyx_px, n_halves, compared
         As in `aitom_disca.alignment.on_processor.expect_on_processor`.
+    log_prior_of_shifts : ndarray of shape (S,), optional
+        Added to log likelihoods.
+    power : float
+        Of the likelihood, by which poses are weighed.
+    negligible : float
+        Poses whose log likelihood is this much below the best are left out.
     """
+    if log_prior_of_shifts is None:
+        log_prior_of_shifts = np.zeros(len(shifts_zyx_px))
     n, (n_classes, n_ranges, n_rotations) = len(particles), prior.shape
     n_scores = len(shifts_zyx_px) * n_classes * n_rotations  # of one subtomogram
     log_likelihood, posterior, best = np.zeros(n), np.zeros((n, n_classes)), np.zeros(n, int)
     sums = np.zeros((n_halves, n_classes, n_rotations, slices.shape[2]), np.float32)
     counts = np.zeros((n_halves, n_ranges, n_classes, n_rotations))
     wedge = np.zeros(n, int) if particles.wedge is None else particles.wedge
+    frequency = 2 * np.pi * particles.coefficients.index_zyx.T / particles.coefficients.box_px
+    of_shifts = (shifts_zyx_px, log_prior_of_shifts, frequency)
     with _alone, device(name):
+        same = [_on_device(one) for one in (slices, prior, *of_shifts, negligible, power)]
+        weigh = _compiled(name, n_halves > 0, power != 1)
         size = BatchSize(min(_power_of_two(_scores_at_once(name) // n_scores), _cover(n)))
-        frequency = 2 * np.pi * particles.coefficients.index_zyx.T / particles.coefficients.box_px
-        same = [_on_device(one) for one in (slices, prior, shifts_zyx_px, frequency)]
-        weigh = _compiled(name, n_halves > 0)
-        for half in range(max(n_halves, 1)):
-            rows = np.flatnonzero(particles.half == half) if n_halves > 1 else np.arange(n)
-            added: list[Any] = []
+
+        def meet(rows: np.ndarray) -> list[np.ndarray]:
+            """Weigh some subtomograms block by block; returns what they add up to."""
+            total: list[Any] = []
             while len(rows):
                 some = rows[: size.value]
                 own = (
@@ -73,19 +87,22 @@ def expect_on_device(
                 )
                 try:
                     padded = [_on_device(_padded(one, size.value)) for one in own]
-                    *few, more = weigh(*padded, *same)
+                    *few, added = weigh(*padded, *same)
                     found = [ops.convert_to_numpy(one)[: len(some)] for one in few]
-                    added = [a + b for a, b in zip(added, more, strict=True)] if added else more
+                    total = [a + b for a, b in zip(total, added, strict=True)] if total else added
                 except Exception as error:
                     size.halve(error)
                     _most_scores[name] = size.value * n_scores
                     continue
                 log_likelihood[some], posterior[some], best[some] = found
                 rows = rows[len(some) :]
-            if n_halves and added:
-                total, weight = map(ops.convert_to_numpy, added)
-                sums[half] = total.reshape(sums[half].shape)
-                counts[half] = weight.reshape(counts[half].shape)
+            return [ops.convert_to_numpy(one) for one in total]
+
+        for half in range(max(n_halves, 1)):
+            rows = np.flatnonzero(particles.half == half) if n_halves > 1 else np.arange(n)
+            if added := meet(rows):
+                sums[half] = added[0].reshape(sums[half].shape)
+                counts[half] = added[1].reshape(counts[half].shape)
     shift, pose = np.divmod(best, n_classes * n_rotations)
     counts = np.moveaxis(counts, 1, -1)
     return Expectation(
@@ -99,9 +116,9 @@ def expect_on_device(
 
 
 @lru_cache
-def _compiled(name: str, add_up: bool) -> Callable[..., Any]:
+def _compiled(name: str, add_up: bool, tempered: bool) -> Callable[..., Any]:
     def weigh(*given: Any) -> tuple[Any, ...]:
-        return _weigh(*given, add_up=add_up)
+        return _weigh(*given, add_up=add_up, tempered=tempered)
 
     return devices.compiled(weigh, name)
 
@@ -114,9 +131,13 @@ def _weigh(
     slices: Any,
     prior: Any,
     shifts_zyx_px: Any,
+    log_shifts: Any,
     frequency: Any,
+    negligible: Any,
+    power: Any,
     *,
     add_up: bool,
+    tempered: bool,
 ) -> tuple[Any, ...]:
     """Weigh one block.
 
@@ -128,10 +149,12 @@ def _weigh(
         1 for the tilt range of each; 0 for all in rows that fill up the block.
     log_compared : tensor (n, K)
         Added to log likelihoods.
-    slices, prior, shifts_zyx_px
+    slices, prior, shifts_zyx_px, log_shifts, negligible, power
         As in `expect_on_device`.
     frequency : tensor (3, n_coefficients)
         In radians a voxel.
+    add_up, tempered : bool
+        Whether sums are wanted, and whether the power is another than 1.
 
     Returns
     -------
@@ -149,11 +172,17 @@ def _weigh(
     score = ops.matmul(shifted, ops.transpose(ops.reshape(slices, (k * r, c))))
     by_range = ops.reshape(ops.transpose(prior, (1, 0, 2)), (n_ranges, k * r))
     own = ops.reshape(ops.matmul(own_range, by_range), (n, 1, k, r))
-    score = ops.reshape(score, (n, s, k, r)) + (own + log_compared[:, None, :, None])
+    own = own + log_compared[:, None, :, None] + log_shifts[:, None, None]
+    score = ops.reshape(score, (n, s, k, r)) + own
     score = ops.reshape(score, (n, s * k * r))
     top = ops.max(score, axis=1, keepdims=True)
-    weight = ops.where(score > top - NEGLIGIBLE, ops.exp(score - top), 0.0)
+    near = score > top - negligible
+    weight = ops.where(near, ops.exp(score - top), 0.0)
     total = ops.sum(weight, axis=1, keepdims=True)
+    log_likelihood = (top + ops.log(total))[:, 0]
+    if tempered:
+        weight = ops.where(near, ops.exp(power * (score - top)), 0.0)
+        total = ops.sum(weight, axis=1, keepdims=True)
     weight = weight * (ops.sum(own_range, axis=1, keepdims=True) / total)
     by_pose = ops.reshape(weight, (n, s, k * r))
     of_all_shifts = ops.sum(by_pose, axis=1)
@@ -162,7 +191,7 @@ def _weigh(
         sums = ops.matmul(ops.transpose(ops.reshape(by_pose, (n * s, k * r))), shifted)
         added = (sums, ops.matmul(ops.transpose(own_range), of_all_shifts))
     posterior = ops.sum(ops.reshape(of_all_shifts, (n, k, r)), axis=2)
-    return (top + ops.log(total))[:, 0], posterior, ops.argmax(score, axis=1), added
+    return log_likelihood, posterior, ops.argmax(score, axis=1), added
 
 
 def _scores_at_once(name: str) -> int:
@@ -183,5 +212,5 @@ def _padded(rows: np.ndarray, n: int) -> np.ndarray:
     return np.pad(rows, [(0, n - len(rows))] + [(0, 0)] * (rows.ndim - 1))
 
 
-def _on_device(array: np.ndarray) -> Any:
+def _on_device(array: np.ndarray | float) -> Any:
     return ops.convert_to_tensor(np.asarray(array, np.float32))

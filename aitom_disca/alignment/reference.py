@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import Coefficients, centred_fft, centred_ifft
+from aitom_disca.device import accelerator
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.parallel import on_all_cores
+
+if TYPE_CHECKING:
+    from aitom_disca.alignment.slices_on_device import SlicesOnDevice
 
 _PADDING = 2
 _PLACES_AT_ONCE = 2**15  # in slices
@@ -67,6 +72,8 @@ class Slicer:
         if self._amplitude is not None:
             self._weight *= self._amplitude[:, None]
         pieces = self._pieces(len(rotations))
+        self._n_uses = 0
+        self._on_devices: dict[str, SlicesOnDevice] = {}
         self._matrices = [(piece, self._matrix(piece)) for piece in pieces]
 
     def __call__(self, volume: np.ndarray) -> np.ndarray:
@@ -76,6 +83,8 @@ class Slicer:
     def several(self, volumes: Sequence[np.ndarray]) -> np.ndarray:
         """Slices (V, m, n_coefficients), complex64, of V volumes, in less time than one by one."""
         spectra = [centred_fft(padded_for_slices(volume)).ravel() for volume in volumes]
+        if (there := self._on_accelerator()) is not None:
+            return there.take(np.stack(spectra, axis=1).astype(np.complex64))
         groups = [
             np.stack(spectra[start : start + _VOLUMES_AT_ONCE], axis=1)
             for start in range(0, len(spectra), _VOLUMES_AT_ONCE)
@@ -112,22 +121,41 @@ class Slicer:
             How often each was measured: the missing wedges, turned and added; in a graded wedge
             the squares of their amplitudes.
         """
-        used = np.flatnonzero(counts if self._measured is None else counts.any(axis=1))
         size = (_PADDING * self.box_px,) * 3
-        added = np.zeros((np.prod(size), 3), np.float32)
-        for piece in self._pieces(len(used)):
-            rows = used[piece]
-            parts = np.empty((len(rows), self._shape[1], 3), np.float32)
-            parts[..., 0], parts[..., 1] = sums[rows].real, sums[rows].imag
-            if self._measured is None:
-                parts[..., 2] = counts[rows, None]
-            else:
-                parts[..., 2] = counts[rows] @ self._measured
-            if self._amplitude is not None:  # the matrix has it once: amplitude * value, its square
-                parts[..., 2] *= self._amplitude
-            added += self._matrix(rows).T @ parts.reshape(-1, 3)
+        if (there := self._on_accelerator()) is not None:
+            added = there.add(self._parts(sums, counts))
+        else:
+            used = np.flatnonzero(counts if self._measured is None else counts.any(axis=1))
+            added = np.zeros((np.prod(size), 3), np.float32)
+            for piece in self._pieces(len(used)):
+                rows = used[piece]
+                parts = self._parts(sums[rows], counts[rows])
+                added += self._matrix(rows).T @ parts.reshape(-1, 3)
         total = added[:, :2].astype(float).view(complex).reshape(size)
         return _with_mirror(total), _with_mirror(added[:, 2].astype(float).reshape(size))
+
+    def _parts(self, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Real and imaginary part of sums, and their weight, (m, n_coefficients, 3)."""
+        parts = np.empty((*sums.shape, 3), np.float32)
+        parts[..., 0], parts[..., 1] = sums.real, sums.imag
+        parts[..., 2] = counts[:, None] if self._measured is None else counts @ self._measured
+        if self._amplitude is not None:  # the matrix has it once: amplitude * value, its square
+            parts[..., 2] *= self._amplitude
+        return parts
+
+    def _on_accelerator(self) -> SlicesOnDevice | None:
+        """The same on an accelerator, from the second use on: bringing it there costs as much."""
+        if (device := accelerator()) is None:
+            return None
+        self._n_uses += 1
+        if self._n_uses == 1:
+            return None
+        if device not in self._on_devices:
+            from aitom_disca.alignment.slices_on_device import SlicesOnDevice
+
+            n_voxels = (_PADDING * self.box_px) ** 3
+            self._on_devices[device] = SlicesOnDevice(device, self._index, self._weight, n_voxels)
+        return self._on_devices[device]
 
     def _matrix(self, rotations: slice | np.ndarray) -> sparse.csr_matrix:
         """From the padded transform (as a column) to the slices at some rotations."""

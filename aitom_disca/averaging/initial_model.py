@@ -16,11 +16,12 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.averages import Totals
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.likelihood import shell_power
+from aitom_disca.alignment.likelihood import Particles, shell_power
 from aitom_disca.alignment.reference import Slicer, rotation_grid, shell_index, to_volume
 from aitom_disca.alignment.rounds import ball
 from aitom_disca.alignment.search import real_view
 from aitom_disca.averaging.compare import compare_with_map
+from aitom_disca.device import accelerator
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.sphere import soft_sphere
@@ -115,7 +116,7 @@ def initial_model(
     if len(chosen) < len(small):
         fine = _Level(small, (ranges, fall_off), wedge, noise, *_LEVELS[1])
     met = fine.weigh(volume)
-    offset_zyx_px = fine.shifts_zyx_px[met.shift] * volumes.shape[-1] / box_px
+    offset_zyx_px = met.offset_zyx_px * volumes.shape[-1] / box_px
     return InitialModel(volume, fine.rotations[met.rotation], offset_zyx_px, likelihood)
 
 
@@ -156,7 +157,7 @@ class _Met:
     counts: np.ndarray
     log_likelihood: np.ndarray
     rotation: np.ndarray
-    shift: np.ndarray
+    offset_zyx_px: np.ndarray
 
 
 class _Level:
@@ -235,9 +236,12 @@ class _Level:
         measured = self._coefficients.measured
         if measured is None:
             prior = -(slices**2).sum(axis=1) / 2
-        else:  # (T, n_rotations)
+        else:
             prior = -(np.repeat(measured, 2, axis=1) @ (slices**2).T).astype(np.float32) / 2
         wedge = self._wedge if self._wedge is None or rows is None else self._wedge[rows]
+        prior = prior.reshape(-1, len(slices))
+        if (device := accelerator()) is not None:
+            return self._weigh_on(device, values, wedge, slices, prior, power)
         phases = self._coefficients.shift_phases(self.shifts_zyx_px)
         n, n_shifts, n_rotations = len(values), len(phases), len(slices)
         sums, counts = np.zeros_like(slices), np.zeros((n_rotations, *self._n_ranges))
@@ -247,7 +251,7 @@ class _Level:
             piece = slice(start, start + block)
             shifted = real_view((values[piece, None] * phases).reshape(-1, values.shape[1]))
             if wedge is None:
-                score = (shifted @ slices.T + prior).reshape(-1, n_shifts, n_rotations)
+                score = (shifted @ slices.T + prior[0]).reshape(-1, n_shifts, n_rotations)
             else:
                 score = (shifted @ slices.T).reshape(-1, n_shifts, n_rotations)
                 score += prior[wedge[piece]][:, None]
@@ -269,7 +273,43 @@ class _Level:
                 own = weight.reshape(-1, n_shifts, n_rotations).sum(axis=1)
                 counts += own.T @ np.eye(counts.shape[1])[wedge[piece]]
         shift, rotation = np.divmod(best, n_rotations)
-        return _Met(sums.view(np.complex64), counts, likelihood, rotation, shift)
+        return _Met(
+            sums.view(np.complex64), counts, likelihood, rotation, self.shifts_zyx_px[shift]
+        )
+
+    def _weigh_on(
+        self,
+        device: str,
+        values: np.ndarray,
+        wedge: np.ndarray | None,
+        slices: np.ndarray,
+        prior: np.ndarray,
+        power: float,
+    ) -> _Met:
+        """As `weigh`, on an accelerator; slices are real, the prior is (T, n_rotations)."""
+        from aitom_disca.alignment.on_device import expect_on_device
+
+        n = len(values)
+        members = Particles(self._coefficients, values, np.zeros((n, 3)), np.zeros(n, int), wedge)
+        found = expect_on_device(
+            device,
+            members,
+            slices[None],
+            prior[None],
+            self.shifts_zyx_px,
+            1,
+            np.ones((n, 1), bool),
+            log_prior_of_shifts=self._log_prior,
+            power=power,
+            negligible=np.inf,
+        )
+        return _Met(
+            found.sums[0, 0],
+            found.counts[0, 0],
+            found.log_likelihood,
+            found.rotation,
+            found.offset_zyx_px,
+        )
 
     def _insert(self, sums: np.ndarray, counts: np.ndarray) -> Totals:
         return self._slicer.insert(sums * self._noise, counts)

@@ -5,6 +5,7 @@ TensorFlow, JAX and PyTorch are imported here only, and only where they are Kera
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -121,6 +122,7 @@ def compiled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     if backend == "tensorflow":
         import tensorflow as tf
 
+        logging.getLogger("tensorflow").addFilter(_says_more_than_retracing)
         return tf.function(function, jit_compile=not name.startswith("cpu"))
     if backend == "jax":
         import jax
@@ -129,6 +131,11 @@ def compiled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     if backend == "torch" and not name.startswith("cpu"):
         return _in_tf32(function)
     return function
+
+
+def _says_more_than_retracing(record: logging.LogRecord) -> bool:
+    """TensorFlow advises against a trace for every shape; there are few, and XLA needs them."""
+    return "retracing" not in record.getMessage()
 
 
 def _in_tf32(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from aitom_disca.ahead import read_ahead
 from aitom_disca.alignment.graded_wedge import measure_fall_off
 from aitom_disca.alignment.to_reference import AlignedPoses, align_to_reference
 from aitom_disca.averaging.gold_standard import FEWEST_MEMBERS
@@ -332,9 +333,11 @@ def _poses_of_all(
     finest = judged.fsc.corrected.resolution_angstrom(0.143)
     largest = max(edge_angstrom / finest, _LEAST_FREQUENCY)
     pieces = np.split(rest, range(_LAID_AT_ONCE, len(rest), _LAID_AT_ONCE)) if len(rest) else []
-    for piece in track(pieces, "laying other members on the average") if pieces else ():
+    coming = read_ahead(lambda piece: source.read(rows[piece]), pieces)
+    laying = track(coming, "laying other members on the average", len(pieces)) if pieces else ()
+    for piece, volumes in laying:
         laid = align_to_reference(
-            source.read(rows[piece]),
+            volumes,
             judged.filtered * sphere_round_particle(box_px, judged.mask_diameter_px),
             tilt_ranges_of(source.tilt_range_deg, rows[piece]),
             largest_frequency=largest,
