@@ -23,6 +23,7 @@ _OPTIONAL = {
     "dynamotable": ("particles of Dynamo", "exports"),
     "imodmodel": ("models of IMOD", "exports"),
     "zarr": ("OME-Zarr tomograms", "zarr"),
+    "distributed": ("many machines", "cluster"),
 }
 
 
@@ -74,7 +75,7 @@ def check_backend() -> Check:
 
 
 def check_packages() -> list[Check]:
-    """Packages that some file formats need."""
+    """Packages that some file formats, and many machines, need."""
     checks = []
     for name, (serves, extra) in _OPTIONAL.items():
         there = find_spec(name) is not None
