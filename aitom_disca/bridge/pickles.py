@@ -14,6 +14,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
+from aitom_disca.io.reading import reason_of
 
 _ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")
 _BUFFERS = ("numpy.core.numeric", "numpy._core.numeric")
@@ -48,7 +49,9 @@ def read_pickle(path: str | Path) -> Any:
     except InputError:
         raise
     except _UNREADABLE as error:
-        raise InputError(f"{path.name} is no pickle that can be read ({error}).") from error
+        raise InputError(
+            f"{path.name} is no pickle that can be read ({reason_of(error)})."
+        ) from error
 
 
 def write_pickle(path: str | Path, held: Any) -> None:
