@@ -27,8 +27,11 @@ from aitom_disca.io import (
     read_rows_csv,
     write_volume,
 )
+from aitom_disca.io.defocus import read_defocus_file
 from aitom_disca.io.formats import NAMES, Known, get_format, recognise
+from aitom_disca.io.mrc import read_mask
 from aitom_disca.io.reading import reading
+from aitom_disca.io.tilt_angles import read_tilts
 from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline.average_inputs import map_names
@@ -541,3 +544,31 @@ def test_a_heap_that_hdf5_would_read_for_ever_is_refused(tmp_path, size, of):
         open_store(path)
     path.write_bytes(whole)
     assert len(all_of(path)[3]) == 300
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reader"),
+    [
+        ("a_ctffind4.txt", "# x\n" + "1 20000 21000 45 0 0.1 8\n" * 3, read_defocus_file),
+        ("a.defocus", "1 0 0 0 0 3\n" + "1 1 -60 -60 2000 2100 45\n" * 3, read_defocus_file),
+        ("a.aln", "# SEC ROT GMAG TX TY SMEAN SFIT SCALE BASE TILT\n"
+         + "0 1 1 2 3 1 1 1 0 -60\n0 1 1 2 3 1 1 1 0 0\n0 1 1 2 3 1 1 1 0 60\n", read_tilts),
+    ],
+)  # fmt: skip
+def test_rows_of_another_length_are_refused_beside_tomograms(tmp_path, name, text, reader):
+    (tmp_path / name).write_text(text)
+    assert reader(tmp_path / name)
+    lines = text.splitlines()
+    for changed in (lines[2].split(" ", 1)[1], lines[2] + " 1"):
+        (tmp_path / name).write_text("\n".join([*lines[:2], changed, *lines[3:], ""]))
+        with pytest.raises(InputError, match=rf"{name}.* values"):
+            reader(tmp_path / name)
+
+
+def test_a_mask_that_is_not_finite_is_refused(tmp_path):
+    volume = np.zeros((4, 4, 4), np.float32)
+    volume[1, 1, 1] = np.nan
+    with pytest.warns(RuntimeWarning):
+        write_volume(tmp_path / "m.mrc", volume, 10.0)
+    with pytest.raises(InputError, match=r"the mask m\.mrc holds values that are not finite"):
+        read_mask(tmp_path / "m.mrc")

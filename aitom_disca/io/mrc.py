@@ -222,9 +222,15 @@ def read_mask(path: str | Path) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file is not an MRC volume.
+        If the file is not an MRC volume, or holds NaN or infinity.
     """
-    return read_voxels(path) != 0
+    voxels = read_voxels(path)
+    if not np.isfinite(voxels).all():
+        raise InputError(
+            f"the mask {Path(path).name} holds values that are not finite numbers (NaN or "
+            "infinite); replace them by 0."
+        )
+    return voxels != 0
 
 
 def read_voxels(path: str | Path) -> np.ndarray:
