@@ -572,3 +572,16 @@ def test_a_mask_that_is_not_finite_is_refused(tmp_path):
         write_volume(tmp_path / "m.mrc", volume, 10.0)
     with pytest.raises(InputError, match=r"the mask m\.mrc holds values that are not finite"):
         read_mask(tmp_path / "m.mrc")
+
+
+@pytest.mark.parametrize("what", ["posterior", "tilt_range"])
+def test_values_of_a_store_outside_of_their_range_are_refused(tmp_path, what):
+    path = store(tmp_path / "s.h5")
+    with h5py.File(path, "a") as file:
+        del file.attrs["crc32"]  # as of another program
+        if what == "posterior":
+            file["posterior"] = np.array([0.5, 0.5, 1.5, 0.5, 0.5])
+        else:
+            file.attrs["tilt_range"] = (-60.0, 600.0)
+    with pytest.raises(InputError, match=r"row 3 \(1\.5\)|cannot be \(-60 to 600 degrees"):
+        all_of(path)
