@@ -585,3 +585,11 @@ def test_values_of_a_store_outside_of_their_range_are_refused(tmp_path, what):
             file.attrs["tilt_range"] = (-60.0, 600.0)
     with pytest.raises(InputError, match=r"row 3 \(1\.5\)|cannot be \(-60 to 600 degrees"):
         all_of(path)
+
+
+def test_a_damaged_label_of_tilts_is_one_sentence(tmp_path):
+    path = tmp_path / "a.mrc"
+    write_volume(path, np.ones((4, 4, 4)), 10.0, tilt_range_deg=(-50, 60))
+    path.write_bytes(path.read_bytes().replace(b"-50.000", b"-5v.000"))
+    with pytest.raises(InputError, match=r"a\.mrc cannot be read as an MRC file .*; copy it again"):
+        open_tomogram(path)
