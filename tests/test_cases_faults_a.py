@@ -25,6 +25,7 @@ from aitom_disca.io import (
     open_tomogram,
     read_labels_csv,
     read_rows_csv,
+    write_particles_star,
     write_volume,
 )
 from aitom_disca.io.defocus import read_defocus_file
@@ -35,6 +36,7 @@ from aitom_disca.io.tilt_angles import read_tilts
 from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline.average_inputs import map_names
+from aitom_disca.reembedding import embed_averages
 from aitom_disca.report.collect import _nuisance, _sorted
 from aitom_disca.run_folder import RunFolder
 from aitom_disca.subtomograms import extract_subtomograms
@@ -593,3 +595,38 @@ def test_a_damaged_label_of_tilts_is_one_sentence(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"-50.000", b"-5v.000"))
     with pytest.raises(InputError, match=r"a\.mrc cannot be read as an MRC file .*; copy it again"):
         open_tomogram(path)
+
+
+@pytest.fixture
+def averaged(tmp_path):
+    """A store of tomograms whose names are alike, and an average of its only cluster."""
+    given = particles(["a/b", "a_b", "A:B"])
+    given = replace(given, euler_zyz_deg=np.zeros((3, 3)), cluster=np.zeros(3, int))
+    infos = {n: replace(i, shape_zyx=(40, 40, 40)) for n, i in given.tomograms.items()}
+    given = replace(given, tomograms=infos)
+    with StoreWriter.create(tmp_path / "s.h5", (6, 6, 6), VOXEL_ANGSTROM, (-60, 60), infos) as one:
+        one.append(np.random.default_rng(0).normal(size=(3, 6, 6, 6)).astype("f4"), given)
+    own = tmp_path / "averages/cluster_01"
+    volume = np.zeros((14, 14, 14))
+    volume[5:10, 5:10, 5:10] = 1
+    write_volume(own / "average.mrc", volume, VOXEL_ANGSTROM, tilt_range_deg=(-60, 60))
+    write_particles_star(own / "particles.star", given)
+    (tmp_path / "averages/averages.csv").write_text("cluster,members\n1,3\n")
+    return tmp_path
+
+
+def test_every_tomogram_has_maps_of_its_own(averaged):  # fault_02
+    out = averaged / "out"
+    done = embed_averages(averaged / "s.h5", averaged / "averages", out)
+    assert len(done) == 3 and [one.n_particles for one in done] == [1, 1, 1]
+    maps = [path.name.casefold() for one in done for path in (one.density, one.labels, one.script)]
+    assert len({*maps}) == 9 and {path.name.casefold() for path in out.iterdir()} == {*maps}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "cluster\n", "members\n3\n", "cluster\none\n", "cluster\n1,2\n"]
+)
+def test_a_damaged_table_of_averages_is_one_sentence(averaged, text):
+    (averaged / "averages/averages.csv").write_text(text)
+    with pytest.raises(InputError, match=r"averages\.csv|no average"):
+        embed_averages(averaged / "s.h5", averaged / "averages", averaged / "out")
