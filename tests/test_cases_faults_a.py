@@ -25,13 +25,18 @@ from aitom_disca.io import (
     open_tomogram,
     read_labels_csv,
     read_rows_csv,
+    write_particles_star,
     write_volume,
 )
+from aitom_disca.io.defocus import read_defocus_file
 from aitom_disca.io.formats import NAMES, Known, get_format, recognise
+from aitom_disca.io.mrc import read_mask
 from aitom_disca.io.reading import reading
+from aitom_disca.io.tilt_angles import read_tilts
 from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline.average_inputs import map_names
+from aitom_disca.reembedding import embed_averages
 from aitom_disca.report.collect import _nuisance, _sorted
 from aitom_disca.run_folder import RunFolder
 from aitom_disca.subtomograms import extract_subtomograms
@@ -541,3 +546,87 @@ def test_a_heap_that_hdf5_would_read_for_ever_is_refused(tmp_path, size, of):
         open_store(path)
     path.write_bytes(whole)
     assert len(all_of(path)[3]) == 300
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reader"),
+    [
+        ("a_ctffind4.txt", "# x\n" + "1 20000 21000 45 0 0.1 8\n" * 3, read_defocus_file),
+        ("a.defocus", "1 0 0 0 0 3\n" + "1 1 -60 -60 2000 2100 45\n" * 3, read_defocus_file),
+        ("a.aln", "# SEC ROT GMAG TX TY SMEAN SFIT SCALE BASE TILT\n"
+         + "0 1 1 2 3 1 1 1 0 -60\n0 1 1 2 3 1 1 1 0 0\n0 1 1 2 3 1 1 1 0 60\n", read_tilts),
+    ],
+)  # fmt: skip
+def test_rows_of_another_length_are_refused_beside_tomograms(tmp_path, name, text, reader):
+    (tmp_path / name).write_text(text)
+    assert reader(tmp_path / name)
+    lines = text.splitlines()
+    for changed in (lines[2].split(" ", 1)[1], lines[2] + " 1"):
+        (tmp_path / name).write_text("\n".join([*lines[:2], changed, *lines[3:], ""]))
+        with pytest.raises(InputError, match=rf"{name}.* values"):
+            reader(tmp_path / name)
+
+
+def test_a_mask_that_is_not_finite_is_refused(tmp_path):
+    volume = np.zeros((4, 4, 4), np.float32)
+    volume[1, 1, 1] = np.nan
+    with pytest.warns(RuntimeWarning):
+        write_volume(tmp_path / "m.mrc", volume, 10.0)
+    with pytest.raises(InputError, match=r"the mask m\.mrc holds values that are not finite"):
+        read_mask(tmp_path / "m.mrc")
+
+
+@pytest.mark.parametrize("what", ["posterior", "tilt_range"])
+def test_values_of_a_store_outside_of_their_range_are_refused(tmp_path, what):
+    path = store(tmp_path / "s.h5")
+    with h5py.File(path, "a") as file:
+        del file.attrs["crc32"]  # as of another program
+        if what == "posterior":
+            file["posterior"] = np.array([0.5, 0.5, 1.5, 0.5, 0.5])
+        else:
+            file.attrs["tilt_range"] = (-60.0, 600.0)
+    with pytest.raises(InputError, match=r"row 3 \(1\.5\)|cannot be \(-60 to 600 degrees"):
+        all_of(path)
+
+
+def test_a_damaged_label_of_tilts_is_one_sentence(tmp_path):
+    path = tmp_path / "a.mrc"
+    write_volume(path, np.ones((4, 4, 4)), 10.0, tilt_range_deg=(-50, 60))
+    path.write_bytes(path.read_bytes().replace(b"-50.000", b"-5v.000"))
+    with pytest.raises(InputError, match=r"a\.mrc cannot be read as an MRC file .*; copy it again"):
+        open_tomogram(path)
+
+
+@pytest.fixture
+def averaged(tmp_path):
+    """A store of tomograms whose names are alike, and an average of its only cluster."""
+    given = particles(["a/b", "a_b", "A:B"])
+    given = replace(given, euler_zyz_deg=np.zeros((3, 3)), cluster=np.zeros(3, int))
+    infos = {n: replace(i, shape_zyx=(40, 40, 40)) for n, i in given.tomograms.items()}
+    given = replace(given, tomograms=infos)
+    with StoreWriter.create(tmp_path / "s.h5", (6, 6, 6), VOXEL_ANGSTROM, (-60, 60), infos) as one:
+        one.append(np.random.default_rng(0).normal(size=(3, 6, 6, 6)).astype("f4"), given)
+    own = tmp_path / "averages/cluster_01"
+    volume = np.zeros((14, 14, 14))
+    volume[5:10, 5:10, 5:10] = 1
+    write_volume(own / "average.mrc", volume, VOXEL_ANGSTROM, tilt_range_deg=(-60, 60))
+    write_particles_star(own / "particles.star", given)
+    (tmp_path / "averages/averages.csv").write_text("cluster,members\n1,3\n")
+    return tmp_path
+
+
+def test_every_tomogram_has_maps_of_its_own(averaged):  # fault_02
+    out = averaged / "out"
+    done = embed_averages(averaged / "s.h5", averaged / "averages", out)
+    assert len(done) == 3 and [one.n_particles for one in done] == [1, 1, 1]
+    maps = [path.name.casefold() for one in done for path in (one.density, one.labels, one.script)]
+    assert len({*maps}) == 9 and {path.name.casefold() for path in out.iterdir()} == {*maps}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "cluster\n", "members\n3\n", "cluster\none\n", "cluster\n1,2\n"]
+)
+def test_a_damaged_table_of_averages_is_one_sentence(averaged, text):
+    (averaged / "averages/averages.csv").write_text(text)
+    with pytest.raises(InputError, match=r"averages\.csv|no average"):
+        embed_averages(averaged / "s.h5", averaged / "averages", averaged / "out")

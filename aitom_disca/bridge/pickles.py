@@ -17,6 +17,7 @@ import numpy as np
 from aitom_disca.bridge.pickle_checks import Unfolding, check_operations, most_bytes
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import replacing
+from aitom_disca.io.reading import reason_of
 
 _ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")
 _BUFFERS = ("numpy.core.numeric", "numpy._core.numeric")
@@ -52,8 +53,9 @@ def read_pickle(path: str | Path) -> Any:
     except InputError:
         raise
     except _UNREADABLE as error:
-        why = str(error) or type(error).__name__
-        raise InputError(f"{path.name} is no pickle that can be read ({why}).") from error
+        raise InputError(
+            f"{path.name} is no pickle that can be read ({reason_of(error)})."
+        ) from error
 
 
 def write_pickle(path: str | Path, held: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -254,7 +254,7 @@ def _of_mdoc(text: str) -> dict[str, float]:
 def _of_imod(text: str) -> dict[str, float]:
     """Rows: views, tilts, defocus in nm, with astigmatism a second one; a first row of flags."""
     rows = [[float(v) for v in line.split()] for line in text.splitlines() if line.strip()]
-    rows = [row for row in rows if len(row) >= 5]
+    _check_rows(rows[1:], fewest=5)  # the first has its flags or a version
     two = bool(rows) and rows[0][4] == 0 and int(rows[0][0]) % 2 == 1
     defoci = [np.mean(row[4:6] if two else row[4]) for row in rows if row[4] != 0]
     return _median(10 * np.array(defoci))
@@ -271,11 +271,18 @@ def _of_warp(text: str) -> dict[str, float]:
 
 def _of_ctffind(text: str) -> dict[str, float]:
     """Rows: number, both defoci in Angstrom, azimuth, phase shift, score, resolution."""
-    rows = [line.split() for line in text.splitlines() if line[:1] != "#"]
-    values = np.array([[float(v) for v in row[1:3]] for row in rows if len(row) >= 6])
+    rows = [line.split() for line in text.splitlines() if line.strip() and line[0] != "#"]
+    _check_rows(rows, fewest=6)
+    values = np.array([[float(v) for v in row[1:3]] for row in rows])
     matches = {name: re.search(pattern, text) for name, pattern in _OF_HEADER.items()}
     said = {name: float(match[1]) for name, match in matches.items() if match}
     return said | _median(values.mean(axis=1) if len(values) else values)
+
+
+def _check_rows(rows: Sequence[Sequence[object]], fewest: int) -> None:
+    for row in rows:
+        if len(row) < fewest or len(row) != len(rows[0]):
+            raise ValueError(f"a row has {len(row)} values, the first {len(rows[0])}")
 
 
 def _median(defoci_angstrom: np.ndarray) -> dict[str, float]:

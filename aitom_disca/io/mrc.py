@@ -26,6 +26,7 @@ from aitom_disca.io.mrc_header import (
     tilt_range_of,
 )
 from aitom_disca.io.names import tomogram_name
+from aitom_disca.io.reading import reading
 from aitom_disca.io.room import free_bytes, in_words
 from aitom_disca.io.tilt_angles import read_tilts, tilts_beside
 from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG, check_tilt_range, doubt
@@ -210,10 +211,11 @@ def open_tomogram(
         )
         tilts = _tilts(path, None, given)
     else:
-        header, extended = read_header(path)
-        data = _map_voxels(path, header)
-        voxel_size = choose_voxel_size(path, header, voxel_size_angstrom)
-        tilts = _tilts(path, tilt_range_of(header, extended), given)
+        with reading(path, "an MRC file", "copy it again"):
+            header, extended = read_header(path)
+            data = _map_voxels(path, header)
+            voxel_size = choose_voxel_size(path, header, voxel_size_angstrom)
+            tilts = _tilts(path, tilt_range_of(header, extended), given)
     return Tomogram(
         name or tomogram_name(path),
         path.resolve(),
@@ -257,9 +259,15 @@ def read_mask(path: str | Path) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file is not an MRC volume.
+        If the file is not an MRC volume, or holds NaN or infinity.
     """
-    return read_voxels(path) != 0
+    voxels = read_voxels(path)
+    if not np.isfinite(voxels).all():
+        raise InputError(
+            f"the mask {Path(path).name} holds values that are not finite numbers (NaN or "
+            "infinite); replace them by 0."
+        )
+    return voxels != 0
 
 
 def read_voxels(path: str | Path) -> np.ndarray:
@@ -271,7 +279,8 @@ def read_voxels(path: str | Path) -> np.ndarray:
         If the file is not an MRC volume.
     """
     path = Path(path)
-    return _map_voxels(path, read_header(path)[0])[...]
+    with reading(path, "an MRC file", "copy it again"):
+        return _map_voxels(path, read_header(path)[0])[...]
 
 
 def write_volume(

@@ -41,11 +41,11 @@ def reading(
         raise
     except Exception as error:
         raise InputError(
-            f"{Path(path).name} cannot be read as {what} ({_reason(error)}); {todo}."
+            f"{Path(path).name} cannot be read as {what} ({reason_of(error)}); {todo}."
         ) from error
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What an error says, in one line."""
     if isinstance(error, OSError) and error.strerror:
         return str(error.strerror)

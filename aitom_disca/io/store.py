@@ -50,6 +50,7 @@ from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range
 from aitom_disca.io.checksums import check_chunks, check_seal, checksums_of, seal
 from aitom_disca.io.hdf5 import new_file
 from aitom_disca.io.hdf5_heaps import check_heaps
+from aitom_disca.io.numbers_in_files import to_probabilities
 from aitom_disca.io.reading import reading
 from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import ParticleSet, TomogramInfo
@@ -387,6 +388,8 @@ class SubtomogramStore:
         """Where the subtomograms come from, as far as the file knows."""
         n = len(self)
         columns = {attr: self._column(name) for name, attr in _COLUMNS.items()}
+        if columns["posterior"] is not None:
+            columns["posterior"] = to_probabilities(columns["posterior"], self.path, "posterior")
         names = columns.pop("tomogram_name")
         names = np.full(n, self.path.stem) if names is None else names.astype(str)
         center = columns.pop("center_zyx_px")
@@ -465,6 +468,11 @@ class SubtomogramStore:
     def _read_tilt_range(self) -> tuple[float, float]:
         if "tilt_range" in self._file.attrs:
             low, high = self._file.attrs["tilt_range"]
+            if not -90 <= low < high <= 90:
+                raise InputError(
+                    f"{self.path.name} holds a tilt range that cannot be ({low:g} to {high:g} "
+                    "degrees); correct the attribute tilt_range."
+                )
             return float(low), float(high)
         logger.warning(
             "%s holds no tilt range; -60 to 60 degrees is taken (attribute tilt_range).",

@@ -155,21 +155,28 @@ def _of_aln(path: Path, text: str) -> list[np.ndarray]:
         parts = line.lstrip("# ").split()
         if line.startswith("#"):
             place = parts.index("TILT") if "TILT" in parts else place
-        elif len(parts) >= _ALN_COLUMNS:
-            rows.append([parts[place]])
-    return _numbers(path, rows)
+        elif parts:
+            rows.append(parts)
+    _check_lengths(path, rows)
+    if rows and len(rows[0]) < _ALN_COLUMNS:
+        rows = []
+    return _numbers(path, [[row[place]] for row in rows])
 
 
-def _numbers(path: Path, rows: list[list[str]]) -> list[np.ndarray]:
-    """Those columns of a table of words that are numbers; of a single one, all must be."""
-    if not rows:
-        return [np.empty(0)]
+def _check_lengths(path: Path, rows: list[list[str]]) -> None:
     for number, row in enumerate(rows, 1):
         if len(row) != len(rows[0]):
             raise InputError(
                 f"row {number} of {path.name} holds {len(row)} values, the first {len(rows[0])}; "
                 "correct the file, or give the range with --tilt-range."
             )
+
+
+def _numbers(path: Path, rows: list[list[str]]) -> list[np.ndarray]:
+    """Those columns of a table of words that are numbers; of a single one, all must be."""
+    if not rows:
+        return [np.empty(0)]
+    _check_lengths(path, rows)
     columns = []
     for column in zip(*rows, strict=True):
         try:

@@ -51,6 +51,8 @@ def load_legacy_weights(path: str | Path, model: keras.Model) -> None:
         for name, arrays in zip(names, found[kind], strict=True):
             layer = model.get_layer(name)
             _check_shapes(layer, arrays, path)
+            if not all(np.isfinite(array).all() for array in arrays):
+                raise InputError(f"{path.name} holds weights of {name} that are no finite numbers.")
             new.append((layer, arrays))
     for layer, arrays in new:
         layer.set_weights(arrays)
