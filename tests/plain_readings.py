@@ -85,8 +85,16 @@ def lines_of(path):
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
+def without_mark(cell):
+    """The apostrophe before what a spreadsheet would take for a formula."""
+    return cell[1:] if re.match(r"'+[=+\-@\t\r]", cell) else cell
+
+
 def csv_rows(path):
-    table = [[c.strip() for c in r] for r in csv.reader(io.StringIO("\n".join(lines_of(path))))]
+    table = [
+        [without_mark(c.strip()) for c in r]
+        for r in csv.reader(io.StringIO("\n".join(lines_of(path))))
+    ]
     table = [row for row in table if any(row)]
     if len(table) < 2 or any(len(row) != len(table[0]) for row in table):
         raise Refused("no table")

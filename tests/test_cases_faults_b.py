@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
+import json
 import logging
 import pickle
 import re
@@ -20,9 +22,12 @@ from hostile_pickles import HOSTILE
 
 from aitom_disca.bridge.pickles import read_pickle
 from aitom_disca.cli import main
-from aitom_disca.io import StoreWriter, open_tomogram, write_rows_csv, write_volume
+from aitom_disca.errors import InputError
+from aitom_disca.io import StoreWriter, open_tomogram, read_picks, write_rows_csv, write_volume
 from aitom_disca.io.star import write_particles_star
 from aitom_disca.particles import ParticleSet, TomogramInfo
+from aitom_disca.reembedding import chimerax_script
+from aitom_disca.report.html import CellPicture, ReportData, render_report
 
 BOX_PX = 8
 
@@ -140,6 +145,7 @@ def test_no_name_of_a_tomogram_leads_out_of_the_folder(store, name):
     with h5py.File(store, "a") as file:
         file["tomogram_name"][:] = name
         del file.attrs["tomograms"]
+        seal_store(file)
     before = set(files())
     for to, out in (("relion31", "sub/o.star"), ("copick", "sub/proj"), ("copick", "sub/c.json")):
         images = ["--images"] if to == "relion31" else []
@@ -344,3 +350,68 @@ def test_lower_bounds_leave_out_versions_that_do_not_serve():
     for name, least in (("typer", (0, 16)), ("keras", (3, 11, 3)), ("jinja2", (3, 1, 6))):
         (found,) = re.findall(rf'"{name}>=([\d.]+)"', text)
         assert tuple(map(int, found.split("."))) >= least
+
+
+HOSTILE_NAMES = (
+    't"; runscript evil.py; #',
+    "t'; runscript evil.py",
+    "t; runscript evil.py",
+    "=cmd|' C calc'!A0",
+    "@SUM(1+1)",
+    "+1+cmd",
+    "-2+3+cmd",
+    "'=1",
+    "<script>alert(1)<script>",
+    "a\"b'c d",
+    "loop_",
+    "data_",
+    "#x",
+    "$x^{",
+    "[bold][",
+    "%s{0}",
+    "back\\slash",
+)
+
+
+def commands_of(script: Path) -> list[str]:
+    """First words of the lines of a script, apart from comments."""
+    lines = script.read_text(encoding="utf-8").splitlines()
+    assert all(
+        line.count('"') in (0, 2, 4) and "\\" not in line for line in lines if line[0] != "#"
+    )
+    return [line.split()[0] for line in lines if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_no_name_becomes_a_command_a_formula_or_a_tag(store, name):
+    file = Path(f"{name.replace('/', '_')}.mrc")
+    write_volume(file, np.random.default_rng(0).normal(size=(24, 30, 36)), 10.0)
+    known = {"name": name, "voxel_size_angstrom": 10.0, "shape_zyx": [24, 30, 36]}
+    known |= {"tilt_range_deg": [-60, 60], "path": str(file.resolve())}
+    with h5py.File(store, "a") as content:
+        content["tomogram_name"][:] = name
+        content.attrs["tomograms"] = json.dumps([known])
+    allowed = {"set", "open", "volume", "segmentation", "lighting", "view", "artiax"}
+    for to in ("chimerax", "artiax"):
+        assert main(["convert", str(store), f"{to}.cxc", "--to", to, "--labels", "l.csv"]) == 0
+        assert set(commands_of(Path(f"{to}.cxc"))) <= allowed
+    for to, out in (("csv", "o.csv"), ("relion31", "o.star"), ("relion30", "p.star")):
+        assert main(["convert", str(store), out, "--to", to]) == 0
+        assert read_picks(out).tomogram_name.tolist() == [name] * 12
+    with open("o.csv", encoding="utf-8", newline="") as table:
+        cells = [cell for row in csv.reader(table) for cell in row]
+    assert not [c for c in cells if c.startswith(("=", "@", "+", "-"))]
+    text = render_report(ReportData(title=name, warnings=[name], cells=[CellPicture(name, b"")]))
+    assert "<script>" not in text
+
+
+def test_the_script_of_a_tomogram_with_a_quote_in_its_name_leaves_it_out(tmp_path):
+    file = tmp_path / 't"; runscript evil.py; #.mrc'
+    write_volume(file, np.ones((8, 8, 8)), 10.0)
+    info = TomogramInfo("a\nrunscript evil.py", 10.0, (8, 8, 8), path=file)
+    (tmp_path / "o.cxc").write_text(
+        chimerax_script(tmp_path, info, [1], tmp_path / "l.mrc", {}), encoding="utf-8"
+    )
+    assert commands_of(tmp_path / "o.cxc").count("open") == 1  # of the labels
+    with pytest.raises(InputError, match="a quote, a backslash or a line end"):
+        chimerax_script(tmp_path, info, [1], tmp_path / 'l".mrc', {})

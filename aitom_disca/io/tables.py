@@ -23,7 +23,7 @@ from aitom_disca.io.numbers_in_files import (
 )
 from aitom_disca.io.pixel_sizes import check_given_pixel
 from aitom_disca.io.star_reading import find_known, read_in_tomograms, read_particles_star
-from aitom_disca.io.text_tables import read_csv_columns
+from aitom_disca.io.text_tables import as_cell, read_csv_columns
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 _LABELS = ("index", "cluster", "posterior")
@@ -36,9 +36,9 @@ def write_rows_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows, with a column for every key that occurs, in order of appearance."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(as_cell, columns))
+    writer.writerows([as_cell(row.get(name, "")) for name in columns] for row in rows)
     write_text(path, text.getvalue())
 
 
@@ -248,5 +248,5 @@ def _write(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows(map(as_cell, row) for row in rows)
     write_text(path, text.getvalue())

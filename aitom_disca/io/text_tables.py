@@ -61,7 +61,7 @@ def csv_header(path: Path) -> list[str]:
     from aitom_disca.io.formats.files import head
 
     try:
-        return [name.strip() for name in next(csv.reader(head(path).splitlines()), [])]
+        return [_of_cell(name) for name in next(csv.reader(head(path).splitlines()), [])]
     except csv.Error:
         return []
 
@@ -81,10 +81,39 @@ def check_row_lengths(path: str | Path, rows: Sequence[Sequence[str]], n_columns
             )
 
 
+# With these a spreadsheet begins a formula, which may run a command or send what is in the table.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def as_cell(value: object) -> object:
+    """Text for a cell: what a spreadsheet would take for a formula gets an apostrophe before it.
+
+    `read_csv_columns` takes it away again.
+    """
+    if not isinstance(value, str) or _is_number(value):
+        return value
+    return f"'{value}" if value.lstrip("'").startswith(_FORMULA) else value
+
+
+def _of_cell(text: str) -> str:
+    """What `as_cell` made a cell of."""
+    text = text.strip()
+    bare = text.lstrip("'")
+    return text[1:] if len(bare) < len(text) and bare.startswith(_FORMULA) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _rows(path: Path) -> list[list[str]]:
     from aitom_disca.io.formats.files import read_text  # the formats read tables themselves
 
     with reading(path, "a table"):
         found = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
-    rows = [[cell.strip() for cell in row] for row in found]
+    rows = [[_of_cell(cell) for cell in row] for row in found]
     return [row for row in rows if any(row)]

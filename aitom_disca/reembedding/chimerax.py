@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from aitom_disca.errors import InputError
 from aitom_disca.particles import TomogramInfo
 from aitom_disca.reembedding.embed import SURFACE
 
@@ -38,7 +39,7 @@ def chimerax_script(
     """
     script = _Script(Path(folder))
     script.add(
-        f"# {tomogram.name}: averages where their members lie.",
+        f"# {one_line(tomogram.name)}: averages where their members lie.",
         "# Open it with File > Open, or: chimerax thisfile.cxc. Models are counted from #1, so",
         "# begin with an empty session.",
         "set bgColor white",
@@ -55,6 +56,33 @@ def chimerax_script(
     return "\n".join(script.lines) + "\n"
 
 
+def one_line(text: object) -> str:
+    """Text for a comment: what ends a line would make a command of the rest."""
+    return "".join(sign if sign.isprintable() else " " for sign in str(text))
+
+
+def quoted(path: str) -> str:
+    """A path between quotes.
+
+    Raises
+    ------
+    InputError
+        If there is a quote, a backslash or what ends a line in it, of which a script makes
+        something else.
+    """
+    if not can_be_quoted(path):
+        raise InputError(
+            f"a script cannot open {one_line(path)}, which has a quote, a backslash or a line end "
+            "in its name; choose another name."
+        )
+    return f'"{path}"'
+
+
+def can_be_quoted(path: str | Path) -> bool:
+    """Whether `quoted` takes a path."""
+    return str(path).isprintable() and not set(str(path)) & {'"', "\\"}
+
+
 class _Script:
     """Lines of a script, and the number of models that it opens."""
 
@@ -69,7 +97,7 @@ class _Script:
     def open(self, path: str | Path, name: str) -> int:
         """Open a file; the number of its model."""
         relative = os.path.relpath(Path(path).resolve(), self._folder)
-        self.add(f'open "{Path(relative).as_posix()}" name "{name}"')
+        self.add(f"open {quoted(Path(relative).as_posix())} name {quoted(name)}")
         self._models += 1
         return self._models
 
@@ -78,8 +106,12 @@ def _show_tomogram(script: _Script, tomogram: TomogramInfo) -> None:
     if tomogram.path is None or not tomogram.path.is_file() or tomogram.shape_zyx is None:
         script.add("# The tomogram's own file was not found; open it here to see both.")
         return
+    name = one_line(tomogram.path.name)
     if tomogram.path.suffix in _PACKED:  # an error would end the script
-        script.add(f"# ChimeraX opens no packed maps; unpack {tomogram.path.name} to see both.")
+        script.add(f"# ChimeraX opens no packed maps; unpack {name} to see both.")
+        return
+    if not can_be_quoted(tomogram.path):
+        script.add(f"# No script can open {name}, for the signs in its name; open it here.")
         return
     nz, ny, nx = tomogram.shape_zyx
     model = script.open(tomogram.path, "tomogram")

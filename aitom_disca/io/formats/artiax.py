@@ -21,6 +21,7 @@ from aitom_disca.io.formats.chimerax import clusters
 from aitom_disca.io.formats.files import one_file_per_tomogram
 from aitom_disca.io.formats.format import CLUSTER, POSE, SCORE, Format, Known, need_positions
 from aitom_disca.particles import ParticleSet, TomogramInfo
+from aitom_disca.reembedding.chimerax import can_be_quoted, one_line, quoted
 
 
 def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
@@ -37,7 +38,7 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
         info = known.info(name, members)
         called = name_for_artiax(name, number)
         lines = [
-            f"# {name}: particles in their places. It needs the plugin ArtiaX.",
+            f"# {one_line(name)}: particles in their places. It needs the plugin ArtiaX.",
             "artiax start",
         ]
         if called != name:
@@ -48,7 +49,7 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
             stars.append(own.with_name(f"{own.stem}{suffix or '_particles'}.star"))
             _write_star(stars[-1], members.select(rows), called, info)
             lines += [
-                f'open "{stars[-1].name}" format relion',
+                f"open {quoted(stars[-1].name)} format relion",
                 f"artiax particles #1.2.{i} originScaleFactor {info.voxel_size_angstrom:.6g} "
                 f"transScaleFactor 1 color {colour}",
             ]
@@ -67,12 +68,15 @@ def name_for_artiax(name: str, number: int) -> str:
 def _tomogram_lines(script: Path, info: TomogramInfo) -> list[str]:
     if info.path is None or not info.path.is_file():
         return ["# The tomogram's own file was not found; open it here to see both."]
+    name = one_line(info.path.name)
     if info.path.suffix in (".gz", ".bz2"):  # an error would end the script
-        return [f"# ArtiaX opens no packed maps; unpack {info.path.name} to see both."]
+        return [f"# ArtiaX opens no packed maps; unpack {name} to see both."]
+    if not can_be_quoted(info.path):
+        return [f"# No script can open {name}, for the signs in its name; open it here."]
     relative = os.path.relpath(info.path.resolve(), script.resolve().parent)
     return [
         f"# Particles fit if its header says {info.voxel_size_angstrom:.6g} Angstrom and origin 0.",
-        f'artiax open tomo "{Path(relative).as_posix()}"',
+        f"artiax open tomo {quoted(Path(relative).as_posix())}",
     ]
 
 

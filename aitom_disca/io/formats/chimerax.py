@@ -18,7 +18,7 @@ from aitom_disca.io.formats.columns import rotations
 from aitom_disca.io.formats.files import one_file_per_tomogram
 from aitom_disca.io.formats.format import CLUSTER, Format, Known, need_positions
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.reembedding.chimerax import _Script, _show_tomogram
+from aitom_disca.reembedding.chimerax import _Script, _show_tomogram, one_line
 
 _RADIUS_PX = 4.0  # of a sphere, where no box is known
 
@@ -39,7 +39,7 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
         info = known.info(name, members)
         script = _Script(own.parent)
         script.add(
-            f"# {name}: particles in their places, in the colours of the report.",
+            f"# {one_line(name)}: particles in their places, in the colours of the report.",
             "# Open it with File > Open. Models are counted from #1, so begin with an empty",
             "# session.",
             "set bgColor white",

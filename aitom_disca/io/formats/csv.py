@@ -34,7 +34,7 @@ from aitom_disca.io.numbers_in_files import (
     to_probabilities,
 )
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
-from aitom_disca.io.text_tables import csv_header, read_csv_columns
+from aitom_disca.io.text_tables import as_cell, csv_header, read_csv_columns
 from aitom_disca.particles import ParticleSet
 
 Columns = dict[str, list[str]]
@@ -127,8 +127,8 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     written = {name: _texts(value) for name, value in columns.items() if value is not None}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(written)
-    writer.writerows(zip(*written.values(), strict=True))
+    writer.writerow(map(as_cell, written))
+    writer.writerows(map(as_cell, row) for row in zip(*written.values(), strict=True))
     write_text(path, text.getvalue())
     return [Path(path)]
 
