@@ -6,6 +6,7 @@ import copy
 from dataclasses import replace
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
@@ -137,10 +138,13 @@ def test_the_same_seed_repeats_it_exactly(simulated, fitted):
     np.testing.assert_array_equal(again.averages_, fitted.averages_)
 
 
-def test_the_network_sorts_those_that_were_not_aligned(simulated):
-    disca = DISCA(seed=0, alignment_most=60, **SMALL).fit(simulated.volumes)
-    assert len(disca.labels_) == 90
-    assert adjusted_rand_score(simulated.labels, disca.labels_) > 0.7
+def test_all_are_sorted_where_some_were_drawn(simulated, tmp_path):
+    kept = tmp_path / "steps.h5"
+    disca = DISCA(seed=0, alignment_most=60, **SMALL).fit(simulated.volumes, checkpoint=kept)
+    assert adjusted_rand_score(simulated.labels, disca.labels_) > 0.95
+    assert disca.posterior_.mean() > 0.9
+    with h5py.File(kept) as file:
+        assert set(file) == {"features", "sorted", "trained"}  # of the passes nothing is left
 
 
 def test_the_candidates_bound_the_number_of_clusters(simulated):

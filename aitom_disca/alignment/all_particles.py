@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,42 +16,19 @@ from aitom_disca.alignment.pairing import AveragePairs
 from aitom_disca.alignment.rounds import STAYED
 from aitom_disca.alignment.second_look import finely, roughly
 from aitom_disca.alignment.seen import Levels, Seen
+from aitom_disca.alignment.standing import LIKELY, Standing, joined_blocks, side_by_side
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 from aitom_disca.io.row_file import RowFile
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import say, track
 
+Group = tuple[np.ndarray, np.ndarray]  # rows of some members, average
 ReadVolumes = Callable[[np.ndarray], np.ndarray]
 _BLOCK = 1024  # subtomograms that are held at once, on each core
 _ROUNDS = 3
 _SMALLEST = 4  # members of a cluster that can be averaged
 _N_PARTS = 4  # of the data: averages without one of them hold three quarters of it
-_LIKELY = 1e-3  # probability of a cluster below which it is not compared in the next round
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where the sorting of n subtomograms into K clusters stands.
-
-    Parameters
-    ----------
-    classes : Classes
-    without : ndarray of shape (K, 4, box, box, box)
-        Averages without each of four parts of the data.
-    detail : Detail
-        Of these.
-    found_in : ndarray of int, shape (K,)
-        Pass in which each cluster was found; 0 for those that were known before.
-    seen_at_zyx_px : ndarray of shape (n, 3)
-        Where the mask of each lies, from the box centre.
-    """
-
-    classes: Classes
-    without: np.ndarray
-    detail: Detail
-    found_in: np.ndarray
-    seen_at_zyx_px: np.ndarray
 
 
 class AllParticles:
@@ -146,7 +123,7 @@ class AllParticles:
                 found.append(classes)
                 seen_at[rows] = offset
         without = np.stack([learnt.averages] * _N_PARTS, axis=1)
-        classes, k = _joined(known, found), len(without)
+        classes, k = joined_blocks(known, found), len(without)
         detail = Detail(np.ones((k, 1)), np.ones((k, 1)))
         return Standing(classes, without, detail, np.zeros(k, int), seen_at)
 
@@ -233,7 +210,7 @@ class AllParticles:
                     fine.shifts_zyx_px,
                     add_up=add_up,
                     by_half=False,
-                    compared=classes.posterior[rows] > _LIKELY,
+                    compared=classes.posterior[rows] > LIKELY,
                     shell_weight=classes.shell_weight,
                 )
                 likelihood[rows], posterior[rows] = found.log_likelihood, found.posterior
@@ -260,8 +237,9 @@ class AllParticles:
     def joined_by(
         self,
         standing: Standing,
-        groups: Sequence[tuple[np.ndarray, np.ndarray]],
+        groups: Sequence[Group],
         offset_zyx_px: np.ndarray,
+        number: int,
     ) -> Standing:
         """Further clusters: all subtomograms are compared with them, at equal detail.
 
@@ -272,21 +250,25 @@ class AllParticles:
             Some members of each.
         offset_zyx_px : ndarray of shape (n, 3)
             Where these lie.
+        number : int
+            Of the pass in which they were found.
         """
         box_px, n_known = self.levels.fine.slicer.box_px, len(standing.found_in)
         made = on_all_cores(lambda group: self._made_of(*group, offset_zyx_px), groups)
         detail = standing.detail.followed_by(Detail.of(made))
         weight = equal_detail(detail, box_px)
-        known = replace(standing.classes, shell_weight=weight[:n_known])
-        known, _ = self._expected(known, standing.without, add_up=False)
         new = Classes.start([one.whole for one in made], np.zeros((len(self), 3)))
         without = np.array([one.others for one in made])
-        new = self._met(replace(new, shell_weight=weight[n_known:]), without)
+        joined = self._met(replace(new, shell_weight=weight[n_known:]), without)
+        if n_known:
+            known = replace(standing.classes, shell_weight=weight[:n_known])
+            known, _ = self._expected(known, standing.without, add_up=False)
+            joined = replace(side_by_side(known, joined), shell_weight=weight)
         return Standing(
-            replace(_side_by_side(known, new), shell_weight=weight),
+            joined,
             np.concatenate([standing.without, without]),
             detail,
-            np.append(standing.found_in, [standing.found_in.max() + 1] * len(made)),
+            np.append(standing.found_in, [number] * len(made)),
             standing.seen_at_zyx_px,
         )
 
@@ -322,7 +304,7 @@ class AllParticles:
 
         found = [one for part in on_all_cores(meet, range(_N_PARTS)) for one in part]
         order = np.argsort(np.argsort(self._part, kind="stable"), kind="stable")
-        return _joined(classes, found, order)
+        return joined_blocks(classes, found, order)
 
     def _slices(self, averages: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Slices of averages (K, box, box, box) in coarse and in fine detail."""
@@ -336,47 +318,3 @@ class AllParticles:
 def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(rows), _BLOCK):
         yield rows[start : start + _BLOCK]
-
-
-def _joined(classes: Classes, blocks: list[Classes], order: np.ndarray | None = None) -> Classes:
-    """Blocks of subtomograms with the same averages, in one."""
-
-    def joined(name: str) -> np.ndarray:
-        values = np.concatenate([getattr(block, name) for block in blocks])
-        return values if order is None else values[order]
-
-    return replace(
-        classes,
-        labels=joined("labels"),
-        posterior=joined("posterior").astype(np.float32),
-        log_likelihood=joined("log_likelihood"),
-        rotation=joined("rotation"),
-        offset_zyx_px=joined("offset_zyx_px"),
-    )
-
-
-def _side_by_side(known: Classes, new: Classes) -> Classes:
-    """Subtomograms that were compared with some averages, and with others, with all of these."""
-    with np.errstate(divide="ignore"):
-        likelihood = np.concatenate(
-            [
-                one.log_likelihood[:, None] + np.log(one.posterior) - one.log_prior
-                for one in (known, new)
-            ],
-            axis=1,
-        )
-    averages = [*known.averages, *new.averages]
-    likelihood -= np.log(len(averages))
-    labels = likelihood.argmax(axis=1)
-    top = likelihood[np.arange(len(labels)), labels]
-    weight = np.exp(likelihood - top[:, None])
-    total = weight.sum(axis=1)
-    is_new = labels >= len(known.averages)
-    offset = np.where(is_new[:, None], new.offset_zyx_px, known.offset_zyx_px)
-    return replace(
-        Classes.start(averages, offset),
-        labels=labels,
-        posterior=(weight / total[:, None]).astype(np.float32),
-        log_likelihood=top + np.log(total),
-        rotation=np.where(is_new, new.rotation, known.rotation),
-    ).with_even_prior()

@@ -160,6 +160,10 @@ class Detail:
         """Of averages that were made."""
         return cls(np.array([one.signal for one in made]), np.array([one.power for one in made]))
 
+    def chosen(self, clusters: np.ndarray) -> Detail:
+        """Some of the averages, in that order."""
+        return Detail(self.signal[clusters], self.power[clusters])
+
     def followed_by(self, other: Detail) -> Detail:
         """These averages and others."""
         return Detail(

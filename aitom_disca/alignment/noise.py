@@ -78,6 +78,11 @@ def stands_out(
     """
     if not len(members) or np.median(log_likelihood) <= limit:
         return False
+    return is_structure(search, members, average)
+
+
+def is_structure(search: Search, members: Particles, average: np.ndarray) -> bool:
+    """Whether members fit an average of others of them; parameters as in `stands_out`."""
     return _fit_of_strangers(search, members, average) >= _LEAST_FIT
 
 

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from aitom_disca.alignment.all_particles import AllParticles, Standing
+from aitom_disca.alignment.all_particles import AllParticles
 from aitom_disca.alignment.assigning import LearntAverages
 from aitom_disca.alignment.classes import Classes
 from aitom_disca.alignment.held_out import HeldOut, held_out_gain
+from aitom_disca.alignment.missed import missed, of_their_own, some_of
 from aitom_disca.alignment.noise import noise_limit, stands_out
-from aitom_disca.alignment.seen import ONE_Z, starts_of_tries, unwhitened
-from aitom_disca.parallel import on_all_cores
-from aitom_disca.progress import muted, say
+from aitom_disca.alignment.seen import unwhitened
+from aitom_disca.alignment.standing import Standing
+from aitom_disca.progress import say
 
-Group = tuple[np.ndarray, np.ndarray]  # rows, average
 Keep = Callable[[str, Callable[[], Standing]], Standing]
-
-_MISFITS = 0.15  # share of the subtomograms, those that fit their averages worst, ...
-_BANDS = (75, 150, 300, 600)  # ... but no more than these, sorted between these ranks
-_FEWEST = 24  # that are sorted among themselves
-_TESTED = 200  # members of each cluster that take part in tests
-_NEIGHBOURS = 2  # known clusters that a new one is compared with
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,7 @@ class SortedAll:
     def held_out(self) -> list[HeldOut]:
         """What coefficients that had no part in the choice say of up to 200 members of each."""
         members = [rows for rows in self.classes.members() if len(rows)]
-        rows = np.sort(np.concatenate([_some(own) for own in members]))
+        rows = np.sort(np.concatenate([some_of(own) for own in members]))
         everything, classes = self.everything, self.classes
         some = replace(
             classes,
@@ -109,13 +103,15 @@ def sort_all(
     """
     keep = keep or (lambda _, work: work())
     rngs = [np.random.default_rng((seed, number)) for number in range(looks + 2)]
-    standing = keep("pass 0", lambda: everything.rounds(everything.first_look()))
+    standing = keep(name_of_pass(0), lambda: everything.rounds(everything.first_look()))
     if not len(everything.file):
         everything.see_again(standing.seen_at_zyx_px)
     for number in range(1, looks + 1):
         before = standing
-        work = partial(_with_missed, everything, before, most, rngs[number])
-        standing = keep(f"pass {number}", work)
+        work = partial(
+            _with_missed, everything, before, known.mask_radius_px, most, number, rngs[number]
+        )
+        standing = keep(name_of_pass(number), work)
         if len(standing.found_in) <= len(before.found_in):
             break
     classes = replace(standing.classes).with_learnt_prior()
@@ -123,124 +119,40 @@ def sort_all(
     return _without_noise(everything, classes, known, rngs[-1])
 
 
+def name_of_pass(number: int) -> str:
+    """What `sort_all` calls a pass; the first is 0."""
+    return f"pass {number}"
+
+
 # -- structures that were missed -----------------------------------------------------------------
 
 
 def _with_missed(
-    everything: AllParticles, standing: Standing, most: int, rng: np.random.Generator
+    everything: AllParticles,
+    standing: Standing,
+    mask_radius_px: float,
+    most: int,
+    number: int,
+    rng: np.random.Generator,
 ) -> Standing:
     """A pass: with structures that were missed among all subtomograms, where there are any."""
-    room = most - len(standing.found_in)
-    if room < 1:
+    k = len(standing.found_in)
+    if k >= most:
         return standing
-    new, offset_zyx_px = missed(everything, standing.classes, rng)
-    new = new[:room]
-    if not new:
+    new = missed(everything, standing, mask_radius_px, rng)
+    kept = standing.without_clusters(new.replaced)
+    groups = new.groups[: most - len(kept.found_in)]
+    if len(kept.found_in) + len(groups) <= k:
         return standing
-    say(f"{len(new)} structures may have been missed; all are compared with them")
-    joined = everything.rounds(everything.joined_by(standing, new, offset_zyx_px))
-    classes, is_new = joined.classes, joined.found_in == joined.found_in.max()
-    groups = list(zip(classes.members(), classes.averages, strict=True))
-    n_new = int(is_new.sum())
-    known = [group for group, new_one in zip(groups, is_new, strict=True) if not new_one]
-    found = [group for group, new_one in zip(groups, is_new, strict=True) if new_one]
+    say(f"{len(groups)} structures may have been missed; all are compared with them")
+    joined = everything.rounds(everything.joined_by(kept, groups, new.offset_zyx_px, number))
+    classes, is_new = joined.classes, joined.found_in == number
+    of_cluster = list(zip(classes.members(), classes.averages, strict=True))
+    known, found = ([of_cluster[i] for i in np.flatnonzero(is_new == one)] for one in (0, 1))
     stay = of_their_own(everything, classes.offset_zyx_px, known, found)
-    if len(stay) == n_new == len(new):
-        return joined
-    if not stay:
-        return standing
-    return everything.rounds(everything.joined_by(standing, stay, classes.offset_zyx_px))
-
-
-def missed(
-    everything: AllParticles, classes: Classes, rng: np.random.Generator
-) -> tuple[list[Group], np.ndarray]:
-    """Structures that are found among what fits worst, and that are none of the known.
-
-    Parameters
-    ----------
-    everything : AllParticles
-    classes : Classes
-        Of all subtomograms.
-    rng : numpy.random.Generator
-        Draws first references.
-
-    Returns
-    -------
-    structures : list of (rows, average)
-    offset_zyx_px : ndarray of shape (n, 3)
-        Where all subtomograms lie, these in their own averages.
-    """
-    jobs = [(rows, starts_of_tries(len(rows), rng)) for rows in _worst(classes)]
-
-    def look(job: tuple[np.ndarray, list[np.ndarray]]) -> tuple[list[Group], np.ndarray]:
-        rows, tries = job
-        return everything.load(rows).structures(classes.offset_zyx_px[rows], tries)
-
-    with muted():
-        found = on_all_cores(look, jobs)
-    offset, groups = classes.offset_zyx_px.copy(), []
-    for (rows, _), (parts, own) in zip(jobs, found, strict=True):
-        offset[rows] = own
-        groups += [(rows[part], average) for part, average in parts]
-    taken = np.concatenate([rows for rows, _ in groups]) if groups else np.zeros(0, int)
-    known = [
-        (np.setdiff1d(rows, taken), average)
-        for rows, average in zip(classes.members(), classes.averages, strict=True)
-    ]
-    return of_their_own(everything, offset, known, groups), offset
-
-
-def of_their_own(
-    everything: AllParticles, offset_zyx_px: np.ndarray, known: list[Group], found: list[Group]
-) -> list[Group]:
-    """Those of the clusters found that are none of the known, nor one another.
-
-    Parameters
-    ----------
-    everything : AllParticles
-    offset_zyx_px : ndarray of shape (n, 3)
-        Where all subtomograms lie.
-    known, found : list of (rows, average)
-    """
-    if not found:
-        return []
-    averages = [average for _, average in (*known, *found)]
-    similar = everything.pairs.similarity(averages)[len(known) :, : len(known)]
-
-    def is_new(number: int) -> bool:
-        nearest = np.argsort(-similar[number])[:_NEIGHBOURS]
-        pairs = ([found[number], known[k]] for k in nearest if len(known[k][0]))
-        return all(len(_merged(everything, offset_zyx_px, pair)) == 2 for pair in pairs)
-
-    with muted():
-        new = on_all_cores(is_new, range(len(found)))
-        left = [group for group, alone in zip(found, new, strict=True) if alone]
-        return _merged(everything, offset_zyx_px, left) if left else []
-
-
-def _merged(
-    everything: AllParticles, offset_zyx_px: np.ndarray, groups: Sequence[Group]
-) -> list[Group]:
-    """Some members of clusters, those merged that are one structure."""
-    some = [_some(rows) for rows, _ in groups]
-    rows, ends = np.concatenate(some), np.cumsum([len(own) for own in some])
-    merger = everything.load(rows).merger(offset_zyx_px[rows])
-    members = np.split(np.arange(len(rows)), ends[:-1])
-    merged = merger.merge(members, [average for _, average in groups], least_z=ONE_Z)
-    return [(rows[own], average) for own, average in merged]
-
-
-def _worst(classes: Classes) -> list[np.ndarray]:
-    """Rows of what fits worst, in bands of rank."""
-    n, bands, before = len(classes.labels), [], np.zeros(0, int)
-    for rank in _BANDS:
-        rows = classes.misfits(min(rank / n + 1e-9, _MISFITS))
-        band = np.setdiff1d(rows, before)
-        if len(band) >= _FEWEST:
-            bands.append(band)
-        before = rows
-    return bands
+    if len(stay) < len(found):
+        joined = everything.rounds(everything.joined_by(kept, stay, classes.offset_zyx_px, number))
+    return joined if len(joined.found_in) > k else standing
 
 
 # -- noise -----------------------------------------------------------------------------------------
@@ -254,7 +166,7 @@ def _without_noise(
     limit = noise_limit(fine, classes, known.mask_radius_px, rng, everything.wedge)
     noise = classes.log_likelihood <= limit
     for rows, average in zip(classes.members(), classes.averages, strict=True):
-        some = _some(rows)
+        some = some_of(rows)
         members = everything.load(some).particles.moved(classes.offset_zyx_px[some])
         if not stands_out(fine, members, average, classes.log_likelihood[some], limit):
             noise[rows] = True
@@ -264,8 +176,3 @@ def _without_noise(
     if noise.any():
         say(f"{int(noise.sum())} subtomograms fit no average better than noise does")
     return SortedAll(everything, classes.without(noise), known, limit)
-
-
-def _some(rows: np.ndarray) -> np.ndarray:
-    """At most so many of a cluster, spread evenly."""
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), _TESTED)).astype(int)]

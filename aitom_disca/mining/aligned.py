@@ -15,7 +15,7 @@ from aitom_disca.clustering import ddbi, fit_projection, match_labels, mixture_o
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError, IterationError
 from aitom_disca.geometry.wedge import TiltRanges
-from aitom_disca.mining.by_alignment import drawn_rows, sort_source
+from aitom_disca.mining.by_alignment import drawn_rows, sort_source, steps_of
 from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.mining.embedding import build_extractor, compute_features
 from aitom_disca.mining.loop import (
@@ -106,6 +106,8 @@ def run_aligned(
             ),
         )
     )
+    for name in steps_of(2 * settings.alignment_splits):  # "sorted" holds what came of them
+        checkpoint.discard(name)
     labels = found.labels
     loss = None
     if labels.max() > 0:

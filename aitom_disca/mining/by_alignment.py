@@ -10,9 +10,10 @@ import numpy as np
 
 from aitom_disca.ahead import read_ahead
 from aitom_disca.alignment import AlignmentSorter
-from aitom_disca.alignment.all_particles import AllParticles, Standing
+from aitom_disca.alignment.all_particles import AllParticles
 from aitom_disca.alignment.assigning import Assigner, LearntAverages
-from aitom_disca.alignment.passes import SortedAll, sort_all
+from aitom_disca.alignment.passes import SortedAll, name_of_pass, sort_all
+from aitom_disca.alignment.standing import Standing
 from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
 from aitom_disca.mining.checkpoint import Checkpoint, Step
 from aitom_disca.mining.solution import pack, with_parts
@@ -89,6 +90,11 @@ def sort_source(
     everything = AllParticles(read, len(source), learnt, tilt_range_deg, seed=seed)
     found = sort_all(everything, learnt, most=most, looks=looks, seed=seed, keep=keep)
     return Sorted(found.classes.labels, found.classes.posterior, found)
+
+
+def steps_of(looks: int) -> list[str]:
+    """Names of the steps that `sort_source` keeps."""
+    return ["drawn", *(name_of_pass(number) for number in range(looks + 1))]
 
 
 def _sorter_of(
