@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.campaign
@@ -32,8 +33,18 @@ def results(out: Path) -> dict[str, bytes]:
             content = bytearray(path.read_bytes())
             if path.suffix == ".mrc":
                 content[LABELS] = b""
+            if path.suffix == ".npz":
+                content = _without_seconds(path)
             found[path.relative_to(out).as_posix()] = bytes(content)
     return found
+
+
+def _without_seconds(path: Path) -> bytes:
+    with np.load(path) as held:
+        arrays = {name: held[name] for name in held.files}
+    history = json.loads(str(arrays.pop("history")))
+    rows = [{key: value for key, value in row.items() if key != "seconds"} for row in history]
+    return json.dumps(rows).encode() + b"".join(arrays[name].tobytes() for name in sorted(arrays))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
