@@ -7,6 +7,7 @@ import csv
 import gzip
 import json
 import logging
+import os
 import pickle
 import re
 import resource
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+import mrcfile
 import numpy as np
 import pytest
 from hostile_pickles import HOSTILE
@@ -419,3 +421,19 @@ def test_the_script_of_a_tomogram_with_a_quote_in_its_name_leaves_it_out(tmp_pat
     assert commands_of(tmp_path / "o.cxc").count("open") == 1  # of the labels
     with pytest.raises(InputError, match="a quote, a backslash or a line end"):
         chimerax_script(tmp_path, info, [1], tmp_path / 'l".mrc', {})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int8])
+def test_a_tomogram_that_becomes_shorter_while_it_is_read_is_said(tmp_path, dtype):
+    path = tmp_path / "t.mrc"
+    with mrcfile.new(path) as mrc:
+        mrc.set_data((np.indices((40, 50, 60)).sum(0) % 90).astype(dtype))
+        mrc.voxel_size = 10.0
+    tomogram = open_tomogram(path, tilt_range_deg=(-60, 60))
+    size = path.stat().st_size
+    os.truncate(path, 2000)
+    with pytest.raises(InputError, match="has become shorter while it was read"):
+        tomogram.read()
+    os.truncate(path, size)
+    path.unlink()  # a file that is only taken away can still be read
+    assert tomogram.read().shape == (40, 50, 60)
