@@ -58,6 +58,6 @@ def disk_fault(error: OSError) -> str | None:
         return f"a file could not be read or written ({os.strerror(error.errno)}); try it again."
     path = Path(error.filename)
     words = _FAULTS[error.errno].format(name=path.name or path, folder=path.parent)
-    temporary = Path(tempfile.gettempdir())
-    also = ", or set TMPDIR to a folder with more room" if temporary in path.parents else ""
+    is_temporary = Path(tempfile.gettempdir()) in (path.parent, path.parent.parent)
+    also = ", or set TMPDIR to a folder with more room" if is_temporary else ""
     return f"{words}{also}."

@@ -81,7 +81,7 @@ def pick(
     """
     from aitom_disca.doctor import ask_polarity
     from aitom_disca.io import write_particles_star, write_picks_csv
-    from aitom_disca.io.outputs import refuse_existing
+    from aitom_disca.io.outputs import none_if_failed, refuse_existing
     from aitom_disca.pipeline.stages import find_in_tomograms, write_junk
 
     if out.suffix not in ((".csv", ".star") if part is None else (".csv",)):
@@ -92,7 +92,8 @@ def pick(
         out = own.path(out)
     junk = out.with_name(f"{out.stem}_junk")
     of_junk = [junk / f"{kind}.star" for kind in JUNK_KINDS]
-    refuse_existing([out, *of_junk, *([report] if report else [])], overwrite)
+    written = [out, *of_junk, *([report] if report else [])]
+    refuse_existing(written, overwrite)
     opened = open_given(
         tomograms, voxel_size_angstrom, tilt_range, tilt_file, zarr_level, dark_protein
     )
@@ -116,18 +117,19 @@ def pick(
         within = None if mask is None else mask.absolute()
         found = find_in_tomograms(opened, settings, mask=within, executor=executor)
     picks = found.particles
-    if out.suffix == ".csv":
-        write_picks_csv(out, picks)
-    else:
-        write_particles_star(out, picks, relion=relion.value)
-    write_junk(junk, found, relion=relion.value)
+    with none_if_failed(written):
+        if report is not None:
+            from aitom_disca.report.picking import write_pick_report
+
+            write_pick_report(report, opened, found, settings)
+            say(f"report written to {report}")
+        write_junk(junk, found, relion=relion.value)
+        if out.suffix == ".csv":
+            write_picks_csv(out, picks)
+        else:
+            write_particles_star(out, picks, relion=relion.value)
     apart = f"; what was set apart lies in {junk}" if found.junk else ""
     say(f"{len(picks)} picks written to {out}{apart}")
-    if report is not None:
-        from aitom_disca.report.picking import write_pick_report
-
-        write_pick_report(report, opened, found, settings)
-        say(f"report written to {report}")
 
 
 def extract(

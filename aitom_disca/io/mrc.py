@@ -146,8 +146,9 @@ class Tomogram(Optics):
         Raises
         ------
         InputError
-            If the region holds NaN or infinity.
+            If the region holds NaN or infinity, or the file has become shorter.
         """
+        self._check_length()
         region = np.array(self.data[slices or ...], np.float32, order="C")
         finite = np.isfinite(region)
         if not finite.all():
@@ -160,6 +161,18 @@ class Tomogram(Optics):
                 "reconstruct it again, or replace them by its mean."
             )
         return np.negative(region, out=region) if self.dark_protein else region
+
+    def _check_length(self) -> None:
+        """To read a mapped file behind its end would kill the process."""
+        mapped = getattr(self.data, "filename", None)  # packed ones lie where nobody else writes
+        if mapped is None or not Path(mapped).is_file():
+            return
+        needed = self.data.offset + self.data.nbytes  # type: ignore[union-attr]
+        if Path(mapped).stat().st_size < needed:
+            raise InputError(
+                f"{Path(mapped).name} has become shorter while it was read; do not replace a "
+                "tomogram in its place while it is used."
+            )
 
 
 def open_tomogram(

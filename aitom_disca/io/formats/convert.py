@@ -157,20 +157,21 @@ def convert(
         _check_free([classes], overwrite)
     if optimisation_set:
         _check_project(out, to, particles, known, tomograms_star, overwrite)
-    if images:
-        _check_free([out, out.with_suffix("")], overwrite)
-        paths = _write_with_images(sources, out, particles, rows, to, known)
-    else:
+    planned = [out, out.with_suffix("")]
+    if not images:
         planned = _rehearse(target.write, out, particles, known)
-        _check_free(planned, overwrite)
-        with none_if_failed(planned):
-            paths = target.write(out, particles, known)
-    with none_if_failed([*project_files(out), classes]):
+    _check_free(planned, overwrite)
+    more = [*(project_files(out) if optimisation_set else ()), *([classes] if legend else ())]
+    with none_if_failed([*more, *([] if images else planned)]):
         if optimisation_set:
-            paths = [*paths, *write_project(out, particles, known, tomograms_star)]
+            write_project(out, particles, known, tomograms_star)
         if legend:
             write_rows_csv(classes, [{"class": k, "object": name} for k, name in legend.items()])
-            paths = [*paths, classes]
+        if images:
+            paths = _write_with_images(sources, out, particles, rows, to, known)
+        else:
+            paths = target.write(out, particles, known)
+    paths = [*paths, *(path for path in more if path.exists())]
     sized = replace(particles, tomograms={**particles.tomograms, **known.tomograms})
     n_outside = int((~sized.inside()).sum())
     return Converted([Path(p) for p in paths], len(particles), lost, n_outside, legend)
