@@ -19,7 +19,7 @@ pytest.importorskip("keras")
 
 from small_run import SETTINGS, check_same_store
 
-from aitom_disca import picking, pipeline
+from aitom_disca import device, picking, pipeline
 from aitom_disca.cli import main
 from aitom_disca.cluster import tasks_on
 from aitom_disca.errors import InputError
@@ -143,10 +143,18 @@ def cores(_: int) -> int:
     return n_cores()
 
 
-def test_errors_and_threads_of_tasks(two_workers):
+def chosen_device(_: int) -> str:
+    return device.chosen()
+
+
+def test_errors_threads_and_device_of_tasks(two_workers):
     with pytest.raises(InputError, match=r"^1 cannot be used\.$"):
         list(in_tasks(fail, [1], two_workers, "failing"))
     assert list(in_tasks(cores, [1, 2], two_workers, "counting")) == [max(1, n_cores() // 2)] * 2
+    device.use("cpu")
+    assert list(in_tasks(chosen_device, [1], two_workers, "asking")) == ["cpu"]
+    device.use("auto")
+    assert list(in_tasks(chosen_device, [1], two_workers, "asking")) == ["auto"]
 
 
 @pytest.mark.full
