@@ -75,6 +75,8 @@ def tasks_on(
             "--workers, --scheduler and --cluster need Dask; install it with "
             "pip install 'aitom-disca[cluster]'."
         ) from error
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are raised here as well
     with ExitStack() as stack:
         threads = None
         if scheduler:
@@ -94,8 +96,8 @@ def tasks_on(
             ) from error
         except (CommClosedError, FutureCancelledError) as error:
             raise InputError(
-                f"the scheduler was lost ({error}); start it again. What was finished is kept, "
-                "--resume goes on."
+                "the scheduler was lost; start it again. What was finished is kept, --resume goes "
+                "on."
             ) from error
 
 
@@ -119,7 +121,7 @@ def _on_this_machine(stack: ExitStack, workers: int) -> tuple[Client, int]:
         threads_per_worker=1,  # one task at a time; a task has threads of its own
         memory_limit=0,
         dashboard_address=None,
-        silence_logs=logging.ERROR,
+        silence_logs=logging.CRITICAL,
     )
     stack.enter_context(cluster)
     return stack.enter_context(Client(cluster)), max(1, n_cores() // workers)
@@ -141,6 +143,7 @@ def _in_jobs(
         "processes": processes,
         # The last of several counts: a worker does one task at a time, with threads of its own.
         "worker_extra_args": [*(own.get("worker-extra-args") or ()), "--nthreads", "1"],
+        "silence_logs": "critical",
     }
     try:
         cluster = getattr(dask_jobqueue, f"{_CLUSTERS[queue]}Cluster")(**options)

@@ -43,6 +43,11 @@ def use(name: str = "auto") -> None:
     _chosen = name
 
 
+def chosen() -> str:
+    """What was last given to `use`."""
+    return _chosen
+
+
 def accelerator() -> str | None:
     """Keras' name of the device that is computed on, such as ``gpu:0``; None: the processor."""
     return _found(_chosen)

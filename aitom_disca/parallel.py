@@ -6,10 +6,12 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from aitom_disca import device
 from aitom_disca.progress import track
 
 Item = TypeVar("Item")
@@ -94,7 +96,14 @@ def in_tasks(
     """
     if executor is None:
         return map(function, items)
-    return track(executor.map(function, items), what, len(items))
+    task = partial(_on_device, function, device.chosen())
+    return track(executor.map(task, items), what, len(items))
+
+
+def _on_device(function: Callable[[Item], Result], name: str, item: Item) -> Result:
+    """``function(item)`` in another process, on the device that was chosen in the first."""
+    device.use(name)
+    return function(item)
 
 
 def _mark_inside() -> None:

@@ -19,11 +19,11 @@ pytest.importorskip("keras")
 
 from small_run import SETTINGS, check_same_store
 
-from aitom_disca import picking, pipeline
+from aitom_disca import device, picking, pipeline
 from aitom_disca.cli import main
 from aitom_disca.cluster import tasks_on
 from aitom_disca.errors import InputError
-from aitom_disca.io import Tomogram, open_store, open_tomogram
+from aitom_disca.io import Tomogram, open_store, open_tomogram, write_volume
 from aitom_disca.mining import predicting
 from aitom_disca.parallel import in_tasks, n_cores
 from aitom_disca.pipeline.stages import find_in_tomograms
@@ -135,6 +135,14 @@ def test_a_process_pool_does_as_well(alone, tomograms, tmp_path):
         open_store(tmp_path / "other.h5")
 
 
+def test_a_task_that_cannot_be_done_is_said_in_one_line(tomograms, two_workers, tmp_path, capfd):
+    write_volume(tmp_path / "flat.mrc", np.ones((36, 60, 60)), 20.0, tilt_range_deg=(-60, 60))
+    pick = ["pick", str(tmp_path / "flat.mrc"), "--out", str(tmp_path / "picks.csv"), "-d", "220"]
+    assert main([*pick, "--scheduler", two_workers._client.scheduler.address]) == 2
+    error = capfd.readouterr().err.strip()
+    assert error.startswith("error: every voxel of tomogram flat is 1") and "\n" not in error
+
+
 def fail(number: int) -> int:
     raise InputError(f"{number} cannot be used.")
 
@@ -143,10 +151,18 @@ def cores(_: int) -> int:
     return n_cores()
 
 
-def test_errors_and_threads_of_tasks(two_workers):
+def chosen_device(_: int) -> str:
+    return device.chosen()
+
+
+def test_errors_threads_and_device_of_tasks(two_workers):
     with pytest.raises(InputError, match=r"^1 cannot be used\.$"):
         list(in_tasks(fail, [1], two_workers, "failing"))
     assert list(in_tasks(cores, [1, 2], two_workers, "counting")) == [max(1, n_cores() // 2)] * 2
+    device.use("cpu")
+    assert list(in_tasks(chosen_device, [1], two_workers, "asking")) == ["cpu"]
+    device.use("auto")
+    assert list(in_tasks(chosen_device, [1], two_workers, "asking")) == ["auto"]
 
 
 @pytest.mark.full

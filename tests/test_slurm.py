@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,22 @@ def test_a_run_in_two_jobs_is_that_of_one_process(environment, tomograms, tmp_pa
     assert list((tmp_path / "logs").glob("*.err"))  # of jobs
     queue = subprocess.run(["squeue", "-h"], env=environment, capture_output=True, text=True)
     assert not [line for line in queue.stdout.splitlines() if " R " in line]
+
+
+def test_an_array_makes_parts_that_are_merged(environment, tomograms, tmp_path):
+    pick = ["pick", *(tomogram.path for tomogram in tomograms), "-d", 220, "--out"]
+    command(environment, *pick, tmp_path / "alone.csv")
+    job = [sys.executable, "-m", "aitom_disca", *pick, tmp_path / "picks.csv", "--part", "auto"]
+    array = ["sbatch", "--wait", "--array=3-4", f"--output={tmp_path}/%a.out"]
+    done = subprocess.run(
+        [*array, "--wrap", shlex.join(map(str, job))],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    said = "".join(path.read_text() for path in sorted(tmp_path.glob("*.out")))
+    assert done.returncode == 0, done.stderr + said
+    command(environment, "merge", tmp_path / "picks.csv")
+    picks = (tmp_path / "picks.csv").read_bytes()
+    assert picks == (tmp_path / "alone.csv").read_bytes()
