@@ -476,7 +476,7 @@ def test_star_files_for_either_relion(finished, tmp_path, relion):
 def test_a_report_needs_a_run_with_clusters(tmp_path):
     with pytest.raises(InputError, match=r"holds no run.json"):
         pipeline.report_again(tmp_path)
-    RunFolder(tmp_path).start("run", {}, [])
+    RunFolder(tmp_path).start("run", {}, ["tomogram.mrc"])
     with pytest.raises(InputError, match="has no clusters yet"):
         pipeline.report_again(tmp_path)
 
