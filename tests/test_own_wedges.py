@@ -469,7 +469,7 @@ def test_a_store_is_sorted_and_assigned_by_the_wedges_of_its_particles(store, mo
         begun = true[rows].copy()
         begun[::9] = 1 - begun[::9]
         found = sort_source(
-            one, rows, lambda sorter: sorter.refine(begun, splits=0), one.tilt_range_deg
+            one, rows, lambda sorter: sorter.refine(begun, splits=0), one.tilt_range_deg, looks=0
         )
     assert set(seen) == {2} and found.sorter.learnt().tilt_range_deg == SKEW
     assert adjusted_rand_score(true, found.labels) == 1
