@@ -254,18 +254,19 @@ class RunFolder:
         InputError
             Unless the record is of an earlier version, which does not tell.
         """
-        marks = dict(self.record.get("files", {}))
-        store = self._mark_of_store()
-        if store is not None:
-            marks[str(self.store.resolve())] = store
-            files = [*files, self.store]
-        for path, now in marks_of(files).items():
-            reason = difference(marks.get(path, now), now)
-            if reason is not None:
-                raise InputError(
-                    f"{path} is not what it was in the run in {self.path} ({reason}); put the "
-                    "earlier file back, or begin another run."
-                )
+        with reading(self.record_file, "the record of a run", "begin another run"):
+            marks = dict(self.record.get("files", {}))
+            store = self._mark_of_store()
+            if store is not None:
+                marks[str(self.store.resolve())] = store
+                files = [*files, self.store]
+            for path, now in marks_of(files).items():
+                reason = difference(marks.get(path, now), now)
+                if reason is not None:
+                    raise InputError(
+                        f"{path} is not what it was in the run in {self.path} ({reason}); put the "
+                        "earlier file back, or begin another run."
+                    )
 
     def _mark_of_store(self) -> dict[str, Any] | None:
         """Mark of the run's own store; None while rounds may be replacing it, and where unknown."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram, open_store, open_tomogram
+from aitom_disca.io.atomic import write_text
 from aitom_disca.io.reading import reading
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
@@ -20,15 +22,18 @@ def make_report(
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write ``report.html`` from what the run has written so far."""
-    from aitom_disca.report import write_report
+    from aitom_disca.report import render_report
     from aitom_disca.report.collect import collect
 
-    with reading(
-        folder.path, "the results of a run", f"its {folder.record_file.name} may be damaged"
-    ):
-        data = collect(folder, store, tomograms, notes)
-    write_report(folder.report, data)
+    with _results(folder):
+        text = render_report(collect(folder, store, tomograms, notes))
+    write_text(folder.report, text)
     return {}
+
+
+def _results(folder: RunFolder) -> AbstractContextManager[None]:
+    todo = f"its {folder.record_file.name} may be damaged"
+    return reading(folder.path, "the results of a run", todo)
 
 
 def report_again(path: str | Path) -> Path:
@@ -44,7 +49,9 @@ def report_again(path: str | Path) -> Path:
     tomograms: list[Tomogram] = []
     notes: list[str] = []
     if folder.record["command"] == "run":
-        tomograms, notes = tomograms_of(store, folder.record["settings"]["dark_protein"])
+        with _results(folder):
+            dark = bool(folder.record["settings"]["dark_protein"])
+        tomograms, notes = tomograms_of(store, dark)
     for note in notes:
         say(note)
     make_report(folder, store, tomograms, notes)

@@ -53,7 +53,7 @@ def damaged(data: bytes, rng: random.Random, *, text: bool = False) -> bytes:
 
 
 @contextmanager
-def limits() -> Iterator[None]:
+def limits(longest_s: int = LONGEST_S) -> Iterator[None]:
     """At most 2 GB beyond what is there, and 20 s."""
 
     def stop(*_: object) -> None:
@@ -63,7 +63,7 @@ def limits() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (now + MOST_BYTES, hard))
     before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(LONGEST_S)
+    signal.alarm(longest_s)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # which are errors here, but not to users
