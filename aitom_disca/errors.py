@@ -56,7 +56,7 @@ def disk_fault(error: OSError) -> str | None:
         return None
     if not isinstance(error.filename, str | os.PathLike):
         return f"a file could not be read or written ({os.strerror(error.errno)}); try it again."
-    path = Path(error.filename)
+    path = Path(os.path.abspath(error.filename))
     words = _FAULTS[error.errno].format(name=path.name or path, folder=path.parent)
     is_temporary = Path(tempfile.gettempdir()) in (path.parent, path.parent.parent)
     also = ", or set TMPDIR to a folder with more room" if is_temporary else ""

@@ -26,7 +26,7 @@ def need_room(folder: str | Path, n_bytes: float, what: str) -> None:
     InputError
         If there is less room.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     free = free_bytes(folder)
     if free is None:
         return
@@ -41,8 +41,9 @@ def need_room(folder: str | Path, n_bytes: float, what: str) -> None:
 
 def free_bytes(folder: Path) -> int | None:
     """What a user may still write into a folder, or where it will be made; None if unknown."""
-    folder = folder.absolute()
-    there = next((one for one in (folder, *folder.parents) if one.is_dir()), None)
+    there = next(
+        (one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir()), None
+    )
     try:
         return None if there is None else shutil.disk_usage(there).free
     except OSError:
