@@ -230,7 +230,7 @@ class RunFolder:
             for name, kind in _KINDS.items():
                 if not isinstance(record[name], kind):
                     raise TypeError(f"{name} is {type(record[name]).__name__}")
-            if not record["inputs"] or not all(isinstance(path, str) for path in record["inputs"]):
+            if not all(isinstance(path, str) for path in record["inputs"]):
                 raise TypeError("inputs are no paths")
             if not all(isinstance(stage["seconds"], float) for stage in record["stages"].values()):
                 raise TypeError("a stage has no seconds")

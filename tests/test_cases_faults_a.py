@@ -342,7 +342,7 @@ def test_a_damaged_nuisance_csv_is_one_sentence(tmp_path, text):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("stages", []), ("stages", {"mine": 3}), ("inputs", []), ("inputs", [3]), ("versions", None)],
+    [("stages", []), ("stages", {"mine": 3}), ("inputs", {}), ("inputs", [3]), ("versions", None)],
 )
 def test_a_record_of_other_values_is_refused(tmp_path, name, value):
     usual = {"command": "run", "inputs": ["/a"], "settings": {}, "versions": {}, "stages": {}}

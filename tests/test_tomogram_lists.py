@@ -176,6 +176,7 @@ def test_half_tomograms(project, rng):
     np.testing.assert_array_equal(pickle.loads(sent).read(), tomogram.read())
     slices = (slice(1, 3), slice(0, 4), slice(2, 3))
     np.testing.assert_array_equal(tomogram.read(slices), tomogram.read()[slices])
+    assert [path.name for path in tomogram.paths] == ["rec_TS_01.mrc", "half2.mrc"]
     write_volume(folder / "half2.mrc", other[:4], 14.0)
     with pytest.raises(InputError, match="half tomograms of TS_01 have different sizes"):
         read_tomograms_star(project)

@@ -81,7 +81,8 @@ def store_of(folder: RunFolder) -> Path:
         If another one lies there now.
     """
     own = folder.record["command"] == "run"
-    store = folder.store if own else Path(folder.record["inputs"][0])
+    with _results(folder):
+        store = folder.store if own else Path(folder.record["inputs"][0])
     if store.exists():  # what is missing is said where it is opened
         folder.check_unchanged([] if own else [store])
     return store
