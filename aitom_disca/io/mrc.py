@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 _COMPRESSION = {".gz": "gzip", ".bz2": "bzip2"}
 _PIECE_BYTES = 1 << 20  # unpacked at once
+_MOST_MORE_BYTES = 1 << 26  # of a packed file that is longer than it says
 _SUFFIXES = (".mrc", ".rec", ".map")
 
 
@@ -398,7 +399,10 @@ def _open_unpacked(path: Path, n_bytes: int) -> IO[bytes]:
             left = n_bytes
             while left and (piece := packed.read(min(left, _PIECE_BYTES))):
                 left -= file.write(piece)
-            if packed.read(1):  # at the end the checksum is compared
+            if packed.read(1):  # at the end the checksum is compared, so go there if it is near
+                for _ in range(0, _MOST_MORE_BYTES, _PIECE_BYTES):
+                    if not packed.read(_PIECE_BYTES):
+                        break
                 logger.warning(
                     "%s is longer than its header says; check that slices look right.", path.name
                 )
