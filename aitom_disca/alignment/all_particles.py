@@ -25,7 +25,7 @@ from aitom_disca.progress import say, track
 
 Group = tuple[np.ndarray, np.ndarray]  # rows of some members, average
 ReadVolumes = Callable[[np.ndarray], np.ndarray]
-_BLOCK = 1024  # subtomograms that are held at once, on each core
+_BLOCK = 512  # subtomograms that are held at once, on each core
 _ROUNDS = 3
 _SMALLEST = 4  # members of a cluster that can be averaged
 _N_PARTS = 4  # of the data: averages without one of them hold three quarters of it
