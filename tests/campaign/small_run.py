@@ -134,7 +134,8 @@ def kills(folder: Path, preset: str, n: int, seed: int) -> dict[str, object]:
 def full_disks(folder: Path, preset: str, n: int, seed: int) -> dict[str, object]:
     """Runs on disks that become full, which are made larger, and on which they go on."""
     tomogram = folder / "t.mrc"
-    assert end_of(start(tomogram, folder / "whole", preset)) == 0
+    (folder / "whole").mkdir()  # as deep as the others: scripts hold relative paths
+    assert end_of(start(tomogram, folder / "whole/run", preset)) == 0
     needed = sum(path.stat().st_size for path in (folder / "whole").rglob("*") if path.is_file())
     sizes = random.Random(seed)
     found = []

@@ -55,7 +55,7 @@ def test_runs_on_full_disks_go_on_once_there_is_room(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=7200)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    whole = results(tmp_path / "whole")
+    whole = results(tmp_path / "whole/run")
     for one in found["full"]:
         print(one)
         assert one["codes"][0] in (0, 2) and one["codes"][1] == 0, one
