@@ -25,6 +25,8 @@ import aitom_disca.reembedding
 import aitom_disca.report  # noqa: F401  so that not every process imports them
 from aitom_disca.cli.app import main
 from aitom_disca.config import PRESETS
+from aitom_disca.pipeline import runs
+from aitom_disca.pipeline.averages import average_clusters
 
 # As in tests/killed_runs.py, for the preset that trains a network.
 TINY = {
@@ -82,15 +84,19 @@ def end_of(process: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def kill_after(process: int, seconds: float) -> int:
-    """Kill a process once so much time is over, unless it has ended."""
+def kill_in(process: int, out: Path, before: str | None, seconds: float) -> int:
+    """Kill a process so much time after a stage is done (None: has begun), unless it has ended."""
+    while not has_ended(process) and before is not None and before not in stages_done(out):
+        time.sleep(0.01)
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            break
+    while not has_ended(process) and time.monotonic() < until:
         time.sleep(0.005)
     os.kill(process, signal.SIGKILL)
     return end_of(process)
+
+
+def has_ended(process: int) -> bool:
+    return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def stages_done(out: Path) -> list[str]:
@@ -99,30 +105,37 @@ def stages_done(out: Path) -> list[str]:
 
 
 def kills(folder: Path, preset: str, n: int, seed: int) -> dict[str, object]:
-    """Kill runs at random moments, each until its moment lies behind its end, and resume them."""
+    """Kill runs at random moments of random stages, resume them, and at last let them end."""
     tomogram = folder / "t.mrc"
-    began = time.monotonic()
     assert end_of(start(tomogram, folder / "whole", preset)) == 0
-    seconds = time.monotonic() - began
-    moments = random.Random(seed)
-    killed: list[dict[str, object]] = []
-    while len(killed) < n:
-        out = folder / f"killed_{len(killed):03d}"
+    record = json.loads((folder / "whole/run.json").read_text())["stages"]
+    names, drawn = list(record), random.Random(seed)
+    found: list[dict[str, object]] = []
+    n_kills = 0
+    while n_kills < n:
+        out = folder / f"killed_{len(found):03d}"
         codes: list[int] = []
-        stages: list[list[str]] = []
-        while 0 not in codes and len(codes) < 20:
+        during: list[str] = []
+        for _ in range(drawn.randint(1, 3)):
+            stage = drawn.choice([name for name in names if name not in stages_done(out)])
+            before = names[names.index(stage) - 1] if stage != names[0] else None
             process = start(tomogram, out, preset, "--resume")
-            codes.append(kill_after(process, moments.uniform(0, seconds)))
-            stages.append(stages_done(out))
-        killed.append({"out": out.name, "codes": codes, "stages": stages})
-        n -= max(0, codes.count(-signal.SIGKILL) - 1)  # each kill counts
-    return {"seconds": seconds, "killed": killed}
+            codes.append(kill_in(process, out, before, drawn.uniform(0, record[stage]["seconds"])))
+            n_kills += codes[-1] == -signal.SIGKILL
+            if codes[-1] == 0:
+                break
+            during.append(stage)
+        codes.append(end_of(start(tomogram, out, preset, "--resume")))
+        found.append({"out": out.name, "codes": codes, "during": during})
+    seconds = sum(stage["seconds"] for stage in record.values())
+    return {"seconds": seconds, "killed": found}
 
 
 def full_disks(folder: Path, preset: str, n: int, seed: int) -> dict[str, object]:
     """Runs on disks that become full, which are made larger, and on which they go on."""
     tomogram = folder / "t.mrc"
-    assert end_of(start(tomogram, folder / "whole", preset)) == 0
+    (folder / "whole").mkdir()  # as deep as the others: scripts hold relative paths
+    assert end_of(start(tomogram, folder / "whole/run", preset)) == 0
     needed = sum(path.stat().st_size for path in (folder / "whole").rglob("*") if path.is_file())
     sizes = random.Random(seed)
     found = []
@@ -146,7 +159,14 @@ def full_disks(folder: Path, preset: str, n: int, seed: int) -> dict[str, object
     return {"needed": needed, "full": found}
 
 
+def average_without_null_test(folder, store, settings, relion):
+    """The null test only repeats averaging, and takes most of the time."""
+    settings = settings.model_copy(update={"null_test": "none"})
+    return average_clusters(folder, store, settings, relion)
+
+
 if __name__ == "__main__":
+    runs.average_clusters = average_without_null_test
     where, wanted = Path(sys.argv[1]), sys.argv[2]
     if wanted == "paper":
         PRESETS["paper"].update(TINY)

@@ -182,7 +182,7 @@ def test_hostile_files_end_in_one_sentence(tmp_path, monkeypatch, capsys, kind):
         said = capsys.readouterr().err
         codes[code] += 1
         assert code in (0, 2) and "Traceback" not in said, (number, command, said)
-        assert "unexpected" not in said, (number, said)
+        assert "error: unexpected" not in said, (number, said)
         if code == 2:
             assert sum(line.startswith("error: ") for line in said.splitlines()) == 1, said
             assert not any(Path("out").iterdir()), (number, said)
