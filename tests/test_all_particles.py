@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from aitom_disca.alignment import AlignmentSorter, all_particles, missed, seen
 from aitom_disca.alignment import second_look as second_look_
 from aitom_disca.alignment.all_particles import AllParticles
-from aitom_disca.alignment.classes import Classes
+from aitom_disca.alignment.classes import Classes, Detail
 from aitom_disca.alignment.rounds import cross
 from aitom_disca.alignment.second_look import finely, roughly, second_look
 from aitom_disca.alignment.standing import Standing
@@ -26,6 +26,7 @@ from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulat
 from aitom_disca.subtomograms.dataset import ArraySource
 
 TILT, BOX, RARE = (-60.0, 60.0), 14, 25
+UNKNOWN = Detail(np.ones((3, 1)), np.ones((3, 1)))  # of three averages
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -116,7 +117,7 @@ def test_a_look_from_the_file_is_the_plain_one_in_memory(made, found, monkeypatc
     known: Classes = found.sorter.classes
     averages = np.array(known.averages)
     standing = Standing(
-        known, np.stack([averages] * 4, 1), np.ones((3, 1)), np.zeros(3, int), np.zeros((0, 3))
+        known, np.stack([averages] * 4, 1), UNKNOWN, np.zeros(3, int), np.zeros((0, 3))
     )
     quick = everything.last_look(standing).classes
     half = np.zeros(len(made.volumes), int)
@@ -148,7 +149,7 @@ def test_a_round_over_all_is_the_plain_one_in_memory(made, found, monkeypatch):
     without = np.stack([np.array(known.averages)] * 4, 1)
     monkeypatch.setattr(all_particles, "_ROUNDS", 2)
     streamed = everything.rounds(
-        Standing(begun, without, np.ones((3, 1)), np.zeros(3, int), np.zeros((n, 3)))
+        Standing(begun, without, UNKNOWN, np.zeros(3, int), np.zeros((n, 3)))
     )
     particles = everything.load(np.arange(n)).particles
     plain = fine.iterate(particles, begun, rounds=2, prior="even")
