@@ -321,6 +321,13 @@ def test_a_damaged_clusters_npz_is_one_sentence(tmp_path, content):
         _sorted(path, 5)
 
 
+def test_an_npz_that_unfolds_to_far_more_than_it_holds_is_refused(tmp_path):
+    path = tmp_path / "clusters.npz"
+    np.savez_compressed(path, embedding=np.zeros((5, 1 << 18)))
+    with pytest.raises(InputError, match=r"unfolds from [0-9]+ bytes to"):
+        _sorted(path, 5)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -16,6 +16,8 @@ from aitom_disca.config import ExtractSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram
 from aitom_disca.io.atomic import replacing, write_text
+from aitom_disca.io.npz import read_npz
+from aitom_disca.io.reading import reading
 from aitom_disca.io.shards import remove_index, shard_files, shard_folder, write_index
 from aitom_disca.io.store import existing_store
 from aitom_disca.particles import ParticleSet
@@ -197,7 +199,8 @@ def read_predicted(folder: Path) -> tuple[Prediction, dict[str, Any]]:
 
     parts, abouts = [], []
     for path in parts_of(folder / "predicted.npz"):
-        with np.load(path, allow_pickle=False) as kept:
+        kept = read_npz(path, "a part of a prediction", "make that part again")
+        with reading(path, "a part of a prediction", "make that part again"):
             parts.append(Prediction(*(kept[name] for name in Prediction._fields)))
             abouts.append(json.loads(str(kept["about"])))
     if any(about != abouts[0] for about in abouts):

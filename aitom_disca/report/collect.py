@@ -18,6 +18,7 @@ from aitom_disca.io import (
     read_labels_csv,
     read_rows_csv,
 )
+from aitom_disca.io.npz import read_npz
 from aitom_disca.io.reading import reading
 from aitom_disca.report.cell_of_run import averages_of_run, cells_of_run, views_of_means
 from aitom_disca.report.html import AveragedCluster, DecodedCluster, ReportData
@@ -121,9 +122,9 @@ def _sorted(path: Path, n: int) -> tuple[dict[str, np.ndarray], list[dict[str, A
     InputError
         If the file is missing, damaged, or of other subtomograms.
     """
-    with reading(path, "what a sorting kept", f"{_AGAIN} to have it again"):
-        with np.load(path, allow_pickle=False) as file:
-            saved = {name: file[name] for name in file.files}
+    how = ("what a sorting kept", f"{_AGAIN} to have it again")
+    saved = read_npz(path, *how)
+    with reading(path, *how):
         history = json.loads(str(saved["history"]))
         if len(saved["embedding"]) != n or saved["averages"].ndim not in (1, 4):
             raise ValueError(f"{len(saved['embedding'])} rows of {n}")
