@@ -63,12 +63,26 @@ class MappedVolume:
         self._voxels: np.ndarray | None = voxels
 
     def __getitem__(self, slices: Any) -> np.ndarray:
-        """Voxels, as of an ndarray."""
+        """Voxels, as of an ndarray.
+
+        Raises
+        ------
+        InputError
+            If the file has become shorter: to read behind its end would kill the process.
+        """
+        n_bytes = self._offset + math.prod(self.shape) * self.dtype.itemsize
+        if self._path.is_file() and self._is_plain() and self._path.stat().st_size < n_bytes:
+            raise InputError(
+                f"{self._path.name} has become shorter while it was read; do not replace a "
+                "tomogram in its place while it is used."
+            )
         if self._voxels is None:
-            n_bytes = self._offset + math.prod(self.shape) * self.dtype.itemsize
             with _open_unpacked(self._path, n_bytes) as file:
                 self._voxels = np.memmap(file, self.dtype, "r", self._offset, self.shape)
         return self._voxels[slices]
+
+    def _is_plain(self) -> bool:
+        return find_opener(self._path) is open  # a packed one lies unpacked where nobody writes
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_voxels": None}
@@ -149,7 +163,6 @@ class Tomogram(Optics):
         InputError
             If the region holds NaN or infinity, or the file has become shorter.
         """
-        self._check_length()
         region = np.array(self.data[slices or ...], np.float32, order="C")
         finite = np.isfinite(region)
         if not finite.all():
@@ -162,18 +175,6 @@ class Tomogram(Optics):
                 "reconstruct it again, or replace them by its mean."
             )
         return np.negative(region, out=region) if self.dark_protein else region
-
-    def _check_length(self) -> None:
-        """To read a mapped file behind its end would kill the process."""
-        mapped = getattr(self.data, "filename", None)  # packed ones lie where nobody else writes
-        if mapped is None or not Path(mapped).is_file():
-            return
-        needed = self.data.offset + self.data.nbytes  # type: ignore[union-attr]
-        if Path(mapped).stat().st_size < needed:
-            raise InputError(
-                f"{Path(mapped).name} has become shorter while it was read; do not replace a "
-                "tomogram in its place while it is used."
-            )
 
 
 def open_tomogram(
