@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from aitom_disca.alignment import AlignmentSorter, all_particles, missed, seen
 from aitom_disca.alignment import second_look as second_look_
 from aitom_disca.alignment.all_particles import AllParticles
-from aitom_disca.alignment.classes import Classes, Detail
+from aitom_disca.alignment.classes import Classes
 from aitom_disca.alignment.rounds import cross
 from aitom_disca.alignment.second_look import finely, roughly, second_look
 from aitom_disca.alignment.standing import Standing
@@ -26,7 +26,7 @@ from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulat
 from aitom_disca.subtomograms.dataset import ArraySource
 
 TILT, BOX, RARE = (-60.0, 60.0), 14, 25
-UNKNOWN = Detail(np.ones((3, 1)), np.ones((3, 1)))  # of three averages
+UNKNOWN = np.ones((3, 1))  # signal of three averages
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,7 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from aitom_disca.alignment import AlignmentSorter, Averager, Coefficients, Particles, Slicer
 from aitom_disca.alignment.assigning import Assigner
-from aitom_disca.alignment.classes import Classes, Detail, equal_detail
+from aitom_disca.alignment.classes import Classes, equal_detail
 from aitom_disca.alignment.likelihood import expect
 from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.reference import rotation_grid
@@ -137,7 +137,7 @@ def test_a_sharp_average_does_not_draw_in_the_members_of_a_rough_one(
     particles = Particles(coefficients, right + noise, np.zeros((200, 3)), np.arange(200) % 2)
     n_shells = coefficients.shell.max() + 1
     signal = np.stack([np.ones(n_shells), np.full(n_shells, share)])
-    weight = equal_detail(Detail(signal, np.ones_like(signal)), n_shells + 2)
+    weight = equal_detail(signal, n_shells + 2)
     assert weight[1].min() == 1 and weight[0, 1:-2].max() == pytest.approx(share)
     plain, equal = (
         expect(particles, references, np.zeros(2), np.zeros((1, 3)), shell_weight=w).posterior
@@ -145,13 +145,6 @@ def test_a_sharp_average_does_not_draw_in_the_members_of_a_rough_one(
     )
     assert (plain[:, 1] > 0.5).mean() < 0.2
     assert (equal[:, 1] > 0.5).mean() > 0.8
-
-
-def test_averages_of_little_power_take_no_detail_from_others() -> None:
-    signal = np.array([[1, 0.9, 0.8], [1, 0.6, 0.4], [1, 0.03, 0.03]])
-    power = np.array([[1, 1, 1], [1, 0.5, 0.2], [1, 0.01, 0.01]])  # two structures, and junk
-    weight = equal_detail(Detail(signal, power), 3)
-    np.testing.assert_allclose(weight, [[1, 0.6 / 0.9, 1], [1, 1, 1], [1, 1, 1]])
 
 
 def test_sums_need_not_be_by_half(rng: np.random.Generator) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from aitom_disca.alignment.assigning import LearntAverages
 from aitom_disca.alignment.averages import Totals, WithoutEach
-from aitom_disca.alignment.classes import Classes, Detail, equal_detail
+from aitom_disca.alignment.classes import Classes, equal_detail
 from aitom_disca.alignment.likelihood import Particles, expect
 from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.pairing import AveragePairs
@@ -124,8 +124,7 @@ class AllParticles:
                 seen_at[rows] = offset
         without = np.stack([learnt.averages] * _N_PARTS, axis=1)
         classes, k = joined_blocks(known, found), len(without)
-        detail = Detail(np.ones((k, 1)), np.ones((k, 1)))
-        return Standing(classes, without, detail, np.zeros(k, int), seen_at)
+        return Standing(classes, without, np.ones((k, 1)), np.zeros(k, int), seen_at)
 
     def see_again(self, seen_at_zyx_px: np.ndarray) -> None:
         """Read all and keep their coefficients, masks where they were in a first look."""
@@ -172,19 +171,19 @@ class AllParticles:
         classes, sums = self._expected(standing.classes, standing.without)
         kept = np.flatnonzero(classes.posterior.sum(axis=0) >= _SMALLEST)
         made = on_all_cores(fine.averager.without_each, [[part[k] for part in sums] for k in kept])
-        detail = Detail.of(made)
+        signal = np.array([one.signal for one in made])
         posterior = classes.posterior[:, kept]
         classes = replace(
             classes,
             averages=[one.whole for one in made],
             labels=posterior.argmax(axis=1),
             posterior=posterior,
-            shell_weight=equal_detail(detail, fine.slicer.box_px),
+            shell_weight=equal_detail(signal, fine.slicer.box_px),
         )
         without = np.array([one.others for one in made])
         found_in = standing.found_in[kept]
         return Standing(
-            classes.with_even_prior(), without, detail, found_in, standing.seen_at_zyx_px
+            classes.with_even_prior(), without, signal, found_in, standing.seen_at_zyx_px
         )
 
     def _expected(
@@ -255,8 +254,8 @@ class AllParticles:
         """
         box_px, n_known = self.levels.fine.slicer.box_px, len(standing.found_in)
         made = on_all_cores(lambda group: self._made_of(*group, offset_zyx_px), groups)
-        detail = standing.detail.followed_by(Detail.of(made))
-        weight = equal_detail(detail, box_px)
+        signal = np.concatenate([standing.signal, [one.signal for one in made]])
+        weight = equal_detail(signal, box_px)
         new = Classes.start([one.whole for one in made], np.zeros((len(self), 3)))
         without = np.array([one.others for one in made])
         joined = self._met(replace(new, shell_weight=weight[n_known:]), without)
@@ -267,7 +266,7 @@ class AllParticles:
         return Standing(
             joined,
             np.concatenate([standing.without, without]),
-            detail,
+            signal,
             np.append(standing.found_in, [number] * len(made)),
             standing.seen_at_zyx_px,
         )

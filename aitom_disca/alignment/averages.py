@@ -46,14 +46,11 @@ class WithoutEach:
     others : list of ndarrays of that shape
     signal : ndarray of shape (n_shells,)
         The share of every shell of ``others`` that is signal, 0 to 1, by which it was filtered.
-    power : ndarray of shape (n_shells,)
-        Mean power of every shell of the average, without its noise.
     """
 
     whole: np.ndarray
     others: list[np.ndarray]
     signal: np.ndarray
-    power: np.ndarray
 
 
 class Averager:
@@ -134,10 +131,8 @@ class Averager:
             )
             for t, w in parts
         ]
-        spectrum = _compensated(*everything, self._shell)
-        power = signal(2.0) * self._by_shell(np.abs(spectrum) ** 2) / self._by_shell()
-        whole = self._filtered(spectrum, signal(2.0))
-        return WithoutEach(whole, others, of_others, power)
+        whole = self._filtered(_compensated(*everything, self._shell), signal(2.0))
+        return WithoutEach(whole, others, of_others)
 
     def unfiltered(self, totals: Totals) -> np.ndarray:
         """The wedge-compensated volume (n, n, n) alone."""
@@ -159,8 +154,8 @@ class Averager:
         shared = self._by_shell((a * b.conj()).real) / np.sqrt(power + 1e-30)
         return np.clip(shared, _LEAST_CORRELATION, 1)
 
-    def _by_shell(self, values: np.ndarray | None = None) -> np.ndarray:
-        """Sum of values over every shell; how many there are, unless given."""
+    def _by_shell(self, values: np.ndarray) -> np.ndarray:
+        """Sum of values over every shell."""
         return np.bincount(self._shell, values, self._n_shells)
 
     def _filtered(self, spectrum: np.ndarray, by_shell: np.ndarray) -> np.ndarray:

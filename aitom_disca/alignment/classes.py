@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aitom_disca.alignment.averages import WithoutEach
 from aitom_disca.alignment.likelihood import Expectation
-
-_LEAST_POWER = 0.25  # of an average's, that a structure needs for its members to gain by it
 
 
 @dataclass(frozen=True)
@@ -140,38 +136,7 @@ class Classes:
         )
 
 
-@dataclass(frozen=True)
-class Detail:
-    """What is known of the shells of K averages.
-
-    Parameters
-    ----------
-    signal : ndarray of shape (K, m)
-        The share of the power of every shell that is signal, above 0 to 1.
-    power : ndarray of shape (K, m)
-        Of the structure, without noise.
-    """
-
-    signal: np.ndarray
-    power: np.ndarray
-
-    @classmethod
-    def of(cls, made: Sequence[WithoutEach]) -> Detail:
-        """Of averages that were made."""
-        return cls(np.array([one.signal for one in made]), np.array([one.power for one in made]))
-
-    def chosen(self, clusters: np.ndarray) -> Detail:
-        """Some of the averages, in that order."""
-        return Detail(self.signal[clusters], self.power[clusters])
-
-    def followed_by(self, other: Detail) -> Detail:
-        """These averages and others."""
-        return Detail(
-            np.concatenate([self.signal, other.signal]), np.concatenate([self.power, other.power])
-        )
-
-
-def equal_detail(detail: Detail, n_shells: int) -> np.ndarray:
+def equal_detail(signal: np.ndarray, n_shells: int) -> np.ndarray:
     """How much every shell should count, so that averages are compared at equal detail.
 
     An average of more or better members is sharper. It gains more by what its structure has in
@@ -181,14 +146,10 @@ def equal_detail(detail: Detail, n_shells: int) -> np.ndarray:
     and has c of it in common gains (c - 1/2) s. Weighed by the smallest W over its own, no average
     gains more than the right one.
 
-    Members of a structure of power t have at most ``sqrt(t / s)`` in common with one of power s:
-    those of less than a quarter of its power gain nothing by it. The averages of such structures,
-    and those of clusters of none, take no detail from it.
-
     Parameters
     ----------
-    detail : Detail
-        Of K averages, in m shells.
+    signal : ndarray of shape (K, m)
+        The share of every shell of K averages that is signal, above 0 to 1.
     n_shells : int
         Number of shells wanted, at least m; those beyond count in full.
 
@@ -196,9 +157,6 @@ def equal_detail(detail: Detail, n_shells: int) -> np.ndarray:
     -------
     ndarray of shape (K, n_shells)
     """
-    signal, power = detail.signal, detail.power
-    at_stake = power[:, None] >= _LEAST_POWER * power  # the members of the first, by the second
-    smallest = np.where(at_stake, signal[:, None], np.inf).min(axis=0)
     weight = np.ones((len(signal), n_shells))
-    weight[:, 1 : signal.shape[1]] = (smallest / signal)[:, 1:]
+    weight[:, 1 : signal.shape[1]] = (signal.min(axis=0) / signal)[:, 1:]
     return weight

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from aitom_disca.alignment.averages import Averager, Totals
-from aitom_disca.alignment.classes import Classes, Detail, equal_detail
+from aitom_disca.alignment.classes import Classes, equal_detail
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.likelihood import Expectation, Particles, expect
 from aitom_disca.alignment.reference import Slicer, rotation_grid
@@ -154,7 +154,8 @@ class Search:
             before = classes.log_prior[kept]
             weight = None
             if prior != "learnt":
-                weight = equal_detail(Detail.of(made), self.slicer.box_px)
+                signal = np.array([one.signal for one in made])
+                weight = equal_detail(signal, self.slicer.box_px)
             classes = Classes.of(found, kept, [one.whole for one in made], weight)
             if prior == "balanced":
                 classes = replace(classes, log_prior=before - classes.log_prior)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aitom_disca.alignment.classes import Classes, Detail
+from aitom_disca.alignment.classes import Classes
 
 LIKELY = 1e-3  # probability of a cluster below which it is not compared in the next round
 
@@ -20,8 +20,8 @@ class Standing:
     classes : Classes
     without : ndarray of shape (K, 4, box, box, box)
         Averages without each of four parts of the data.
-    detail : Detail
-        Of these.
+    signal : ndarray of shape (K, n_shells)
+        The share of every shell of these that is signal.
     found_in : ndarray of int, shape (K,)
         Pass in which each cluster was found; 0 for those that were known before.
     seen_at_zyx_px : ndarray of shape (n, 3)
@@ -30,7 +30,7 @@ class Standing:
 
     classes: Classes
     without: np.ndarray
-    detail: Detail
+    signal: np.ndarray
     found_in: np.ndarray
     seen_at_zyx_px: np.ndarray
 
@@ -49,7 +49,7 @@ class Standing:
             self,
             classes=classes,
             without=self.without[kept],
-            detail=self.detail.chosen(kept),
+            signal=self.signal[kept],
             found_in=self.found_in[kept],
         )
 

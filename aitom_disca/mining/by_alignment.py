@@ -82,7 +82,7 @@ def sort_source(
 
     def keep(name: str, work: Callable[[], Standing]) -> Standing:
         arrays, meta = checkpoint.step(name, lambda: pack(work()))
-        return Standing(**with_parts({**meta, **arrays}, "classes", "detail"))
+        return Standing(**with_parts({**meta, **arrays}, "classes"))
 
     arrays, meta = checkpoint.step("drawn", draw)
     learnt = LearntAverages(**{**meta, **arrays})

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.alignment.assigning import LearntAverages
-from aitom_disca.alignment.classes import Classes, Detail
+from aitom_disca.alignment.classes import Classes
 from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.progress import say
 
@@ -147,7 +147,6 @@ _NESTED = {
     "projection": Projection,
     "learnt": LearntAverages,
     "classes": Classes,
-    "detail": Detail,
 }
 
 
