@@ -61,6 +61,8 @@ class MappedVolume:
         self.shape: tuple[int, ...] = voxels.shape
         self.dtype = voxels.dtype
         self._voxels: np.ndarray | None = voxels
+        self._n_bytes = offset + voxels.nbytes
+        self._is_plain = find_opener(path) is open  # packed, it lies unpacked where nobody writes
 
     def __getitem__(self, slices: Any) -> np.ndarray:
         """Voxels, as of an ndarray.
@@ -70,19 +72,15 @@ class MappedVolume:
         InputError
             If the file has become shorter: to read behind its end would kill the process.
         """
-        n_bytes = self._offset + math.prod(self.shape) * self.dtype.itemsize
-        if self._path.is_file() and self._is_plain() and self._path.stat().st_size < n_bytes:
+        if self._is_plain and self._path.is_file() and self._path.stat().st_size < self._n_bytes:
             raise InputError(
                 f"{self._path.name} has become shorter while it was read; do not replace a "
                 "tomogram in its place while it is used."
             )
         if self._voxels is None:
-            with _open_unpacked(self._path, n_bytes) as file:
+            with _open_unpacked(self._path, self._n_bytes) as file:
                 self._voxels = np.memmap(file, self.dtype, "r", self._offset, self.shape)
         return self._voxels[slices]
-
-    def _is_plain(self) -> bool:
-        return find_opener(self._path) is open  # a packed one lies unpacked where nobody writes
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_voxels": None}
