@@ -35,6 +35,7 @@ from aitom_disca.io.reading import reading
 from aitom_disca.io.tilt_angles import read_tilts
 from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.particles import ParticleSet, TomogramInfo
+from aitom_disca.picking.kept import read_candidates
 from aitom_disca.pipeline.average_inputs import map_names
 from aitom_disca.reembedding import embed_averages
 from aitom_disca.report.collect import _nuisance, _sorted
@@ -319,6 +320,12 @@ def test_a_damaged_clusters_npz_is_one_sentence(tmp_path, content):
         np.savez(path, **(usual | content if content else {}))
     with pytest.raises(InputError, match=r"clusters\.npz cannot be read as .*sort the store again"):
         _sorted(path, 5)
+
+
+def test_damaged_picks_of_a_tomogram_are_one_sentence(tmp_path):
+    (tmp_path / "TS_1.npz").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"TS_1\.npz cannot be read as the picks .* picked again"):
+        read_candidates(tmp_path / "TS_1.npz", None)
 
 
 def test_an_npz_that_unfolds_to_far_more_than_it_holds_is_refused(tmp_path):

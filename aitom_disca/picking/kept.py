@@ -9,10 +9,13 @@ import numpy as np
 
 from aitom_disca.io.atomic import replacing
 from aitom_disca.io.mrc import Tomogram
+from aitom_disca.io.npz import read_npz
+from aitom_disca.io.reading import reading
 from aitom_disca.particles import ParticleSet
 from aitom_disca.picking.found import Candidates, particle_set
 
 _PARTICLES = "particles"
+_WHAT = "the picks of a tomogram", "remove it, and they are picked again"
 
 
 def write_candidates(path: Path, found: Candidates) -> None:
@@ -29,8 +32,15 @@ def write_candidates(path: Path, found: Candidates) -> None:
 
 
 def read_candidates(path: Path, tomogram: Tomogram) -> Candidates:
-    """What `write_candidates` kept of this tomogram."""
-    with np.load(path, allow_pickle=False) as kept:
+    """What `write_candidates` kept of this tomogram.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    kept = read_npz(path, *_WHAT)
+    with reading(path, *_WHAT):
         about = json.loads(str(kept["about"]))
 
         def of(name: str) -> ParticleSet:
