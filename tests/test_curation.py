@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aitom_disca.cli.app import main
-from aitom_disca.curation import Curation, Decision, apply_decisions, cluster_names
+from aitom_disca.curation import Curation, Decision, apply_decisions, decided
 from aitom_disca.errors import InputError
 from aitom_disca.io import read_labels_csv, read_particles_star, write_labels_csv
 from aitom_disca.io.store import StoreWriter
@@ -111,7 +111,7 @@ def test_labels_made_anew_are_not_overwritten(
 ) -> None:
     assert curate(results, "--name", "1=a") == 0
     write_labels_csv(results / "labels.csv", LABELS[::-1])
-    assert cluster_names(results / "labels.csv") == {}
+    assert decided(results / "labels.csv") == ({}, {})
     assert curate(results, "--drop", "2") == 2
     assert "made anew" in capsys.readouterr().err
 

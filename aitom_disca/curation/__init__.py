@@ -2,6 +2,6 @@
 
 from aitom_disca.curation.apply import Curated, apply_decisions
 from aitom_disca.curation.decisions import Decision
-from aitom_disca.curation.record import Curation, cluster_names
+from aitom_disca.curation.record import Curation, decided
 
-__all__ = ["Curated", "Curation", "Decision", "apply_decisions", "cluster_names"]
+__all__ = ["Curated", "Curation", "Decision", "apply_decisions", "decided"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +14,11 @@ from aitom_disca.curation.apply import Curated, apply_decisions, in_force
 from aitom_disca.curation.decisions import Decision
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
-from aitom_disca.io.tables import read_labels_csv, read_rows_csv
+from aitom_disca.io.formats.files import load_json
+from aitom_disca.io.reading import reading
+from aitom_disca.io.tables import read_labels_csv, read_rows_csv, rows_as_csv
+from aitom_disca.run_folder import RunFolder
 
-FILE = "curation.json"
-SORTED = "labels_sorted.csv"  # as they were sorted, before any decision
 _VERSION = 1
 
 
@@ -41,10 +40,9 @@ class Curation:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self.file = self.folder / FILE
-        self.labels_file = self.folder / "labels.csv"
-        self.sorted_file = self.folder / SORTED
+        files = RunFolder(folder)
+        self.file, self.labels_file = files.curation, files.labels
+        self.sorted_file = files.sorted_labels
         self.decisions: list[Decision] = []
         if not self.labels_file.is_file():
             raise InputError(
@@ -58,8 +56,8 @@ class Curation:
         there = _digest(self.labels_file.read_text(encoding="utf-8"))
         if there not in (record["labels_sha256"], record["labels_before_sha256"]):
             raise InputError(
-                f"{self.labels_file} was made anew since {FILE} was written; move {FILE} away, and "
-                "apply it to the new labels with --replay."
+                f"{self.labels_file} was made anew since {self.file.name} was written; move "
+                f"{self.file.name} away, and apply it to the new labels with --replay."
             )
         self.sorted, _ = read_labels_csv(self.sorted_file)
         if there != record["labels_sha256"]:  # it was stopped between the two files
@@ -113,29 +111,36 @@ class Curation:
             row["cluster"] = str(label + 1)
             if row.get("posterior") and (label < 0 or index in by_hand):
                 row["posterior"] = "0" if label < 0 else "1"
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+        return rows_as_csv(rows)
 
 
-def cluster_names(labels: str | Path) -> dict[int, str]:
-    """Names that clusters were given, by their number from 1; those of the labels in a file.
+def decided(labels: str | Path) -> tuple[dict[int, str], dict[str, np.ndarray]]:
+    """What a person decided about labels, as far as they do not say it themselves.
 
     Parameters
     ----------
     labels : path
-        ``labels.csv``, beside which ``curation.json`` may lie.
+        ``labels.csv``, beside which the ``curation.json`` that it follows may lie.
+
+    Returns
+    -------
+    names : dict of int to str
+        Of clusters, by their number from 1.
+    junk : dict of str to ndarray of int
+        Rows of the store that were called junk, by kind.
+
+    Raises
+    ------
+    InputError
+        If ``curation.json`` cannot be read.
     """
-    record = _record_of(labels)
-    return {} if record is None else record["names"]
-
-
-def junk_rows(labels: str | Path) -> dict[str, np.ndarray]:
-    """Rows of the store that were called junk, by kind; parameters as in `cluster_names`."""
-    record = _record_of(labels)
-    return {} if record is None else record["junk"]
+    files = RunFolder(Path(labels).parent)
+    if Path(labels).name != files.labels.name or not files.curation.is_file():
+        return {}, {}
+    record = read_record(files.curation)
+    if record["labels_sha256"] != _digest(files.labels.read_text(encoding="utf-8")):
+        return {}, {}
+    return record["names"], record["junk"]
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
@@ -146,15 +151,13 @@ def read_record(path: str | Path) -> dict[str, Any]:
     InputError
         If the file is none of curation.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    with reading(path, "decisions about clusters"):
+        record = load_json(Path(path).read_text(encoding="utf-8"))
         version, rows = record["aitom_disca_curation"], record["decisions"]
         record["names"] = {int(cluster): str(name) for cluster, name in record["names"].items()}
         record["junk"] = {str(kind): np.array(r, int) for kind, r in record["junk"].items()}
         digests = ("labels_sha256", "labels_before_sha256")
         record |= {name: str(record[name]) for name in digests}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read as decisions about clusters ({error}).") from error
     if version != _VERSION or not isinstance(rows, list):
         raise InputError(f"{path} is of version {version}, which this version cannot read.")
     decisions = []
@@ -164,16 +167,6 @@ def read_record(path: str | Path) -> dict[str, Any]:
         except InputError as error:
             raise InputError(f"{path}, decision {number}: {error}") from error
     return record | {"decisions": decisions}
-
-
-def _record_of(labels: str | Path) -> dict[str, Any] | None:
-    """Of the curation beside these labels, if it wrote them."""
-    file = Path(labels).parent / FILE
-    if Path(labels).name != "labels.csv" or not file.is_file():
-        return None
-    record = read_record(file)
-    there = _digest(Path(labels).read_text(encoding="utf-8"))
-    return record if record["labels_sha256"] == there else None
 
 
 def _digest(text: str) -> str:

@@ -34,12 +34,17 @@ _RELION = ("relion", "warp")
 
 def write_rows_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows, with a column for every key that occurs, in order of appearance."""
+    write_text(path, rows_as_csv(rows))
+
+
+def rows_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The text that `write_rows_csv` writes."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(as_cell, columns))
     writer.writerows([as_cell(row.get(name, "")) for name in columns] for row in rows)
-    write_text(path, text.getvalue())
+    return text.getvalue()
 
 
 def read_rows_csv(path: str | Path) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from aitom_disca.config import RelionVersion
 from aitom_disca.curation import Curation, Decision
 from aitom_disca.curation.apply import in_force
 from aitom_disca.curation.record import read_record
+from aitom_disca.pipeline.reports import store_of
 from aitom_disca.pipeline.stages import write_stars
 from aitom_disca.run_folder import RunFolder
 
@@ -43,15 +44,15 @@ def curate(
     Raises
     ------
     InputError
-        If a decision does not fit; then nothing is written.
+        If a decision does not fit, or the run's store has changed; then nothing is written.
     """
     curation = Curation(results)
     earlier: list[Decision] = []
     if replay is not None:
         earlier = [one for _, one in in_force(read_record(replay)["decisions"])]
+    source = _store_of(results, store)
     curated = curation.add([*earlier, *decisions])
-    said = f"{len(earlier) + len(decisions)} decisions: {len(curated.clusters())} clusters left"
-    source = _store_of(Path(results), store)
+    said = f"decisions: {len(earlier) + len(decisions)}, clusters left: {len(curated.clusters())}"
     if source is None:
         return f"{said}; no store is known, so that no star files were written (--store)"
     write_stars(source, curation.labels_file, results, relion=relion)
@@ -75,15 +76,11 @@ def describe(results: str | Path) -> Iterator[str]:
     yield f"in none: {int((curated.labels < 0).sum())}"
 
 
-def _store_of(results: Path, store: str | Path | None) -> Path | None:
+def _store_of(results: str | Path, store: str | Path | None) -> Path | None:
     """The store that was given, or that a run was made of."""
     if store is not None:
         return Path(store)
     folder = RunFolder(results)
-    if folder.store.is_file():
-        return folder.store
-    if not folder.record_file.is_file():
-        return None
-    inputs = RunFolder.open(results).record.get("inputs", [])
-    found = [Path(name) for name in inputs if str(name).endswith(".h5") and Path(name).is_file()]
-    return found[0] if found else None
+    has_record = folder.record_file.is_file()
+    found = store_of(RunFolder.open(results)) if has_record else folder.store
+    return found if found.is_file() else None

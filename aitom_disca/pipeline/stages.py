@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aitom_disca.config import JUNK_KINDS, MineSettings, PickSettings, RelionVersion
-from aitom_disca.curation.record import cluster_names, junk_rows
+from aitom_disca.curation.record import decided
 from aitom_disca.io import (
     Tomogram,
     open_store,
@@ -275,8 +275,8 @@ def write_stars(
         infos = list(particles.tomograms.values())
         if infos:  # RELION's image size counts voxels of the tomogram
             box_px = round(box_px * source.voxel_size_angstrom / infos[0].voxel_size_angstrom)
-        names = cluster_names(labels)
-        left_out = _left_out(folder, np.asarray(particles.cluster), junk_rows(labels))
+        names, junk = decided(labels)
+        left_out = _left_out(folder, np.asarray(particles.cluster), junk)
         files = [*cluster_star_paths(folder.star_folder, particles, names).values()]
         with none_if_failed([*of_images, folder.star, *left_out, *files]):
             if images:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.curation import cluster_names
+from aitom_disca.curation import decided
 from aitom_disca.io import (
     SubtomogramStore,
     Tomogram,
@@ -88,7 +88,7 @@ def collect(
         summary=_summary(folder, labels),
         cluster_rows=rows,
         cluster_means=means[shown],
-        cluster_names=cluster_names(folder.labels),
+        cluster_names=decided(folder.labels)[0],
         curated=curated,
         n_in_none=int((labels < 0).sum()),
         cluster_found=[] if curated else _found(stages),
