@@ -1,7 +1,7 @@
 """Reading and writing: tomograms, subtomogram stores, RELION star files, tables."""
 
 from aitom_disca.io.atomic import replacing, write_text
-from aitom_disca.io.mrc import Tomogram, open_tomogram, read_mask, write_volume
+from aitom_disca.io.mrc import Tomogram, open_map, open_tomogram, read_mask, write_volume
 from aitom_disca.io.star import write_cluster_stars, write_particles_star
 from aitom_disca.io.star_reading import read_particles_star
 from aitom_disca.io.store import StoreWriter, SubtomogramStore, open_store
@@ -20,6 +20,7 @@ __all__ = [
     "StoreWriter",
     "SubtomogramStore",
     "Tomogram",
+    "open_map",
     "open_store",
     "open_tomogram",
     "open_tomograms",

@@ -40,6 +40,7 @@ _COMPRESSION = {".gz": "gzip", ".bz2": "bzip2"}
 _PIECE_BYTES = 1 << 20  # unpacked at once
 _MOST_MORE_BYTES = 1 << 26  # of a packed file that is longer than it says
 _SUFFIXES = (".mrc", ".rec", ".map")
+_WHOLE_TILT_RANGE_DEG = (-90.0, 90.0)
 
 
 class MappedVolume:
@@ -281,6 +282,25 @@ def read_mask(path: str | Path) -> np.ndarray:
             "infinite); replace them by 0."
         )
     return voxels != 0
+
+
+def open_map(path: str | Path, *, voxel_size_angstrom: float | None = None) -> Tomogram:
+    """Open a density map, an average or a mask, which has no tilt range: none is missing.
+
+    Parameters
+    ----------
+    path : path
+    voxel_size_angstrom : float, optional
+        In place of the header's.
+
+    Raises
+    ------
+    InputError
+        As `open_tomogram`.
+    """
+    return open_tomogram(
+        path, voxel_size_angstrom=voxel_size_angstrom, tilt_range_deg=_WHOLE_TILT_RANGE_DEG
+    )
 
 
 def read_voxels(path: str | Path) -> np.ndarray:

@@ -15,7 +15,7 @@ from aitom_disca.averaging.masks import MASK_MARGIN
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
-from aitom_disca.io import open_tomogram
+from aitom_disca.io import open_map
 from aitom_disca.io.file_names import distinct_parts
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.particles import ParticleSet
@@ -25,7 +25,6 @@ from aitom_disca.subtomograms.mask_diameter import mask_diameter_angstrom
 _AITOMS = (".h5", ".hdf5")  # models of Keras 2
 _OWN_MASKS = ("sphere", "density")
 _SAME_VOXEL = 1e-3
-_ANY_TILT_RANGE_DEG = (-90.0, 90.0)  # of maps, which hold none
 
 
 class OtherMembers:
@@ -91,7 +90,7 @@ def map_names(paths: Sequence[str | Path]) -> list[str]:
 
 def known_map(path: str | Path, source: SubtomogramStore, rescale: bool) -> KnownMap:
     """A map to compare with; refused now rather than after the averaging."""
-    opened = open_tomogram(path, tilt_range_deg=_ANY_TILT_RANGE_DEG)
+    opened = open_map(path)
     size = opened.voxel_size_angstrom
     if not rescale and abs(size / source.voxel_size_angstrom - 1) > _SAME_VOXEL:
         raise InputError(
@@ -138,5 +137,5 @@ def mask_of(name: str, source: SubtomogramStore) -> np.ndarray | None:
         return None
     if not Path(name).exists():
         raise InputError(f"expected sphere, density or a map as the mask, but there is no {name}.")
-    opened = open_tomogram(name, voxel_size_angstrom=1.0, tilt_range_deg=_ANY_TILT_RANGE_DEG)
+    opened = open_map(name, voxel_size_angstrom=1.0)
     return as_mask(opened.read(), source.box_shape_zyx)

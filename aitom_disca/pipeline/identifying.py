@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import mrcfile
 import numpy as np
 
 from aitom_disca.averaging.compare import compare_with_map
 from aitom_disca.averaging.fsc import FscCurve
+from aitom_disca.averaging.judged import KnownMap
 from aitom_disca.averaging.random_phases import randomise_phases
 from aitom_disca.errors import InputError
-from aitom_disca.io import open_tomogram, read_rows_csv, write_rows_csv
+from aitom_disca.io import open_map, read_rows_csv, write_rows_csv
+from aitom_disca.pipeline.average_inputs import map_names
 from aitom_disca.progress import say, track
 from aitom_disca.run_folder import RunFolder
 from aitom_disca.simulation.structures import is_structure, read_structure
 
 _MAP_ENDINGS = (".mrc", ".map", ".rec", ".mrc.gz", ".map.gz", ".mrc.bz2", ".map.bz2")
+_FOLDER = re.compile(r"cluster_(\d+)")
 _N_NULLS = 5
 _STANDARD_DEVIATIONS = 3.0
 _FIRST_RANDOM_SHELL = 2  # what random phases leave is size and roundness alone
 _NYQUIST_VOXELS = 2.0
-
-
-@dataclass(frozen=True)
-class KnownStructure:
-    """A density map with its name; protein bright."""
-
-    name: str
-    volume: np.ndarray
-    voxel_size_angstrom: float
 
 
 @dataclass(frozen=True)
@@ -112,16 +107,21 @@ def identify(results: str | Path, maps: str | Path, *, seed: int = 0) -> list[Id
     folder = RunFolder(results).averages
     if not folder.is_dir():
         folder = Path(results)
-    numbered = {int(path.name.split("_")[1]): path for path in sorted(folder.glob("cluster_[0-9]*"))
-                if (path / "average.mrc").is_file()}  # fmt: skip
+    numbered = {
+        int(match[1]): path
+        for path in sorted(folder.glob("cluster_*"))
+        if (match := _FOLDER.fullmatch(path.name)) and (path / "average.mrc").is_file()
+    }
     if not numbered:
         raise InputError(
             f"expected averages (cluster_01/average.mrc and so on) in {results}, but there are "
             "none; run `aitom-disca average` first."
         )
     resolutions = _resolutions(folder)
-    first = next(iter(numbered.values()))
-    known = read_known(Path(maps), _voxel(first), min(resolutions.values(), default=np.inf))
+    first = open_map(next(iter(numbered.values())) / "average.mrc")
+    known = read_known(
+        Path(maps), first.voxel_size_angstrom, min(resolutions.values(), default=np.inf)
+    )
     rng = np.random.default_rng(seed)
     found = [
         _identify_one(cluster, path, known, resolutions.get(cluster, np.inf), rng)
@@ -133,44 +133,48 @@ def identify(results: str | Path, maps: str | Path, *, seed: int = 0) -> list[Id
 
 def read_known(
     folder: Path, voxel_size_angstrom: float, resolution_angstrom: float
-) -> list[KnownStructure]:
-    """The density maps and atomic models of a folder, the latter drawn with these voxels."""
+) -> dict[str, KnownMap]:
+    """The density maps and atomic models of a folder by name, the latter drawn with these voxels.
+
+    Raises
+    ------
+    InputError
+        If there are none, or one cannot be read.
+    """
     files = sorted(p for p in folder.glob("*") if p.is_file()) if folder.is_dir() else [folder]
     finest = max(resolution_angstrom, _NYQUIST_VOXELS * voxel_size_angstrom)
     if not np.isfinite(finest):
         finest = 4 * voxel_size_angstrom
-    found = []
-    for path in files:
-        if is_structure(path):
-            drawn = read_structure(path, voxel_size_angstrom, finest)
-            found.append(KnownStructure(drawn.name, drawn.map_zyx, drawn.voxel_size_angstrom))
-        elif path.name.lower().endswith(_MAP_ENDINGS):
-            opened = open_tomogram(path, tilt_range_deg=(-90.0, 90.0))
-            name = path.name.split(".")[0]
-            found.append(KnownStructure(name, opened.read(), opened.voxel_size_angstrom))
-    if not found:
+    known = [p for p in files if is_structure(p) or p.name.lower().endswith(_MAP_ENDINGS)]
+    if not known:
         raise InputError(
             f"expected density maps (.mrc, .map) or atomic models (.pdb, .cif) in {folder}, but "
             "there are none."
         )
-    say(f"{len(found)} known structures: {', '.join(one.name for one in found)}")
+    found = {}
+    for name, path in zip(map_names(known), known, strict=True):
+        if is_structure(path):
+            drawn = read_structure(path, voxel_size_angstrom, finest)
+            found[name] = KnownMap(drawn.map_zyx, drawn.voxel_size_angstrom)
+        else:
+            opened = open_map(path)
+            found[name] = KnownMap(opened.read(), opened.voxel_size_angstrom)
+    say(f"{len(found)} known structures: {', '.join(found)}")
     return found
 
 
 def _identify_one(
     cluster: int,
     path: Path,
-    known: list[KnownStructure],
+    known: Mapping[str, KnownMap],
     resolution_angstrom: float,
     rng: np.random.Generator,
 ) -> Identified:
-    average = np.array(mrcfile.read(path / "average.mrc"), np.float32)
-    voxel = _voxel(path)
-    mask = (
-        np.array(mrcfile.read(path / "mask.mrc"), float) if (path / "mask.mrc").is_file() else None
-    )
+    opened = open_map(path / "average.mrc")
+    average, voxel = opened.read(), opened.voxel_size_angstrom
+    mask = open_map(path / "mask.mrc").read() if (path / "mask.mrc").is_file() else None
 
-    def compare(volume: np.ndarray, one: KnownStructure) -> tuple[float, float]:
+    def compare(volume: np.ndarray, one: KnownMap) -> tuple[float, float]:
         made = compare_with_map(
             volume,
             one.volume,
@@ -181,16 +185,17 @@ def _identify_one(
         )
         return mean_correlation(made.curve, resolution_angstrom), made.correlation
 
-    compared = [compare(average, one) for one in known]
+    names = list(known)
+    compared = [compare(average, known[name]) for name in names]
     order = np.argsort([-score for score, _ in compared], kind="stable")
-    likest = known[order[0]]
+    likest = known[names[order[0]]]
     nulls = [
         compare(randomise_phases(average, _FIRST_RANDOM_SHELL, rng), likest)[0]
         for _ in range(_N_NULLS)
     ]
     return Identified(
         cluster,
-        [known[i].name for i in order],
+        [names[i] for i in order],
         [compared[i][0] for i in order],
         [compared[i][1] for i in order],
         nulls,
@@ -217,10 +222,10 @@ def propose(found: Sequence[Identified], results: str | Path) -> list[str]:
         if one.proposed and one.proposed not in named:
             named[one.proposed] = one.cluster
     if named:
-        options = " ".join(
-            f"--name {k}={name}" for name, k in sorted(named.items(), key=lambda x: x[1])
-        )
-        lines.append(f"to name them: aitom-disca curate {results} {options}")
+        by_cluster = sorted((cluster, name) for name, cluster in named.items())
+        options = [word for k, name in by_cluster for word in ("--name", f"{k}={name}")]
+        command = shlex.join(["aitom-disca", "curate", str(results), *options])
+        lines.append(f"to name them: {command}")
     return lines
 
 
@@ -235,8 +240,3 @@ def _resolutions(folder: Path) -> dict[int, float]:
         if text:
             found[int(row["cluster"])] = float(text)
     return found
-
-
-def _voxel(path: Path) -> float:
-    with mrcfile.open(path / "average.mrc", header_only=True) as handle:
-        return float(handle.voxel_size.x)

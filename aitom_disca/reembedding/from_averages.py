@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io import open_store, open_tomogram, read_particles_star, read_rows_csv, write_text
+from aitom_disca.io import open_map, open_store, read_particles_star, read_rows_csv, write_text
 from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.mrc import Tomogram
 from aitom_disca.io.numbers_in_files import to_whole_numbers
@@ -26,7 +26,6 @@ from aitom_disca.reembedding.chimerax import chimerax_script
 from aitom_disca.reembedding.embed import PlacedAverage, embed_tomogram
 
 _TABLE = "averages.csv"
-_ANY_TILT_RANGE_DEG = (-90.0, 90.0)  # of averages, which hold none
 
 
 @dataclass(frozen=True)
@@ -204,16 +203,12 @@ def _read_cluster(
     mask = folder / "mask.mrc"
     return _Cluster(
         number,
-        _open_map(folder / "average.mrc"),
-        _open_map(mask).read() if mask.is_file() else None,
+        open_map(folder / "average.mrc"),
+        open_map(mask).read() if mask.is_file() else None,
         particles.tomogram_name,
         particles.center_zyx_px,
         particles.euler_zyz_deg,
     )
-
-
-def _open_map(path: Path) -> Tomogram:
-    return open_tomogram(path, tilt_range_deg=_ANY_TILT_RANGE_DEG)
 
 
 def _planned(

@@ -16,7 +16,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.wedge import common_tilt_range, distinct_tilt_ranges
-from aitom_disca.io import open_tomogram
+from aitom_disca.io import open_map
 from aitom_disca.io.file_names import distinct_parts
 from aitom_disca.io.mrc import Tomogram
 from aitom_disca.mining.bundle import Bundle
@@ -119,7 +119,7 @@ def references_of_maps(
     mask = soft_sphere(box_px, radius_px, mask_edge_px(box_px), "gaussian")
     maps = []
     for path in paths:
-        known = open_tomogram(path, tilt_range_deg=(-90.0, 90.0))
+        known = open_map(path)
         _check_voxel(str(path), known.voxel_size_angstrom, voxel, rescale)
         maps.append(_boxed(known, cut_px * voxel, box_px, particle_diameter_angstrom) * mask)
     boxes = _some_boxes(tomograms, center_zyx_px, cut_px)
