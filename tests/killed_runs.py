@@ -15,26 +15,13 @@ from pathlib import Path
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras  # noqa: F401  the import only: a backend that has run cannot be forked
+from tiny_settings import TRAINED
 
 import aitom_disca.mining  # noqa: F401  so that not every process imports it
 from aitom_disca import pipeline
 from aitom_disca.cli.app import main
 from aitom_disca.config import PRESETS
 from aitom_disca.subtomograms.dataset import PreparedVolumes
-
-TINY = {
-    "candidate_k": (2, 3),
-    "max_iterations": 3,
-    "width": 0.1,
-    "n_convolutions": 1,
-    "n_features": 12,
-    "pca_dimensions": 4,
-    "n_starts": 1,
-    "reg_covar": 1e-3,
-    "batch_size": 48,
-    "learning_rate": 1e-2,
-    "stop_fraction": 1.0,
-}
 
 
 def kill_after_renames(number: int) -> None:
@@ -106,6 +93,6 @@ def all_runs(store: str, folder: Path) -> dict[str, list[int]]:
 
 if __name__ == "__main__":
     for preset in PRESETS.values():
-        preset.update(TINY)
+        preset.update(TRAINED)
     pipeline.make_report = lambda *_: {}  # pictures take time, and are drawn from the other files
     print(json.dumps(all_runs(sys.argv[1], Path(sys.argv[2]))))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from tiny_settings import MINE
 
 from aitom_disca import pipeline
-from aitom_disca.config import ExtractSettings, MineSettings, PickSettings, RunSettings
+from aitom_disca.config import ExtractSettings, PickSettings, RunSettings
 from aitom_disca.io import Tomogram, open_store, open_tomograms, write_volume
 from aitom_disca.run_folder import RunFolder
 from aitom_disca.simulation import load_phantoms, simulate_tomogram
@@ -16,18 +17,7 @@ VOXEL_SIZE, DIAMETER = 20.0, 220.0
 SETTINGS = RunSettings(
     pick=PickSettings(particle_diameter_angstrom=DIAMETER),
     extract=ExtractSettings(particle_diameter_angstrom=DIAMETER, box_px=14),
-    mine=MineSettings(
-        candidate_k=(2,),
-        max_iterations=1,
-        alignment=False,
-        working_box_px=10,
-        width=0.05,
-        n_convolutions=2,
-        n_features=16,
-        n_cube_rotations=1,
-        pca_dimensions=4,
-        n_starts=1,
-    ),
+    mine=MINE.model_copy(update={"candidate_k": (2,)}),
     until="mine",
 )
 

@@ -20,6 +20,7 @@ import h5py
 import mrcfile
 import numpy as np
 import pytest
+from full_disk import files_no_larger_than
 from hostile_pickles import HOSTILE
 
 from aitom_disca.bridge.pickles import read_pickle
@@ -84,17 +85,6 @@ def refused(capsys, *arguments: object) -> str:
     assert len(said) == 1 and said[0].startswith("error: ") and "unexpected" not in said[0]
     assert files() == before
     return said[0]
-
-
-@contextmanager
-def files_no_larger_than(n_bytes: int):
-    """What a full disk does, for whoever may not mount one: writing fails in the middle."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
-from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from full_disk import files_no_larger_than
 
 from aitom_disca import errors
 from aitom_disca.cli import app, main
@@ -20,17 +19,6 @@ from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.reembedding.map_file import DENSITY_MODE, new_map
 
 INFO = TomogramInfo("TS_1", 10.0, (20, 30, 40))
-
-
-@contextmanager
-def files_no_larger_than(n_bytes: int):
-    """What a full disk does, for whoever may not mount one: writing fails in the middle."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def write_store(path: Path) -> None:

@@ -14,9 +14,11 @@ import starfile
 
 pytest.importorskip("keras")
 
+from tiny_settings import MINE
+
 from aitom_disca import pipeline
 from aitom_disca.cli import main
-from aitom_disca.config import ExtractSettings, MineSettings, PickSettings, RunSettings
+from aitom_disca.config import ExtractSettings, PickSettings, RunSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import (
     StoreWriter,
@@ -33,18 +35,6 @@ from aitom_disca.simulation import load_phantoms, match_picks, simulate_tomogram
 
 VOXEL_SIZE = 20.0
 DIAMETER = 220.0
-MINE = MineSettings(
-    candidate_k=(2, 3),
-    max_iterations=1,
-    alignment=False,  # a loop of the network alone: quicker
-    working_box_px=10,
-    width=0.05,
-    n_convolutions=2,
-    n_features=16,
-    n_cube_rotations=1,
-    pca_dimensions=4,
-    n_starts=1,
-)
 SETTINGS = RunSettings(
     pick=PickSettings(particle_diameter_angstrom=DIAMETER),
     extract=ExtractSettings(particle_diameter_angstrom=DIAMETER, box_px=14),

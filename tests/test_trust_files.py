@@ -13,7 +13,9 @@ from rich.console import Console
 
 pytest.importorskip("keras")
 
-from aitom_disca import MineSettings, pipeline
+from tiny_settings import MINE
+
+from aitom_disca import pipeline
 from aitom_disca.analysis.stability import found_in_words
 from aitom_disca.cli import main
 from aitom_disca.cli.tables import run_rows
@@ -24,18 +26,6 @@ from aitom_disca.progress import shown
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
 BOX, VOXEL_SIZE, N = 14, 20.0, 60
-MINE = MineSettings(
-    candidate_k=(2, 3),
-    max_iterations=1,
-    alignment=False,
-    working_box_px=10,
-    width=0.05,
-    n_convolutions=2,
-    n_features=16,
-    n_cube_rotations=1,
-    pca_dimensions=4,
-    n_starts=1,
-)
 NONE = np.arange(0, N, 10)  # rows that the sorting is made to give up
 
 

@@ -15,25 +15,15 @@ from damage import LONGEST_S, N_CASES, SEED, Counter, TooLong, _note, damaged, l
 
 pytest.importorskip("keras")
 
+from tiny_settings import MINE
+
 from aitom_disca import pipeline
 from aitom_disca.cli.app import main
-from aitom_disca.config import ExtractSettings, MineSettings, PickSettings, RunSettings
+from aitom_disca.config import ExtractSettings, PickSettings, RunSettings
 from aitom_disca.io import open_tomogram, write_volume
 from aitom_disca.simulation import load_phantoms, simulate_tomogram
 
 pytestmark = pytest.mark.campaign
-MINE = MineSettings(
-    candidate_k=(2, 3),
-    max_iterations=1,
-    alignment=False,
-    working_box_px=10,
-    width=0.05,
-    n_convolutions=2,
-    n_features=16,
-    n_cube_rotations=1,
-    pca_dimensions=4,
-    n_starts=1,
-)
 TEXTS = (".json", ".csv", ".star", ".html")
 COMMANDS = {
     "report": ["report", "run"],

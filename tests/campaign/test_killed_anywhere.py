@@ -50,7 +50,7 @@ def _without_seconds(path: Path) -> bytes:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 def test_runs_on_full_disks_go_on_once_there_is_room(tmp_path):
-    script = Path(__file__).with_name("small_run.py")
+    script = Path(__file__).parents[1] / "killed_stages.py"
     command = [sys.executable, str(script), str(tmp_path), "paper", str(N_DISKS), "0", "full"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=7200)
     assert done.returncode == 0, done.stderr
@@ -69,7 +69,7 @@ def test_runs_on_full_disks_go_on_once_there_is_room(tmp_path):
 
 @pytest.mark.parametrize("preset", ["paper", "fast"])
 def test_killed_runs_end_as_whole_ones(tmp_path, preset):
-    script = Path(__file__).with_name("small_run.py")
+    script = Path(__file__).parents[1] / "killed_stages.py"
     command = [sys.executable, str(script), str(tmp_path), preset, str(N_KILLS), "0", "kills"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=7200)
     assert done.returncode == 0, done.stderr

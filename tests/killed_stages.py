@@ -18,6 +18,7 @@ from pathlib import Path
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras  # noqa: F401  the import only: a backend that has run cannot be forked
+from tiny_settings import TRAINED
 
 import aitom_disca.averaging
 import aitom_disca.mining
@@ -28,20 +29,7 @@ from aitom_disca.config import PRESETS
 from aitom_disca.pipeline import runs
 from aitom_disca.pipeline.averages import average_clusters
 
-# As in tests/killed_runs.py, for the preset that trains a network.
-TINY = {
-    "candidate_k": (2, 3),
-    "max_iterations": 2,
-    "width": 0.1,
-    "n_convolutions": 1,
-    "n_features": 12,
-    "pca_dimensions": 4,
-    "n_starts": 1,
-    "reg_covar": 1e-3,
-    "batch_size": 48,
-    "learning_rate": 1e-2,
-    "stop_fraction": 1.0,
-}
+TINY = TRAINED | {"max_iterations": 2}
 VOXEL_ANGSTROM = 20.0
 SHAPE_ZYX = (40, 96, 96)
 
