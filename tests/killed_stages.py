@@ -147,10 +147,10 @@ def full_disks(folder: Path, preset: str, n: int, seed: int) -> dict[str, object
     return {"needed": needed, "full": found}
 
 
-def average_without_null_test(folder, store, settings, relion):
+def average_without_null_test(folder, store, settings, *rest):
     """The null test only repeats averaging, and takes most of the time."""
     settings = settings.model_copy(update={"null_test": "none"})
-    return average_clusters(folder, store, settings, relion)
+    return average_clusters(folder, store, settings, *rest)
 
 
 if __name__ == "__main__":
