@@ -11,6 +11,7 @@ import random
 import re
 import resource
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,6 +99,8 @@ def ended(arguments: list[str], log: Path, n_bytes: int, *, asks: bool = True) -
     if process == 0:
         with open(log, "w") as file:
             os.dup2(file.fileno(), 1), os.dup2(file.fileno(), 2)
+        # What Python writes to would be pytest's own files, unless it was called with -s.
+        sys.stdout, sys.stderr = (open(n, "w", buffering=1, closefd=False) for n in (1, 2))
         os.chdir(log.parent)
         if not asks:  # how much is free: it becomes full in the middle
             room.free_bytes = lambda _: None
