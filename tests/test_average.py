@@ -23,6 +23,7 @@ from aitom_disca.averaging import (
 )
 from aitom_disca.cli.app import main
 from aitom_disca.config import AverageSettings
+from aitom_disca.curation.averages import averages_now
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import rotation_from_euler_zyz_deg
 from aitom_disca.io import open_store, read_rows_csv
@@ -213,6 +214,28 @@ def test_the_command_writes_a_folder_for_every_cluster(tmp_path: Path, store: Pa
         assert float(fsc[0]["unmasked"]) == 1 and len(fsc) == BOX // 2 + 1
     assert not (out / "cluster_03").exists()
     assert main(command) == 2  # what is there is kept
+
+
+def test_after_decisions_single_clusters_are_averaged_again(tmp_path: Path, store: Path) -> None:
+    write_labels_csv(tmp_path / "labels.csv", np.array([0] * 5 + [1] * 5 + [2] * 5 + [-1] * 25))
+    command = ["average", str(store), "--labels", str(tmp_path / "labels.csv")]
+    command += ["--out", str(tmp_path / "averages"), "--null-test", "none", "--overwrite"]
+    assert main(command) == 0
+    decisions = ["--merge", "2+3", "--name", "1=ring", "--store", str(store)]
+    assert main(["curate", str(tmp_path), *decisions]) == 0
+    assert averages_now(tmp_path / "averages").outdated == {
+        2: "decision 1 merged 3 into it",
+        3: "decision 1 merged it into 2",
+    }
+    before = (tmp_path / "averages" / "cluster_01" / "average.mrc").read_bytes()
+    assert main([*command, "--cluster", "2"]) == 0
+    assert not averages_now(tmp_path / "averages").outdated
+    rows = read_rows_csv(tmp_path / "averages" / "averages.csv")
+    assert [(row["name"], row["members"]) for row in rows] == [("ring", "5"), ("", "10")]
+    assert (tmp_path / "averages" / "cluster_01" / "average.mrc").read_bytes() == before
+    assert not (tmp_path / "averages" / "cluster_03").exists()
+    members = read_particles_star(tmp_path / "averages" / "particles.star")
+    assert members.more["aitomDiscaClusterName"].tolist() == ["ring"] * 5 + ["None"] * 10
 
 
 def test_a_particle_picked_twice_counts_once(tmp_path, made, capsys, monkeypatch) -> None:

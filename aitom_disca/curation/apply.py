@@ -26,12 +26,15 @@ class Curated:
         Rows that were called junk, by kind.
     gone : dict of int to str
         What became of clusters that are no more, by their number from 1.
+    touched : dict of int to str
+        What gave clusters other members, by their number from 1.
     """
 
     labels: np.ndarray
     names: dict[int, str] = field(default_factory=dict)
     junk: dict[str, np.ndarray] = field(default_factory=dict)
     gone: dict[int, str] = field(default_factory=dict)
+    touched: dict[int, str] = field(default_factory=dict)
 
     def clusters(self) -> list[int]:
         """Numbers, from 1, of the clusters that there are."""
@@ -82,7 +85,7 @@ def apply_decisions(labels: np.ndarray, decisions: Sequence[Decision]) -> Curate
 
 def _apply(found: Curated, number: int, decision: Decision) -> None:
     if decision.action == "move":
-        return _move(found, decision)
+        return _move(found, number, decision)
     there = found.clusters()
     for cluster in decision.clusters:
         if cluster not in there:
@@ -99,6 +102,7 @@ def _apply(found: Curated, number: int, decision: Decision) -> None:
             if name is not None:
                 found.names.setdefault(first, name)
             found.gone[cluster] = f"decision {number} merged it into {first}"
+        found.touched[first] = f"decision {number} merged {_listed(others)} into it"
         return
     left = inside
     if decision.action == "keep":
@@ -123,7 +127,7 @@ def _name(found: Curated, decision: Decision) -> None:
     found.names[cluster] = decision.name
 
 
-def _move(found: Curated, decision: Decision) -> None:
+def _move(found: Curated, number: int, decision: Decision) -> None:
     rows = np.array(decision.particles)
     if rows.min() < 0 or rows.max() >= len(found.labels):
         raise InputError(
@@ -135,5 +139,11 @@ def _move(found: Curated, decision: Decision) -> None:
         to = decision.clusters[0] - 1
         if to + 1 not in found.clusters():
             raise InputError(f"there is no cluster {to + 1} to move them to.")
+    for cluster in {*found.labels[rows].tolist(), to} - {UNASSIGNED}:
+        found.touched[cluster + 1] = f"decision {number} moved particles"
     found.labels[rows] = to
     found.junk = {kind: np.setdiff1d(held, rows) for kind, held in found.junk.items()}
+
+
+def _listed(clusters: Sequence[int]) -> str:
+    return ", ".join(map(str, clusters))

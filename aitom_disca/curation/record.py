@@ -114,6 +114,29 @@ class Curation:
         return rows_as_csv(rows)
 
 
+def curated_of(labels: str | Path) -> Curated:
+    """Labels with the decisions that they follow, if any; they are taken as they are else.
+
+    Parameters
+    ----------
+    labels : path
+        ``labels.csv``, beside which ``curation.json`` may lie.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read.
+    """
+    files = RunFolder(Path(labels).parent)
+    now, _ = read_labels_csv(labels)
+    if Path(labels).name != files.labels.name or not files.curation.is_file():
+        return Curated(now)
+    record = read_record(files.curation)
+    if record["labels_sha256"] != _digest(files.labels.read_text(encoding="utf-8")):
+        return Curated(now)
+    return apply_decisions(read_labels_csv(files.sorted_labels)[0], record["decisions"])
+
+
 def decided(labels: str | Path) -> tuple[dict[int, str], dict[str, np.ndarray]]:
     """What a person decided about labels, as far as they do not say it themselves.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from aitom_disca.config import RelionVersion
 from aitom_disca.curation import Curation, Decision
 from aitom_disca.curation.apply import in_force
+from aitom_disca.curation.averages import mark_averages
 from aitom_disca.curation.record import read_record
 from aitom_disca.pipeline.reports import store_of
 from aitom_disca.pipeline.stages import write_stars
@@ -52,10 +53,13 @@ def curate(
         earlier = [one for _, one in in_force(read_record(replay)["decisions"])]
     source = _store_of(results, store)
     curated = curation.add([*earlier, *decisions])
+    outdated = mark_averages(RunFolder(results).averages)
     said = f"decisions: {len(earlier) + len(decisions)}, clusters left: {len(curated.clusters())}"
     if source is None:
         return f"{said}; no store is known, so that no star files were written (--store)"
     write_stars(source, curation.labels_file, results, relion=relion)
+    if outdated:
+        said += f"; averages made before them: {', '.join(outdated)}; average these again"
     return said
 
 
