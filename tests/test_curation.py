@@ -141,3 +141,11 @@ def test_keep_only_and_names_of_what_is_gone() -> None:
     )
     assert made.clusters() == [1] and made.names == {1: "b"}
     assert "decision 2 left it out" in made.gone[3]
+
+
+def test_clusters_without_members_can_be_decided_about() -> None:
+    decisions = [Decision("merge", (7, 1)), Decision("name", (7,), name="seven")]
+    made = apply_decisions(np.array([0, 1]), decisions, n_clusters=8)
+    assert made.labels.tolist() == [6, 1] and made.names == {7: "seven"}
+    with pytest.raises(InputError, match="no cluster 9"):
+        apply_decisions(np.array([0, 1]), [Decision("drop", (9,))], n_clusters=8)

@@ -28,6 +28,8 @@ class Curated:
         What became of clusters that are no more, by their number from 1.
     touched : dict of int to str
         What gave clusters other members, by their number from 1.
+    known : set of int
+        Clusters that can be decided about, from 1: also those that happen to have no members.
     """
 
     labels: np.ndarray
@@ -35,9 +37,13 @@ class Curated:
     junk: dict[str, np.ndarray] = field(default_factory=dict)
     gone: dict[int, str] = field(default_factory=dict)
     touched: dict[int, str] = field(default_factory=dict)
+    known: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.known |= {*self.clusters()}
 
     def clusters(self) -> list[int]:
-        """Numbers, from 1, of the clusters that there are."""
+        """Numbers, from 1, of the clusters that have members."""
         return (np.unique(self.labels[self.labels >= 0]) + 1).tolist()
 
 
@@ -60,7 +66,9 @@ def in_force(decisions: Sequence[Decision]) -> list[tuple[int, Decision]]:
     return found
 
 
-def apply_decisions(labels: np.ndarray, decisions: Sequence[Decision]) -> Curated:
+def apply_decisions(
+    labels: np.ndarray, decisions: Sequence[Decision], *, n_clusters: int = 0
+) -> Curated:
     """Apply decisions in their order.
 
     Parameters
@@ -68,13 +76,15 @@ def apply_decisions(labels: np.ndarray, decisions: Sequence[Decision]) -> Curate
     labels : ndarray of int, shape (N,)
         As they were sorted, from 0, -1 for none.
     decisions : sequence of Decision
+    n_clusters : int
+        Of which these are the labels; a cluster may have no members.
 
     Raises
     ------
     InputError
         If one does not fit: its number and the reason are said.
     """
-    found = Curated(np.array(labels, int))
+    found = Curated(np.array(labels, int), known={*range(1, n_clusters + 1)})
     for number, decision in in_force(decisions):
         try:
             _apply(found, number, decision)
@@ -83,13 +93,18 @@ def apply_decisions(labels: np.ndarray, decisions: Sequence[Decision]) -> Curate
     return found
 
 
+def of_clusters(decisions: Sequence[Decision]) -> list[Decision]:
+    """What was decided about clusters, for particles of another store: without single ones."""
+    return [one for _, one in in_force(decisions) if one.action != "move"]
+
+
 def _apply(found: Curated, number: int, decision: Decision) -> None:
     if decision.action == "move":
         return _move(found, number, decision)
-    there = found.clusters()
     for cluster in decision.clusters:
-        if cluster not in there:
-            why = found.gone.get(cluster, f"the clusters are {', '.join(map(str, there))}")
+        if cluster not in found.known:
+            there = f"the clusters are {_listed(sorted(found.known))}"
+            why = found.gone.get(cluster, there)
             raise InputError(f"there is no cluster {cluster} ({why}).")
     inside = np.isin(found.labels, np.array(decision.clusters) - 1)
     if decision.action == "name":
@@ -102,16 +117,18 @@ def _apply(found: Curated, number: int, decision: Decision) -> None:
             if name is not None:
                 found.names.setdefault(first, name)
             found.gone[cluster] = f"decision {number} merged it into {first}"
+            found.known.remove(cluster)
         found.touched[first] = f"decision {number} merged {_listed(others)} into it"
         return
-    left = inside
+    left, gone = inside, {*decision.clusters}
     if decision.action == "keep":
-        left = ~inside & (found.labels >= 0)
+        left, gone = ~inside & (found.labels >= 0), found.known - gone
     if decision.action == "junk":
         kind = decision.name or "other"
         rows = np.flatnonzero(left)
         found.junk[kind] = np.union1d(found.junk.get(kind, np.zeros(0, int)), rows)
-    for cluster in (np.unique(found.labels[left]) + 1).tolist():
+    found.known -= gone
+    for cluster in gone:
         found.names.pop(cluster, None)
         found.gone[cluster] = f"decision {number} left it out"
     found.labels[left] = UNASSIGNED
@@ -137,7 +154,7 @@ def _move(found: Curated, number: int, decision: Decision) -> None:
     to = UNASSIGNED
     if decision.clusters:
         to = decision.clusters[0] - 1
-        if to + 1 not in found.clusters():
+        if to + 1 not in found.known:
             raise InputError(f"there is no cluster {to + 1} to move them to.")
     for cluster in {*found.labels[rows].tolist(), to} - {UNASSIGNED}:
         found.touched[cluster + 1] = f"decision {number} moved particles"

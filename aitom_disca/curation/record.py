@@ -32,6 +32,8 @@ class Curation:
     ----------
     folder : path
         With ``labels.csv``, such as that of a run.
+    n_clusters : int
+        Of which these are the labels, where some may have no members.
 
     Raises
     ------
@@ -39,11 +41,12 @@ class Curation:
         If there are no labels, or ``curation.json`` cannot be read or belongs to other labels.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, n_clusters: int = 0) -> None:
         files = RunFolder(folder)
         self.file, self.labels_file = files.curation, files.labels
         self.sorted_file = files.sorted_labels
         self.decisions: list[Decision] = []
+        self.n_clusters = n_clusters
         if not self.labels_file.is_file():
             raise InputError(
                 f"expected the folder of a run with its labels, but {folder} holds no labels.csv."
@@ -52,7 +55,7 @@ class Curation:
             self.sorted, _ = read_labels_csv(self.labels_file)
             return
         record = read_record(self.file)
-        self.decisions = record["decisions"]
+        self.decisions, self.n_clusters = record["decisions"], record["n_clusters"]
         there = _digest(self.labels_file.read_text(encoding="utf-8"))
         if there not in (record["labels_sha256"], record["labels_before_sha256"]):
             raise InputError(
@@ -65,7 +68,7 @@ class Curation:
 
     def curated(self) -> Curated:
         """The labels after all decisions."""
-        return apply_decisions(self.sorted, self.decisions)
+        return apply_decisions(self.sorted, self.decisions, n_clusters=self.n_clusters)
 
     def add(self, decisions: Sequence[Decision]) -> Curated:
         """Add decisions, of this moment where they have no date; write the labels that follow.
@@ -78,7 +81,7 @@ class Curation:
             If one does not fit.
         """
         every = [*self.decisions, *(one if one.date else one.now() for one in decisions)]
-        curated = apply_decisions(self.sorted, every)
+        curated = apply_decisions(self.sorted, every, n_clusters=self.n_clusters)
         before = self.labels_file.read_text(encoding="utf-8")
         if not self.file.exists():
             write_text(self.sorted_file, before)
@@ -87,6 +90,7 @@ class Curation:
             "aitom_disca_curation": _VERSION,
             "labels_sha256": _digest(text),
             "labels_before_sha256": _digest(before),
+            "n_clusters": self.n_clusters,
             "names": {str(cluster): name for cluster, name in sorted(curated.names.items())},
             "junk": {kind: rows.tolist() for kind, rows in curated.junk.items() if len(rows)},
             "decisions": [one.record() for one in every],
@@ -134,7 +138,8 @@ def curated_of(labels: str | Path) -> Curated:
     record = read_record(files.curation)
     if record["labels_sha256"] != _digest(files.labels.read_text(encoding="utf-8")):
         return Curated(now)
-    return apply_decisions(read_labels_csv(files.sorted_labels)[0], record["decisions"])
+    was, _ = read_labels_csv(files.sorted_labels)
+    return apply_decisions(was, record["decisions"], n_clusters=record["n_clusters"])
 
 
 def decided(labels: str | Path) -> tuple[dict[int, str], dict[str, np.ndarray]]:
@@ -181,6 +186,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
         record["junk"] = {str(kind): np.array(r, int) for kind, r in record["junk"].items()}
         digests = ("labels_sha256", "labels_before_sha256")
         record |= {name: str(record[name]) for name in digests}
+        record["n_clusters"] = int(record.get("n_clusters", 0))
     if version != _VERSION or not isinstance(rows, list):
         raise InputError(f"{path} is of version {version}, which this version cannot read.")
     decisions = []

@@ -21,26 +21,18 @@ from aitom_disca.averaging.judged import (
     tested,
 )
 from aitom_disca.config import AverageSettings, RelionVersion
-from aitom_disca.curation.averages import (
-    AVERAGES_TABLE,
-    remove_others,
-    shown_averages,
-    with_names,
-    write_made_of,
-)
-from aitom_disca.curation.names import with_cluster_names
 from aitom_disca.curation.record import decided
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.geometry.wedge import tilt_ranges_of
-from aitom_disca.io import open_store, read_labels_csv, read_particles_star, write_rows_csv
+from aitom_disca.io import open_store, read_labels_csv
 from aitom_disca.io.formats.relion_images import checked_images
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.mining.by_alignment import drawn_rows
 from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet
-from aitom_disca.pipeline.average_files import write_all, write_average, write_members
+from aitom_disca.pipeline.average_files import write_average, write_members
 from aitom_disca.pipeline.average_inputs import (
     OtherMembers,
     known_map,
@@ -50,6 +42,7 @@ from aitom_disca.pipeline.average_inputs import (
     settings_for_members,
 )
 from aitom_disca.pipeline.averaged import Averaged, NotAveraged
+from aitom_disca.pipeline.averages_together import write_together
 from aitom_disca.pipeline.averaging_one import average_members
 from aitom_disca.pipeline.stages import labels_of_store
 from aitom_disca.progress import say
@@ -184,40 +177,10 @@ def _each_cluster(
             why = done[0].reason if done and isinstance(done[0], NotAveraged) else ""
             few = f"no cluster has the {FEWEST_MEMBERS} members that an average needs"
             raise InputError(why or f"{few}; look at the labels.")
-        _write_together(out, averaging, done, members, labels, of_all=not clusters)
+        write_together(
+            out, source, done, members, cluster, labels, relion=relion, of_all=not clusters
+        )
     return done
-
-
-def _write_together(
-    out: Path,
-    averaging: _Averaging,
-    done: Sequence[Averaged | NotAveraged],
-    members: Sequence[ParticleSet | None],
-    labels: str | Path | None,
-    *,
-    of_all: bool,
-) -> None:
-    """What the clusters say together.
-
-    Averages that were there stay, where single clusters were asked for and those of the others
-    are as they were.
-    """
-    numbers = [one.cluster + 1 for one in done]
-    kept: list[dict[str, Any]] = []
-    if not of_all:
-        kept = [row for row in shown_averages(out)[0] if int(row["cluster"]) not in numbers]
-    stay = [int(row["cluster"]) for row in kept]
-    remove_others(out, [*(one.cluster + 1 for one in done if isinstance(one, Averaged)), *stay])
-    known = averaging.source.particles().tomograms
-    stars = [out / f"cluster_{number:02d}" / "particles.star" for number in stay]
-    others = [read_particles_star(star, tomograms=known) for star in stars if star.is_file()]
-    every = [*(one for one in members if one is not None), *others]
-    every = [with_cluster_names(one, averaging.names) for one in every]
-    every.sort(key=lambda one: int(np.asarray(one.cluster)[0]))
-    write_all(out, every, averaging.relion)
-    rows = sorted([*kept, *(one.row() for one in done)], key=lambda row: int(row["cluster"]))
-    write_rows_csv(out / AVERAGES_TABLE, with_names(rows, averaging.names))
-    write_made_of(out, labels, averaging.cluster, numbers, kept=stay)
 
 
 @dataclass(frozen=True)
