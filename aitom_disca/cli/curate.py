@@ -50,6 +50,15 @@ def curate(
             "or 12=0 for none (repeatable).",
         ),
     ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--split",
+            help="Clusters whose members are sorted again, such as 4 (repeatable); the largest "
+            "part keeps the number.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of what --split sorts.", min=0)] = 0,
     undo: Annotated[bool, typer.Option("--undo", help="Take the last decision back.")] = False,
     replay: Annotated[
         Path | None,
@@ -71,7 +80,7 @@ def curate(
     ] = None,
     relion: o.RelionVersion = Relion.v31,
 ) -> None:
-    """Merge, drop, name clusters or move particles; labels and star files follow.
+    """Merge, drop, name, split clusters or move particles; labels and star files follow.
 
     Decisions are added to curation.json, beside labels.csv, in the order of the options here; each
     can be taken back. Without any, those made so far are listed. Clusters keep their numbers.
@@ -89,6 +98,7 @@ def curate(
         *([_of("keep", keep, ",", why, by)] if keep is not None else []),
         *(_with_name("name", text, why, by) for text in name or []),
         *(_moved(text, why, by) for text in move or []),
+        *(_split(text, seed, why, by) for text in split or []),
         *([Decision("undo", why=why, who=by)] if undo else []),
     ]
     if decisions or replay is not None:
@@ -109,6 +119,13 @@ def _login() -> str:
 
 def _of(action: Action, text: str, separator: str, why: str, who: str) -> Decision:
     return Decision(action, _numbers(text, action, separator), why=why, who=who)
+
+
+def _split(text: str, seed: int, why: str, who: str) -> Decision:
+    clusters = _numbers(text, "split", ",")
+    if len(clusters) != 1:
+        raise InputError(f"--split takes one cluster, and may be given again; got {text!r}.")
+    return Decision("split", clusters, seed=seed, why=why, who=who)
 
 
 def _with_name(action: Action, text: str, why: str, who: str) -> Decision:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -94,18 +94,32 @@ def apply_decisions(
 
 
 def of_clusters(decisions: Sequence[Decision]) -> list[Decision]:
-    """What was decided about clusters, for particles of another store: without single ones."""
-    return [one for _, one in in_force(decisions) if one.action != "move"]
+    """What was decided about clusters, for particles of another store.
+
+    Moves of single particles are left out, and splits: what sorted all particles does not tell the
+    parts of a cluster apart. Decisions about such parts are left out, too.
+    """
+    found: list[Decision] = []
+    whole: dict[int, int] = {}  # of the parts of a cluster, which it was
+    for _, one in in_force(decisions):
+        if one.action == "split":
+            origin = whole.get(one.clusters[0], one.clusters[0])
+            whole |= dict.fromkeys(one.clusters, origin)
+        elif one.action == "keep":
+            kept = dict.fromkeys(whole.get(k, k) for k in one.clusters)
+            found.append(replace(one, clusters=tuple(kept)))
+        elif one.action != "move" and not whole.keys() & {*one.clusters}:
+            found.append(one)
+    return found
 
 
 def _apply(found: Curated, number: int, decision: Decision) -> None:
     if decision.action == "move":
         return _move(found, number, decision)
+    if decision.action == "split":
+        return _split(found, number, decision)
     for cluster in decision.clusters:
-        if cluster not in found.known:
-            there = f"the clusters are {_listed(sorted(found.known))}"
-            why = found.gone.get(cluster, there)
-            raise InputError(f"there is no cluster {cluster} ({why}).")
+        _check_known(found, cluster)
     inside = np.isin(found.labels, np.array(decision.clusters) - 1)
     if decision.action == "name":
         return _name(found, decision)
@@ -160,6 +174,31 @@ def _move(found: Curated, number: int, decision: Decision) -> None:
         found.touched[cluster + 1] = f"decision {number} moved particles"
     found.labels[rows] = to
     found.junk = {kind: np.setdiff1d(held, rows) for kind, held in found.junk.items()}
+
+
+def _split(found: Curated, number: int, decision: Decision) -> None:
+    cluster, *new = decision.clusters
+    _check_known(found, cluster)
+    taken = (found.known | {*found.gone}) & {*new}
+    if taken:
+        raise InputError(f"its parts cannot be called {_listed(sorted(taken))}: clusters were.")
+    every = [*decision.particles, *(row for part in decision.parts for row in part)]
+    if sorted(every) != np.flatnonzero(found.labels == cluster - 1).tolist():
+        raise InputError(
+            f"cluster {cluster} has other members than when it was split; split it again with "
+            f"--split {cluster} --seed {decision.seed}."
+        )
+    found.labels[[*decision.particles]] = UNASSIGNED
+    for part, called in zip(decision.parts, decision.clusters, strict=True):
+        found.labels[[*part]] = called - 1
+        found.touched[called] = f"decision {number} split {cluster}"
+    found.known |= {*new}
+
+
+def _check_known(found: Curated, cluster: int) -> None:
+    if cluster not in found.known:
+        why = found.gone.get(cluster, f"the clusters are {_listed(sorted(found.known))}")
+        raise InputError(f"there is no cluster {cluster} ({why}).")
 
 
 def _listed(clusters: Sequence[int]) -> str:

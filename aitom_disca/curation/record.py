@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class Curation:
         self.file, self.labels_file = files.curation, files.labels
         self.sorted_file = files.sorted_labels
         self.decisions: list[Decision] = []
-        self.n_clusters = n_clusters
+        self.n_clusters, self.particles_sha256 = n_clusters, ""
         if not self.labels_file.is_file():
             raise InputError(
                 f"expected the folder of a run with its labels, but {folder} holds no labels.csv."
@@ -56,6 +57,7 @@ class Curation:
             return
         record = read_record(self.file)
         self.decisions, self.n_clusters = record["decisions"], record["n_clusters"]
+        self.particles_sha256 = record["particles_sha256"]
         there = _digest(self.labels_file.read_text(encoding="utf-8"))
         if there not in (record["labels_sha256"], record["labels_before_sha256"]):
             raise InputError(
@@ -70,10 +72,11 @@ class Curation:
         """The labels after all decisions."""
         return apply_decisions(self.sorted, self.decisions, n_clusters=self.n_clusters)
 
-    def add(self, decisions: Sequence[Decision]) -> Curated:
+    def add(self, decisions: Sequence[Decision], *, particles_sha256: str = "") -> Curated:
         """Add decisions, of this moment where they have no date; write the labels that follow.
 
-        Nothing is written if one of them does not fit.
+        Nothing is written if one of them does not fit. ``particles_sha256`` tells of which
+        particles the labels are, where that is known.
 
         Raises
         ------
@@ -90,12 +93,13 @@ class Curation:
             "aitom_disca_curation": _VERSION,
             "labels_sha256": _digest(text),
             "labels_before_sha256": _digest(before),
+            "particles_sha256": particles_sha256 or self.particles_sha256,
             "n_clusters": self.n_clusters,
             "names": {str(cluster): name for cluster, name in sorted(curated.names.items())},
             "junk": {kind: rows.tolist() for kind, rows in curated.junk.items() if len(rows)},
             "decisions": [one.record() for one in every],
         }
-        write_text(self.file, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_text(self.file, _as_text(record))
         write_text(self.labels_file, text)
         self.decisions = every
         return curated
@@ -186,6 +190,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
         record["junk"] = {str(kind): np.array(r, int) for kind, r in record["junk"].items()}
         digests = ("labels_sha256", "labels_before_sha256")
         record |= {name: str(record[name]) for name in digests}
+        record["particles_sha256"] = str(record.get("particles_sha256", ""))
         record["n_clusters"] = int(record.get("n_clusters", 0))
     if version != _VERSION or not isinstance(rows, list):
         raise InputError(f"{path} is of version {version}, which this version cannot read.")
@@ -196,6 +201,13 @@ def read_record(path: str | Path) -> dict[str, Any]:
         except InputError as error:
             raise InputError(f"{path}, decision {number}: {error}") from error
     return record | {"decisions": decisions}
+
+
+def _as_text(record: dict[str, Any]) -> str:
+    """As JSON, with lists of numbers on one line each."""
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    numbers = re.compile(r"\[\n\s*(-?\d+(?:,\n\s*-?\d+)*)\n\s*\]")
+    return numbers.sub(lambda found: "[" + " ".join(found[1].split()) + "]", text) + "\n"
 
 
 def _digest(text: str) -> str:

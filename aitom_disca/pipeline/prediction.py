@@ -13,7 +13,7 @@ import numpy as np
 
 from aitom_disca.config import RelionVersion
 from aitom_disca.curation import Curation, Decision
-from aitom_disca.curation.apply import of_clusters
+from aitom_disca.curation.apply import in_force, of_clusters
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_labels_csv, write_labels_csv
 from aitom_disca.io.store import SubtomogramStore
@@ -162,7 +162,15 @@ def _decisions_of(model: str | Path) -> list[Decision]:
     folder = RunFolder(Path(model).parent)
     if Path(model).name != folder.model.name or not folder.curation.is_file():
         return []
-    return of_clusters(Curation(folder.path).decisions)
+    every = Curation(folder.path).decisions
+    found = of_clusters(every)
+    n_left_out = len(in_force(every)) - len(found)
+    if n_left_out:
+        say(
+            f"{n_left_out} decisions about the model's clusters do not hold for others: those "
+            "about single particles, and about parts of a cluster that was split"
+        )
+    return found
 
 
 def _decide(folder: RunFolder, decisions: Sequence[Decision], n_clusters: int) -> None:

@@ -206,7 +206,9 @@ def labels_of_store(
         If the labels are not of this store.
     """
     from aitom_disca.io.formats.of_store import labels_of
+    from aitom_disca.pipeline.belonging import check_labels_belong
 
+    check_labels_belong(source, labels)
     return labels_of(source, labels)
 
 
