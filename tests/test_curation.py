@@ -149,3 +149,28 @@ def test_clusters_without_members_can_be_decided_about() -> None:
     assert made.labels.tolist() == [6, 1] and made.names == {7: "seven"}
     with pytest.raises(InputError, match="no cluster 9"):
         apply_decisions(np.array([0, 1]), [Decision("drop", (9,))], n_clusters=8)
+
+
+def test_labels_of_a_run_are_refused_for_other_particles(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "subtomograms.h5"
+    record = {"command": "mine", "inputs": [str(own)], "settings": {}, "versions": {}, "stages": {}}
+    (results / "run.json").write_text(json.dumps(record))
+
+    def store(name: str, voxel: float, first: float) -> str:
+        info = TomogramInfo((40, 40, 40), voxel)
+        places = np.column_stack([np.arange(10.0) + first] * 3) * 10 / voxel
+        particles = ParticleSet(np.full(10, "TS_1"), places, tomograms={"TS_1": info})
+        with StoreWriter.create(tmp_path / name, (4, 4, 4), voxel, (-60, 60)) as writer:
+            writer.append(np.ones((10, 4, 4, 4), np.float32), particles)
+        return str(tmp_path / name)
+
+    def export(path: str) -> int:
+        into = ["--out", str(tmp_path / "stars"), "--overwrite"]
+        return main(["export", path, "--labels", str(results / "labels.csv"), *into])
+
+    assert export(str(own)) == 0
+    assert export(store("binned.h5", 20.0, 10.4)) == 0  # the same picks, half a voxel off
+    assert export(store("other.h5", 10.0, 14.0)) == 2
+    assert "the particles of" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A cluster split: its members sorted again, kept with the decision, replayed."""
+"""Members of known clusters: sorted again to split one, asked whether two are one."""
 
 import json
 import shutil
@@ -15,6 +15,7 @@ from aitom_disca.io import read_labels_csv, write_labels_csv
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline import splitting
+from aitom_disca.pipeline.suggesting import suggest
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
 BOX, VOXEL, N, TILT = 12, 20.0, 30, (-60.0, 60.0)
@@ -28,7 +29,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = simulate_subtomograms(shapes, (N + 4) // 2, BOX, VOXEL, 2.0, TILT, 1.0, seed=2)
     write_store(folder / "subtomograms.h5", made.volumes)
     write_labels_csv(folder / "labels.csv", np.repeat([0, 1], (N, 4)), np.full(N + 4, 0.8))
-    np.save(folder / "truth.npy", made.labels[:N])
+    np.save(folder / "truth.npy", made.labels)
     return folder
 
 
@@ -63,7 +64,7 @@ def labels(folder: Path) -> np.ndarray:
 
 
 def test_two_structures_in_a_cluster_come_apart(results: Path) -> None:
-    truth = np.load(results / "truth.npy")
+    truth = np.load(results / "truth.npy")[:N]
     assert main(["curate", str(results), "--split", "1", "--seed", "3"]) == 0
     found = labels(results)[:N]
     assert {*found} - {0} == {1, 3} and np.mean(found == 0) < 0.2
@@ -71,6 +72,19 @@ def test_two_structures_in_a_cluster_come_apart(results: Path) -> None:
     agree = np.mean((found[assigned] == 3) == truth[assigned])
     assert max(agree, 1 - agree) > 0.9
     assert (labels(results)[N:] == 2).all()
+
+
+def test_clusters_of_one_structure_are_proposed_to_be_merged(results: Path) -> None:
+    whole = np.load(results / "truth.npy")
+    halves = np.where(whole == 0, np.arange(len(whole)) % 2 * 2, 1)  # 0 and 2 are one
+    write_labels_csv(results / "labels.csv", halves)
+    before = (results / "labels.csv").read_text()
+    found = suggest(results)
+    assert [(one.action, {*one.clusters}) for one in found.found] == [("merge", {1, 3})]
+    assert found.found[0].evidence["z"] > found.found[0].evidence["limit"]
+    assert any("for want of averages" in text for text in found.not_judged)
+    assert (results / "labels.csv").read_text() == before
+    assert not (results / "curation.json").exists()
 
 
 def test_a_split_is_recorded_undone_and_replayed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +59,9 @@ def curate(
             "part keeps the number.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of what --split sorts.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of what --split sorts, and --suggest.", min=0)
+    ] = 0,
     undo: Annotated[bool, typer.Option("--undo", help="Take the last decision back.")] = False,
     replay: Annotated[
         Path | None,
@@ -66,6 +69,17 @@ def curate(
             "--replay", help="curation.json of other results, whose decisions are made here too."
         ),
     ] = None,
+    suggest: Annotated[
+        bool,
+        typer.Option(
+            "--suggest",
+            help="Propose merges, drops, names and what to sort again, each with its reason and "
+            "command; nothing is changed.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what --suggest proposes as JSON.")
+    ] = False,
     why: Annotated[str, typer.Option("--why", help="The reason, kept with the decisions.")] = "",
     who: Annotated[
         str | None,
@@ -101,12 +115,31 @@ def curate(
         *(_split(text, seed, why, by) for text in split or []),
         *([Decision("undo", why=why, who=by)] if undo else []),
     ]
+    if suggest or as_json:
+        if decisions or replay is not None or not suggest:
+            raise InputError(
+                "--suggest changes nothing; give it without decisions (--json with it)."
+            )
+        return _suggest(results, store, seed, as_json)
     if decisions or replay is not None:
         summary = curate_results(
             results, decisions, replay=replay, store=store, relion=relion.value
         )
         say(summary)
     for line in describe(results):
+        say(line)
+
+
+def _suggest(results: Path, store: Path | None, seed: int, as_json: bool) -> None:
+    from aitom_disca.pipeline.suggesting import suggest
+    from aitom_disca.progress import muted
+
+    if as_json:
+        with muted():
+            found = suggest(results, store=store, seed=seed)
+        typer.echo(json.dumps(found.record(results), indent=1, ensure_ascii=False))
+        return
+    for line in suggest(results, store=store, seed=seed).lines(results):
         say(line)
 
 

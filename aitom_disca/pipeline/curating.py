@@ -13,7 +13,6 @@ from aitom_disca.curation.averages import mark_averages
 from aitom_disca.curation.record import read_record
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store
-from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.pipeline.belonging import particles_digest
 from aitom_disca.pipeline.reports import store_of
 from aitom_disca.pipeline.splitting import split_again
@@ -56,7 +55,7 @@ def curate(
         If a decision does not fit, or the run's store has changed; then nothing is written.
     """
     curation = Curation(results)
-    source = _store_of(results, store)
+    source = store_of_results(results, store)
     digest, earlier = "", []
     if source is not None:
         with open_store(source) as opened:
@@ -135,17 +134,17 @@ def _split(curated: Curated, one: Decision, store: Path | None, results: str | P
             f"cluster {one.clusters[0]} can be split with its subtomograms only, and no store is "
             "known; give it with --store."
         )
-    settings, folder = MineSettings(), RunFolder(results)
-    if folder.record_file.is_file():
-        settings = _settings_of(RunFolder.open(results)) or settings
-    opened: SubtomogramStore
     with open_store(store) as opened:
-        return split_again(opened, curated, one, settings)
+        return split_again(opened, curated, one, settings_of(results))
 
 
-def _settings_of(run: RunFolder) -> MineSettings | None:
-    given = run.record["settings"].get("mine")
-    return None if given is None else MineSettings(**given)
+def settings_of(results: str | Path) -> MineSettings:
+    """As a run sorted; as usual, where the folder is none of a run that did."""
+    folder = RunFolder(results)
+    given = None
+    if folder.record_file.is_file():
+        given = RunFolder.open(results).record["settings"].get("mine")
+    return MineSettings() if given is None else MineSettings(**given)
 
 
 def describe(results: str | Path) -> Iterator[str]:
@@ -165,7 +164,7 @@ def describe(results: str | Path) -> Iterator[str]:
     yield f"in none: {int((curated.labels < 0).sum())}"
 
 
-def _store_of(results: str | Path, store: str | Path | None) -> Path | None:
+def store_of_results(results: str | Path, store: str | Path | None) -> Path | None:
     """The store that was given, or that a run was made of."""
     if store is not None:
         return Path(store)
