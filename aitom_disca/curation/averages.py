@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,13 +121,15 @@ def refuse_outdated(now: AveragesNow, numbers: Sequence[int], store: Path, folde
     ------
     InputError
     """
-    for number in numbers:
-        if number in now.outdated:
-            raise InputError(
-                f"the average of cluster {number} is that of other subtomograms "
-                f"({now.outdated[number]}); make the averages again: aitom-disca average {store} "
-                f"--labels {now.labels} --out {folder} --overwrite"
-            )
+    wrong = [number for number in numbers if number in now.outdated]
+    if wrong:
+        where = ["--labels", str(now.labels), "--out", str(folder)]
+        which = [word for number in sorted(now.changed) for word in ("--cluster", str(number))]
+        again = ["aitom-disca", "average", str(store), *where, *which, "--overwrite"]
+        raise InputError(
+            f"the average of cluster {wrong[0]} is that of other subtomograms "
+            f"({now.outdated[wrong[0]]}); make it again: {shlex.join(again)}"
+        )
 
 
 def shown_averages(folder: str | Path) -> tuple[list[dict[str, str]], list[str]]:

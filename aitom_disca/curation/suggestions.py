@@ -13,7 +13,7 @@ from aitom_disca.curation.decisions import Action, check_name
 from aitom_disca.errors import InputError
 
 FEWEST_TO_SORT = 48  # members, of which two structures can be made
-_COARSER = 1.5  # times the resolution of an average of fewer members
+_COARSER = 1.25  # times the resolution of an average of fewer members
 _OF_STRUCTURE = ("mean intensity", "standard deviation")  # which heavier structures have as well
 _ROUND = "no more than a round density"
 _OPTIONS: Mapping[str, str] = {"merge": "+", "drop": ",", "split": ","}
