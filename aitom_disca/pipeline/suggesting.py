@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,17 +86,20 @@ def suggest(results: str | Path, *, store: str | Path | None = None, seed: int =
     rows, notes = shown_averages(folder.averages)
     not_judged += notes
     if not rows:
-        given = source or "STORE"
+        paths = [source or "STORE", "--labels", folder.labels, "--out", folder.averages]
+        command = shlex.join(["aitom-disca", "average", *map(str, paths), "--overwrite"])
         not_judged.append(
-            "what is noise, and what to sort again, for want of averages; make them: aitom-disca "
-            f"average {given} --labels {folder.labels} --out {folder.averages} --overwrite"
+            f"what is noise, and what to sort again, for want of averages; make them: {command}"
         )
     not_judged += _without_verdict(rows)
     drops = drops_by_averages(rows)
     drops += _by_nuisance(folder, curated, rows, drops, not_judged)
     merges, alike = _merges(source, folder, there, seed, not_judged)
-    left_out = {k for one in [*drops, *merges] for k in one.clusters}
-    drops += [one for one in alike if not left_out & {*one.clusters} and not rows]
+    merged = {k for one in merges for k in one.clusters}  # averaged together, they are judged anew
+    drops = [one for one in drops if not merged & {*one.clusters}]
+    left_out = merged | {k for one in drops for k in one.clusters}
+    if not rows:
+        drops += [one for one in alike if not left_out & {*one.clusters}]
     again = [one for one in splits(rows) if not left_out & {*one.clusters}]
     names = _names(folder, curated, there, not_judged)
     names = [one for one in names if one.clusters[0] not in {d.clusters[0] for d in drops}]
@@ -141,7 +145,8 @@ def _names(
 ) -> list[Suggestion]:
     table = folder.averages / "identified.csv"
     if not table.is_file():
-        not_judged.append(f"names: run aitom-disca identify {folder.path} --maps DIR first")
+        path = shlex.quote(str(folder.path))
+        not_judged.append(f"names: run aitom-disca identify {path} --maps DIR first")
         return []
     outdated = averages_now(folder.averages).outdated
     rows = [row for row in read_rows_csv(table) if int(row["cluster"]) not in outdated]
