@@ -172,6 +172,8 @@ def test_stopped_between_its_two_files_it_goes_on(results: Path) -> None:
     Curation(results).add([Decision("merge", (1, 2))])
     after = (results / "labels.csv").read_text()
     (results / "labels.csv").write_text(before)
+    with pytest.raises(InputError, match="run aitom-disca curate"):
+        decided(results / "labels.csv")
     assert Curation(results).curated().labels.tolist() == [0, 0, 0, 0, 2, 2, 3, 3, -1, -1]
     assert (results / "labels.csv").read_text() == after
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -133,16 +134,12 @@ def curated_of(labels: str | Path) -> Curated:
     Raises
     ------
     InputError
-        If a file cannot be read.
+        If a file cannot be read, or `Curation` was stopped while it wrote.
     """
-    files = RunFolder(Path(labels).parent)
-    now, _ = read_labels_csv(labels)
-    if Path(labels).name != files.labels.name or not files.curation.is_file():
-        return Curated(now)
-    record = read_record(files.curation)
-    if record["labels_sha256"] != _digest(files.labels.read_text(encoding="utf-8")):
-        return Curated(now)
-    was, _ = read_labels_csv(files.sorted_labels)
+    record = _record_of(labels)
+    if record is None:
+        return Curated(read_labels_csv(labels)[0])
+    was, _ = read_labels_csv(RunFolder(Path(labels).parent).sorted_labels)
     return apply_decisions(was, record["decisions"], n_clusters=record["n_clusters"])
 
 
@@ -164,15 +161,28 @@ def decided(labels: str | Path) -> tuple[dict[int, str], dict[str, np.ndarray]]:
     Raises
     ------
     InputError
-        If ``curation.json`` cannot be read.
+        If ``curation.json`` cannot be read, or `Curation` was stopped while it wrote.
     """
+    record = _record_of(labels)
+    return ({}, {}) if record is None else (record["names"], record["junk"])
+
+
+def _record_of(labels: str | Path) -> dict[str, Any] | None:
+    """The decisions that labels follow; None where there are none, or others."""
     files = RunFolder(Path(labels).parent)
     if Path(labels).name != files.labels.name or not files.curation.is_file():
-        return {}, {}
+        return None
     record = read_record(files.curation)
-    if record["labels_sha256"] != _digest(files.labels.read_text(encoding="utf-8")):
-        return {}, {}
-    return record["names"], record["junk"]
+    now = _digest(files.labels.read_text(encoding="utf-8"))
+    if now == record["labels_sha256"]:
+        return record
+    if now == record["labels_before_sha256"]:
+        folder = shlex.quote(str(files.path))
+        raise InputError(
+            f"the last decisions in {files.curation} are not in {files.labels.name} yet, since "
+            f"they were stopped while they were written; run aitom-disca curate {folder} first."
+        )
+    return None
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
