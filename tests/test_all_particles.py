@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from aitom_disca.alignment import AlignmentSorter, all_particles, missed, seen
+from aitom_disca.alignment import AlignmentSorter, all_particles, missed, passes, seen
 from aitom_disca.alignment import second_look as second_look_
 from aitom_disca.alignment.all_particles import AllParticles
 from aitom_disca.alignment.classes import Classes
@@ -109,6 +109,11 @@ def test_a_sorting_goes_on_after_its_last_pass(made, found, half_done):
 @pytest.mark.parametrize("options", [{"looks": 0}, {"most": 2}])
 def test_without_looks_or_room_nothing_joins(made, half_done, options):
     assert sort(made, half_done, **options).labels.max() + 1 == 2
+
+
+def test_what_turns_out_to_be_known_does_not_join(made, half_done, monkeypatch):
+    monkeypatch.setattr(passes, "of_their_own", lambda *_: [])
+    assert sort(made, half_done).labels.max() + 1 == 2
 
 
 def test_a_look_from_the_file_is_the_plain_one_in_memory(made, found, monkeypatch):

@@ -150,6 +150,8 @@ def _with_missed(
     of_cluster = list(zip(classes.members(), classes.averages, strict=True))
     known, found = ([of_cluster[i] for i in np.flatnonzero(is_new == one)] for one in (0, 1))
     stay = of_their_own(everything, classes.offset_zyx_px, known, found)
+    if len(kept.found_in) + len(stay) <= k:
+        return standing
     if len(stay) < len(found):
         joined = everything.rounds(everything.joined_by(kept, stay, classes.offset_zyx_px, number))
     return joined if len(joined.found_in) > k else standing
