@@ -168,9 +168,10 @@ def bench(
         _structures(what, out, templates, parse_seeds(seeds), fraction)
     else:
         if not show:
-            chosen = b.choose_cases(_split(cases)), b.choose_methods(_split(methods))
+            chosen = b.choose_cases(_split(cases), with_maps=templates is not None)
             maps = b.load_templates(templates)
-            b.run_bench(out, *chosen, parse_seeds(seeds), maps, options, again=again)
+            asked = b.choose_methods(_split(methods))
+            b.run_bench(out, chosen, asked, parse_seeds(seeds), maps, options, again=again)
         _accuracy_table(out)
 
 
