@@ -62,13 +62,7 @@ class SortedAll:
         members = [rows for rows in self.classes.members() if len(rows)]
         rows = np.sort(np.concatenate([some_of(own) for own in members]))
         everything, classes = self.everything, self.classes
-        some = replace(
-            classes,
-            **{
-                name: getattr(classes, name)[rows]
-                for name in ("labels", "posterior", "log_likelihood", "rotation", "offset_zyx_px")
-            },
-        )
+        some = classes.select(rows)
         particles = everything.load(rows).particles
         return held_out_gain(everything.levels.fine, particles, some, np.random.default_rng(0))
 
@@ -104,7 +98,7 @@ def sort_all(
     keep = keep or (lambda _, work: work())
     rngs = [np.random.default_rng((seed, number)) for number in range(looks + 2)]
     standing = keep(name_of_pass(0), lambda: everything.rounds(everything.first_look()))
-    if not len(everything.file):
+    if not everything.seen:
         everything.see_again(standing.seen_at_zyx_px)
     for number in range(1, looks + 1):
         before = standing

@@ -198,7 +198,7 @@ class Search:
                 shell_weight=classes.shell_weight,
             )
             sums = zip(found.sums[0], found.counts[0], strict=True)
-            return found, [self.slicer.insert(*pair) for pair in sums]
+            return found, [self.averager.inserted(*pair) for pair in sums]
 
         met = on_all_cores(meet, range(_N_PARTS))
         order = np.argsort(np.concatenate(parts))

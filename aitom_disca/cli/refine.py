@@ -9,7 +9,7 @@ import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import Preset, Relion
-from aitom_disca.cli.given import mine_settings
+from aitom_disca.cli.given import mine_settings, workers_given
 from aitom_disca.progress import say
 
 
@@ -31,6 +31,10 @@ def refine(
     images: o.Images = False,
     overwrite: o.Overwrite = False,
     threads: o.Threads = None,
+    workers: o.Workers = None,
+    scheduler: o.Scheduler = None,
+    cluster: o.Cluster = None,
+    cluster_config: o.ClusterConfig = None,
 ) -> None:
     """Sort again from the clusters that there are, by aligning everything to their averages.
 
@@ -47,16 +51,18 @@ def refine(
         mask_diameter_angstrom=mask_diameter_angstrom,
         graded_wedge=graded_wedge,
     )
-    folder = refine_store(
-        store,
-        labels,
-        out,
-        settings,
-        teach=teach,
-        relion=relion.value,
-        images=images,
-        overwrite=overwrite,
-    )
+    with workers_given(workers, scheduler, cluster, cluster_config) as executor:
+        folder = refine_store(
+            store,
+            labels,
+            out,
+            settings,
+            teach=teach,
+            relion=relion.value,
+            images=images,
+            overwrite=overwrite,
+            executor=executor,
+        )
     done = folder.record["stages"]["refine"]
     for warning in done["warnings"]:
         say(f"note: {warning}")

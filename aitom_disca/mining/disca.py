@@ -23,6 +23,7 @@ from aitom_disca.mining.checks import as_source, check_against, check_for_fit
 from aitom_disca.mining.embedding import mask_radius_px, prepare_volumes
 from aitom_disca.mining.loop import LoopResult, run_loop
 from aitom_disca.mining.predicting import PredictBy, Prediction, Predictor
+from aitom_disca.parallel import Workers
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 from aitom_disca.subtomograms.mask_diameter import mask_diameter_angstrom
 
@@ -119,6 +120,7 @@ class DISCA:
         voxel_size_angstrom: float | None = None,
         tilt_range_deg: TiltRanges | None = None,
         checkpoint: str | Path | None = None,
+        workers: Workers | None = None,
     ) -> DISCA:
         """Sort subtomograms.
 
@@ -134,6 +136,8 @@ class DISCA:
             A file that keeps every iteration. Where it is there, and of the same data and
             settings, the fit goes on from it; otherwise it is replaced. It stays when the fit is
             done.
+        workers : Workers, optional
+            From `aitom_disca.parallel.sharing`: do the passes over all subtomograms of a store.
 
         Raises
         ------
@@ -159,6 +163,7 @@ class DISCA:
                     steps,
                     rotate=self._rotate,
                     mask_radius_px=mask_radius_px(source, self.settings, self._voxel_size_angstrom),
+                    workers=workers,
                 )
             )
         else:

@@ -106,8 +106,8 @@ def run(
         "pick": lambda: _pick(folder, tomograms, settings, pick_on, executor),
         "extract": lambda: _extract(folder, tomograms, settings, executor),
         "mine": lambda: stages.mine_clusters(folder, store, settings.mine, settings.runs, executor),
-        "refine": lambda: refine_mined(folder, store, settings.mine),
-        "search": lambda: search_rounds(folder, tomograms, settings),
+        "refine": lambda: refine_mined(folder, store, settings.mine, executor),
+        "search": lambda: search_rounds(folder, tomograms, settings, executor),
         "audit": lambda: stages.audit_clusters(folder, store),
         "write": lambda: stages.write_stars(
             store, folder.labels, folder.path, relion=settings.relion
@@ -216,7 +216,8 @@ def mine(
     """Sort the subtomograms of a store; write labels, model, star files and a report.
 
     Parameters and errors as in `run`; ``runs`` repeats the sorting with other seeds, writes the
-    consensus, and says how often each cluster was found; these are the tasks of the executor.
+    consensus, and says how often each cluster was found; these are the tasks of the executor. Of
+    a single sorting pieces of the subtomograms are.
     """
     settings = settings or MineSettings()
     folder = RunFolder(out)
