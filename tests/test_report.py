@@ -16,19 +16,15 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from aitom_disca.errors import InputError
-from aitom_disca.report import (
-    CellPicture,
-    ReportData,
-    cluster_colour,
+from aitom_disca.report import cluster_colour, figures
+from aitom_disca.report.figures import (
     draw_bic,
     draw_feature_map,
     draw_history,
     draw_orthoslices,
-    figures,
-    render_report,
-    write_report,
 )
-from aitom_disca.report.trust import NuisanceTable, table_of_rows
+from aitom_disca.report.html import CellPicture, ReportData, render_report, write_report
+from aitom_disca.report.nuisance_table import NuisanceTable, table_of_rows
 
 SECTIONS = {
     "summary", "clusters", "nuisance", "features", "feature-map", "bic", "history", "cells",
@@ -203,7 +199,7 @@ def test_headline_of_simple_results(rows: list[tuple[int, int, None]], expected:
 
 def test_report_does_not_touch_pyplot() -> None:
     code = (
-        "import sys; from aitom_disca.report import ReportData, render_report; "
+        "import sys; from aitom_disca.report.html import ReportData, render_report; "
         "render_report(ReportData(bic_by_k={1: 2.0})); print('matplotlib.pyplot' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -292,12 +288,6 @@ def test_history_draws_what_the_rows_hold() -> None:
 @pytest.mark.parametrize(("width", "bar"), [(32.4, 5), (345.6, 50), (40, 10), (1000, 200)])
 def test_scale_bar_is_round(width: float, bar: float) -> None:
     assert figures.scale_bar_nm(width) == bar
-
-
-def test_colours_are_hex_and_begin_again() -> None:
-    assert len({cluster_colour(k) for k in range(10)}) == 10
-    assert cluster_colour(10) == cluster_colour(0) != cluster_colour(-1)
-    assert all(re.fullmatch("#[0-9a-f]{6}", cluster_colour(k)) for k in range(-1, 10))
 
 
 @pytest.mark.usefixtures("_no_pictures")

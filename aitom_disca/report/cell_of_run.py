@@ -12,9 +12,9 @@ from aitom_disca.geometry.box import box_slices
 from aitom_disca.io import Tomogram, read_particles_star
 from aitom_disca.io.mrc import read_voxels
 from aitom_disca.particles import ParticleSet, TomogramInfo
+from aitom_disca.report.cards import cluster_colour
 from aitom_disca.report.cell_figure import AverageView, draw_cell
 from aitom_disca.report.cell_slice import Kind, cluster_kind, slice_with_most
-from aitom_disca.report.figures import cluster_colour
 from aitom_disca.report.html import CellPicture
 from aitom_disca.run_folder import RunFolder
 

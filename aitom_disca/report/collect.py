@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from aitom_disca.io.npz import read_npz
 from aitom_disca.io.reading import reading
 from aitom_disca.report.cell_of_run import averages_of_run, cells_of_run, views_of_means
 from aitom_disca.report.html import AveragedCluster, DecodedCluster, ReportData
-from aitom_disca.report.trust import NuisanceTable, average_facts, table_of_rows
+from aitom_disca.report.nuisance_table import NuisanceTable, table_of_rows
 from aitom_disca.run_folder import RunFolder
 
 _BATCH = 256
@@ -176,7 +176,7 @@ def _averaged(folder: RunFolder) -> list[AveragedCluster]:
         directions = folder.averages / "space" / f"orientations_{cluster:02d}.png"
         if directions.exists():
             pictures.append(("from which sides members are seen", directions.read_bytes()))
-        facts = average_facts(row)
+        facts = _average_facts(row)
         if str(cluster) in preference:
             facts.append(("preferred view", preference[str(cluster)]))
         found.append(AveragedCluster(cluster - 1, facts, pictures))
@@ -309,3 +309,23 @@ def _warnings(stages: dict, history: list[dict]) -> list[str]:
     if smallest < _FEWEST_MEMBERS:
         found.append(f"The smallest cluster has {smallest} members: too few to judge it.")
     return found
+
+
+def _average_facts(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is said of an average, from its row of averages.csv."""
+    if row.get("error"):
+        return [("not averaged", row["error"])]
+    facts = [("resolution", row["resolution"].replace(" A", " Å"))]
+    if row["resolution_0.5_angstrom"] is not None:
+        facts.append(("at FSC 0.5", f"{row['resolution_0.5_angstrom']:.0f} Å"))
+    along, across = row["resolution_along_angstrom"], row["resolution_across_angstrom"]
+    if along and across:
+        facts.append(("along the beam, across", f"{along:.0f} Å, {across:.0f} Å"))
+    if row.get("verdict"):
+        facts.append(("verdict", row["verdict"]))
+    if row.get("p_value") is not None:
+        better = f"{100 * row['fit_better_than_null']:.0f} %"
+        facts.append(("p of the null test", f"{row['p_value']:.2g}"))
+        facts.append((f"members fit better than {row['null_test_of']}", better))
+    facts.append(("p of even tilt angles", f"{row['tilt_uniform_p']:.2g}"))
+    return facts

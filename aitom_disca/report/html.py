@@ -15,8 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from aitom_disca.io.atomic import write_text
 from aitom_disca.report import figures
+from aitom_disca.report.cards import cluster_colour
 from aitom_disca.report.choice import criteria_table
-from aitom_disca.report.trust import NuisanceTable, drawn_rows
+from aitom_disca.report.nuisance_table import NuisanceTable, drawn_rows
 
 LIMITS = (
     "A cluster is a group of subtomograms that look alike to the network. It is not yet an "
@@ -260,7 +261,7 @@ def _clusters(data: ReportData) -> list[dict[str, Any]]:
             {
                 "number": cluster + 1,
                 "name": data.cluster_names.get(cluster + 1),
-                "colour": figures.cluster_colour(cluster),
+                "colour": cluster_colour(cluster),
                 "size": size,
                 "percent": 100 * size / total,
                 "posterior": None if posterior is None else f"{posterior:.2f}",
@@ -280,7 +281,7 @@ def _decoded(decoded: DecodedCluster) -> dict[str, Any]:
     texts = (f"subtomogram {decoded.member_row}", "the same, decoded", "the centre, decoded")
     return {
         "number": decoded.cluster + 1,
-        "colour": figures.cluster_colour(decoded.cluster),
+        "colour": cluster_colour(decoded.cluster),
         "pictures": [(text, _uri(png)) for text, png in zip(texts, drawn, strict=True)],
     }
 
@@ -288,7 +289,7 @@ def _decoded(decoded: DecodedCluster) -> dict[str, Any]:
 def _averaged(averaged: AveragedCluster) -> dict[str, Any]:
     return {
         "number": averaged.cluster + 1,
-        "colour": figures.cluster_colour(averaged.cluster),
+        "colour": cluster_colour(averaged.cluster),
         "facts": averaged.facts,
         "pictures": [(text, _uri(png)) for text, png in averaged.pictures],
     }
