@@ -65,7 +65,7 @@ def make_run(path: Path, rows: dict[int, dict[str, str]]) -> RunFolder:
         ({}, 13, "look again", "13 members: too few"),
         ({"gathered_about_beam": "0.2"}, 50, "look again", "gather about the beam"),
         ({"verdict": ""}, 50, "look again", "not tested"),
-        ({"verdict": "not judged: members so few"}, 50, "look again", "judged: members so few."),
+        ({"verdict": "not judged: members so few"}, 50, "look again", "noise: members so few."),
         (
             {"verdict": "more than noise, but no more than a round density"},
             50, "look again", "same on all sides",
@@ -109,7 +109,7 @@ def test_cards_hold_what_the_files_hold(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", {1: GOOD, 2: GOOD})
     with open_store(folder.store) as store:
         cards = cards_of_run(folder, store)
-        raw, smooth = member_slices(store, cards[0].member_rows)
+        raw, smooth = member_slices(store, cards[0])
     assert [(card.number, card.rank) for card in cards] == [(1, 1), (2, 2), (3, 3)]
     first, second, third = cards
     assert (first.size, first.verdict, first.resolution) == (25, "to be trusted", "32.1 Å")

@@ -26,6 +26,7 @@ CLUSTER_COLOURS = (
 UNASSIGNED_COLOUR = "#b8b8b4"
 STYLE_SHEET = Path(__file__).with_name("cards.css")  # of cards: light, dark, and printed
 N_MEMBERS = 9  # of a cluster, on its card
+_SHOWN_DIAMETERS = 2.0
 _SMOOTH_DIAMETERS = 0.08  # standard deviation of the Gaussian that low-passes members
 
 
@@ -82,6 +83,8 @@ class ClusterCard:
         Whether members were aligned to one another before that.
     voxel_size_angstrom : float, optional
         Of the volume.
+    diameter_angstrom : float, optional
+        At which its members were picked, the median; of all particles where that is not known.
     member_rows : sequence of int
         Rows of the store: the members that are surest to belong to it.
     """
@@ -106,6 +109,7 @@ class ClusterCard:
     mean_zyx: np.ndarray | None = None
     mean_is_aligned: bool = True
     voxel_size_angstrom: float | None = None
+    diameter_angstrom: float | None = None
     member_rows: Sequence[int] = ()
 
     @property
@@ -126,6 +130,13 @@ class ClusterCard:
 
         return read_voxels(self.volume_file)
 
+    def shown_px(self, voxel_size_angstrom: float, box_px: int) -> int:
+        """Edge of what is shown of a box: about twice the diameter, and no more than there is."""
+        if self.diameter_angstrom is None:
+            return box_px
+        wanted = round(_SHOWN_DIAMETERS * self.diameter_angstrom / voxel_size_angstrom)
+        return min(box_px, max(8, wanted))
+
 
 def ranked(cards: Iterable[ClusterCard]) -> list[ClusterCard]:
     """Cards in order of trust: by verdict, fewest doubts, finest resolution, most members."""
@@ -141,13 +152,18 @@ def ranked(cards: Iterable[ClusterCard]) -> list[ClusterCard]:
     return [replace(card, rank=rank) for rank, card in enumerate(ordered, 1)]
 
 
-def member_slices(store: SubtomogramStore, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Central x–y slices of subtomograms, as they are and low-passed.
+def member_slices(
+    store: SubtomogramStore, card: ClusterCard, rows: Sequence[int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Central x–y slices of members of a cluster, as they are and low-passed.
 
     Parameters
     ----------
     store : SubtomogramStore
-    rows : sequence of int
+    card : ClusterCard
+        Whose diameter says how much of the box is shown.
+    rows : sequence of int, optional
+        Of the store; those of the card, unless given.
 
     Returns
     -------
@@ -157,10 +173,11 @@ def member_slices(store: SubtomogramStore, rows: Sequence[int]) -> tuple[np.ndar
     """
     from aitom_disca.subtomograms.preprocess import low_pass
 
-    volumes = store.read(np.asarray(rows, int))
-    diameter_px = volumes.shape[-1] / 1.6
-    if store.particle_diameter_angstrom is not None:
-        diameter_px = store.particle_diameter_angstrom / store.voxel_size_angstrom
-    middle = volumes.shape[1] // 2
+    volumes = store.read(np.asarray(card.member_rows if rows is None else rows, int))
+    voxel, box_px = store.voxel_size_angstrom, volumes.shape[-1]
+    diameter_px = box_px / 1.6 if card.diameter_angstrom is None else card.diameter_angstrom / voxel
     smooth = low_pass(volumes, max(1.0, _SMOOTH_DIAMETERS * diameter_px))
-    return volumes[:, middle], smooth[:, middle]
+    n = card.shown_px(voxel, box_px)
+    first = box_px // 2 - n // 2
+    seen = slice(None), box_px // 2, slice(first, first + n), slice(first, first + n)
+    return volumes[seen], smooth[seen]

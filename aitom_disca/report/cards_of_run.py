@@ -48,7 +48,7 @@ def cards_of_run(folder: RunFolder, store: SubtomogramStore) -> list[ClusterCard
     names, averages = decided(folder.labels)[0], averages_of_run(folder)
     seen, found, changed = _orientations(folder), _found(folder), _changed(folder, labels, averages)
     warnings = by_cluster(warnings_of_run(folder))
-    means = _means(folder, store, labels)
+    means, picked = _means(folder, store, labels), store.diameter_angstrom
     cards = []
     for number in (np.unique(labels[labels >= 0]) + 1).tolist():
         members = np.flatnonzero(labels == number - 1)
@@ -71,6 +71,7 @@ def cards_of_run(folder: RunFolder, store: SubtomogramStore) -> list[ClusterCard
             verdict,
             doubts,
             orientations=seen.get(number, ""),
+            diameter_angstrom=_diameter(store, None if picked is None else picked[members]),
             member_rows=_surest(members, sure),
             **_measured(average or {}),
             **_volume(folder, number, store, means, members),
@@ -169,6 +170,11 @@ def _measured(average: Mapping[str, str]) -> dict[str, Any]:
 def _surest(members: np.ndarray, posterior: np.ndarray | None) -> tuple[int, ...]:
     order = np.arange(len(members)) if posterior is None else np.argsort(-posterior, kind="stable")
     return tuple(members[order[:N_MEMBERS]].tolist())
+
+
+def _diameter(store: SubtomogramStore, picked: np.ndarray | None) -> float | None:
+    sizes = np.zeros(0) if picked is None else picked[np.isfinite(picked)]
+    return float(np.median(sizes)) if len(sizes) else store.particle_diameter_angstrom
 
 
 def _means(

@@ -93,7 +93,7 @@ def _against(average: Mapping[str, str]) -> tuple[list[str], bool]:
     elif kind == "doubtful":
         doubts.append(f"Its members fit their average no better than {tested} would.")
     elif kind == "not judged":
-        doubts.append(f"Whether its average is more than noise could not be judged: {why}.")
+        doubts.append(f"It could not be tested against noise: {why}.")
     elif not verdict:
         doubts.append(_NOT_TESTED)
     elif "round density" in verdict:
