@@ -13,7 +13,7 @@ from aitom_disca.geometry import centre_index
 
 _DARK_PERCENT, _BRIGHT_PERCENT = 1, 99.8  # of the values, that become black and white
 _GAP_PX = 2  # between members
-_COLOURS = 64
+_COLOURS = 96
 
 
 def orthoslices(volume_zyx: np.ndarray, edge_px: int = 180) -> list[bytes]:
@@ -79,7 +79,8 @@ def smaller_png(png: bytes, width_px: int = 700) -> bytes:
     if image.width > width_px:
         image = image.resize((width_px, round(image.height * width_px / image.width)))
     buffer = BytesIO()
-    image.quantize(_COLOURS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    few = image.quantize(_COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
