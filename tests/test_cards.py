@@ -100,7 +100,7 @@ def test_warnings_and_a_change_of_members_are_doubts() -> None:
 def test_noise_is_put_into_words() -> None:
     assert noise_in_words(None, None, "") == ""
     text = noise_in_words(0.971, 0.00475, "noise")
-    assert "97 % of its members" in text and "once in 200 times" in text
+    assert "in 97 of 100 cases" in text and "once in 200 times" in text
     assert "less than once in a million" in noise_in_words(1.0, 1e-15, "")
     assert "30 times in 100" in noise_in_words(0.5, 0.295, "")
 

@@ -48,6 +48,11 @@ def explained(data: ReportData) -> list[str]:
     if again:
         why = "its card says why" if len(again) == 1 else "their cards say why"
         said.append(f"Look again at {_numbers(again)}: {why}.")
+    if all(card.verdict == "not judged" for card in data.cards):
+        said.append(
+            "Averages tell which are to be trusted: aitom-disca average STORE --labels labels.csv "
+            "--out averages, in this folder, and then aitom-disca report."
+        )
     if noise:
         said.append(f"{_numbers(noise, capital=True)} {_be(noise)} not told from noise.")
     return said

@@ -150,7 +150,8 @@ def views_of_run(
         kinds = kinds_in(tomogram.name, voxel, particles, labels, junk, diameter)
         most = _SLICES if views else _SLICES_OF_FIRST
         try:
-            view = view_of(tomogram, kinds, diameter, names, placed.get(tomogram.name), most)
+            maps = placed.get(tomogram.name)
+            view = view_of(tomogram, kinds, diameter, names, maps, most)
         except (InputError, OSError, ValueError) as error:  # it may have changed since
             notes.append(f"Tomogram {tomogram.name} could not be drawn: {error}")
             continue
@@ -193,7 +194,7 @@ def view_of(
     middles = _middles(np.concatenate([*places, np.empty(0)]), nz, diameter_px, most_slices)
     nearest = [np.abs(z[:, None] - middles).argmin(axis=1) for z in places]
     kept, n_left_out = _few_enough(places, middles)
-    colours = [cluster_colour(k) for k in range(len(kinds))]
+    there = [k + 1 for k, kind in enumerate(kinds) if kind.colour and len(kind.center_zyx_px)]
     slices = []
     for i, middle in enumerate(middles.tolist()):
         one = slice_with_most(tomogram, (), diameter_angstrom, middle)
@@ -202,7 +203,7 @@ def view_of(
             for k, kind in enumerate(kinds)
             if ((nearest[k] == i) & kept[k]).any()
         ]
-        drawn = _placed_slice(placed, middle, tomogram.shape_zyx, colours)
+        drawn = _placed_slice(placed, middle, tomogram.shape_zyx, there)
         slices.append(SliceView(middle, pictures.grey_jpeg(one.image_yx), drawn, marks))
     shown = [_in_view(k, kind, names or {}) for k, kind in enumerate(kinds)]
     thickness = 2 * round(diameter_px / 6) + 1
@@ -268,7 +269,7 @@ def _placed_slice(
     paths: tuple[Path, Path] | None,
     z_px: int,
     shape_zyx: tuple[int, int, int],
-    colours: Sequence[str],
+    there: Sequence[int],
 ) -> bytes | None:
     """The averages put back in a slice; None where there are none."""
     if paths is None:
@@ -282,4 +283,6 @@ def _placed_slice(
     strength = density.read(here)[0, ::step, ::step]
     strength = (strength - _FAINT) / _SOLID
     numbers = labels.read(here)[0, ::step, ::step].astype(int)
+    numbers[~np.isin(numbers, there)] = 0  # a person left these out since
+    colours = [cluster_colour(k) for k in range(max(there, default=0))]
     return pictures.labels_png(numbers, strength, colours) if numbers.any() else None

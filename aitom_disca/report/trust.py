@@ -130,15 +130,18 @@ def noise_in_words(fit_better: float | None, p_value: float | None, tested: str)
     """
     if fit_better is None or p_value is None:
         return ""
+    cases = f"{100 * fit_better:.0f}" if not 0.995 <= fit_better < 1 else "more than 99"
+    tested = tested or "noise"
+    does = "does" if tested == "noise" else "do"
     return (
-        f"{100 * fit_better:.0f} % of its members fit an average made without them better than "
-        f"{tested or 'noise'} does, where chance gives 50 %; {_odds(p_value)}."
+        f"A member fits an average made without it better than {tested} {does} in {cases} of 100 "
+        f"cases (in 50 by chance); {_odds(p_value)}."
     )
 
 
 def _odds(p_value: float) -> str:
     if p_value >= 0.1:
-        return f"noise alone does as well {100 * p_value:.0f} times in 100"
+        return f"chance alone does as well {100 * p_value:.0f} times in 100"
     if p_value < _LEAST_P:
-        return "noise alone would do so less than once in a million times"
-    return f"noise alone would do so once in {float(f'{1 / p_value:.1g}'):,.0f} times"
+        return "chance alone would do as well less than once in a million times"
+    return f"chance alone would do as well once in {float(f'{1 / p_value:.1g}'):,.0f} times"
