@@ -18,7 +18,8 @@ from aitom_disca.pipeline.reports import tomograms_of
 from aitom_disca.report import cell_figure, cell_of_run, cell_slice, cluster_colour, tomogram_view
 from aitom_disca.report.cell_figure import AverageView, draw_cell
 from aitom_disca.report.cell_slice import CellSlice, Kind, cluster_kind, slice_with_most
-from aitom_disca.report.tomogram_view import TomogramView
+from aitom_disca.report.pictures import grey_jpeg
+from aitom_disca.report.tomogram_view import Detail, TomogramView
 from aitom_disca.run_folder import RunFolder
 
 DPI = 60  # for speed
@@ -155,6 +156,13 @@ def test_every_particle_is_drawn_once_in_the_slice_nearest_to_it(run) -> None:
                 assert radius == {0: 4.0, 1: 6.0}.get(k, 0.0)
 
 
+def test_a_slice_is_as_coarse_as_it_must_be() -> None:
+    plane = np.random.default_rng(0).normal(size=(300, 400))
+    whole, small = (imread(BytesIO(grey_jpeg(plane, n)), format="jpeg") for n in (10**6, 20_000))
+    assert whole.shape == (300, 400) and small.shape[1] < 400
+    assert len(grey_jpeg(plane, 20_000)) <= 20_000
+
+
 def test_averages_put_back_are_laid_over_the_slices(run) -> None:
     labels = np.zeros((30, 40, 50), np.float32)
     labels[:, :20, :25] = 2  # low y, left x
@@ -171,7 +179,7 @@ def test_averages_put_back_are_laid_over_the_slices(run) -> None:
 
 
 def test_of_very_many_particles_those_nearest_to_a_slice_are_drawn(run, monkeypatch) -> None:
-    monkeypatch.setattr(tomogram_view, "_MOST_DRAWN", 4)
+    monkeypatch.setattr(tomogram_view, "FIRST", Detail(2, 10**6, 4))
     view = tomogram_view.views_of_run(run.folder, run.tomograms, run.particles, run.labels, {})[0][
         0
     ]

@@ -12,6 +12,7 @@ from PIL import Image
 from aitom_disca.geometry import centre_index
 
 _DARK_PERCENT, _BRIGHT_PERCENT = 1, 99.8  # of the values, that become black and white
+_COARSEST_PX = 200  # edge of a slice that is not made any smaller
 _GAP_PX = 2  # between members
 _COLOURS = 96
 
@@ -39,9 +40,15 @@ def wall(slices_nyx: np.ndarray, tile_px: int = 72, columns: int = 3) -> bytes:
     return jpeg(Image.fromarray(page))
 
 
-def grey_jpeg(plane_yx: np.ndarray, percent: tuple[float, float] = (1, 99.7)) -> bytes:
-    """A plane as it is, pixel by pixel; y upwards."""
-    return jpeg(_greys(plane_yx, *np.percentile(plane_yx, percent)))
+def grey_jpeg(plane_yx: np.ndarray, most_bytes: int) -> bytes:
+    """A plane as JPEG, y upwards; as coarse as it must be to take no more than so many bytes."""
+    image = _greys(plane_yx, *np.percentile(plane_yx, (1, 99.7)))
+    edge = max(image.size)
+    while True:
+        picture = jpeg(_scaled(image, edge), 70)
+        if len(picture) <= most_bytes or edge < _COARSEST_PX:
+            return picture
+        edge = int(0.85 * edge)
 
 
 def labels_png(labels_yx: np.ndarray, strength_yx: np.ndarray, colours: Sequence[str]) -> bytes:

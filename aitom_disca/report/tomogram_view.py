@@ -9,23 +9,40 @@ from pathlib import Path
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io import Tomogram, open_map
-from aitom_disca.io.file_names import file_parts
+from aitom_disca.io import Tomogram
 from aitom_disca.particles import ParticleSet
 from aitom_disca.report import pictures
 from aitom_disca.report.cards import cluster_colour
 from aitom_disca.report.cell_of_run import junk_of_run, kinds_in, largest_diameter_angstrom
-from aitom_disca.report.cell_slice import MOST_PIXELS, Kind, slice_with_most
+from aitom_disca.report.cell_slice import Kind, slice_with_most
 from aitom_disca.report.figures import scale_bar_nm
+from aitom_disca.report.placed import placed_maps, placed_slice
 from aitom_disca.run_folder import RunFolder
 
 _MOST_TOMOGRAMS = 12  # so that the report stays small
-_SLICES_OF_FIRST, _SLICES, _FEWEST_SLICES = 7, 3, 3
-_MOST_DRAWN = 3000  # particles in a tomogram
+_FEWEST_SLICES = 3
 _REACH_PERCENT = (2, 98)  # of the particles lie between the first and the last slice
 _OFTEN = 1.0  # slices are so many diameters apart, if there may be so many
-_FAINT = 0.4  # density of an average put back, 1 at its surface, that is not drawn
-_SOLID = 1.6  # and above that, which is drawn most strongly
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How much is shown of a tomogram at the most.
+
+    Parameters
+    ----------
+    slices : int
+    slice_bytes : int
+        Of the picture of a slice.
+    particles : int
+    """
+
+    slices: int
+    slice_bytes: int
+    particles: int
+
+
+FIRST, OTHERS = Detail(7, 120_000, 3000), Detail(2, 32_000, 500)
 
 
 @dataclass(frozen=True)
@@ -142,16 +159,16 @@ def views_of_run(
         return [], []
     junk = junk_of_run(folder, particles.tomograms)
     diameter = largest_diameter_angstrom(folder)
-    placed = _placed_maps(folder, list(particles.tomograms))
+    placed = placed_maps(folder, list(particles.tomograms))
     views: list[TomogramView] = []
     notes = []
     for tomogram in tomograms[:_MOST_TOMOGRAMS]:
         voxel = tomogram.voxel_size_angstrom
         kinds = kinds_in(tomogram.name, voxel, particles, labels, junk, diameter)
-        most = _SLICES if views else _SLICES_OF_FIRST
+        detail = OTHERS if views else FIRST
         try:
             maps = placed.get(tomogram.name)
-            view = view_of(tomogram, kinds, diameter, names, maps, most)
+            view = view_of(tomogram, kinds, diameter, names, maps, detail)
         except (InputError, OSError, ValueError) as error:  # it may have changed since
             notes.append(f"Tomogram {tomogram.name} could not be drawn: {error}")
             continue
@@ -167,7 +184,7 @@ def view_of(
     diameter_angstrom: float,
     names: Mapping[int, str] | None = None,
     placed: tuple[Path, Path] | None = None,
-    most_slices: int = _SLICES_OF_FIRST,
+    detail: Detail = FIRST,
 ) -> TomogramView:
     """Look through a tomogram in a few slices; every particle is drawn in the nearest one.
 
@@ -181,7 +198,7 @@ def view_of(
     names : mapping of int to str, optional
     placed : tuple of 2 path, optional
         Density and labels of the averages put back.
-    most_slices : int
+    detail : Detail
 
     Raises
     ------
@@ -191,9 +208,9 @@ def view_of(
     nz, ny, nx = tomogram.shape_zyx
     diameter_px = diameter_angstrom / tomogram.voxel_size_angstrom
     places = [kind.center_zyx_px[:, 0] for kind in kinds]
-    middles = _middles(np.concatenate([*places, np.empty(0)]), nz, diameter_px, most_slices)
+    middles = _middles(np.concatenate([*places, np.empty(0)]), nz, diameter_px, detail.slices)
     nearest = [np.abs(z[:, None] - middles).argmin(axis=1) for z in places]
-    kept, n_left_out = _few_enough(places, middles)
+    kept, n_left_out = _few_enough(places, middles, detail.particles)
     there = [k + 1 for k, kind in enumerate(kinds) if kind.colour and len(kind.center_zyx_px)]
     slices = []
     for i, middle in enumerate(middles.tolist()):
@@ -203,8 +220,9 @@ def view_of(
             for k, kind in enumerate(kinds)
             if ((nearest[k] == i) & kept[k]).any()
         ]
-        drawn = _placed_slice(placed, middle, tomogram.shape_zyx, there)
-        slices.append(SliceView(middle, pictures.grey_jpeg(one.image_yx), drawn, marks))
+        picture = pictures.grey_jpeg(one.image_yx, detail.slice_bytes)
+        drawn = placed_slice(placed, middle, tomogram.shape_zyx, there)
+        slices.append(SliceView(middle, picture, drawn, marks))
     shown = [_in_view(k, kind, names or {}) for k, kind in enumerate(kinds)]
     thickness = 2 * round(diameter_px / 6) + 1
     return TomogramView(
@@ -223,19 +241,23 @@ def view_of(
 def _middles(z_px: np.ndarray, nz: int, diameter_px: float, most: int) -> np.ndarray:
     """Slices at even distances through where the particles lie."""
     low, high = np.percentile(z_px, _REACH_PERCENT) if len(z_px) else (0.3 * nz, 0.7 * nz)
-    n = int(np.clip(round((high - low) / (_OFTEN * diameter_px)) + 1, _FEWEST_SLICES, most))
+    n = int(
+        np.clip(round((high - low) / (_OFTEN * diameter_px)) + 1, min(_FEWEST_SLICES, most), most)
+    )
     step = (high - low) / n
     middles = np.rint(low + step * (np.arange(n) + 0.5)).astype(int)
     return np.unique(np.clip(middles, 0, nz - 1))
 
 
-def _few_enough(places: Sequence[np.ndarray], middles: np.ndarray) -> tuple[list[np.ndarray], int]:
+def _few_enough(
+    places: Sequence[np.ndarray], middles: np.ndarray, most: int
+) -> tuple[list[np.ndarray], int]:
     """Which particles of each kind are drawn, those nearest to a slice; and how many are not."""
     away = [np.abs(z[:, None] - middles).min(axis=1) for z in places]
     every = np.concatenate([*away, np.empty(0)])
-    if len(every) <= _MOST_DRAWN:
+    if len(every) <= most:
         return [np.ones(len(one), bool) for one in away], 0
-    farthest = np.sort(every)[_MOST_DRAWN - 1]
+    farthest = np.sort(every)[most - 1]
     kept = [one <= farthest for one in away]
     return kept, len(every) - sum(int(one.sum()) for one in kept)
 
@@ -253,36 +275,3 @@ def _in_view(index: int, kind: Kind, names: Mapping[int, str]) -> KindInView:
     name = names.get(index + 1, kind.name) if is_cluster else kind.name
     colour = kind.colour or cluster_colour(-1)
     return KindInView(name, number, colour, kind.dashed, len(kind.center_zyx_px))
-
-
-def _placed_maps(folder: RunFolder, names: Sequence[str]) -> dict[str, tuple[Path, Path]]:
-    """Density and labels of the averages put back, by tomogram, as far as they are there."""
-    found = {}
-    for name, part in file_parts(names).items():
-        paths = folder.embedded / f"{part}_density.mrc", folder.embedded / f"{part}_labels.mrc"
-        if all(path.is_file() for path in paths):
-            found[name] = paths
-    return found
-
-
-def _placed_slice(
-    paths: tuple[Path, Path] | None,
-    z_px: int,
-    shape_zyx: tuple[int, int, int],
-    there: Sequence[int],
-) -> bytes | None:
-    """The averages put back in a slice; None where there are none."""
-    if paths is None:
-        return None
-    density, labels = (open_map(path) for path in paths)
-    if density.shape_zyx != shape_zyx or labels.shape_zyx != shape_zyx:
-        return None
-    _, ny, nx = shape_zyx
-    here = slice(z_px, z_px + 1), slice(0, ny), slice(0, nx)
-    step = -(-max(ny, nx) // MOST_PIXELS)
-    strength = density.read(here)[0, ::step, ::step]
-    strength = (strength - _FAINT) / _SOLID
-    numbers = labels.read(here)[0, ::step, ::step].astype(int)
-    numbers[~np.isin(numbers, there)] = 0  # a person left these out since
-    colours = [cluster_colour(k) for k in range(max(there, default=0))]
-    return pictures.labels_png(numbers, strength, colours) if numbers.any() else None
