@@ -19,7 +19,7 @@ from aitom_disca.report.figures import scale_bar_nm
 from aitom_disca.report.placed import placed_maps, placed_slice
 from aitom_disca.run_folder import RunFolder
 
-_MOST_TOMOGRAMS = 12  # so that the report stays small
+_MOST_TOMOGRAMS = 8  # so that the report stays small
 _FEWEST_SLICES = 3
 _REACH_PERCENT = (2, 98)  # of the particles lie between the first and the last slice
 _OFTEN = 1.0  # slices are so many diameters apart, if there may be so many
