@@ -82,14 +82,11 @@ def nuisance_of_run(folder: RunFolder) -> Looked | None:
     general = warnings.pop(0, [])
     if warnings:
         few = ", ".join(map(str, sorted(warnings)))
-        general.insert(0, f"There are warnings on the cards of {_clusters(len(warnings))} {few}.")
+        of = "the card of cluster" if len(warnings) == 1 else "the cards of clusters"
+        general.insert(0, f"There are warnings on {of} {few}.")
     if not general:
         return Looked(name, True, "nothing that was measured does, beside their structure.")
     return Looked(name, False, " ".join(general))
-
-
-def _clusters(n: int) -> str:
-    return "cluster" if n == 1 else "clusters"
 
 
 def remarks_of_run(folder: RunFolder) -> list[str]:
