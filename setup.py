@@ -36,7 +36,7 @@ setup(
     package_dir={"aitom_disca.data": "data"},  # the top-level folder travels with the package
     package_data={
         "aitom_disca": ["py.typed"],
-        "aitom_disca.report": ["*.j2"],
+        "aitom_disca.report": ["*.j2", "*.css"],
         "aitom_disca.data": ["*"],
     },
     install_requires=[

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import shlex
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
@@ -39,7 +41,7 @@ _LIST = "replaced.json"  # names of the files that were set aside
 
 
 class RunFolder:
-    """The files of a run and ``run.json``: settings, inputs, versions, seed, stage timings.
+    """The files of a run and ``run.json``: command line, settings, inputs, versions, stage timings.
 
     Parameters
     ----------
@@ -160,6 +162,7 @@ class RunFolder:
             if mark is not None:
                 mark["relative"] = relative
         self.record |= {"files": marks, "started": _now(), "stages": {}}
+        self.record |= {"command_line": command_line()}
         self._set_aside()
         write_text(self.record_file, self._text())
 
@@ -387,6 +390,13 @@ class RunFolder:
 def _move(path: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
     path.replace(to)
+
+
+def command_line() -> str:
+    """The command that this process was started with; empty where it was called otherwise."""
+    program = Path(sys.argv[0])
+    own = program.stem == "aitom-disca" or program.parts[-2:] == ("aitom_disca", "__main__.py")
+    return shlex.join(["aitom-disca", *sys.argv[1:]]) if own else ""
 
 
 def versions() -> dict[str, str]:

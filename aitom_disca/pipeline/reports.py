@@ -22,8 +22,8 @@ def make_report(
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write ``report.html`` from what the run has written so far."""
-    from aitom_disca.report import render_report
     from aitom_disca.report.collect import collect
+    from aitom_disca.report.html import render_report
 
     with _results(folder):
         text = render_report(collect(folder, store, tomograms, notes))

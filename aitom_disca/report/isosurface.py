@@ -17,6 +17,7 @@ from aitom_disca.averaging.checks import as_map, check_positive
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import centre_index
 from aitom_disca.report import figures
+from aitom_disca.report.cards import CLUSTER_COLOURS
 
 _DRAWN_PX = 56  # edge that smaller volumes are made finer to, and larger ones coarser
 _FINEST = 3.0  # times finer, at the most
@@ -39,7 +40,7 @@ def draw_isosurface(
     voxel_size_angstrom: float,
     *,
     level: float | None = None,
-    colour: str = figures.CLUSTER_COLOURS[4],
+    colour: str = CLUSTER_COLOURS[4],
 ) -> bytes:
     """Draw the surface of what stands out in a volume: seen along z, and across it with z up.
 
