@@ -15,14 +15,18 @@ from aitom_disca.alignment.coefficients import centred_fft
 from aitom_disca.alignment.local import refine_poses, slices_at
 from aitom_disca.alignment.reference import padded_for_slices
 from aitom_disca.alignment.to_reference import AlignedPoses
+from aitom_disca.analysis.wedge_bias import pose_gathering
 from aitom_disca.averaging import (
     ClusterAverage,
     average_cluster,
     compare_with_map,
     fourier_shell_correlation,
 )
+from aitom_disca.averaging.fsc import corrected_fsc
+from aitom_disca.averaging.judged import JudgedAverage
 from aitom_disca.cli.app import main
 from aitom_disca.config import AverageSettings
+from aitom_disca.curation.averages import averages_now
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import rotation_from_euler_zyz_deg
 from aitom_disca.io import open_store, read_rows_csv
@@ -31,9 +35,10 @@ from aitom_disca.io.store import StoreWriter
 from aitom_disca.io.tables import write_labels_csv
 from aitom_disca.mining.by_alignment import drawn_rows
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.pipeline import averages
+from aitom_disca.pipeline import average_files, averages
 from aitom_disca.pipeline.average_files import posed
 from aitom_disca.pipeline.average_inputs import settings_for_members
+from aitom_disca.pipeline.averaged import Averaged
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.simulation.simulate import SimulatedSubtomograms
 
@@ -213,6 +218,46 @@ def test_the_command_writes_a_folder_for_every_cluster(tmp_path: Path, store: Pa
         assert float(fsc[0]["unmasked"]) == 1 and len(fsc) == BOX // 2 + 1
     assert not (out / "cluster_03").exists()
     assert main(command) == 2  # what is there is kept
+
+
+def average_at_once(found: ClusterAverage):
+    """In place of `average_members`: one average stands for that of any members."""
+    fsc = corrected_fsc(found.half1, found.half2, np.ones((BOX,) * 3), VOXEL)
+    curve, gathering = fsc.corrected, pose_gathering(found.rotations)
+    one = JudgedAverage(found, found.average, fsc, found.average, gathering, curve, curve, BOX)
+
+    def averaged(source, k, rows, *_):
+        still = np.zeros((len(rows), 3))
+        poses = AlignedPoses(Rotation.identity(len(rows)), still, np.ones(len(rows)))
+        return Averaged(k, rows, one), poses, np.arange(len(rows)) % 2
+
+    return averaged
+
+
+def test_after_decisions_single_clusters_are_averaged_again(
+    tmp_path: Path, store: Path, found: ClusterAverage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(averages, "average_members", average_at_once(found))
+    monkeypatch.setattr(average_files, "_pictures", lambda *_: {})
+    write_labels_csv(tmp_path / "labels.csv", np.array([0] * 5 + [1] * 5 + [2] * 5 + [-1] * 25))
+    command = ["average", str(store), "--labels", str(tmp_path / "labels.csv")]
+    command += ["--out", str(tmp_path / "averages"), "--overwrite", "--binary-wedge"]
+    assert main(command) == 0
+    decisions = ["--merge", "2+3", "--name", "1=ring", "--store", str(store)]
+    assert main(["curate", str(tmp_path), *decisions]) == 0
+    assert averages_now(tmp_path / "averages").outdated == {
+        2: "decision 1 merged 3 into it",
+        3: "decision 1 merged it into 2",
+    }
+    before = (tmp_path / "averages" / "cluster_01" / "average.mrc").read_bytes()
+    assert main([*command, "--cluster", "2"]) == 0
+    assert not averages_now(tmp_path / "averages").outdated
+    rows = read_rows_csv(tmp_path / "averages" / "averages.csv")
+    assert [(row["name"], row["members"]) for row in rows] == [("ring", "5"), ("", "10")]
+    assert (tmp_path / "averages" / "cluster_01" / "average.mrc").read_bytes() == before
+    assert not (tmp_path / "averages" / "cluster_03").exists()
+    members = read_particles_star(tmp_path / "averages" / "particles.star")
+    assert members.more["aitomDiscaClusterName"].tolist() == ["ring"] * 5 + ["None"] * 10
 
 
 def test_a_particle_picked_twice_counts_once(tmp_path, made, capsys, monkeypatch) -> None:

@@ -95,6 +95,15 @@ def test_decisions_are_undone_and_replayed(results: Path, tmp_path: Path) -> Non
         (["--move", "3"], "INDEX,INDEX=CLUSTER"),
         (["--move", "77=1"], "there is no particle 77"),
         (["--move", "7=9"], "there is no cluster 9 to move"),
+        (["--move", "=3"], "whole numbers"),
+        (["--move", "1=2,3"], "takes one cluster"),
+        (["--keep-only", "1,9"], "decision 1 (keep only 1, 9) does not fit: there is no cluster 9"),
+        (["--junk", "9=gold"], "decision 1 (call 9 junk (gold)) does not fit"),
+        (["--name", "1,2=a"], "a name is that of one cluster"),
+        (["--name", "1="], "1 to 60 characters"),
+        (["--name", f"1={'x' * 61}"], "1 to 60 characters"),
+        (["--drop", "2", "--name", "2=a"], "there is no cluster 2 (decision 1 left it out)"),
+        (["--undo"], "decision 1: there is nothing to undo"),
     ],
 )
 def test_what_does_not_fit_writes_nothing(
@@ -104,6 +113,48 @@ def test_what_does_not_fit_writes_nothing(
     assert curate(results, *options) == 2
     assert said in capsys.readouterr().err
     assert sorted(results.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (["merge"], "a decision with an action"),
+        ({"clusters": [1, 2]}, "expected a decision with action"),
+        ({"action": "merge", "clusters": [1, 2], "colour": "red"}, "colour"),
+        ({"action": "paint", "clusters": [1]}, "merge, drop"),
+        ({"action": "drop", "clusters": [1.5]}, "whole numbers as clusters"),
+        ({"action": "drop", "clusters": [1], "why": 3}, "text as why"),
+        ({"action": "move", "clusters": [1]}, "expected particles to move"),
+        ({"action": "split", "clusters": [1, 2], "parts": [3]}, "lists of whole numbers as parts"),
+        ({"action": "split", "clusters": [1], "parts": [[0], [1]]}, "2 parts and 1 numbers"),
+        ({"action": "split", "clusters": [1], "seed": "x"}, "whole number as seed"),
+    ],
+)
+def test_a_decision_in_a_file_that_makes_no_sense_is_refused_with_its_line(
+    results: Path, capsys: pytest.CaptureFixture[str], record: object, said: str
+) -> None:
+    Curation(results).add([Decision("drop", (2,))])
+    text = json.loads((results / "curation.json").read_text())
+    text["decisions"].append(record)
+    other = results / "other.json"
+    other.write_text(json.dumps(text))
+    before = (results / "labels.csv").read_text()
+    assert curate(results, "--replay", str(other)) == 2
+    error = capsys.readouterr().err
+    assert f"{other}, decision 2: " in error and said in error
+    assert (results / "labels.csv").read_text() == before
+
+
+def test_a_replayed_decision_that_does_not_fit_is_refused_with_its_line(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert curate(results, "--name", "1=a", "--drop", "4") == 0
+    fewer = tmp_path / "fewer"
+    fewer.mkdir()
+    write_labels_csv(fewer / "labels.csv", LABELS[:6])
+    assert curate(fewer, "--replay", str(results / "curation.json")) == 2
+    assert "decision 1 (drop 4) does not fit: there is no cluster 4" in capsys.readouterr().err
+    assert [path.name for path in fewer.iterdir()] == ["labels.csv"]
 
 
 def test_labels_made_anew_are_not_overwritten(
@@ -141,3 +192,36 @@ def test_keep_only_and_names_of_what_is_gone() -> None:
     )
     assert made.clusters() == [1] and made.names == {1: "b"}
     assert "decision 2 left it out" in made.gone[3]
+
+
+def test_clusters_without_members_can_be_decided_about() -> None:
+    decisions = [Decision("merge", (7, 1)), Decision("name", (7,), name="seven")]
+    made = apply_decisions(np.array([0, 1]), decisions, n_clusters=8)
+    assert made.labels.tolist() == [6, 1] and made.names == {7: "seven"}
+    with pytest.raises(InputError, match="no cluster 9"):
+        apply_decisions(np.array([0, 1]), [Decision("drop", (9,))], n_clusters=8)
+
+
+def test_labels_of_a_run_are_refused_for_other_particles(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "subtomograms.h5"
+    record = {"command": "mine", "inputs": [str(own)], "settings": {}, "versions": {}, "stages": {}}
+    (results / "run.json").write_text(json.dumps(record))
+
+    def store(name: str, voxel: float, first: float) -> str:
+        info = TomogramInfo((40, 40, 40), voxel)
+        places = np.column_stack([np.arange(10.0) + first] * 3) * 10 / voxel
+        particles = ParticleSet(np.full(10, "TS_1"), places, tomograms={"TS_1": info})
+        with StoreWriter.create(tmp_path / name, (4, 4, 4), voxel, (-60, 60)) as writer:
+            writer.append(np.ones((10, 4, 4, 4), np.float32), particles)
+        return str(tmp_path / name)
+
+    def export(path: str) -> int:
+        into = ["--out", str(tmp_path / "stars"), "--overwrite"]
+        return main(["export", path, "--labels", str(results / "labels.csv"), *into])
+
+    assert export(str(own)) == 0
+    assert export(store("binned.h5", 20.0, 10.4)) == 0  # the same picks, half a voxel off
+    assert export(store("other.h5", 10.0, 14.0)) == 2
+    assert "the particles of" in capsys.readouterr().err

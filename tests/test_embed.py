@@ -13,10 +13,18 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from aitom_disca.cli.app import main
+from aitom_disca.curation import Curation, Decision
+from aitom_disca.curation.averages import mark_averages, shown_averages
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.geometry.sphere import soft_sphere
-from aitom_disca.io import write_particles_star, write_rows_csv, write_volume
+from aitom_disca.io import (
+    read_rows_csv,
+    write_labels_csv,
+    write_particles_star,
+    write_rows_csv,
+    write_volume,
+)
 from aitom_disca.io.store import StoreWriter
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.reembedding import PlacedAverage, embed_averages, embed_tomogram
@@ -252,6 +260,7 @@ def folder(tmp_path: Path, planted: SimulatedTomogram) -> Path:
         write_particles_star(cluster / "particles.star", truth.select(truth.cluster == k))
         rows.append({"cluster": k + 1, "members": 4})
     write_rows_csv(tmp_path / "averages" / "averages.csv", rows)
+    write_rows_csv(tmp_path / "truth.csv", [{"cluster": int(k)} for k in truth.cluster])
     return tmp_path
 
 
@@ -273,8 +282,11 @@ def files(folder: Path) -> set[str]:
 
 def test_the_command_writes_maps_and_a_script(folder: Path, planted: SimulatedTomogram) -> None:
     assert run(folder) == 0
-    maps = {"simulated_density.mrc", "simulated_labels.mrc", "simulated.cxc"}
+    maps = {"simulated_density.mrc", "simulated_labels.mrc", "simulated.cxc", "legend.csv"}
     assert files(folder / "out") == maps
+    assert read_rows_csv(folder / "out" / "legend.csv")[1] == {
+        "cluster": "2", "name": "", "colour": cluster_colour(1), "particles": "4"
+    }  # fmt: skip
     density = mrcfile.read(folder / "out" / "simulated_density.mrc")
     assert correlation(density, planted.clean) > 0.9
     assert set(np.unique(mrcfile.read(folder / "out" / "simulated_labels.mrc"))) == {0, 1, 2}
@@ -287,6 +299,46 @@ def test_the_command_writes_maps_and_a_script(folder: Path, planted: SimulatedTo
     parts = [mrcfile.read(folder / "out" / name) for name in sorted(more)]
     whole = mrcfile.read(folder / "out" / "simulated_density.mrc")
     np.testing.assert_array_equal(np.maximum(*parts), whole)
+
+
+def decide(folder: Path, *decisions: Decision) -> None:
+    """Labels of the eight planted particles beside the averages, and decisions about them."""
+    if not (folder / "labels.csv").exists():
+        order = read_rows_csv(folder / "truth.csv")
+        write_labels_csv(folder / "labels.csv", np.array([int(row["cluster"]) for row in order]))
+    Curation(folder).add(decisions)
+    mark_averages(folder / "averages")
+
+
+def test_names_stand_in_legend_script_and_files(folder: Path) -> None:
+    decide(folder, Decision("name", (2,), name="two lobes"))
+    assert run(folder, "--per-cluster") == 0
+    out = folder / "out"
+    assert [row["name"] for row in read_rows_csv(out / "legend.csv")] == ["", "two lobes"]
+    assert (out / "simulated_cluster_02_two-lobes.mrc").is_file()
+    script = (out / "simulated.cxc").read_text()
+    assert 'name "2 two lobes"' in script
+    assert f'2dlabels text "2 two lobes" color {cluster_colour(1)} ' in script
+    table = folder / "averages" / "averages.csv"
+    assert [row["name"] for row in read_rows_csv(table)] == ["", "two lobes"]
+
+
+def test_averages_of_what_was_merged_since_are_not_drawn(folder: Path, capsys) -> None:
+    decide(folder, Decision("merge", (1, 2)))
+    assert run(folder) == 2
+    said = capsys.readouterr().err
+    assert "decision 1 merged 2 into it" in said and "aitom-disca average" in said
+    outdated = [row["outdated"] for row in read_rows_csv(folder / "averages" / "averages.csv")]
+    assert outdated == ["decision 1 merged 2 into it", "decision 1 merged it into 1"]
+    assert not (folder / "out").exists()
+    rows, notes = shown_averages(folder / "averages")
+    assert not rows and len(notes) == 1 and "cluster 1" in notes[0]
+    decide(folder, Decision("undo"), Decision("drop", (1,)))
+    assert run(folder) == 0
+    assert "cluster 1 is not drawn: decision 3 left it out" in capsys.readouterr().out
+    assert set(np.unique(mrcfile.read(folder / "out" / "simulated_labels.mrc"))) == {0, 2}
+    assert run(folder, "--cluster", "1", "--overwrite") == 2
+    assert "there is no cluster 1 any more" in capsys.readouterr().err
 
 
 def test_one_cluster_alone(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """`identify`: which known structure an average is likest."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.cli.app import main
+from aitom_disca.curation import Curation, Decision
 from aitom_disca.errors import InputError
-from aitom_disca.io import read_rows_csv, write_rows_csv
+from aitom_disca.io import read_rows_csv, write_labels_csv, write_rows_csv
 from aitom_disca.io.mrc import write_volume
 from aitom_disca.pipeline.identifying import identify
 from aitom_disca.simulation import load_phantoms
@@ -62,6 +64,23 @@ def test_what_is_missing_is_said(results: Path, tmp_path: Path) -> None:
         identify(tmp_path, results / "maps")
     with pytest.raises(InputError, match="density maps"):
         identify(results, tmp_path)
+
+
+def test_averages_that_are_damaged_or_outdated_are_said_with_their_cluster(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = shutil.copytree(results, tmp_path / "damaged")
+    shutil.rmtree(damaged / "averages" / "cluster_01")
+    broken = np.full((BOX, BOX, BOX), np.nan, np.float32)
+    write_volume(damaged / "averages" / "cluster_03" / "average.mrc", broken, VOXEL)
+    with pytest.raises(InputError, match="average of cluster 3 cannot be compared"):
+        identify(damaged, damaged / "maps")
+    write_labels_csv(damaged / "labels.csv", np.array([0, 1, 2, 2]))
+    Curation(damaged).add([Decision("move", (1,), (2,))])
+    assert main(["identify", str(damaged), "--maps", str(damaged / "maps")]) == 2
+    said = capsys.readouterr()
+    assert "cluster 3 is left out: decision 1 moved particles" in said.out
+    assert "run `aitom-disca average` first" in said.err
 
 
 def test_atoms_are_drawn_about_their_centre_of_mass(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tiny_settings import MINE
 from aitom_disca import pipeline
 from aitom_disca.cli import main
 from aitom_disca.config import ExtractSettings, PickSettings, RunSettings
+from aitom_disca.curation import Curation, Decision, decided
 from aitom_disca.errors import InputError
 from aitom_disca.io import (
     StoreWriter,
@@ -194,6 +195,22 @@ def test_prediction_on_the_same_store_gives_the_same(finished, tmp_path):
     np.testing.assert_array_equal(star["rlnClassNumber"], expected + 1)
     with pytest.raises(InputError, match="already holds a run"):
         pipeline.predict(finished.store, finished.model, tmp_path / "again")
+
+
+def test_decisions_about_a_models_clusters_hold_for_what_it_predicts(finished, tmp_path):
+    for path in (finished.labels, finished.model):
+        shutil.copy(path, tmp_path)
+    decisions = [Decision("merge", (1, 2)), Decision("move", (1,), (0,))]
+    Curation(tmp_path).add([*decisions, Decision("name", (1,), name="both")])
+    out = tmp_path / "predicted"
+    folder, labels = pipeline.predict(finished.store, tmp_path / "model.h5", out)
+    before, _ = read_labels_csv(finished.labels)
+    np.testing.assert_array_equal(labels, np.where(before == 1, 0, before))
+    assert decided(folder.labels)[0] == {1: "both"}
+    assert (folder.star_folder / "cluster_01_both.star").is_file()
+    write_labels_csv(tmp_path / "labels.csv", before[::-1])
+    with pytest.raises(InputError, match="made anew"):
+        pipeline.predict(finished.store, tmp_path / "model.h5", tmp_path / "again")
 
 
 def test_several_tomograms_and_one_without_particles(tomogram, tmp_path, caplog):

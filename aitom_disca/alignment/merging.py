@@ -65,6 +65,10 @@ class Verdict:
         """Neither clearly one structure nor clearly two."""
         return _HOPELESS_Z < self.z < 0
 
+    def beyond(self, least_z: float) -> float:
+        """By how much ``z`` is above what makes two clusters one; see `Merger.merge`."""
+        return self.z - _least_z(least_z, self.n_tested)
+
 
 class Merger:
     """Merges clusters pair by pair, the clearest case first.
@@ -124,7 +128,7 @@ class Merger:
             pairs = [pair for pair in _candidates(alive, similar) if pair not in verdicts]
             judged = on_all_cores(lambda pair: self._judge(*(alive[k] for k in pair)), pairs)
             verdicts |= dict(zip(pairs, judged, strict=True))
-            beyond = {pair: v.z - _least_z(least_z, v.n_tested) for pair, v in verdicts.items()}
+            beyond = {pair: v.beyond(least_z) for pair, v in verdicts.items()}
             best = max(beyond, key=lambda pair: beyond[pair])
             if beyond[best] < 0 and len(alive) <= most:
                 break
@@ -138,6 +142,23 @@ class Merger:
             verdicts = {p: v for p, v in verdicts.items() if not {*best} & {*p}}
             similar[keep] = similar[:, keep] = np.maximum(similar[keep], similar[gone])
         return [(cluster.rows, cluster.average) for cluster in alive.values()]
+
+    def verdicts(
+        self, members: list[np.ndarray], averages: list[np.ndarray]
+    ) -> dict[tuple[int, int], Verdict]:
+        """What is said of every pair whose averages look most alike; nothing is merged.
+
+        Parameters
+        ----------
+        members : list of ndarray of int
+            Rows of every cluster.
+        averages : list of ndarray of shape (z, y, x)
+        """
+        groups = list(zip(members, averages, strict=True))
+        alive = dict(enumerate(on_all_cores(lambda group: self._cluster(*group), groups)))
+        pairs = _candidates(alive, self._pairs.similarity(averages))
+        judged = on_all_cores(lambda pair: self._judge(*(alive[k] for k in pair)), pairs)
+        return dict(zip(pairs, judged, strict=True))
 
     def _cluster(self, rows: np.ndarray, average: np.ndarray) -> Cluster:
         tested = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_TESTED)).astype(int)]

@@ -13,6 +13,7 @@ from aitom_disca.alignment.centring import centred
 from aitom_disca.alignment.classes import Classes
 from aitom_disca.alignment.graded_wedge import measure_fall_off
 from aitom_disca.alignment.held_out import HeldOut, held_out_gain, posterior_by_others
+from aitom_disca.alignment.known_clusters import Pair, judge_known
 from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.merging import Merger
 from aitom_disca.alignment.noise import without_noise
@@ -199,6 +200,17 @@ class AlignmentSorter:
     def held_out(self) -> list[HeldOut]:
         """What coefficients that had no part in the choice say of every cluster."""
         return held_out_gain(self._levels.fine, self._seen.particles, self.classes, self._rng)
+
+    def judge_known(self, labels: np.ndarray) -> tuple[list[Pair], list[HeldOut]]:
+        """Which clusters are one structure, and which are told from the others; nothing is sorted.
+
+        Parameters
+        ----------
+        labels : ndarray of int, shape (n,)
+            From 0 without gaps; negative for subtomograms in no cluster.
+        """
+        members = [np.flatnonzero(labels == k) for k in range(labels.max() + 1)]
+        return judge_known(self._seen, members, self._rng)
 
     def _look_at(self, offset_zyx_px: np.ndarray) -> None:
         """See all subtomograms with the mask round where each particle lies."""

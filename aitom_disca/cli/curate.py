@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +51,17 @@ def curate(
             "or 12=0 for none (repeatable).",
         ),
     ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--split",
+            help="Clusters whose members are sorted again, such as 4 (repeatable); the largest "
+            "part keeps the number.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of what --split sorts, and --suggest.", min=0)
+    ] = 0,
     undo: Annotated[bool, typer.Option("--undo", help="Take the last decision back.")] = False,
     replay: Annotated[
         Path | None,
@@ -57,6 +69,17 @@ def curate(
             "--replay", help="curation.json of other results, whose decisions are made here too."
         ),
     ] = None,
+    suggest: Annotated[
+        bool,
+        typer.Option(
+            "--suggest",
+            help="Propose merges, drops, names and what to sort again, each with its reason and "
+            "command; nothing is changed.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what --suggest proposes as JSON.")
+    ] = False,
     why: Annotated[str, typer.Option("--why", help="The reason, kept with the decisions.")] = "",
     who: Annotated[
         str | None,
@@ -71,7 +94,7 @@ def curate(
     ] = None,
     relion: o.RelionVersion = Relion.v31,
 ) -> None:
-    """Merge, drop, name clusters or move particles; labels and star files follow.
+    """Merge, drop, name, split clusters or move particles; labels and star files follow.
 
     Decisions are added to curation.json, beside labels.csv, in the order of the options here; each
     can be taken back. Without any, those made so far are listed. Clusters keep their numbers.
@@ -89,14 +112,34 @@ def curate(
         *([_of("keep", keep, ",", why, by)] if keep is not None else []),
         *(_with_name("name", text, why, by) for text in name or []),
         *(_moved(text, why, by) for text in move or []),
+        *(_split(text, seed, why, by) for text in split or []),
         *([Decision("undo", why=why, who=by)] if undo else []),
     ]
+    if suggest or as_json:
+        if decisions or replay is not None or not suggest:
+            raise InputError(
+                "--suggest changes nothing; give it without decisions (--json with it)."
+            )
+        return _suggest(results, store, seed, as_json)
     if decisions or replay is not None:
         summary = curate_results(
             results, decisions, replay=replay, store=store, relion=relion.value
         )
         say(summary)
     for line in describe(results):
+        say(line)
+
+
+def _suggest(results: Path, store: Path | None, seed: int, as_json: bool) -> None:
+    from aitom_disca.pipeline.suggesting import suggest
+    from aitom_disca.progress import muted
+
+    if as_json:
+        with muted():
+            found = suggest(results, store=store, seed=seed)
+        typer.echo(json.dumps(found.record(results), indent=1, ensure_ascii=False))
+        return
+    for line in suggest(results, store=store, seed=seed).lines(results):
         say(line)
 
 
@@ -109,6 +152,13 @@ def _login() -> str:
 
 def _of(action: Action, text: str, separator: str, why: str, who: str) -> Decision:
     return Decision(action, _numbers(text, action, separator), why=why, who=who)
+
+
+def _split(text: str, seed: int, why: str, who: str) -> Decision:
+    clusters = _numbers(text, "split", ",")
+    if len(clusters) != 1:
+        raise InputError(f"--split takes one cluster, and may be given again; got {text!r}.")
+    return Decision("split", clusters, seed=seed, why=why, who=who)
 
 
 def _with_name(action: Action, text: str, why: str, who: str) -> Decision:

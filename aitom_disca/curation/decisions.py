@@ -10,10 +10,10 @@ from typing import Any, Literal, get_args
 
 from aitom_disca.errors import InputError
 
-Action = Literal["merge", "drop", "junk", "keep", "name", "move", "undo"]
+Action = Literal["merge", "drop", "junk", "keep", "name", "move", "split", "undo"]
 _ACTIONS = get_args(Action)
 _LONGEST_NAME = 60
-_FEWEST = {"merge": 2, "drop": 1, "junk": 1, "keep": 1, "name": 1, "move": 0, "undo": 0}
+_FEWEST = {"merge": 2, "drop": 1, "junk": 1, "keep": 1, "name": 1, "move": 0, "split": 1, "undo": 0}
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,21 @@ class Decision:
 
     Parameters
     ----------
-    action : {"merge", "drop", "junk", "keep", "name", "move", "undo"}
+    action : {"merge", "drop", "junk", "keep", "name", "move", "split", "undo"}
         ``merge``: all clusters become the first of them. ``drop``: their members are in no cluster
         from then on. ``junk``: the same, and they are listed as junk of the kind ``name``.
         ``keep``: all other clusters are dropped. ``name``: the cluster is called so. ``move``:
-        single particles go to another cluster, or none. ``undo``: the last decision in force does
-        not count.
+        single particles go to another cluster, or none. ``split``: the members of a cluster were
+        sorted again. ``undo``: the last decision in force does not count.
     clusters : tuple of int
-        From 1; for ``move`` the one that the particles go to, nothing for none.
+        From 1; for ``move`` the one that the particles go to, nothing for none; for ``split`` the
+        cluster, which the first part remains, and the numbers of the other parts.
     particles : tuple of int
-        Rows of the store from 0, for ``move``.
+        Rows of the store from 0, for ``move``; those that are in no part, for ``split``.
+    parts : tuple of tuple of int
+        Rows of the store from 0, for ``split``.
+    seed : int
+        With which a cluster was split.
     name : str
     why, who : str
         Empty if not said.
@@ -47,6 +52,8 @@ class Decision:
     action: Action
     clusters: tuple[int, ...] = ()
     particles: tuple[int, ...] = ()
+    parts: tuple[tuple[int, ...], ...] = ()
+    seed: int = 0
     name: str = ""
     why: str = ""
     who: str = ""
@@ -67,6 +74,11 @@ class Decision:
             raise InputError(f"cluster {_twice(self.clusters)} is named twice; name it once.")
         if self.action == "move" and not self.particles:
             raise InputError("expected particles to move: their index in labels.csv, from 0.")
+        if self.parts and (len(self.parts) < 2 or len(self.parts) != len(self.clusters)):
+            raise InputError(
+                f"expected a number for each of two parts or more, but got {len(self.parts)} parts "
+                f"and {len(self.clusters)} numbers."
+            )
         if self.action == "name":
             check_name(self.name)
 
@@ -76,8 +88,10 @@ class Decision:
 
     def record(self) -> dict[str, Any]:
         """As plain values; what is empty is left out."""
-        given = asdict(self)
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in given.items() if v}
+        given = {key: value for key, value in asdict(self).items() if value}
+        if self.action == "split":
+            given |= {"seed": self.seed, "parts": [list(part) for part in self.parts]}
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in given.items()}
 
     @classmethod
     def from_record(cls, values: Any) -> Decision:
@@ -99,10 +113,16 @@ class Decision:
         given = {**values}
         for key in ("clusters", "particles"):
             numbers = given.get(key, [])
-            if not isinstance(numbers, list) or any(type(n) is not int for n in numbers):
+            if not _is_numbers(numbers):
                 raise InputError(f"expected whole numbers as {key}, but got {numbers!r}.")
             given[key] = tuple(numbers)
-        for key in set(given) - {"clusters", "particles"}:
+        parts = given.get("parts", [])
+        if not isinstance(parts, list) or not all(_is_numbers(part) for part in parts):
+            raise InputError(f"expected lists of whole numbers as parts, but got {parts!r}.")
+        given["parts"] = tuple(map(tuple, parts))
+        if type(given.get("seed", 0)) is not int:
+            raise InputError(f"expected a whole number as seed, but got {given['seed']!r}.")
+        for key in set(given) - {"clusters", "particles", "parts", "seed"}:
             if not isinstance(given[key], str):
                 raise InputError(f"expected text as {key}, but got {given[key]!r}.")
         return cls(**given)
@@ -116,6 +136,7 @@ class Decision:
             "name": f"name {_listed(self.clusters)} {self.name!r}",
             "move": f"move {len(self.particles)} particle{'s' * (len(self.particles) != 1)} to "
             + (f"cluster {self.clusters[0]}" if self.clusters else "no cluster"),
+            "split": f"split {_listed(self.clusters[:1])} (seed {self.seed})",
             "undo": "undo",
         }
         return said[self.action]
@@ -138,6 +159,10 @@ def check_name(name: str) -> None:
             f"a cluster cannot be called {name!r}; leave out quotes, slashes and control "
             "characters."
         )
+
+
+def _is_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int for value in values)
 
 
 def _listed(clusters: tuple[int, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class Curation:
     ----------
     folder : path
         With ``labels.csv``, such as that of a run.
+    n_clusters : int
+        Of which these are the labels, where some may have no members.
 
     Raises
     ------
@@ -39,11 +42,12 @@ class Curation:
         If there are no labels, or ``curation.json`` cannot be read or belongs to other labels.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, n_clusters: int = 0) -> None:
         files = RunFolder(folder)
         self.file, self.labels_file = files.curation, files.labels
         self.sorted_file = files.sorted_labels
         self.decisions: list[Decision] = []
+        self.n_clusters, self.particles_sha256 = n_clusters, ""
         if not self.labels_file.is_file():
             raise InputError(
                 f"expected the folder of a run with its labels, but {folder} holds no labels.csv."
@@ -52,7 +56,8 @@ class Curation:
             self.sorted, _ = read_labels_csv(self.labels_file)
             return
         record = read_record(self.file)
-        self.decisions = record["decisions"]
+        self.decisions, self.n_clusters = record["decisions"], record["n_clusters"]
+        self.particles_sha256 = record["particles_sha256"]
         there = _digest(self.labels_file.read_text(encoding="utf-8"))
         if there not in (record["labels_sha256"], record["labels_before_sha256"]):
             raise InputError(
@@ -65,12 +70,13 @@ class Curation:
 
     def curated(self) -> Curated:
         """The labels after all decisions."""
-        return apply_decisions(self.sorted, self.decisions)
+        return apply_decisions(self.sorted, self.decisions, n_clusters=self.n_clusters)
 
-    def add(self, decisions: Sequence[Decision]) -> Curated:
+    def add(self, decisions: Sequence[Decision], *, particles_sha256: str = "") -> Curated:
         """Add decisions, of this moment where they have no date; write the labels that follow.
 
-        Nothing is written if one of them does not fit.
+        Nothing is written if one of them does not fit. ``particles_sha256`` tells of which
+        particles the labels are, where that is known.
 
         Raises
         ------
@@ -78,7 +84,7 @@ class Curation:
             If one does not fit.
         """
         every = [*self.decisions, *(one if one.date else one.now() for one in decisions)]
-        curated = apply_decisions(self.sorted, every)
+        curated = apply_decisions(self.sorted, every, n_clusters=self.n_clusters)
         before = self.labels_file.read_text(encoding="utf-8")
         if not self.file.exists():
             write_text(self.sorted_file, before)
@@ -87,11 +93,13 @@ class Curation:
             "aitom_disca_curation": _VERSION,
             "labels_sha256": _digest(text),
             "labels_before_sha256": _digest(before),
+            "particles_sha256": particles_sha256 or self.particles_sha256,
+            "n_clusters": self.n_clusters,
             "names": {str(cluster): name for cluster, name in sorted(curated.names.items())},
             "junk": {kind: rows.tolist() for kind, rows in curated.junk.items() if len(rows)},
             "decisions": [one.record() for one in every],
         }
-        write_text(self.file, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_text(self.file, _as_text(record))
         write_text(self.labels_file, text)
         self.decisions = every
         return curated
@@ -112,6 +120,30 @@ class Curation:
             if row.get("posterior") and (label < 0 or index in by_hand):
                 row["posterior"] = "0" if label < 0 else "1"
         return rows_as_csv(rows)
+
+
+def curated_of(labels: str | Path) -> Curated:
+    """Labels with the decisions that they follow, if any; they are taken as they are else.
+
+    Parameters
+    ----------
+    labels : path
+        ``labels.csv``, beside which ``curation.json`` may lie.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read.
+    """
+    files = RunFolder(Path(labels).parent)
+    now, _ = read_labels_csv(labels)
+    if Path(labels).name != files.labels.name or not files.curation.is_file():
+        return Curated(now)
+    record = read_record(files.curation)
+    if record["labels_sha256"] != _digest(files.labels.read_text(encoding="utf-8")):
+        return Curated(now)
+    was, _ = read_labels_csv(files.sorted_labels)
+    return apply_decisions(was, record["decisions"], n_clusters=record["n_clusters"])
 
 
 def decided(labels: str | Path) -> tuple[dict[int, str], dict[str, np.ndarray]]:
@@ -158,6 +190,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
         record["junk"] = {str(kind): np.array(r, int) for kind, r in record["junk"].items()}
         digests = ("labels_sha256", "labels_before_sha256")
         record |= {name: str(record[name]) for name in digests}
+        record["particles_sha256"] = str(record.get("particles_sha256", ""))
+        record["n_clusters"] = int(record.get("n_clusters", 0))
     if version != _VERSION or not isinstance(rows, list):
         raise InputError(f"{path} is of version {version}, which this version cannot read.")
     decisions = []
@@ -167,6 +201,13 @@ def read_record(path: str | Path) -> dict[str, Any]:
         except InputError as error:
             raise InputError(f"{path}, decision {number}: {error}") from error
     return record | {"decisions": decisions}
+
+
+def _as_text(record: dict[str, Any]) -> str:
+    """As JSON, with lists of numbers on one line each."""
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    numbers = re.compile(r"\[\n\s*(-?\d+(?:,\n\s*-?\d+)*)\n\s*\]")
+    return numbers.sub(lambda found: "[" + " ".join(found[1].split()) + "]", text) + "\n"
 
 
 def _digest(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ import pandas as pd
 from aitom_disca.alignment.to_reference import AlignedPoses
 from aitom_disca.averaging.judged import JudgedAverage
 from aitom_disca.config import RelionVersion
+from aitom_disca.curation.averages import AVERAGES_TABLE, MADE_OF
+from aitom_disca.curation.names import with_cluster_names
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
 from aitom_disca.io import replacing, write_particles_star, write_rows_csv
@@ -24,7 +27,6 @@ from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.progress import say
 
-TABLE = "averages.csv"
 _IMAGES = "subtomograms"
 HALF_COLUMN = "rlnRandomSubset"
 
@@ -56,7 +58,11 @@ def averages_there(out: Path) -> list[Path]:
     """All files in a folder that averaging into it could replace or remove."""
     from aitom_disca.pipeline.space import space_files_there
 
-    found = [path for path in (out / TABLE, out / "particles.star", out / _IMAGES) if path.exists()]
+    found = [
+        path
+        for path in (out / AVERAGES_TABLE, out / MADE_OF, out / "particles.star", out / _IMAGES)
+        if path.exists()
+    ]
     return [*found, *sorted(out.glob("cluster_[0-9]*/*")), *space_files_there(out / "space")]
 
 
@@ -69,12 +75,15 @@ def write_members(
     half: np.ndarray,
     relion: RelionVersion,
     images: Path | None = None,
+    names: Mapping[int, str] | None = None,
 ) -> ParticleSet | None:
     """Write the star file of a cluster's members and, into ``images``, their subtomograms.
 
+    ``names`` are those of clusters, by their number from 1.
+
     Without positions and images there is no star file: poses go into ``poses.csv``, None returns.
     """
-    members = members_of(source, cluster, rows, poses, half)
+    members = with_cluster_names(members_of(source, cluster, rows, poses, half), names or {})
     if images is not None:
         members = written_images(source, images, members, rows, relion)
     elif not _is_placed(members) and source.image_name is not None:

@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
-from aitom_disca.ahead import read_ahead
 from aitom_disca.alignment.graded_wedge import measure_fall_off
-from aitom_disca.alignment.to_reference import AlignedPoses, align_to_reference
 from aitom_disca.averaging.gold_standard import FEWEST_MEMBERS
 from aitom_disca.averaging.half import FindsPoses
 from aitom_disca.averaging.judged import (
-    JudgedAverage,
     KnownMap,
     judged_average,
     mask_diameter_px,
     tested,
 )
-from aitom_disca.averaging.masks import sphere_round_particle
 from aitom_disca.config import AverageSettings, RelionVersion
+from aitom_disca.curation.record import decided
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.geometry.wedge import tilt_ranges_of
-from aitom_disca.io import open_store, read_labels_csv, write_rows_csv
+from aitom_disca.io import open_store, read_labels_csv
 from aitom_disca.io.formats.relion_images import checked_images
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.mining.by_alignment import drawn_rows
 from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet
-from aitom_disca.picking import without_duplicates
-from aitom_disca.pipeline.average_files import TABLE, posed, write_all, write_average, write_members
+from aitom_disca.pipeline.average_files import write_average, write_members
 from aitom_disca.pipeline.average_inputs import (
     OtherMembers,
-    groups_of,
     known_map,
     map_names,
     mask_of,
@@ -48,13 +42,11 @@ from aitom_disca.pipeline.average_inputs import (
     settings_for_members,
 )
 from aitom_disca.pipeline.averaged import Averaged, NotAveraged
+from aitom_disca.pipeline.averages_together import write_together
+from aitom_disca.pipeline.averaging_one import average_members
 from aitom_disca.pipeline.stages import labels_of_store
-from aitom_disca.progress import say, track
+from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
-
-_LAID_AT_ONCE = 500
-_NEAREST_IN_BOX = 0.25  # of the box edge, which is 1.6 diameters of the particle
-_LEAST_FREQUENCY = 5.0  # in steps of 1 / box
 
 
 def average_store(
@@ -169,6 +161,7 @@ def _each_cluster(
             relion=relion,
             images=images,
             network=network if executor is None else None,  # it is loaded where it is needed
+            names={} if labels is None else decided(labels)[0],
         )
         large = [k for k in wanted if clusters or len(wanted) == 1 or averaging.has_enough(k)]
         tasks = in_tasks(averaging, large, executor, "averaging")
@@ -180,15 +173,13 @@ def _each_cluster(
                 say(f"cluster {k + 1}: resolution at FSC 0.143: {one.row()['resolution']}")
                 members.append(own)
             done.append(one)
-    if not any(isinstance(one, Averaged) for one in done):
-        why = done[0].reason if done and isinstance(done[0], NotAveraged) else ""
-        raise InputError(
-            why
-            or f"no cluster has the {FEWEST_MEMBERS} members that an average needs; look at the "
-            "labels."
+        if not any(isinstance(one, Averaged) for one in done):
+            why = done[0].reason if done and isinstance(done[0], NotAveraged) else ""
+            few = f"no cluster has the {FEWEST_MEMBERS} members that an average needs"
+            raise InputError(why or f"{few}; look at the labels.")
+        write_together(
+            out, source, done, members, cluster, labels, relion=relion, of_all=not clusters
         )
-    write_all(out, [one for one in members if one is not None], relion)
-    write_rows_csv(out / TABLE, [one.row() for one in done])
     return done
 
 
@@ -208,6 +199,7 @@ class _Averaging:
     relion: RelionVersion
     images: bool
     network: FindsPoses | None
+    names: dict[int, str]
 
     def has_enough(self, k: int) -> bool:
         """Whether a cluster has the members that an average needs; if not, it is said."""
@@ -240,13 +232,14 @@ class _Averaging:
             null_volumes=self.null_volumes,
         )
         try:
-            one, poses, half = _averaged(source, k, rows, settings, judge, test)
+            one, poses, half = average_members(source, k, rows, settings, judge, test)
         except (InputError, ArithmeticError, np.linalg.LinAlgError, ValueError) as error:
             return NotAveraged(k, rows, str(error)), None
         folder = self.out / f"cluster_{k + 1:02d}"
         write_average(folder, k, one.judged, source.voxel_size_angstrom)
         of_images = self.out / "subtomograms" if self.images else None
-        return one, write_members(folder, source, k, one.rows, poses, half, self.relion, of_images)
+        own = (k, one.rows, poses, half, self.relion, of_images, self.names)
+        return one, write_members(folder, source, *own)
 
 
 def average_clusters(
@@ -277,75 +270,6 @@ def average_clusters(
         "rows": [one.row() for one in done],
         "warnings": [warning for one in done for warning in one.warnings],
     }
-
-
-def _averaged(
-    source: SubtomogramStore,
-    k: int,
-    rows: np.ndarray,
-    settings: AverageSettings,
-    judge: Callable[..., JudgedAverage],
-    test: Callable[..., JudgedAverage],
-) -> tuple[Averaged, AlignedPoses, np.ndarray]:
-    """Average the members of a cluster, again without those that are one particle, picked twice.
-
-    The half (0 or 1) of every member comes last; those that were laid on the average, which was
-    made without them, go into either by turns.
-
-    The two picks of a hollow or long particle are drawn to one place by alignment. In different
-    halves they would share their noise, and the halves would agree for it. What is left goes on
-    from the poses that it had, each half by itself.
-    """
-    distance = settings.min_distance_angstrom
-    if distance is None:
-        distance = source.box_shape_zyx[0] * source.voxel_size_angstrom * _NEAREST_IN_BOX
-    begin = None
-    while True:
-        drawn = drawn_rows(len(rows), settings.most, np.random.default_rng(settings.seed))
-        volumes, groups = source.read(rows[drawn]), groups_of(source, rows[drawn])
-        tilts = tilt_ranges_of(source.tilt_range_deg, rows[drawn])
-        judged = judge(volumes, tilt_range_deg=tilts, groups=groups, begin=begin)
-        poses = _poses_of_all(source, rows, drawn, judged)
-        members = posed(source.particles().select(rows), poses, source.voxel_size_angstrom)
-        stays = without_duplicates(replace(members, score=poses.score), distance)
-        if stays.all() or stays.sum() < FEWEST_MEMBERS:
-            half = np.arange(len(rows)) % 2
-            half[drawn] = judged.found.half
-            return Averaged(k, rows, test(judged, volumes, tilts, groups=groups)), poses, half
-        n_gone = int((~stays).sum())
-        say(f"{n_gone} of {len(rows)} are particles picked twice; averaged again without them")
-        begin = judged.found.poses_of(stays) if len(drawn) == len(rows) else None
-        rows = rows[stays]
-
-
-def _poses_of_all(
-    source: SubtomogramStore, rows: np.ndarray, drawn: np.ndarray, judged: JudgedAverage
-) -> AlignedPoses:
-    """Poses of all members: those that were averaged, and the others laid on the average."""
-    found = judged.found
-    rest = np.setdiff1d(np.arange(len(rows)), drawn)
-    quaternions, score = np.empty((len(rows), 4)), np.empty(len(rows))
-    shifts_zyx_px = np.empty((len(rows), 3))
-    quaternions[drawn] = found.rotations.as_quat()
-    shifts_zyx_px[drawn], score[drawn] = found.shifts_zyx_px, found.score
-    box_px = source.box_shape_zyx[0]
-    edge_angstrom = box_px * source.voxel_size_angstrom
-    finest = judged.fsc.corrected.resolution_angstrom(0.143)
-    largest = max(edge_angstrom / finest, _LEAST_FREQUENCY)
-    pieces = np.split(rest, range(_LAID_AT_ONCE, len(rest), _LAID_AT_ONCE)) if len(rest) else []
-    coming = read_ahead(lambda piece: source.read(rows[piece]), pieces)
-    laying = track(coming, "laying other members on the average", len(pieces)) if pieces else ()
-    for piece, volumes in laying:
-        laid = align_to_reference(
-            volumes,
-            judged.filtered * sphere_round_particle(box_px, judged.mask_diameter_px),
-            tilt_ranges_of(source.tilt_range_deg, rows[piece]),
-            largest_frequency=largest,
-            fall_off=found.fall_off,
-        )
-        quaternions[piece] = laid.rotations.as_quat()
-        shifts_zyx_px[piece], score[piece] = laid.shifts_zyx_px, laid.score
-    return AlignedPoses(Rotation.from_quat(quaternions), shifts_zyx_px, score)
 
 
 def _fall_off(source: SubtomogramStore, settings: AverageSettings) -> FallOff | None:

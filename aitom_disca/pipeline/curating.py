@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from aitom_disca.config import RelionVersion
-from aitom_disca.curation import Curation, Decision
+from aitom_disca.config import MineSettings, RelionVersion
+from aitom_disca.curation import Curated, Curation, Decision, apply_decisions
 from aitom_disca.curation.apply import in_force
+from aitom_disca.curation.averages import mark_averages
 from aitom_disca.curation.record import read_record
+from aitom_disca.errors import InputError
+from aitom_disca.io import open_store
+from aitom_disca.pipeline.belonging import particles_digest
 from aitom_disca.pipeline.reports import store_of
-from aitom_disca.pipeline.stages import write_stars
+from aitom_disca.pipeline.splitting import split_again
+from aitom_disca.pipeline.stages import labels_of_store, write_stars
 from aitom_disca.run_folder import RunFolder
 
 
@@ -29,8 +35,10 @@ def curate(
     results : path
         Folder with ``labels.csv``.
     decisions : sequence of Decision
+        One to split a cluster needs no parts yet: its members are sorted again.
     replay : path, optional
-        ``curation.json`` of other results: those of its decisions that count come first.
+        ``curation.json`` of other results: those of its decisions that count come first. What it
+        split is split alike where the members are the same, and sorted again where they are not.
     store : path, optional
         Of the subtomograms; by default the folder's own. Where there is none, no star files are
         written.
@@ -47,16 +55,96 @@ def curate(
         If a decision does not fit, or the run's store has changed; then nothing is written.
     """
     curation = Curation(results)
-    earlier: list[Decision] = []
+    source = store_of_results(results, store)
+    digest, earlier = "", []
+    if source is not None:
+        with open_store(source) as opened:
+            labels_of_store(opened, curation.labels_file)  # others are refused now
+            digest = particles_digest(opened)
+    if curation.particles_sha256 and digest and curation.particles_sha256 != digest:
+        raise InputError(
+            f"{source} holds other particles than those that {curation.file} is about; give the "
+            "store that was sorted."
+        )
     if replay is not None:
-        earlier = [one for _, one in in_force(read_record(replay)["decisions"])]
-    source = _store_of(results, store)
-    curated = curation.add([*earlier, *decisions])
-    said = f"decisions: {len(earlier) + len(decisions)}, clusters left: {len(curated.clusters())}"
+        earlier = _replayed(replay, digest)
+    made = _with_parts(curation, [*earlier, *decisions], source, results)
+    curated = curation.add(made, particles_sha256=digest)
+    outdated = mark_averages(RunFolder(results).averages)
+    said = f"decisions: {len(made)}, clusters left: {len(curated.clusters())}"
     if source is None:
         return f"{said}; no store is known, so that no star files were written (--store)"
     write_stars(source, curation.labels_file, results, relion=relion)
+    if outdated:
+        said += f"; averages made before them: {', '.join(outdated)}; average these again"
     return said
+
+
+def _replayed(path: str | Path, digest: str) -> list[Decision]:
+    """Decisions of other results that count; what holds for their particles alone is taken out.
+
+    Raises
+    ------
+    InputError
+        If particles were moved, and they are not those of the store with this digest.
+    """
+    record = read_record(path)
+    counting = in_force(record["decisions"])
+    was = record["particles_sha256"]
+    if not was or not digest or was == digest:
+        return [one for _, one in counting]
+    found = []
+    for number, one in counting:
+        if one.action == "move":
+            raise InputError(
+                f"decision {number} ({one}) does not fit: it is about particles of another store."
+            )
+        found.append(replace(one, parts=(), particles=()) if one.action == "split" else one)
+    return found
+
+
+def _with_parts(
+    curation: Curation, decisions: Sequence[Decision], store: Path | None, results: str | Path
+) -> list[Decision]:
+    """Decisions, those to split a cluster with its parts."""
+    made: list[Decision] = []
+    for one in decisions:
+        if one.action == "split":
+            before = [*curation.decisions, *made]
+            curated = apply_decisions(curation.sorted, before, n_clusters=curation.n_clusters)
+            if not _has_its_parts(curated, one):
+                try:
+                    one = _split(curated, one, store, results)
+                except InputError as error:
+                    number = len(before) + 1
+                    raise InputError(f"decision {number} ({one}) does not fit: {error}") from error
+        made.append(one)
+    return made
+
+
+def _has_its_parts(curated: Curated, one: Decision) -> bool:
+    rows = {*one.particles, *(row for part in one.parts for row in part)}
+    members = (curated.labels == one.clusters[0] - 1).nonzero()[0]
+    return bool(one.parts) and rows == {*members.tolist()}
+
+
+def _split(curated: Curated, one: Decision, store: Path | None, results: str | Path) -> Decision:
+    if store is None:
+        raise InputError(
+            f"cluster {one.clusters[0]} can be split with its subtomograms only, and no store is "
+            "known; give it with --store."
+        )
+    with open_store(store) as opened:
+        return split_again(opened, curated, one, settings_of(results))
+
+
+def settings_of(results: str | Path) -> MineSettings:
+    """As a run sorted; as usual, where the folder is none of a run that did."""
+    folder = RunFolder(results)
+    given = None
+    if folder.record_file.is_file():
+        given = RunFolder.open(results).record["settings"].get("mine")
+    return MineSettings() if given is None else MineSettings(**given)
 
 
 def describe(results: str | Path) -> Iterator[str]:
@@ -76,7 +164,7 @@ def describe(results: str | Path) -> Iterator[str]:
     yield f"in none: {int((curated.labels < 0).sum())}"
 
 
-def _store_of(results: str | Path, store: str | Path | None) -> Path | None:
+def store_of_results(results: str | Path, store: str | Path | None) -> Path | None:
     """The store that was given, or that a run was made of."""
     if store is not None:
         return Path(store)

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from aitom_disca.averaging.compare import compare_with_map
 from aitom_disca.averaging.fsc import FscCurve
 from aitom_disca.averaging.judged import KnownMap
 from aitom_disca.averaging.random_phases import randomise_phases
+from aitom_disca.curation.averages import averages_now
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_map, read_rows_csv, write_rows_csv
 from aitom_disca.pipeline.average_inputs import map_names
@@ -112,6 +114,10 @@ def identify(results: str | Path, maps: str | Path, *, seed: int = 0) -> list[Id
         for path in sorted(folder.glob("cluster_*"))
         if (match := _FOLDER.fullmatch(path.name)) and (path / "average.mrc").is_file()
     }
+    outdated = averages_now(folder).outdated
+    for cluster in sorted({*numbered} & {*outdated}):
+        say(f"the average of cluster {cluster} is left out: {outdated[cluster]}")
+        del numbered[cluster]
     if not numbered:
         raise InputError(
             f"expected averages (cluster_01/average.mrc and so on) in {results}, but there are "
@@ -124,7 +130,7 @@ def identify(results: str | Path, maps: str | Path, *, seed: int = 0) -> list[Id
     )
     rng = np.random.default_rng(seed)
     found = [
-        _identify_one(cluster, path, known, resolutions.get(cluster, np.inf), rng)
+        _named(cluster, path, known, resolutions.get(cluster, np.inf), rng)
         for cluster, path in track(list(numbered.items()), "identifying averages")
     ]
     write_rows_csv(folder / "identified.csv", [one.row() for one in found])
@@ -161,6 +167,14 @@ def read_known(
             found[name] = KnownMap(opened.read(), opened.voxel_size_angstrom)
     say(f"{len(found)} known structures: {', '.join(found)}")
     return found
+
+
+def _named(cluster: int, path: Path, *how: Any) -> Identified:
+    """As `_identify_one`; what cannot be compared is said with its cluster."""
+    try:
+        return _identify_one(cluster, path, *how)
+    except InputError as error:
+        raise InputError(f"the average of cluster {cluster} cannot be compared: {error}") from error
 
 
 def _identify_one(

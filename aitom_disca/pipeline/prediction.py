@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import lru_cache, partial
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aitom_disca.config import RelionVersion
+from aitom_disca.curation import Curation, Decision
+from aitom_disca.curation.apply import in_force, of_clusters
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_labels_csv, write_labels_csv
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.parallel import in_tasks
 from aitom_disca.pipeline.parts import Part, read_predicted, write_predicted
 from aitom_disca.pipeline.stages import sizes_of, write_stars
-from aitom_disca.progress import track
+from aitom_disca.progress import say, track
 from aitom_disca.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -37,6 +40,9 @@ def predict(
     executor: Executor | None = None,
 ) -> tuple[RunFolder, np.ndarray]:
     """Sort the subtomograms of a store with a trained model; write labels and star files.
+
+    Where a person decided about the clusters of the model (``curation.json`` beside it), what
+    was merged, left out or named is so here, too; ``labels_sorted.csv`` holds what was predicted.
 
     Parameters
     ----------
@@ -61,7 +67,7 @@ def predict(
     InputError
         If the store does not suit the model, or the folder holds another run.
     """
-    disca = _loaded(model, outlier_quantile)
+    disca, decisions = _loaded(model, outlier_quantile), _decisions_of(model)
     start = time.perf_counter()
     folder = RunFolder(out)
     with open_store(store) as source:
@@ -76,6 +82,7 @@ def predict(
             }
 
         folder.stage("predict", sort)
+    _decide(folder, decisions, about["n_clusters"])
     folder.stage("write", lambda: write_stars(store, folder.labels, out, relion=relion))
     return folder, read_labels_csv(folder.labels)[0]
 
@@ -119,9 +126,11 @@ def merge_predicted(out: str | Path, *, overwrite: bool = False) -> RunFolder:
         If parts are missing or do not belong together, or the folder holds a run.
     """
     found, about = read_predicted(Path(out))
+    decisions = _decisions_of(about["inputs"][1])
     folder = RunFolder(out)
     _begin(folder, about, overwrite)
     folder.stage("predict", lambda: _write_labels(folder, found, about))
+    _decide(folder, decisions, about["n_clusters"])
     store, relion = about["inputs"][0], about["settings"]["relion"]
     folder.stage("write", lambda: write_stars(store, folder.labels, out, relion=relion))
     return folder
@@ -140,6 +149,41 @@ def _about(
 
 def _begin(folder: RunFolder, about: dict[str, Any], overwrite: bool) -> None:
     folder.start("predict", about["settings"], about["inputs"], overwrite=overwrite)
+
+
+def _decisions_of(model: str | Path) -> list[Decision]:
+    """What a person decided about the clusters of a model, beside which it lies.
+
+    Raises
+    ------
+    InputError
+        If these decisions are of other labels.
+    """
+    folder = RunFolder(Path(model).parent)
+    if Path(model).name != folder.model.name or not folder.curation.is_file():
+        return []
+    every = Curation(folder.path).decisions
+    found = of_clusters(every)
+    n_left_out = len(in_force(every)) - len(found)
+    if n_left_out:
+        say(
+            f"{n_left_out} decisions about the model's clusters do not hold for others: those "
+            "about single particles, and about parts of a cluster that was split"
+        )
+    return found
+
+
+def _decide(folder: RunFolder, decisions: Sequence[Decision], n_clusters: int) -> None:
+    """Decide about what was predicted as was decided about the model's own clusters."""
+    if not decisions:
+        return
+
+    def decide() -> dict[str, Any]:
+        curated = Curation(folder.path, n_clusters=n_clusters).add(decisions)
+        return {"decisions": len(decisions), "n_clusters": len(curated.known)}
+
+    folder.stage("curate", decide)
+    say(f"{len(decisions)} decisions about the model's clusters hold for these too")
 
 
 def _write_labels(folder: RunFolder, found: Prediction, about: dict[str, Any]) -> dict[str, Any]:

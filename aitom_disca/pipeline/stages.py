@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aitom_disca.config import JUNK_KINDS, MineSettings, PickSettings, RelionVersion
+from aitom_disca.curation.names import with_cluster_names
 from aitom_disca.curation.record import decided
 from aitom_disca.io import (
     Tomogram,
@@ -31,7 +31,6 @@ from aitom_disca.io.formats.relion_images import checked_images, image_files, wr
 from aitom_disca.io.formats.relion_optics import has_images
 from aitom_disca.io.outputs import none_if_failed
 from aitom_disca.io.star import cluster_star_paths
-from aitom_disca.io.star_blocks import CLUSTER_NAME_COLUMN
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.parallel import in_tasks, sharing
 from aitom_disca.particles import ParticleSet
@@ -208,7 +207,9 @@ def labels_of_store(
         If the labels are not of this store.
     """
     from aitom_disca.io.formats.of_store import labels_of
+    from aitom_disca.pipeline.belonging import check_labels_belong
 
+    check_labels_belong(source, labels)
     return labels_of(source, labels)
 
 
@@ -282,8 +283,7 @@ def write_stars(
         with none_if_failed([*of_images, folder.star, *left_out, *files]):
             if images:
                 write_images(source, into, particles)
-            if names:
-                particles = _with_names(particles, names)
+            particles = with_cluster_names(particles, names)
             how: dict[str, Any] = {"relion": writable, "box_px": box_px}
             write_cluster_stars(folder.star_folder, particles, names=names, **how)
             for path, rows in left_out.items():
@@ -295,13 +295,6 @@ def write_stars(
     for stale in {*folder.star_folder.glob("cluster_*.star")} - {*files}:
         stale.unlink()  # of earlier labels with more clusters
     return {"star_files": 1 + len(files), "relion": writable}
-
-
-def _with_names(particles: ParticleSet, names: dict[int, str]) -> ParticleSet:
-    """With a column of the clusters' names, in one word as star files want it."""
-    numbers = (np.asarray(particles.cluster) + 1).tolist()
-    words = [names.get(number, "None").replace(" ", "_") for number in numbers]
-    return replace(particles, more={**particles.more, CLUSTER_NAME_COLUMN: np.array(words)})
 
 
 def _left_out(

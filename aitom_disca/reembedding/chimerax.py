@@ -6,11 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from aitom_disca.curation.names import called
 from aitom_disca.errors import InputError
 from aitom_disca.particles import TomogramInfo
 from aitom_disca.reembedding.embed import SURFACE
 
 _PACKED = (".gz", ".bz2")
+_HIGHEST, _LINE = 0.95, 0.035  # of the window: first line of the legend, and way to the next
 
 
 def chimerax_script(
@@ -19,6 +21,8 @@ def chimerax_script(
     numbers: Sequence[int],
     labels: str | Path,
     densities: Mapping[int, str | Path],
+    *,
+    names: Mapping[int, str] | None = None,
 ) -> str:
     """Text of a command script (.cxc) to be kept in ``folder``; its paths start there.
 
@@ -36,7 +40,10 @@ def chimerax_script(
         Volume of the numbers of clusters.
     densities : mapping of int to path
         Density volume of a cluster.
+    names : mapping of int to str, optional
+        What clusters are called, by their number: then a legend stands in the picture.
     """
+    names = names or {}
     script = _Script(Path(folder))
     script.add(
         f"# {one_line(tomogram.name)}: averages where their members lie.",
@@ -47,11 +54,17 @@ def chimerax_script(
     _show_tomogram(script, tomogram)
     for number in numbers:
         if number in densities:
-            model = script.open(densities[number], f"cluster {number}")
+            model = script.open(densities[number], called(number, names))
             script.add(
                 f"volume #{model} style surface step 1 level {SURFACE:g} color {_colour(number)}"
             )
     _show_labels(script, labels, [number for number in numbers if number not in densities])
+    for place, number in enumerate(numbers if names else ()):
+        height = max(_HIGHEST - _LINE * place, 0.0)
+        script.add(
+            f"2dlabels text {quoted(called(number, names))} color {_colour(number)} "
+            f"xpos 0.02 ypos {height:.3f} size 18"
+        )
     script.add("lighting soft", "view")
     return "\n".join(script.lines) + "\n"
 

@@ -12,9 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aitom_disca.curation.averages import averages_now, refuse_outdated
 from aitom_disca.errors import InputError
-from aitom_disca.io import open_map, open_store, read_particles_star, read_rows_csv, write_text
-from aitom_disca.io.file_names import file_parts
+from aitom_disca.io import (
+    open_map,
+    open_store,
+    read_particles_star,
+    read_rows_csv,
+    write_rows_csv,
+    write_text,
+)
+from aitom_disca.io.file_names import file_part, file_parts
 from aitom_disca.io.mrc import Tomogram
 from aitom_disca.io.numbers_in_files import to_whole_numbers
 from aitom_disca.io.outputs import none_if_failed, refuse_existing
@@ -26,6 +34,7 @@ from aitom_disca.reembedding.chimerax import chimerax_script
 from aitom_disca.reembedding.embed import PlacedAverage, embed_tomogram
 
 _TABLE = "averages.csv"
+LEGEND = "legend.csv"
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,9 @@ def embed_averages(
     For each tomogram, ``out_dir`` gets ``NAME_density.mrc`` (0: empty, 1: surface of a particle),
     ``NAME_labels.mrc`` (numbers of clusters) and ``NAME.cxc``, which shows both in ChimeraX; if
     asked for, also ``NAME_cluster_01.mrc`` and so on, the density of one cluster alone.
+    ``legend.csv`` says what the numbers are: name, colour and particles of every cluster. Names
+    and clusters are those after the decisions in ``curation.json``: of a cluster that a person
+    left out nothing is drawn.
 
     Parameters
     ----------
@@ -117,21 +129,25 @@ def embed_averages(
     Raises
     ------
     InputError
-        If there is no room, a file is there already, the averages are not there or no cubes, poses
-        are missing, or the size of a tomogram is unknown.
+        If there is no room, a file is there already, the averages are not there, no cubes, or of
+        other members than their clusters have now, poses are missing, or the size of a tomogram is
+        unknown.
     """
     averages_dir, out_dir = Path(averages_dir), Path(out_dir)
-    numbers = _numbers(averages_dir, clusters)
+    now = averages_now(averages_dir)
+    numbers = _numbers(averages_dir, clusters, now.gone)
+    refuse_outdated(now, numbers, Path(store), averages_dir)
     with open_store(store) as source:
         tomograms = _of_known_size(source.particles(), Path(store).name)
     read = [_read_cluster(averages_dir, number, tomograms) for number in numbers]
     safe = file_parts(tomograms)
     planned = [
-        _planned(out_dir.absolute() / safe[name], info, members, per_cluster)
+        _planned(out_dir.absolute() / safe[name], info, members, per_cluster, now.names)
         for name, info in tomograms.items()
         if (members := [one for one in read if name in one.tomogram_name])
     ]
-    files = [path for one in planned for path in one.files]
+    legend = out_dir / LEGEND
+    files = [legend, *(path for one in planned for path in one.files)]
     refuse_existing(files, overwrite)
     n_bytes = sum(bytes_of_maps(one.n_voxels, len(one.clusters)) for one in planned)
     need_room(out_dir, n_bytes, f"maps of {len(planned)} tomograms")
@@ -140,9 +156,22 @@ def embed_averages(
         placed = [c.placed_in(one.name) for c in read if one.name in c.tomogram_name]
         say(f"{one.name}: {one.n_particles} particles of {len(placed)} clusters")
         tasks.append(_Task(placed, tomograms[one.name], one))
-    embed = partial(_embed, smooth_angstrom=smooth_angstrom, threshold=threshold)
+    embed = partial(_embed, now.names, smooth_angstrom=smooth_angstrom, threshold=threshold)
     with none_if_failed(files):
-        return list(in_tasks(embed, tasks, executor, "embedding"))
+        done = list(in_tasks(embed, tasks, executor, "embedding"))
+        write_rows_csv(legend, [_legend_row(one, now.names) for one in read])
+    return done
+
+
+def _legend_row(one: _Cluster, names: Mapping[int, str]) -> dict[str, object]:
+    from aitom_disca.report.figures import cluster_colour
+
+    return {
+        "cluster": one.number,
+        "name": names.get(one.number, ""),
+        "colour": cluster_colour(one.number - 1),
+        "particles": len(one.tomogram_name),
+    }
 
 
 class _Task(NamedTuple):
@@ -153,7 +182,7 @@ class _Task(NamedTuple):
     files: EmbeddedTomogram
 
 
-def _numbers(folder: Path, wanted: Sequence[int]) -> list[int]:
+def _numbers(folder: Path, wanted: Sequence[int], gone: Mapping[int, str]) -> list[int]:
     if not (folder / _TABLE).is_file():
         raise InputError(
             f"{folder} holds no {_TABLE}; give the folder that the average command wrote."
@@ -163,6 +192,11 @@ def _numbers(folder: Path, wanted: Sequence[int]) -> list[int]:
         raise InputError(f"{folder / _TABLE} has no column cluster; average the clusters again.")
     made = [row["cluster"] for row in rows if not row.get("error")]
     known = to_whole_numbers(made, _TABLE, "cluster").tolist()
+    for number in sorted({*known, *wanted} & {*gone}):
+        if number in wanted:
+            raise InputError(f"there is no cluster {number} any more: {gone[number]}.")
+        say(f"cluster {number} is not drawn: {gone[number]}")
+    known = [number for number in known if number not in gone]
     unknown = [number for number in wanted if number not in known]
     if unknown or not known:
         raise InputError(
@@ -212,7 +246,11 @@ def _read_cluster(
 
 
 def _planned(
-    start: Path, tomogram: TomogramInfo, members: Sequence[_Cluster], per_cluster: bool
+    start: Path,
+    tomogram: TomogramInfo,
+    members: Sequence[_Cluster],
+    per_cluster: bool,
+    names: Mapping[int, str],
 ) -> EmbeddedTomogram:
     """The files that one tomogram gets; their names begin with ``start``."""
 
@@ -220,13 +258,14 @@ def _planned(
         return start.with_name(start.name + end)
 
     own = [one.number for one in members] if per_cluster else []
+    words = {number: f"_{file_part(names[number])}" for number in own if number in names}
     return EmbeddedTomogram(
         tomogram.name,
         sum(int((one.tomogram_name == tomogram.name).sum()) for one in members),
         named("_density.mrc"),
         named("_labels.mrc"),
         named(".cxc"),
-        {number: named(f"_cluster_{number:02d}.mrc") for number in own},
+        {k: named(f"_cluster_{k:02d}{words.get(k, '')}.mrc") for k in own},
         math.prod(tomogram.shape_zyx or ()),
     )
 
@@ -243,13 +282,15 @@ def bytes_of_maps(n_voxels: int, n_clusters: int = 0) -> int:
     return n_voxels * (4 + 2 + 4 * n_clusters)
 
 
-def _embed(task: _Task, **options: float | None) -> EmbeddedTomogram:
+def _embed(names: Mapping[int, str], task: _Task, **options: float | None) -> EmbeddedTomogram:
     placed, tomogram, files = task
     embed_tomogram(placed, tomogram, files.density, files.labels, **options)  # type: ignore[arg-type]
     for one in placed if files.clusters else ():
         embed_tomogram([one], tomogram, files.clusters[one.number], **options)  # type: ignore[arg-type]
     numbers = [one.number for one in placed]
     shown = files.clusters or ({numbers[0]: files.density} if len(numbers) == 1 else {})
-    script = chimerax_script(files.script.parent, tomogram, numbers, files.labels, shown)
+    script = chimerax_script(
+        files.script.parent, tomogram, numbers, files.labels, shown, names=names
+    )
     write_text(files.script, script)
     return files

@@ -67,6 +67,28 @@ class ArraySource:
         return volumes
 
 
+class SomeOf:
+    """Some subtomograms of a source, with its interface.
+
+    Parameters
+    ----------
+    source : Source
+    rows : ndarray of int
+        Those of the source that are taken, in order.
+    """
+
+    def __init__(self, source: Source, rows: np.ndarray) -> None:
+        self._source, self._rows = source, np.asarray(rows)
+        self.box_shape_zyx = source.box_shape_zyx
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Volumes (n, z, y, x), float32, by their number among those that are taken."""
+        return self._source.read(self._rows[rows])
+
+
 class PreparedVolumes:
     """Subtomograms low-passed, Fourier-cropped and normalised, ready for the network.
 
