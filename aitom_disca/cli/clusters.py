@@ -116,9 +116,7 @@ def predict(
 
 def export(
     store: o.Store,
-    labels: Annotated[
-        Path, typer.Option(help="labels.csv of this store, or a star file with classes.")
-    ],
+    labels: o.Labels,
     out: o.Out,
     relion: o.RelionVersion = Relion.v31,
     images: o.Images = False,

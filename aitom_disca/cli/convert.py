@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from aitom_disca.cli.help_text import OFTEN
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
-_FILES, _KNOWN = "Files", "What the files do not say"
+_FILES, _KNOWN = OFTEN, "What the files do not say"
 
 
 def _files(*names: str, text: str) -> typer.models.OptionInfo:

@@ -29,12 +29,12 @@ def doctor(
     tomogram_name: o.TomogramName = None,
     store: Annotated[Path | None, typer.Option(help="HDF5 store of subtomograms.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the run is to write.")] = Path(),
+    particle_diameter_angstrom: o.Diameter = None,
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = None,
-    particle_diameter_angstrom: o.Diameter = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the findings to this file as well.")
     ] = None,
@@ -42,7 +42,7 @@ def doctor(
 ) -> None:
     """Look inputs and machine over before a run; say what is wrong and what to do.
 
-    Example: aitom-disca doctor tomogram.mrc --particle-diameter-angstrom 250 --dark-protein
+    Example: aitom-disca doctor tomogram.mrc -d 250 --dark-protein
     """
     from aitom_disca.doctor import examine
     from aitom_disca.io import write_text

@@ -16,9 +16,7 @@ def embed(
     store: o.Store,
     averages: Annotated[Path, typer.Option(help="Folder that the average command wrote.")],
     out: o.Out,
-    cluster: Annotated[
-        list[int] | None, typer.Option(help="Number of a cluster (repeatable); by default all.")
-    ] = None,
+    cluster: o.OnlyClusters = None,
     smooth_angstrom: Annotated[
         float, typer.Option(help="Sigma of a Gaussian that smooths what is drawn.")
     ] = 0.0,

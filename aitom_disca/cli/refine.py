@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,9 +14,7 @@ from aitom_disca.progress import say
 
 def refine(
     store: o.Store,
-    labels: Annotated[
-        Path, typer.Option(help="labels.csv of this store, or a star file with classes.")
-    ],
+    labels: o.Labels,
     out: o.Out,
     candidate_k: o.CandidateK = None,
     teach: Annotated[

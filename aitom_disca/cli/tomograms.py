@@ -41,12 +41,12 @@ def info(
 def pick(
     tomograms: o.Tomograms,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picks to write: .csv or .star.")],
+    particle_diameter_angstrom: o.Diameters = None,
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = None,
-    particle_diameter_angstrom: o.Diameters = None,
     picker: o.PickerName = PickedBy.dog,
     sigma_px: o.Sigma = None,
     threshold_rule: o.Rule = ThresholdRule.auto,
@@ -77,7 +77,7 @@ def pick(
 ) -> None:
     """Pick particles: Difference of Gaussians, best first.
 
-    Example: aitom-disca pick tomogram.mrc --out picks.csv --particle-diameter-angstrom 250
+    Example: aitom-disca pick tomogram.mrc --out picks.csv -d 250
     """
     from aitom_disca.doctor import ask_polarity
     from aitom_disca.io import write_particles_star, write_picks_csv
@@ -134,16 +134,11 @@ def pick(
 
 def extract(
     tomograms: o.Tomograms,
-    picks: Annotated[
-        list[Path],
-        typer.Option(
-            help="Picks: .csv of `pick`, or a particle file of any format of `convert` "
-            "(repeatable: particles that several files hold count once)."
-        ),
-    ],
+    picks: o.Picks,
     out: Annotated[Path, typer.Option("--out", "-o", help="Store to write (.h5).")],
     file_pixel_angstrom: o.FilePixel = None,
     tomogram_name: o.TomogramName = None,
+    particle_diameter_angstrom: o.Diameters = None,
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
@@ -153,7 +148,6 @@ def extract(
     voltage_kv: o.Voltage = None,
     spherical_aberration_mm: o.SphericalAberration = None,
     amplitude_contrast: o.AmplitudeContrast = None,
-    particle_diameter_angstrom: o.Diameters = None,
     box_px: o.Box = None,
     working_voxel_size_angstrom: o.WorkingVoxelSize = None,
     overwrite: o.Overwrite = False,
