@@ -122,7 +122,9 @@ class Merger:
         similar = self._pairs.similarity([average for _, average in groups])
         while len(alive) > fewest:
             pairs = [pair for pair in _candidates(alive, similar) if pair not in verdicts]
-            judged = on_all_cores(lambda pair: self._judge(*(alive[k] for k in pair)), pairs)
+            judged = on_all_cores(
+                lambda pair: self._judge(*(alive[k] for k in pair)), pairs, "comparing clusters"
+            )
             verdicts |= dict(zip(pairs, judged, strict=True))
             beyond = {pair: v.z - _least_z(least_z, v.n_tested) for pair, v in verdicts.items()}
             best = max(beyond, key=lambda pair: beyond[pair])
