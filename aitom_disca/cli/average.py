@@ -15,6 +15,7 @@ from aitom_disca.cli.help_text import rarely
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 _RARELY = rarely("averaging")
 
@@ -151,7 +152,7 @@ def average(
         say(f"cluster {one.cluster + 1}: {average_in_words(one.row())}")
         for warning in one.warnings:
             say(f"note: {warning}")
-    say(f"{len(averaged)} averages written to {out}")
+    say(f"{counted(len(averaged), 'average')} written to {out}")
 
 
 def _b_factor(text: str | None) -> float | str | None:

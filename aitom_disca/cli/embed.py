@@ -10,6 +10,7 @@ import typer
 from aitom_disca.cli import options as o
 from aitom_disca.cli.given import workers_given
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 
 def embed(
@@ -53,4 +54,5 @@ def embed(
             executor=executor,
         )
     n_particles = sum(one.n_particles for one in embedded)
-    say(f"{n_particles} particles put into {len(embedded)} tomograms; maps are in {out}")
+    tomograms = counted(len(embedded), "tomogram")
+    say(f"{counted(n_particles, 'particle')} put into {tomograms}; maps are in {out}")

@@ -10,6 +10,7 @@ from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import Preset, Relion
 from aitom_disca.cli.given import mine_settings
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 
 def refine(
@@ -58,4 +59,5 @@ def refine(
     for warning in done["warnings"]:
         say(f"note: {warning}")
     none = f", {done['in_no_cluster']} in none" if done["in_no_cluster"] else ""
-    say(f"{done['n_clusters']} clusters of {done['sizes']}{none}; labels: {folder.labels}")
+    clusters = counted(done["n_clusters"], "cluster")
+    say(f"{clusters} of {done['sizes']}{none}; labels: {folder.labels}")

@@ -20,6 +20,7 @@ from aitom_disca.cli.given import (
 from aitom_disca.config import JUNK_KINDS, ExtractSettings, OpticsSettings, PickSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 
 def info(
@@ -129,7 +130,7 @@ def pick(
         else:
             write_particles_star(out, picks, relion=relion.value)
     apart = f"; what was set apart lies in {junk}" if found.junk else ""
-    say(f"{len(picks)} picks written to {out}{apart}")
+    say(f"{counted(len(picks), 'pick')} written to {out}{apart}")
 
 
 def extract(
@@ -191,14 +192,15 @@ def extract(
     own = part_given(part)
     if own is not None:
         n = extract_part(opened, particles, out.absolute(), settings, own, overwrite=overwrite)
-        say(f"part {own.number} of {own.of}: {n} subtomograms; `merge {out}` makes the parts one")
+        done = f"part {own.number} of {own.of}: {counted(n, 'subtomogram')}"
+        say(f"{done}; `merge {out}` makes the parts one")
         return
     with workers_given(workers, scheduler, cluster, cluster_config) as executor:
         summary = extract_subtomograms(
             opened, particles, out.absolute(), settings, overwrite=overwrite, executor=executor
         )
     say(
-        f"{summary.n_extracted} subtomograms of {summary.box_px} voxels at "
+        f"{counted(summary.n_extracted, 'subtomogram')} of {summary.box_px} voxels at "
         f"{summary.voxel_size_angstrom:g} A written to {out}; "
         f"{summary.n_dropped_border} too near to the border left out"
     )

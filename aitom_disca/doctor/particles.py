@@ -13,6 +13,7 @@ from aitom_disca.geometry.wedge import distinct_tilt_ranges
 from aitom_disca.io import Tomogram, open_store, read_picks
 from aitom_disca.particles import ParticleSet
 from aitom_disca.subtomograms.preprocess import is_constant
+from aitom_disca.words import counted
 
 _MOST_OUTSIDE = 0.05
 _MOST_TWICE = 0.01
@@ -78,7 +79,7 @@ def check_picks(
         judged(
             "picks everywhere",
             not empty,
-            f"{len(empty)} tomograms have none ({', '.join(empty[:3])})"
+            f"there are none in {counted(len(empty), 'tomogram')} ({', '.join(empty[:3])})"
             if empty
             else "every tomogram has some",
             "names of tomograms must agree: see the file's column of tomograms",
@@ -108,7 +109,7 @@ def check_store(path: Path) -> list[Check]:
         ranges, _ = distinct_tilt_ranges(store.tilt_range_deg, len(store))
         tilts = ", ".join(f"{low:g} to {high:g}" for low, high in ranges)
         text = (
-            f"{len(store)} subtomograms of {store.box_shape_zyx[0]} voxels of "
+            f"{counted(len(store), 'subtomogram')} of {store.box_shape_zyx[0]} voxels of "
             f"{store.voxel_size_angstrom:g} A, tilt range {tilts}"
         )
         placed = store.particles().has_positions

@@ -51,6 +51,7 @@ from aitom_disca.pipeline.averaged import Averaged, NotAveraged
 from aitom_disca.pipeline.stages import labels_of_store
 from aitom_disca.progress import say, track
 from aitom_disca.run_folder import RunFolder
+from aitom_disca.words import counted
 
 _LAID_AT_ONCE = 500
 _NEAREST_IN_BOX = 0.25  # of the box edge, which is 1.6 diameters of the particle
@@ -220,7 +221,7 @@ class _Averaging:
         """Average a cluster, as far as it can be; and its members, if they are placed."""
         source, settings = self.source, self.settings
         rows = np.flatnonzero(self.cluster == k)
-        say(f"cluster {k + 1}: {len(rows)} subtomograms")
+        say(f"cluster {k + 1}: {counted(len(rows), 'subtomogram')}")
         of_members: dict[str, Any] = {"settings": settings_for_members(rows, source, settings)}
         judge = partial(
             judged_average,

@@ -17,6 +17,7 @@ from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.pipeline.stages import labels_of_store, rotation_of, write_mined
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
+from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.mining.by_alignment import Sorted
@@ -63,7 +64,8 @@ def search_rounds(
             say("the averages find no particle: the first ones stay")
             break
         joined = joined_with(_plain(found), known, diameter)
-        say(f"round {number}: {len(found)} particles found, {len(joined)} with those known")
+        n_found = counted(len(found), "particle")
+        say(f"round {number}: {n_found} found, {len(joined)} with those known")
         extract_subtomograms(tomograms, joined, store, settings.extract, overwrite=True)
         again = _sorted(store, joined, settings.mine)
         if again.labels.max() < 0:
