@@ -29,7 +29,7 @@ _OPTIONAL = {
 
 
 def check_room(
-    tomograms: Sequence[Tomogram], diameter_angstrom: float, n_picks: int | None, out: Path
+    tomograms: Sequence[Tomogram], diameter_angstrom: float, n_picks: int, out: Path
 ) -> list[Check]:
     """Disk and memory against an estimate for a run."""
     settings = ExtractSettings(particle_diameter_angstrom=diameter_angstrom)
