@@ -99,5 +99,6 @@ def _print(rows: list[tuple[str, Check]]) -> None:
         table.add_row(name, what, state, found, remedy)
         last = of
     console = Console()
-    console.width = max(console.width, 120)
+    if not console.is_terminal:  # whose width is known
+        console.width = max(console.width, 120)
     console.print(table)
