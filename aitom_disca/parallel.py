@@ -67,18 +67,31 @@ def use_threads(n: int) -> None:
     threadpool_limits(n)
 
 
-def on_all_cores(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+def on_all_cores(
+    function: Callable[[Item], Result], items: Sequence[Item], what: str | None = None
+) -> list[Result]:
     """``[function(item) for item in items]``, several at a time, in order.
 
     NumPy and SciPy's transforms let other threads go on while they compute. Each piece gets one
     thread for its matrix products, and none of its own: what it calls in turn runs in order.
+
+    Parameters
+    ----------
+    function : callable
+    items : sequence
+    what : str, optional
+        Is being done, in a few words, where its progress is to be shown.
     """
+
+    def shown(results: Iterable[Result]) -> list[Result]:
+        return list(results if what is None else track(results, what, len(items)))
+
     n_threads = min(n_cores(), len(items))
     if n_threads < 2 or getattr(_local, "inside", False):
-        return [function(item) for item in items]
+        return shown(map(function, items))
     with threadpool_limits(1, "blas"):
         with ThreadPoolExecutor(n_threads, initializer=_mark_inside) as pool:
-            return list(pool.map(function, items))
+            return shown(pool.map(function, items))
 
 
 def each_on_all_cores(
@@ -144,10 +157,11 @@ def in_tasks(
     items : sequence
     executor : Executor, optional
     what : str
-        Is being done, in a few words, for the progress of tasks elsewhere.
+        Is being done, in a few words, for the progress.
     """
     if executor is None:
-        return map(function, items)
+        here = map(function, items)
+        return here if len(items) == 1 else track(here, what, len(items))
     task = partial(_on_device, function, device.chosen())
     return track(executor.map(task, items), what, len(items))
 

@@ -11,6 +11,7 @@ from aitom_disca.alignment.pairing import AveragePairs, turned
 from aitom_disca.alignment.rounds import Search, ball, cross
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 _NEIGHBOURS = 2
 _MOST_TESTED = 400  # members of each cluster that take part in a test
@@ -59,6 +60,12 @@ class Verdict:
     z: float
     n_tested: int
     average: np.ndarray
+
+    @property
+    def in_words(self) -> str:
+        """How the joint average does, with the figure."""
+        how = "better" if self.z > 0 else "worse"
+        return f"one average fits both {how} than two do, by {abs(self.z):.1f} standard errors"
 
     @property
     def in_doubt(self) -> bool:
@@ -126,16 +133,20 @@ class Merger:
         similar = self._pairs.similarity([average for _, average in groups])
         while len(alive) > fewest:
             pairs = [pair for pair in _candidates(alive, similar) if pair not in verdicts]
-            judged = on_all_cores(lambda pair: self._judge(*(alive[k] for k in pair)), pairs)
+            judged = on_all_cores(
+                lambda pair: self._judge(*(alive[k] for k in pair)), pairs, "comparing clusters"
+            )
             verdicts |= dict(zip(pairs, judged, strict=True))
             beyond = {pair: v.beyond(least_z) for pair, v in verdicts.items()}
             best = max(beyond, key=lambda pair: beyond[pair])
             if beyond[best] < 0 and len(alive) <= most:
                 break
             keep, gone = best
-            sizes = [len(alive[k].rows) for k in best]
-            why = "one structure" if beyond[best] >= 0 else f"no more than {most} are wanted"
-            say(f"merged two clusters of {sizes}: {why} (z = {verdicts[best].z:.1f})")
+            sizes = " and ".join(str(len(alive[k].rows)) for k in best)
+            why = verdicts[best].in_words
+            if beyond[best] < 0:
+                why += f", but no more than {counted(most, 'cluster')} are wanted"
+            say(f"merged clusters of {sizes}: {why}")
             rows = np.concatenate([alive[k].rows for k in best])
             alive[keep] = self._cluster(rows, verdicts[best].average)
             del alive[gone]

@@ -17,6 +17,7 @@ from aitom_disca.alignment.noise import noise_limit, stands_out
 from aitom_disca.alignment.seen import unwhitened
 from aitom_disca.alignment.standing import Standing
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 Keep = Callable[[str, Callable[[], Standing]], Standing]
 
@@ -138,7 +139,7 @@ def _with_missed(
     groups = new.groups[: most - len(kept.found_in)]
     if len(kept.found_in) + len(groups) <= k:
         return standing
-    say(f"{len(groups)} structures may have been missed; all are compared with them")
+    say(f"perhaps missed: {counted(len(groups), 'structure')}; all are compared with them")
     joined = everything.rounds(everything.joined_by(kept, groups, new.offset_zyx_px, number))
     classes, is_new = joined.classes, joined.found_in == number
     of_cluster = list(zip(classes.members(), classes.averages, strict=True))
@@ -170,5 +171,5 @@ def _without_noise(
         say("no subtomogram stands out from noise: the clusters are to be doubted")
         return SortedAll(everything, classes, known, -np.inf)
     if noise.any():
-        say(f"{int(noise.sum())} subtomograms fit no average better than noise does")
+        say(f"in no cluster: {counted(int(noise.sum()), 'subtomogram')} like noise")
     return SortedAll(everything, classes.without(noise), known, limit)

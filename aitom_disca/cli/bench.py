@@ -65,7 +65,9 @@ def bench(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for the results; what is there is kept.")
     ] = Path("bench_results"),
-    what: Annotated[What, typer.Option("--what", help="What to measure.")] = What.accuracy,
+    what: Annotated[
+        What, typer.Option("--what", help="What to measure: one of the above.", metavar="WHAT")
+    ] = What.accuracy,
     fraction: Annotated[
         float,
         typer.Option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,13 +10,12 @@ from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import Preset, Relion
 from aitom_disca.cli.given import mine_settings, workers_given
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 
 def refine(
     store: o.Store,
-    labels: Annotated[
-        Path, typer.Option(help="labels.csv of this store, or a star file with classes.")
-    ],
+    labels: o.Labels,
     out: o.Out,
     candidate_k: o.CandidateK = None,
     teach: Annotated[
@@ -67,4 +65,5 @@ def refine(
     for warning in done["warnings"]:
         say(f"note: {warning}")
     none = f", {done['in_no_cluster']} in none" if done["in_no_cluster"] else ""
-    say(f"{done['n_clusters']} clusters of {done['sizes']}{none}; labels: {folder.labels}")
+    clusters = counted(done["n_clusters"], "cluster")
+    say(f"{clusters} of {done['sizes']}{none}; labels: {folder.labels}")

@@ -23,12 +23,12 @@ def search(
         ),
     ],
     out: o.Out,
+    particle_diameter_angstrom: o.Diameter = None,
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = None,
-    particle_diameter_angstrom: o.Diameter = None,
     fdr: Annotated[
         float, typer.Option(help="So many of the particles may be none: a rate from 0 to 1.")
     ] = 0.1,

@@ -27,7 +27,7 @@ from aitom_disca.mining.loop import (
 )
 from aitom_disca.mining.solution import Arrays, pack, unpack_part, unpack_solution
 from aitom_disca.parallel import Workers
-from aitom_disca.progress import say
+from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def _train(
     else:
         progress = done[1]["progress"]
         classifier.set_state(done[0], done[1]["classifier"])  # type: ignore[arg-type]
-    while progress["passes"] < settings.max_iterations - 1:
+    for _ in track(range(progress["passes"], settings.max_iterations - 1), "training the network"):
         _train_once(classifier, volumes, rows, labels[rows], settings, progress)
         arrays, state = classifier.state()
         checkpoint.save("trained", arrays, {"classifier": state, "progress": progress})

@@ -16,6 +16,7 @@ from aitom_disca.parallel import Workers, sharing
 from aitom_disca.pipeline.stages import labels_of_store, rotation_of, sizes_of, write_stars
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
+from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.mining.by_alignment import Sorted
@@ -128,7 +129,8 @@ def refine_clusters(
         )
         disca.save(folder.model)
     moved = float(np.mean(labels != _best_match(before, labels)))
-    say(f"{len(rows_of_table)} clusters; {100 * moved:.1f} % of the subtomograms changed theirs")
+    clusters = counted(len(rows_of_table), "cluster")
+    say(f"{clusters}; {100 * moved:.1f} % of the subtomograms changed theirs")
     return {
         "n_clusters": n_clusters,
         "sizes": sizes_of(labels, n_clusters),
@@ -201,7 +203,8 @@ def _warnings(rows: list[dict[str, Any]]) -> list[str]:
     """Clusters that held-out coefficients do not tell from the next best one."""
     return [
         f"Cluster {row['cluster']}: coefficients that took no part in the sorting do not tell it "
-        f"from the others (z = {row['held_out_z']:.1f}); it may follow noise."
+        f"from the others (its average fits better by {row['held_out_z']:.1f} standard errors; "
+        f"{_DOUBTFUL_Z:g} would be clear); it may follow noise."
         for row in rows
         if not row["held_out_z"] > _DOUBTFUL_Z
     ]

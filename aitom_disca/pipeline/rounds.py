@@ -20,6 +20,7 @@ from aitom_disca.pipeline.refinement import sort_again
 from aitom_disca.pipeline.stages import labels_of_store, rotation_of, write_mined
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
+from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.mining.by_alignment import Sorted
@@ -71,7 +72,8 @@ def search_rounds(
             say("the averages find no particle: the first ones stay")
             break
         joined = joined_with(_plain(found), known, diameter)
-        say(f"round {number}: {len(found)} particles found, {len(joined)} with those known")
+        n_found = counted(len(found), "particle")
+        say(f"round {number}: {n_found} found, {len(joined)} with those known")
         extract_subtomograms(tomograms, joined, store, settings.extract, overwrite=True)
         again = _sorted(folder, store, joined, settings.mine, executor)
         if again.labels.max() < 0:

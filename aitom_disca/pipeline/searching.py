@@ -21,6 +21,7 @@ from aitom_disca.io import (
 from aitom_disca.pipeline.stages import sizes_of
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
+from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.search import Found, References
@@ -150,7 +151,8 @@ def write_found(folder: RunFolder, found: Found, relion: RelionVersion, box_px: 
     if len(particles):
         write_cluster_stars(folder.star_folder, particles, relion=relion, box_px=box_px)
     write_particles_star(folder.noise_star, found.noise, relion=relion, box_px=box_px)
-    say(f"{len(particles)} particles found, {len(found.noise)} candidates left out")
+    left_out = counted(len(found.noise), "candidate")
+    say(f"{counted(len(particles), 'particle')} found, {left_out} left out")
 
 
 def _clusters(found: Found) -> np.ndarray:

@@ -36,6 +36,7 @@ from aitom_disca.parallel import in_tasks, sharing
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
+from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.mining import DISCA
@@ -95,7 +96,7 @@ def find_in_tomograms(
     found_in = in_tasks(find, tasks, executor, "picking")
     for tomogram, found in zip(tomograms, found_in, strict=True):
         apart = "".join(f", {len(junk)} {kind}" for kind, junk in found.junk.items())
-        say(f"{tomogram.name}: {len(found.particles)} picks{apart}")
+        say(f"{tomogram.name}: {counted(len(found.particles), 'pick')}{apart}")
         for reason in found.reasons.values():
             logger.warning("%s", reason)
         parts.append(found)
