@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import shlex
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 from small_results import make_results
 
 from aitom_disca.cli.app import main
@@ -16,7 +20,9 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import read_labels_csv
 
 pytest.importorskip("dash", reason="dash is not installed: pip install '.[explore]'")
+from aitom_disca.explore import feature_map, selection, wall
 from aitom_disca.explore import server as serving
+from aitom_disca.explore import tomogram as tomogram_view
 from aitom_disca.explore.app import create_app
 from aitom_disca.explore.commands import command_of, export_command
 from aitom_disca.explore.results import Results
@@ -116,3 +122,61 @@ def test_the_opening_says_address_and_tunnel() -> None:
     assert "http://127.0.0.1:8060/?token=secret" in lines
     assert "ssh -N -L 8060:127.0.0.1:8060" in lines and "other machines can" not in lines
     assert "other machines can connect" in " ".join(serving.opening("t", "0.0.0.0", 1))
+
+
+def test_a_lasso_takes_what_lies_in_it_and_a_box_too() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(-2, 2, (2, 500))
+    corners = {"x": [-1, 1, 1, 0, -1], "y": [-1, -1, 1, 0, 1]}  # a square with a notch
+    plain = [abs(a) < 1 and -1 < b < abs(a) for a, b in zip(x, y, strict=True)]
+    np.testing.assert_array_equal(selection.inside(corners, x, y), plain)
+    box = selection.inside({"x": [1, 0], "y": [-1, 1]}, x, y)
+    np.testing.assert_array_equal(box, (x >= 0) & (x <= 1) & (abs(y) <= 1))
+
+
+def test_of_many_particles_some_are_drawn_and_a_lasso_takes_all(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_map, "_MOST_DRAWN", 10)
+    rows = feature_map.drawn_rows(60)
+    assert len(set(rows)) == 10 and (np.diff(rows) > 0).all()
+    results = Results(kept)
+    for by in feature_map._choices(results):
+        trace = feature_map.figure_of(results, by, 0, 2)["data"][0]
+        assert len(base64.b64decode(trace["marker"]["color"]["bdata"])) == 40, by
+    everything = {"x": [-99, 99], "y": [-99, 99]}
+    inside = selection.inside(everything, *results.embedding[:, :2].T)
+    assert "60 selected" in selection.select(results, np.flatnonzero(inside))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slice_shows_the_voxels_of_the_file_and_the_particles_near_it(
+    kept: Path, axis: int
+) -> None:
+    results = Results(kept)
+    tomogram = results.tomograms["TS_1"]
+    client = create_app(results, "secret", 8050).server.test_client()
+    client.get("/?token=secret")
+    answer = client.get(f"/slice/0/{axis}/12.png?low=0&high=100")
+    picture = np.asarray(Image.open(BytesIO(answer.data)))[::-1, :, 0].astype(float)
+    up, across = (n for i, n in enumerate(tomogram.shape_zyx) if i != axis)
+    assert picture.shape == (up, across)
+    half = int(200 / 10 / 3 / 2)  # a third of the diameter that is taken where none is known
+    part = [slice(None)] * 3
+    part[axis] = slice(12 - half, 13 + half)
+    plain = tomogram.read()[tuple(part)].mean(axis=axis)
+    assert np.corrcoef(gaussian_filter(plain, 0.8).ravel(), picture.ravel())[0, 1] > 0.98
+    near = tomogram_view.rows_near(results, "TS_1", axis, 12)
+    apart = abs(results.particles.center_zyx_px[:, axis] - 12)
+    assert len(near) and set(near) == set(np.flatnonzero(apart <= 10))
+    assert client.get(f"/slice/0/{axis}/999.png").status_code == 404
+
+
+def test_the_wall_begins_with_the_best_or_the_worst(kept: Path) -> None:
+    results = Results(kept)
+    best, worst = (wall.ordered(results, 2, order) for order in ("best", "worst"))
+    assert results.posterior is not None and set(best) == set(results.members(2))
+    assert (np.diff(results.posterior[best]) <= 0).all() and (best[::-1] == worst).all()
+    assert [one["value"] for one in wall.tiles(results, best[:3])] == best[:3].tolist()
+    results.selected = np.array([5, 9])
+    assert set(wall.ordered(results, -1, "store")) == {5, 9}

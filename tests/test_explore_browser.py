@@ -24,7 +24,7 @@ if CHROMIUM is None:
 from aitom_disca.explore.results import Results  # noqa: E402
 from aitom_disca.explore.server import listen  # noqa: E402
 
-_PATIENCE_MS = 20_000
+_PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +99,47 @@ def test_from_results_to_merged_named_exported_star_files(page: Any, results: Pa
     page.get_by_role("link", name="History").click()
     page.get_by_text("merge 1+3").wait_for()
     assert page.locator(".decisions li").count() == 4
+
+
+def test_particles_are_selected_on_the_map_and_in_the_tomogram_and_ticked_away(
+    page: Any, results: Path
+) -> None:
+    def selected(text: str) -> None:
+        sync_api.expect(page.locator("#selected")).to_contain_text(text, timeout=_PATIENCE_MS)
+
+    def drag(places: list[tuple[float, float]], within: str) -> None:
+        box = page.locator(f"{within} .nsewdrag").bounding_box()
+        x, y = ([box[a] + share * box[b] for share in part] for a, b, part in
+                zip("xy", ("width", "height"), zip(*places, strict=True), strict=True))  # fmt: skip
+        page.mouse.move(x[0], y[0])
+        page.mouse.down()
+        for place in zip(x[1:], y[1:], strict=True):
+            page.mouse.move(*place, steps=4)
+        page.mouse.up()
+
+    page.get_by_role("link", name="Map").click()
+    page.locator("#map .nsewdrag").wait_for()
+    drag([(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.02)], "#map")
+    selected("60 selected: 15 cluster 1")
+    page.get_by_role("link", name="look at them").click()
+    page.get_by_text("1 to 60 of 60").wait_for()
+    page.locator(".wall input").nth(0).check()
+    page.locator(".wall input").nth(1).check()
+    selected("2 selected")
+    page.get_by_role("button", name="Move").click()
+    says(page, "move 2 particles to no cluster")
+    assert sum(read_labels_csv(results / "labels.csv")[0] < 0) == 5
+
+    page.get_by_role("link", name="Tomogram").click()
+    page.locator("#slice .layer-above, #slice image").first.wait_for()
+    before = page.locator("#slice image").get_attribute("href")
+    page.locator("#slice .nsewdrag").hover()
+    page.mouse.wheel(0, 120)
+    sync_api.expect(page.locator("#slice image")).not_to_have_attribute("href", before)
+    circle = page.locator("#slice .points path").first
+    circle.hover(force=True)
+    circle.click(force=True)
+    page.locator("#particle img").first.wait_for()
+    selected("1 selected")
+    drag([(0.02, 0.02), (0.98, 0.98)], "#slice")
+    sync_api.expect(page.locator("#selected")).not_to_contain_text("1 selected")

@@ -9,7 +9,7 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from flask import Response, abort
 
 from aitom_disca.errors import InputError
-from aitom_disca.explore import clusters, deciding, history
+from aitom_disca.explore import clusters, deciding, feature_map, history, selection, tomogram, wall
 from aitom_disca.explore.cards import cards_of
 from aitom_disca.explore.pictures import surface_bytes, three_slices
 from aitom_disca.explore.results import Results
@@ -17,6 +17,9 @@ from aitom_disca.explore.token import protect
 
 VIEWS: dict[str, ModuleType] = {
     "clusters": clusters,
+    "tomogram": tomogram,
+    "map": feature_map,
+    "particles": wall,
     "history": history,
 }
 _KEPT_S = 3600  # pictures, by the browser
@@ -60,6 +63,7 @@ def create_app(results: Results, token: str, port: int = 8050) -> Dash:
     protect(app.server, token, port)
     app.layout = lambda: _frame(results)
     deciding.register(app, results)
+    selection.register(app, results)
     for view in VIEWS.values():
         view.register(app, results)
     _register_views(app, results)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+FILLING: Any = {"responsive": True, "style": {"height": "100%"}}  # of a graph in its frame
+
 
 def empty_figure(x_title: str, y_title: str) -> dict[str, Any]:
     """A figure without data, on the ground of the page."""
@@ -16,7 +18,7 @@ def empty_figure(x_title: str, y_title: str) -> dict[str, Any]:
         "layout": {
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
-            "margin": {"l": 50, "r": 12, "t": 12, "b": 44},
+            "margin": {"l": 50, "r": 12, "t": 12, "b": 54},
             "xaxis": {**axis, "title": {"text": x_title}},
             "yaxis": {**axis, "title": {"text": y_title}},
             "legend": {"orientation": "h", "y": 1.12},

@@ -64,8 +64,11 @@ class Results:
                 return
             self.curation = Curation(self.files.path)
             self.curated: Curated = self.curation.curated()
-            self.labels, self.posterior = read_labels_csv(self.files.labels)
-            self._read_at = self.files.labels.stat().st_mtime_ns
+            self._read_labels()
+
+    def _read_labels(self) -> None:
+        self.labels, self.posterior = read_labels_csv(self.files.labels)
+        self._read_at = self.files.labels.stat().st_mtime_ns
 
     def decide(self, decision: Decision) -> None:
         """Write a decision down; the labels follow, star files when they are asked for.
@@ -76,8 +79,9 @@ class Results:
             If it does not fit; nothing is written then.
         """
         with self._lock:
-            Curation(self.files.path).add([decision])
             self.refresh()
+            self.curated = self.curation.add([decision])
+            self._read_labels()
 
     @property
     def decisions(self) -> list[Decision]:
