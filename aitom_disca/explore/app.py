@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
 from dash import Dash, Input, Output, State, dcc, html, no_update
-from flask import Response, abort
+from flask import Response, abort, request
 
 from aitom_disca.errors import InputError
 from aitom_disca.explore import clusters, deciding, feature_map, history, selection, tomogram, wall
@@ -130,17 +131,20 @@ def _register_views(app: Dash, results: Results) -> None:
 
 
 def _serve_pictures(app: Dash, results: Results) -> None:
+    drawn = lru_cache(maxsize=256)(lambda draw, number, _: draw(volume_of(number)))
+
     def volume_of(number: int) -> Any:
         volume = next((c.volume_zyx() for c in cards_of(results) if c.number == number), None)
         return abort(404) if volume is None else volume
 
     @app.server.route("/slices/<int:number>.png")
     def slices(number: int) -> Response:
-        return kept(three_slices(volume_of(number)), "image/png")
+        return kept(drawn(three_slices, number, request.args.get("of")), "image/png")
 
     @app.server.route("/surface/<int:number>")
     def surface(number: int) -> Response:
-        return kept(surface_bytes(volume_of(number)), "application/octet-stream")
+        content = drawn(surface_bytes, number, request.args.get("of"))
+        return kept(content, "application/octet-stream")
 
     @app.server.route("/directions/<int:number>.png")
     def directions(number: int) -> Response:

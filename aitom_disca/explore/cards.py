@@ -40,6 +40,10 @@ class ClusterCard:
 
 def cards_of(results: Results) -> list[ClusterCard]:
     """A card for each cluster that there is, by number."""
+    return results.of_these_labels("cards", lambda: _made(results))
+
+
+def _made(results: Results) -> list[ClusterCard]:
     cards = []
     for number in results.clusters():
         members = results.members(number)

@@ -134,7 +134,7 @@ def _card(results: Results, card: ClusterCard) -> html.Article:
                     html.Button("Drop", id={"drop": number}, title=f"leave cluster {number} out"),
                 ]
             ),
-            *_pictures(card),
+            *_pictures(results, card),
             html.Dl([one for row in _facts(card) for one in (html.Dt(row[0]), html.Dd(row[1]))]),
             *_directions(results, card),
         ],
@@ -144,8 +144,9 @@ def _card(results: Results, card: ClusterCard) -> html.Article:
     )
 
 
-def _pictures(card: ClusterCard) -> list[Any]:
-    number = card.number
+def _pictures(results: Results, card: ClusterCard) -> list[Any]:
+    number, volume = card.number, card.volume_file
+    made = results.labels_read_at if volume is None else volume.stat().st_mtime_ns
     if card.volume_file is None and card.mean_zyx is None:
         return [html.P("No average yet: aitom-disca average makes one.", className="muted")]
     return [
@@ -155,13 +156,13 @@ def _pictures(card: ClusterCard) -> list[Any]:
             role="img",
             title="drag, or use the arrow keys, to turn it",
             **{
-                "data-mesh": f"surface/{number}",
+                "data-mesh": f"surface/{number}?of={made}",
                 "data-colour": card.colour,
                 "aria-label": f"surface of cluster {number}",
             },  # type: ignore[arg-type]
         ),
         html.Img(
-            src=f"slices/{number}.png",
+            src=f"slices/{number}.png?of={made}",
             alt=f"central slices of cluster {number}: x–y, x–z, y–z",
             className="slices",
         ),

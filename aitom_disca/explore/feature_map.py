@@ -8,7 +8,7 @@ import numpy as np
 from dash import Dash, Input, Output, dcc, html
 
 from aitom_disca.explore import selection
-from aitom_disca.explore.figures import FILLING, empty_figure, packed
+from aitom_disca.explore.figures import FILLING, SYMBOLS, empty_figure, packed, symbol_of
 from aitom_disca.explore.results import Results
 from aitom_disca.report.figures import CLUSTER_COLOURS, UNASSIGNED_COLOUR, cluster_colour
 
@@ -98,6 +98,9 @@ def figure_of(results: Results, by: str, across: int, up: int) -> dict[str, Any]
         number, colours = kinds
         marker |= {"color": packed(number[rows]), "cmin": -0.5, "cmax": len(colours) - 0.5}
         marker["colorscale"] = _steps(colours)
+        again = np.maximum(number[rows] - (by == _CLUSTER), 0) // len(CLUSTER_COLOURS)
+        if again.any():
+            marker["symbol"] = [SYMBOLS[i] for i in (again % len(SYMBOLS)).tolist()]
     else:
         values = _values(results, by)
         low, high = np.nanpercentile(values, (1, 99)) if np.isfinite(values).any() else (0, 1)
@@ -116,15 +119,17 @@ def figure_of(results: Results, by: str, across: int, up: int) -> dict[str, Any]
 def legend_of(results: Results, by: str) -> list[Any]:
     """Swatches of clusters or tomograms."""
     if by == _CLUSTER:
-        shown = [(cluster_colour(k - 1), results.title_of(k)) for k in (*results.clusters(), 0)]
+        shown = [(k - 1, results.title_of(k)) for k in (*results.clusters(), 0)]
     elif by == _TOMOGRAM:
-        names = np.unique(results.particles.tomogram_name).tolist()
-        shown = [(cluster_colour(i), name) for i, name in enumerate(names[: len(CLUSTER_COLOURS)])]
+        shown = list(enumerate(np.unique(results.particles.tomogram_name).tolist()))
     else:
         return []
     return [
-        html.Span([html.I(style={"background": colour}), text], className="swatch")
-        for colour, text in shown
+        html.Span(
+            [html.I(style={"background": cluster_colour(i)}, className=symbol_of(i)), text],
+            className="swatch",
+        )
+        for i, text in shown
     ]
 
 

@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from aitom_disca.report.figures import CLUSTER_COLOURS
+
 FILLING: Any = {"responsive": True, "style": {"height": "100%"}}  # of a graph in its frame
+
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up")  # when colours begin again
+
+
+def symbol_of(cluster: int) -> str:
+    """Shape of the marks of a cluster (from 0; negative: none)."""
+    return SYMBOLS[max(cluster, 0) // len(CLUSTER_COLOURS) % len(SYMBOLS)]
 
 
 def empty_figure(x_title: str, y_title: str) -> dict[str, Any]:

@@ -80,9 +80,13 @@ def _criterion(rows: list[dict[str, Any]]) -> dict[str, Any]:
     figure["data"] = [
         {"x": list(bic), "y": list(bic.values()), "mode": "lines+markers", "name": "BIC",
          "line": {"color": _ACCENT}},
-        {"x": [chosen], "y": [bic.get(chosen)], "mode": "markers", "name": f"K = {chosen}",
-         "marker": {"size": 14, "symbol": "circle-open", "color": _ACCENT, "line": {"width": 2}}},
     ]  # fmt: skip
+    if chosen in bic:
+        ring = {"size": 14, "symbol": "circle-open", "color": _ACCENT, "line": {"width": 2}}
+        figure["data"].append(
+            {"x": [chosen], "y": [bic[chosen]], "mode": "markers", "name": f"K = {chosen}",
+             "marker": ring}
+        )  # fmt: skip
     return figure
 
 
@@ -96,11 +100,12 @@ def _sizes(rows: list[dict[str, Any]]) -> dict[str, Any]:
         for k in range(max(map(len, ordered)))
     ]  # fmt: skip
     figure["layout"] |= {"barmode": "stack", "showlegend": False}
+    figure["layout"]["xaxis"] |= _whole(iterations)
     return figure
 
 
 def _index(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    figure = empty_figure("iteration", "share")
+    figure = empty_figure("iteration", "")
     iterations = [row["iteration"] for row in rows]
     figure["data"] = [
         {"x": iterations, "y": [row.get(name) for row in rows], "name": text,
@@ -110,4 +115,10 @@ def _index(rows: list[dict[str, Any]]) -> dict[str, Any]:
             ("label_change", "labels that changed", "#ee7733", "dash"),
         )
     ]  # fmt: skip
+    figure["layout"]["xaxis"] |= _whole(iterations)
     return figure
+
+
+def _whole(iterations: list[int]) -> dict[str, Any]:
+    """Ticks at whole numbers."""
+    return {"dtick": max(1, len(iterations) // 8)}

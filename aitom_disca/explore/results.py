@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from aitom_disca.pipeline.reports import store_of, tomograms_of
 from aitom_disca.pipeline.stages import write_stars
 from aitom_disca.run_folder import RunFolder
 
+T = TypeVar("T")
 _NOT_NUMBERS = ("index", "cluster", "posterior")
 
 
@@ -51,7 +53,7 @@ class Results:
             self.record = self.files.record
         self.selected = np.zeros(0, int)
         self._lock = threading.RLock()
-        self._read_at = 0
+        self.labels_read_at = 0  # when the labels were last written, as they are held
         self.refresh()
 
     # -- labels and decisions ----------------------------------------------------------------
@@ -60,15 +62,23 @@ class Results:
         """Read the labels again if they have changed."""
         with self._lock:
             now = self.files.labels.stat().st_mtime_ns if self.files.labels.is_file() else 0
-            if now and now == self._read_at:
+            if now and now == self.labels_read_at:
                 return
             self.curation = Curation(self.files.path)
             self.curated: Curated = self.curation.curated()
             self._read_labels()
 
     def _read_labels(self) -> None:
+        self._made: dict[str, Any] = {}
         self.labels, self.posterior = read_labels_csv(self.files.labels)
-        self._read_at = self.files.labels.stat().st_mtime_ns
+        self.labels_read_at = self.files.labels.stat().st_mtime_ns
+
+    def of_these_labels(self, name: str, make: Callable[[], T]) -> T:
+        """What follows from the labels: made once for as long as they stay."""
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = make()
+            return self._made[name]
 
     def decide(self, decision: Decision) -> None:
         """Write a decision down; the labels follow, star files when they are asked for.

@@ -11,7 +11,7 @@ from flask import Response, abort, request
 
 from aitom_disca.explore import selection
 from aitom_disca.explore.feature_map import legend_of
-from aitom_disca.explore.figures import FILLING, empty_figure
+from aitom_disca.explore.figures import FILLING, empty_figure, symbol_of
 from aitom_disca.explore.results import Results
 from aitom_disca.explore.slices import (
     AXES,
@@ -197,7 +197,8 @@ def _figure(
             "text": [results.title_of(int(label) + 1) for label in labels],
             "hovertemplate": "%{text}, particle %{customdata}<extra></extra>",
             "marker": {
-                "symbol": "circle-open", "size": 16, "line": {"width": 2.5},
+                "symbol": [f"{symbol_of(int(label))}-open" for label in labels],
+                "size": 16, "line": {"width": 2.5},
                 "color": [cluster_colour(int(label)) for label in labels],
             },
             "unselected": {"marker": {"opacity": 0.35}},
