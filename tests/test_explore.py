@@ -107,6 +107,9 @@ def test_what_cannot_be_served_is_said(
 ) -> None:
     assert main(["explore", str(tmp_path)]) == 2
     assert "holds no labels.csv" in capsys.readouterr().err
+    (make_results(tmp_path / "other", 12).path / "labels.csv").write_text("index,cluster\n0,1\n")
+    assert main(["explore", str(tmp_path / "other")]) == 2
+    assert "expected labels of the 12 subtomograms" in capsys.readouterr().err
     with serving.socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -142,7 +145,7 @@ def test_of_many_particles_some_are_drawn_and_a_lasso_takes_all(
     assert len(set(rows)) == 10 and (np.diff(rows) > 0).all()
     results = Results(kept)
     for by in feature_map._choices(results):
-        trace = feature_map.figure_of(results, by, 0, 2)["data"][0]
+        trace = feature_map.figure_of(results, by, "component 1", "component 3")["data"][0]
         assert len(base64.b64decode(trace["marker"]["color"]["bdata"])) == 40, by
     everything = {"x": [-99, 99], "y": [-99, 99]}
     inside = selection.inside(everything, *results.embedding[:, :2].T)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from dash import Dash, Input, Output, dcc, html
+from dash import Dash, Input, Output, State, dcc, html
 
 from aitom_disca.explore import selection
 from aitom_disca.explore.figures import FILLING, SYMBOLS, empty_figure, packed, symbol_of
@@ -15,6 +16,7 @@ from aitom_disca.report.figures import CLUSTER_COLOURS, UNASSIGNED_COLOUR, clust
 _MOST_DRAWN = 100_000  # of more, so many are drawn, chosen by chance; a lasso takes all
 _CLUSTER, _TOMOGRAM, _POSTERIOR = "cluster", "tomogram", "posterior"
 _MEASURED = "measured: "
+_UMAP = "UMAP"
 _CONFIG: Any = {"scrollZoom": True, "displaylogo": False, "modeBarButtonsToRemove": ["autoScale2d"]}
 
 
@@ -22,15 +24,15 @@ def layout(results: Results) -> html.Div | html.P:
     """The plot, and what it is coloured by."""
     if results.embedding is None:
         return html.P("The run kept no features of its subtomograms, so that there is no map.")
-    n_components = results.embedding.shape[1]
-    axes = {str(i): f"component {i + 1}" for i in range(n_components)}
+    axes = {name: name for name in _axes(results)}
+    across, up = list(axes)[:2]
     return html.Div(
         [
             html.Div(
                 [
                     _field("colour by", _choices(results), _CLUSTER, "colour-by"),
-                    _field("across", axes, "0", "across"),
-                    _field("up", axes, "1", "up"),
+                    _field("across", axes, across, "across"),
+                    _field("up", axes, up, "up"),
                     html.Span(_how_many(len(results.labels)), className="muted"),
                 ],
                 className="toolbar",
@@ -58,7 +60,7 @@ def register(app: Dash, results: Results) -> None:
         Input("version", "data"),
     )
     def draw(by: str, across: str, up: str, _: Any) -> tuple[dict[str, Any], list[Any]]:
-        return figure_of(results, by, int(across), int(up)), legend_of(results, by)
+        return figure_of(results, by, across, up), legend_of(results, by)
 
     app.clientside_callback(
         selection.SHAPE_OF_SELECTION,
@@ -70,14 +72,14 @@ def register(app: Dash, results: Results) -> None:
     @app.callback(
         Output("selected", "children", allow_duplicate=True),
         Input("map-shape", "data"),
-        Input("across", "value"),
-        Input("up", "value"),
+        State("across", "value"),
+        State("up", "value"),
         prevent_initial_call=True,
     )
     def take(shape: dict[str, Any] | None, across: str, up: str) -> str:
-        if shape is None or results.embedding is None:
+        if shape is None:
             return selection.described(results)
-        x, y = results.embedding[:, int(across)], results.embedding[:, int(up)]
+        x, y = along(results, across), along(results, up)
         return selection.select(results, np.flatnonzero(selection.inside(shape, x, y)))
 
 
@@ -88,9 +90,22 @@ def drawn_rows(n: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(n, _MOST_DRAWN, replace=False))
 
 
-def figure_of(results: Results, by: str, across: int, up: int) -> dict[str, Any]:
-    """One trace of points, coloured by a property."""
+def along(results: Results, axis: str) -> np.ndarray:
+    """Places of all particles along an axis of the map."""
     assert results.embedding is not None  # noqa: S101  the view says so otherwise
+    name, number = axis.split()
+    of = results.umap if name == _UMAP else results.embedding
+    return of[:, int(number) - 1]
+
+
+def _axes(results: Results) -> list[str]:
+    assert results.embedding is not None  # noqa: S101  the view says so otherwise
+    umap = [f"{_UMAP} 1", f"{_UMAP} 2"] if find_spec("umap") else []
+    return [*(f"component {i + 1}" for i in range(results.embedding.shape[1])), *umap]
+
+
+def figure_of(results: Results, by: str, across: str, up: str) -> dict[str, Any]:
+    """One trace of points, coloured by a property."""
     rows = drawn_rows(len(results.labels))
     marker: dict[str, Any] = {"size": 7 if len(rows) < 3000 else 4, "opacity": 0.8}
     kinds = _kinds(results, by)
@@ -106,8 +121,8 @@ def figure_of(results: Results, by: str, across: int, up: int) -> dict[str, Any]
         low, high = np.nanpercentile(values, (1, 99)) if np.isfinite(values).any() else (0, 1)
         marker |= {"color": packed(values[rows]), "colorscale": "Cividis", "showscale": True}
         marker |= {"cmin": low, "cmax": high, "colorbar": {"thickness": 12}}
-    figure = empty_figure(f"component {across + 1}", f"component {up + 1}")
-    x, y = results.embedding[rows, across], results.embedding[rows, up]
+    figure = empty_figure(across, up)
+    x, y = along(results, across)[rows], along(results, up)[rows]
     figure["data"] = [
         {"type": "scattergl", "mode": "markers", "x": packed(x), "y": packed(y),
          "marker": marker, "hoverinfo": "skip", "unselected": {"marker": {"opacity": 0.15}}}

@@ -42,7 +42,8 @@ class Results:
     Raises
     ------
     InputError
-        If there are no labels, or what a person decided about them does not fit.
+        If there are no labels, they are not of the store, or what a person decided about them
+        does not fit.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -55,6 +56,11 @@ class Results:
         self._lock = threading.RLock()
         self.labels_read_at = 0  # when the labels were last written, as they are held
         self.refresh()
+        if self.store_path is not None and len(self.store) != len(self.labels):
+            raise InputError(
+                f"expected labels of the {len(self.store)} subtomograms in {self.store_path}, but "
+                f"{self.files.labels} holds {len(self.labels)}; one of the two was made anew."
+            )
 
     # -- labels and decisions ----------------------------------------------------------------
 
@@ -173,6 +179,13 @@ class Results:
         found = self._kept_by_sorting.get("embedding")
         whole = found is not None and found.ndim == 2 and len(found) == len(self.labels)
         return found if whole and found is not None and found.shape[1] > 1 else None
+
+    @cached_property
+    def umap(self) -> np.ndarray:
+        """The features (N, 2) by UMAP, of the package umap-learn: minutes for 100,000."""
+        from umap import UMAP
+
+        return np.asarray(UMAP(random_state=0, n_jobs=1).fit_transform(self.embedding))
 
     @cached_property
     def means(self) -> np.ndarray | None:

@@ -19,8 +19,10 @@ _SMOOTH_SHARE = 0.05  # standard deviation of the Gaussian, of the box
 _ORDERS = {"best": "best first", "worst": "worst first", "store": "in the order of the store"}
 
 
-def layout(results: Results) -> html.Div:
+def layout(results: Results) -> html.Div | html.P:
     """What is shown, and the wall."""
+    if results.store_path is None:
+        return html.P("The store of the subtomograms is not where it was.")
     first = _SELECTED if len(results.selected) else (results.clusters() or [0])[0]
     return html.Div(
         [
