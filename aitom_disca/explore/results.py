@@ -182,7 +182,7 @@ class Results:
 
     @cached_property
     def umap(self) -> np.ndarray:
-        """The features (N, 2) by UMAP, of the package umap-learn: minutes for 100,000."""
+        """The features (N, 2) by UMAP, of the package umap-learn; half a minute and more."""
         from umap import UMAP
 
         return np.asarray(UMAP(random_state=0, n_jobs=1).fit_transform(self.embedding))
