@@ -10,6 +10,7 @@ VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "aitom_disca/__init__.py")
 EXPORTS = ["dynamotable>=0.3", "imodmodel>=0.1"]  # particles of Dynamo and IMOD
 ZARR = ["zarr>=3.0.8"]  # OME-Zarr tomograms
 PDB = ["gemmi>=0.6.4"]  # atomic models
+EXPLORE = ["dash>=4.0", "plotly>=6.0"]  # the page in the browser
 CLUSTER = ["dask>=2025.1", "distributed>=2025.1", "dask-jobqueue>=0.9"]  # many machines
 
 setup(
@@ -36,6 +37,7 @@ setup(
     package_dir={"aitom_disca.data": "data"},  # the top-level folder travels with the package
     package_data={
         "aitom_disca": ["py.typed"],
+        "aitom_disca.explore": ["assets/*"],
         "aitom_disca.report": ["*.j2", "*.css"],
         "aitom_disca.data": ["*"],
     },
@@ -64,6 +66,7 @@ setup(
         "zarr": ZARR,
         "pdb": PDB,
         "cluster": CLUSTER,
+        "explore": EXPLORE,
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",
@@ -73,6 +76,8 @@ setup(
             *ZARR,
             *PDB,
             *CLUSTER,
+            *EXPLORE,
+            "playwright>=1.40",
         ],
         "lint": ["ruff>=0.9", "mypy>=1.14"],
     },

@@ -22,6 +22,7 @@ from aitom_disca.cli import (
     demo,
     doctor,
     embed,
+    explore,
     gumnet,
     identify,
     import_subtomograms,
@@ -45,7 +46,7 @@ app = typer.Typer(
 )
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "To begin with": (demo.demo, doctor.doctor, run.run),
-    "To look and decide": (clusters.report, curate.curate, identify.identify),
+    "To look and decide": (clusters.report, explore.explore, curate.curate, identify.identify),
     "One stage at a time": (
         tomograms.info,
         tomograms.pick,
