@@ -75,6 +75,12 @@ setup(
             *CLUSTER,
         ],
         "lint": ["ruff>=0.9", "mypy>=1.14"],
+        "docs": [
+            "mkdocs>=1.6",
+            "mkdocs-material>=9.6",
+            "mkdocstrings-python>=1.16",
+            "griffe-pydantic>=1.1",
+        ],
     },
     entry_points={"console_scripts": ["aitom-disca = aitom_disca.cli:main"]},
 )
