@@ -75,7 +75,13 @@ def _equation(tex: str) -> str:
     from matplotlib.mathtext import math_to_image
 
     text = io.StringIO()
-    with matplotlib.rc_context({"mathtext.fontset": "cm", "svg.hashsalt": "equation"}):
+    style = {
+        "mathtext.fontset": "cm",
+        "svg.hashsalt": "equation",
+        "figure.facecolor": "none",
+        "savefig.facecolor": "none",
+    }
+    with matplotlib.rc_context(style):
         depth = math_to_image(f"${tex}$", text, dpi=72, format="svg")
     svg = text.getvalue()[text.getvalue().index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

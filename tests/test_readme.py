@@ -140,6 +140,7 @@ def test_equations_are_drawn():
     assert "arithmatex" not in drawn
     assert 'aria-label="a_1 &lt; 2"' in drawn and "<svg" in drawn
     assert re.search(r'width="[\d.]+em"', drawn)
+    assert "#ffffff" not in drawn  # no ground of its own: there is a dark style, too
 
 
 @pytest.mark.parametrize("setting", ["candidate_k", "merge_clusters", "split_clusters"])
