@@ -80,6 +80,7 @@ setup(
             "mkdocs-material>=9.6",
             "mkdocstrings-python>=1.16",
             "griffe-pydantic>=1.1",
+            "ruff>=0.9",  # sets signatures
         ],
     },
     entry_points={"console_scripts": ["aitom-disca = aitom_disca.cli:main"]},
