@@ -80,6 +80,13 @@ setup(
             "playwright>=1.40",
         ],
         "lint": ["ruff>=0.9", "mypy>=1.14"],
+        "docs": [
+            "mkdocs>=1.6",
+            "mkdocs-material>=9.6",
+            "mkdocstrings-python>=1.16",
+            "griffe-pydantic>=1.1",
+            "ruff>=0.9",  # sets signatures
+        ],
     },
     entry_points={"console_scripts": ["aitom-disca = aitom_disca.cli:main"]},
 )
