@@ -44,7 +44,7 @@ setup(
         "keras>=3.14",
         "numpy>=1.26",
         "scipy>=1.16",
-        "scikit-learn>=1.4",
+        "scikit-learn>=1.6",
         "scikit-image>=0.22",
         "threadpoolctl>=3.1",
         "h5py>=3.11",

@@ -135,7 +135,7 @@ def test_the_option_reaches_the_training():
 
 
 def test_a_rotation_that_nobody_handed_in():
-    with pytest.raises(InputError, match="from_settings"):
+    with pytest.raises(InputError, match=r"rotate=aitom_disca\.bridge"):
         DISCA(rotation="aitom", candidate_k=(1, 2)).fit(volume((6, 12, 12, 12)))
 
 
