@@ -20,26 +20,31 @@ RelionVersion = Literal["3.1", "5"]
 
 
 class Settings(BaseModel):
-    """Frozen settings that refuse unknown names."""
+    """Frozen settings that refuse unknown names.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used, or a name is not known.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InputError(_in_words(error)) from error
+
     @classmethod
     def checked(cls, **values: Any) -> Self:
-        """Make settings; a bad value gives one plain sentence.
+        """Make settings of values whose types are not known yet.
 
         Raises
         ------
         InputError
         """
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise InputError(
-                f"{name} = {first['input']!r} cannot be used: {first['msg']}."
-            ) from error
+        return cls(**values)
 
     def changed(self, **changes: Any) -> Self:
         """The same settings with changes.
@@ -49,6 +54,16 @@ class Settings(BaseModel):
         InputError
         """
         return self.checked(**{**self.model_dump(), **changes})
+
+
+def _in_words(error: ValidationError) -> str:
+    """The first thing that is wrong, as one sentence."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    inner = first.get("ctx", {}).get("error")
+    if isinstance(inner, InputError):  # of settings within settings
+        return f"{name}.{inner}"
+    return f"{name} = {first['input']!r} cannot be used: {first['msg']}."
 
 
 Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -13,8 +13,9 @@ from sklearn.metrics import adjusted_rand_score
 pytest.importorskip("keras")
 
 import aitom_disca
-from aitom_disca import DISCA, InputError
+from aitom_disca import DISCA, InputError, pipeline, reembedding
 from aitom_disca.io import StoreWriter, open_store
+from aitom_disca.io.checksums import seal
 from aitom_disca.particles import ParticleSet
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
@@ -214,9 +215,17 @@ def test_loading_what_is_no_model(tmp_path, model):
     damaged.write_bytes(model.read_bytes())
     with h5py.File(damaged, "a") as file:
         del file["mixture"]
-    for path in (text, foreign, damaged):
+    strange = tmp_path / "strange.h5"
+    strange.write_bytes(model.read_bytes())
+    with h5py.File(strange, "a") as file:
+        settings = file.attrs["settings"].replace(b'"seed": 1', b'"seed": -1')
+        file.attrs["settings"] = np.bytes_(settings)
+        seal(file)
+    for path in (text, foreign, damaged, strange):
         with pytest.raises(InputError, match=rf"{path.name}.* (is not one|cannot be|is damaged).*"):
             DISCA.load(path)
+    with pytest.raises(InputError, match=r"strange.h5 .*\(seed = -1 cannot be used"):
+        DISCA.load(strange)
 
 
 # -- bad input -----------------------------------------------------------------------------
@@ -289,7 +298,7 @@ def test_unknown_preset():
         DISCA("slow").fit(np.zeros((9, 16, 16, 16), np.float32))
 
 
-# -- settings ------------------------------------------------------------------------------
+# -- the package ---------------------------------------------------------------------------
 
 
 def test_paper_preset_is_the_published_method():
@@ -320,3 +329,5 @@ def test_public_names():
     assert set(aitom_disca.__all__) <= set(dir(aitom_disca))
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = aitom_disca.nonsense
+    assert aitom_disca.average is pipeline.average_store
+    assert aitom_disca.embed is reembedding.embed_averages
