@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sklearn.base import BaseEstimator
 from typing_extensions import Self
 
 from aitom_disca.config import MineSettings
@@ -18,11 +17,13 @@ OfPreset = Literal["preset"]
 
 
 @dataclass(eq=False, repr=False)
-class Parameters(BaseEstimator):
+class Parameters:
     """The settings of `MineSettings` and what rotates training copies; as they were given.
 
     `DISCA` says what each of them is. Those that the presets do not agree on are ``"preset"``
     where they are not given. As everywhere in scikit-learn nothing is looked at before `fit`.
+
+    Not on top of scikit-learn's classes, which have no types: a type checker would take any name.
     """
 
     preset: Literal["fast", "paper"] = "fast"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from typing_extensions import Self
 
@@ -24,7 +24,7 @@ from aitom_disca.mining.solution import LoopResult
 from aitom_disca.subtomograms.dataset import Source
 
 
-class Trained(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Parameters):
+class Trained(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Parameters):
     """Prediction, and the file that a model is kept in.
 
     Every method that takes subtomograms raises `InputError` if their box or voxel size differs
