@@ -51,7 +51,6 @@ setup(
         "mrcfile>=1.5",
         "pandas>=2.1.1",
         "pydantic>=2.6",
-        "typing_extensions>=4.8",
         "typer>=0.19",
         "rich>=13.7",
         "matplotlib>=3.8",

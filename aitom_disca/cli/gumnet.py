@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
 
-class GumnetLoss(str, Enum):
+class GumnetLoss(StrEnum):
     """What Gum-Net learns from."""
 
     motion = "motion"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClusterMixin
 from sklearn.utils import Tags
-from typing_extensions import Self
 
 from aitom_disca.alignment.assigning import LearntAverages
 from aitom_disca.config import MineSettings

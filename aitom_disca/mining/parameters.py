@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Literal
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from aitom_disca.config import MineSettings
 
