@@ -72,19 +72,6 @@ def blobs(n=12, edge=6) -> np.ndarray:
     return x.astype(np.float32)
 
 
-@pytest.fixture
-def uncompiled():
-    """Steps that TensorFlow does not compile: for so few data that takes longest."""
-    if disca.keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow
-
-    tensorflow.config.run_functions_eagerly(True)
-    yield
-    tensorflow.config.run_functions_eagerly(False)
-
-
 def test_a_script_in_aitoms_manner(tmp_path, uncompiled):
     disca.pickle_dump(blobs(), tmp_path / "x.pickle")
     names = {

@@ -301,28 +301,6 @@ def test_unknown_preset():
 # -- the package ---------------------------------------------------------------------------
 
 
-def test_paper_preset_is_the_published_method():
-    settings = DISCA("paper").settings
-    published = {
-        "width": 1.0,
-        "n_convolutions": 10,
-        "n_features": 1024,
-        "n_cube_rotations": 1,
-        "working_box_px": None,
-        "low_pass_sigma_px": 0.0,
-        "pca_dimensions": 16,
-        "whiten": False,
-        "choose_dimensions": False,
-        "label_smoothing": 0.2,
-        "label_smoothing_decay": 0.9,
-        "stop_fraction": 0.99,
-        "stop_iterations": 3,
-        "max_iterations": 20,
-    }
-    assert {name: getattr(settings, name) for name in published} == published
-    assert settings.preset == "paper"
-
-
 def test_public_names():
     for name in aitom_disca.__all__:
         assert getattr(aitom_disca, name) is not None
