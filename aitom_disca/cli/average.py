@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +20,7 @@ from aitom_disca.words import counted
 _RARELY = rarely("averaging")
 
 
-class Aligner(str, Enum):
+class Aligner(StrEnum):
     """What finds the first poses."""
 
     fft = "fft"
@@ -28,7 +28,7 @@ class Aligner(str, Enum):
     both = "gumnet+fft"
 
 
-class Null(str, Enum):
+class Null(StrEnum):
     """What the null test averages."""
 
     none = "none"

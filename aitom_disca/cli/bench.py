@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,7 @@ _TABLE_WIDTH = 150
 _COPIES = 200  # of one structure, for alignment and averages
 
 
-class What(str, Enum):
+class What(StrEnum):
     """What can be measured."""
 
     accuracy = "accuracy"
@@ -33,7 +33,7 @@ class What(str, Enum):
     device = "device"
 
 
-class Level(str, Enum):
+class Level(StrEnum):
     """How many electrons a simulated cell was seen with."""
 
     good = "good"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from aitom_disca.words import counted
 _STORES = (".h5", ".hdf5")
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """AITom's files of particles."""
 
     peaks = "peaks"

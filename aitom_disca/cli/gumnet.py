@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from aitom_disca.progress import say
 from aitom_disca.words import counted
 
 
-class GumnetLoss(str, Enum):
+class GumnetLoss(StrEnum):
     """What Gum-Net learns from."""
 
     motion = "motion"

@@ -30,7 +30,9 @@ def decide(
 ) -> tuple[Any, Any]:
     """Make a decision; the values for `OUTCOME`."""
     try:
-        decision = Decision(action, clusters, particles, name, (why or "").strip(), _login())
+        decision = Decision(
+            action, clusters, particles, name=name, why=(why or "").strip(), who=_login()
+        )
         results.decide(decision)
     except (InputError, OSError) as error:
         return no_update, failed(error)
