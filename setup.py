@@ -10,6 +10,7 @@ VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "aitom_disca/__init__.py")
 EXPORTS = ["dynamotable>=0.3", "imodmodel>=0.1"]  # particles of Dynamo and IMOD
 ZARR = ["zarr>=3.0.8"]  # OME-Zarr tomograms
 PDB = ["gemmi>=0.6.4"]  # atomic models
+EXPLORE = ["dash>=4.0", "plotly>=6.0"]  # the page in the browser
 CLUSTER = ["dask>=2025.1", "distributed>=2025.1", "dask-jobqueue>=0.9"]  # many machines
 
 setup(
@@ -36,7 +37,8 @@ setup(
     package_dir={"aitom_disca.data": "data"},  # the top-level folder travels with the package
     package_data={
         "aitom_disca": ["py.typed"],
-        "aitom_disca.report": ["*.j2"],
+        "aitom_disca.explore": ["assets/*"],
+        "aitom_disca.report": ["*.j2", "*.css"],
         "aitom_disca.data": ["*"],
     },
     install_requires=[
@@ -44,14 +46,13 @@ setup(
         "keras>=3.14",
         "numpy>=1.26",
         "scipy>=1.16",
-        "scikit-learn>=1.4",
+        "scikit-learn>=1.6",
         "scikit-image>=0.22",
         "threadpoolctl>=3.1",
         "h5py>=3.11",
         "mrcfile>=1.5",
         "pandas>=2.1.1",
         "pydantic>=2.6",
-        "typing_extensions>=4.8",
         "typer>=0.19",
         "rich>=13.7",
         "matplotlib>=3.8",
@@ -64,6 +65,7 @@ setup(
         "zarr": ZARR,
         "pdb": PDB,
         "cluster": CLUSTER,
+        "explore": EXPLORE,
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",
@@ -73,8 +75,17 @@ setup(
             *ZARR,
             *PDB,
             *CLUSTER,
+            *EXPLORE,
+            "playwright>=1.40",
         ],
         "lint": ["ruff>=0.9", "mypy>=1.14"],
+        "docs": [
+            "mkdocs>=1.6",
+            "mkdocs-material>=9.6",
+            "mkdocstrings-python>=1.16",
+            "griffe-pydantic>=1.1",
+            "ruff>=0.9",  # sets signatures
+        ],
     },
     entry_points={"console_scripts": ["aitom-disca = aitom_disca.cli:main"]},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -12,7 +12,6 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from typing_extensions import Self
 
 from aitom_disca.errors import InputError
 
@@ -20,26 +19,31 @@ RelionVersion = Literal["3.1", "5"]
 
 
 class Settings(BaseModel):
-    """Frozen settings that refuse unknown names."""
+    """Frozen settings that refuse unknown names.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used, or a name is not known.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InputError(_in_words(error)) from error
+
     @classmethod
     def checked(cls, **values: Any) -> Self:
-        """Make settings; a bad value gives one plain sentence.
+        """Make settings of values whose types are not known yet.
 
         Raises
         ------
         InputError
         """
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise InputError(
-                f"{name} = {first['input']!r} cannot be used: {first['msg']}."
-            ) from error
+        return cls(**values)
 
     def changed(self, **changes: Any) -> Self:
         """The same settings with changes.
@@ -49,6 +53,16 @@ class Settings(BaseModel):
         InputError
         """
         return self.checked(**{**self.model_dump(), **changes})
+
+
+def _in_words(error: ValidationError) -> str:
+    """The first thing that is wrong, as one sentence."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    inner = first.get("ctx", {}).get("error")
+    if isinstance(inner, InputError):  # of settings within settings
+        return f"{name}.{inner}"
+    return f"{name} = {first['input']!r} cannot be used: {first['msg']}."
 
 
 Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -200,42 +214,34 @@ _SUBTOMOGRAMS_PER_CLUSTER = 40
 
 
 class MineSettings(Settings):
-    """How subtomograms are sorted (DISCA). The defaults are the preset ``fast``."""
+    """How subtomograms are sorted; `aitom_disca.DISCA` says what each setting is.
+
+    The defaults are the preset ``fast``.
+    """
 
     preset: Literal["fast", "paper"] = "fast"
-    # Numbers of clusters to choose from; None: as many as there are subtomograms for, see `bounds`.
     candidate_k: Annotated[tuple[Annotated[int, Field(ge=1)], ...] | None, Field(min_length=1)] = (
         None
     )
     max_iterations: int = Field(4, ge=1)
-    # What the network sees: box and low-pass (in voxels of that box); None: as stored.
     working_box_px: int | None = Field(12, ge=3)
     low_pass_sigma_px: float = Field(0.67, ge=0)
-    # Diameter of a soft sphere round the particle, outside of which nothing counts. None: that of
-    # the particles that a store was cut for, where it says so; 0: the whole box counts.
     mask_diameter_angstrom: float | None = Field(None, ge=0, allow_inf_nan=False)
-    # Whether noise and signal that clearly fall off with tilt count for less, as they are measured.
     graded_wedge: bool = True
     # The network.
     width: float = Field(0.5, gt=0)
     n_convolutions: int | None = Field(5, ge=1, le=10)
     n_features: int = Field(256, ge=1)
     n_cube_rotations: Literal[1, 4, 12, 24] = 12
-    # What rotates the copies in training: the network on its device, or AITom's way.
     rotation: Literal["own", "aitom"] = "own"
-    # Where it computes. auto: bfloat16 on graphics cards that have it, float32 elsewhere.
     precision: Literal["auto", "float32", "mixed"] = "auto"
     n_devices: int = Field(1, ge=1)
-    # Sorting by alignment, which then teaches the network; at most so many are sorted among
-    # themselves, before all are compared with what was found.
+    # Sorting by alignment.
     alignment: bool = True
     alignment_most: int = Field(2000, ge=10)
-    # References at the start (None: 1.5 times the largest K); at most so many looks for structures
-    # that were missed.
     alignment_starts: int | None = Field(None, ge=1)
     alignment_splits: int = Field(2, ge=0)
-    # The mixture. Criteria of K: see clustering/criteria.py; those but bic, bic_si and aic choose
-    # from 2. Merging and splitting compare BIC of one Gaussian and of two on the members.
+    # The mixture.
     k_criterion: Literal["bic", "bic_si", "aic", "ch", "kl", "jump"] = "bic"
     merge_clusters: bool = False
     split_clusters: bool = False
@@ -252,8 +258,6 @@ class MineSettings(Settings):
     label_smoothing: float = Field(0.2, ge=0, lt=1)
     label_smoothing_decay: float = Field(0.9, ge=0, le=1)
     head_epochs: int = Field(10, ge=0)
-    # New subtomograms farther out than this share of a cluster's members belong to none; None: all
-    # belong to a cluster.
     outlier_quantile: float | None = Field(0.99, gt=0, le=1)
     # When to stop.
     stop_fraction: float = Field(0.99, gt=0, le=1)
@@ -291,7 +295,7 @@ class MineSettings(Settings):
         InputError
             If the preset or one of the changes is unknown or cannot be used.
         """
-        if preset not in PRESETS:
+        if preset not in [*PRESETS]:
             raise InputError(f"preset must be one of {', '.join(PRESETS)}; got {preset!r}.")
         return cls.checked(preset=preset, **{**PRESETS[preset], **changes})
 

@@ -5,12 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aitom_disca.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 UNASSIGNED = -1
 _NOT_COLUMNS = ("tomograms", "more", "more_blocks")
+_NEEDED = ("tomogram_name", "center_zyx_px")
+# What each is called in a data frame.
+_IN_FRAMES = {
+    "tomogram_name": ("tomogram_name",),
+    "center_zyx_px": ("center_z_px", "center_y_px", "center_x_px"),
+    "score": ("score",),
+    "euler_zyz_deg": ("rot_deg", "tilt_deg", "psi_deg"),
+    "cluster": ("cluster",),
+    "posterior": ("posterior",),
+    "centered_xyz_angstrom": ("centered_x_angstrom", "centered_y_angstrom", "centered_z_angstrom"),
+    "box_center_zyx_px": ("box_center_z_px", "box_center_y_px", "box_center_x_px"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +100,9 @@ class TomogramInfo(Optics):
         if self.unbinned_shape_zyx is not None:
             return np.array(self.unbinned_shape_zyx[::-1], float) / 2 * pixel
         if self.shape_zyx is None:
-            raise ValueError(f"the size of tomogram {self.name!r} is unknown")
+            raise InputError(
+                f"the size of tomogram {self.name!r} is needed, but is not known; give it."
+            )
         return np.array(self.shape_zyx[::-1], float) / 2 * self.voxel_size_angstrom
 
 
@@ -114,6 +133,19 @@ class ParticleSet:
         Further columns of the file that the particles came from, by their names there.
     more_blocks : mapping of str to Any
         What else that file held, such as RELION's optics table.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> centers = np.array([[40.0, 52.0, 61.0], [41.5, 30.0, 77.0]])
+    >>> particles = ParticleSet(np.array(["TS_01", "TS_01"]), centers, score=np.array([7.1, 5.9]))
+    >>> frame = particles.to_frame()
+    >>> frame
+      tomogram_name  center_z_px  center_y_px  center_x_px  score
+    0         TS_01         40.0         52.0         61.0    7.1
+    1         TS_01         41.5         30.0         77.0    5.9
+    >>> ParticleSet.from_frame(frame[frame["score"] > 6]).center_zyx_px
+    array([[40., 52., 61.]])
     """
 
     tomogram_name: np.ndarray
@@ -132,7 +164,10 @@ class ParticleSet:
         columns = {name: getattr(self, name) for name in self._columns()} | dict(self.more)
         for name, column in columns.items():
             if len(column) != len(self):
-                raise ValueError(f"{name} has {len(column)} rows, expected {len(self)}")
+                raise InputError(
+                    f"expected a row of {name} for each of {len(self)} particles, but got "
+                    f"{len(column)}."
+                )
 
     def __len__(self) -> int:
         return len(self.tomogram_name)
@@ -150,6 +185,62 @@ class ParticleSet:
     def with_clusters(self, cluster: np.ndarray, posterior: np.ndarray | None) -> ParticleSet:
         """The same particles with new clusters."""
         return replace(self, cluster=np.asarray(cluster), posterior=posterior)
+
+    # -- as a table --------------------------------------------------------------------------
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row for each particle; what else is known of their tomograms is not part of it.
+
+        Columns are ``tomogram_name``, ``center_z_px``, ``center_y_px``, ``center_x_px``, those of
+        ``score``, ``cluster``, ``posterior``, ``rot_deg``, ``tilt_deg``, ``psi_deg``,
+        ``centered_x_angstrom``, ``box_center_z_px`` and so on that are known, and ``more``.
+
+        Raises
+        ------
+        InputError
+            If a further column has the name of one of these.
+        """
+        import pandas as pd
+
+        twice = {part for parts in _IN_FRAMES.values() for part in parts} & self.more.keys()
+        if twice:
+            raise InputError(
+                f"expected further columns of other names than {', '.join(sorted(twice))}; rename "
+                "them in `more`."
+            )
+        columns: dict[str, np.ndarray] = {}
+        for name in self._columns():
+            values = getattr(self, name).reshape(len(self), -1).T
+            columns |= dict(zip(_IN_FRAMES[name], values, strict=True))
+        return pd.DataFrame(columns | dict(self.more))
+
+    @classmethod
+    def from_frame(
+        cls, frame: pd.DataFrame, *, tomograms: Mapping[str, TomogramInfo] | None = None
+    ) -> ParticleSet:
+        """Particles of a table with the columns of `to_frame`; others become ``more``.
+
+        Raises
+        ------
+        InputError
+            If a column is missing or holds what is no number.
+        """
+        table = {str(name): frame[name] for name in frame}
+        columns: dict[str, Any] = {}
+        for name, parts in _IN_FRAMES.items():
+            missing = [part for part in parts if part not in table]
+            if missing and (
+                len(missing) < len(parts) or name in ("tomogram_name", "center_zyx_px")
+            ):
+                raise InputError(
+                    f"expected a table of particles with the columns {', '.join(parts)}, but it "
+                    f"has no {missing[0]}; rename the column that is meant."
+                )
+            if not missing:
+                values = [_numbers(table.pop(part), name) for part in parts]
+                columns[name] = values[0] if len(parts) == 1 else np.stack(values, axis=1)
+        more = {name: column.to_numpy() for name, column in table.items()}
+        return cls(**columns, more=more, tomograms=tomograms or {})
 
     def inside(self) -> np.ndarray:
         """Which particles (n,) lie in their tomograms; all do where no size is known."""
@@ -180,7 +271,10 @@ def concatenate(sets: list[ParticleSet]) -> ParticleSet:
     columns = first._columns()
     for other in sets[1:]:
         if other._columns() != columns:
-            raise ValueError(f"columns differ: {columns} and {other._columns()}")
+            raise InputError(
+                f"expected particles with the same columns, but got {columns} and "
+                f"{other._columns()}."
+            )
     tomograms = {name: info for s in sets for name, info in s.tomograms.items()}
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(s, name) for s in sets]) for name in columns
@@ -188,3 +282,19 @@ def concatenate(sets: list[ParticleSet]) -> ParticleSet:
     shared = [name for name in first.more if all(name in s.more for s in sets)]
     more = {name: np.concatenate([s.more[name] for s in sets]) for name in shared}
     return replace(first, **joined, tomograms=tomograms, more=more)
+
+
+def _numbers(column: pd.Series, name: str) -> np.ndarray:
+    """A column of a table as `ParticleSet` has it."""
+    if name == "tomogram_name":
+        return column.to_numpy(str)
+    try:
+        numbers = column.to_numpy(float, na_value=np.nan)
+    except (TypeError, ValueError):
+        raise InputError(f"expected numbers in the column {column.name}; look at it.") from None
+    if name != "cluster":
+        return numbers
+    numbers = np.where(np.isnan(numbers), UNASSIGNED, numbers)
+    if (numbers % 1).any():
+        raise InputError("expected whole numbers from 0, or -1, in the column cluster; look at it.")
+    return numbers.astype(int)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import shlex
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from aitom_disca.io.atomic import remove_unfinished, write_text
 from aitom_disca.io.file_marks import difference, marks_of
 from aitom_disca.io.formats.files import load_json
 from aitom_disca.io.reading import reading
+from aitom_disca.run_places import alike, as_it_is_now, same_inputs, seen_from
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ _LIST = "replaced.json"  # names of the files that were set aside
 
 
 class RunFolder:
-    """The files of a run and ``run.json``: settings, inputs, versions, seed, stage timings.
+    """The files of a run and ``run.json``: command line, settings, inputs, versions, stage timings.
 
     Parameters
     ----------
@@ -73,6 +76,7 @@ class RunFolder:
         self.embedded = self.path / "embedded"
         self.report = self.path / "report.html"
         self.checkpoint = self.path / "checkpoint.h5"  # there while mining
+        self.coefficients = self.path / "coefficients"  # there while workers sort
         self.record: dict[str, Any] = {}
 
     def results(self) -> list[Path]:
@@ -86,7 +90,14 @@ class RunFolder:
 
     def _deep(self) -> tuple[Path, ...]:
         """Folders whose whole content belongs to the run."""
-        return self.picking, self.shards, self.junk, self.averages, self.embedded
+        return (
+            self.picking,
+            self.shards,
+            self.junk,
+            self.averages,
+            self.embedded,
+            self.coefficients,
+        )
 
     def start(
         self,
@@ -122,6 +133,7 @@ class RunFolder:
             would replace its own input.
         """
         new = {"command": command, "inputs": inputs, "settings": _as_json(settings)}
+        new["inputs_relative"] = seen_from(self.path, inputs)
         new["read_as"] = _as_json(dict(read_as or {}))
         files = inputs if files is None else [*files]
         if not self.record_file.exists():  # a run killed before it had replaced another one
@@ -145,7 +157,12 @@ class RunFolder:
         self._put_back()
         self._remove_unfinished()
         self.record = {"aitom_disca": aitom_disca.__version__, **new, "versions": versions()}
-        self.record |= {"files": marks_of(files), "started": _now(), "stages": {}}
+        marks = marks_of(files)
+        for mark, relative in zip(marks.values(), seen_from(self.path, [*marks]), strict=True):
+            if mark is not None:
+                mark["relative"] = relative
+        self.record |= {"files": marks, "started": _now(), "stages": {}}
+        self.record |= {"command_line": command_line()}
         self._set_aside()
         write_text(self.record_file, self._text())
 
@@ -192,6 +209,7 @@ class RunFolder:
             self.checkpoint.unlink(missing_ok=True)
             for path in self.path.glob("checkpoint_[0-9]*.h5"):  # where there were several runs
                 path.unlink()
+            shutil.rmtree(self.coefficients, ignore_errors=True)  # of a process that was killed
             shutil.rmtree(self._replaced, ignore_errors=True)
         return stages[name]
 
@@ -232,19 +250,32 @@ class RunFolder:
                     raise TypeError(f"{name} is {type(record[name]).__name__}")
             if not all(isinstance(path, str) for path in record["inputs"]):
                 raise TypeError("inputs are no paths")
+            if len(record.get("inputs_relative", record["inputs"])) != len(record["inputs"]):
+                raise TypeError("inputs are not as many as relative ones")
             if not all(isinstance(stage["seconds"], float) for stage in record["stages"].values()):
                 raise TypeError("a stage has no seconds")
         return record
 
     def _check_same(self, new: dict[str, Any]) -> None:
         for name, words in _COMPARED.items():
-            was = self.record.get(name)
-            if was != new[name] and (name in self.record or name != "read_as"):
-                was, now = _first_difference(was, new[name])
+            was, now = self.record.get(name), new[name]
+            if name == "read_as":
+                was, now = (_numbered(each) for each in (was, now))  # inputs, however they moved
+            same = same_inputs(self.record, new) if name == "inputs" else alike(was, now)
+            if not same and (name in self.record or name != "read_as"):
+                was, now = _first_difference(was, now)
                 raise InputError(
                     f"{self.path} holds a run with other {words} ({was}, now {now}); give the same "
                     "again to --resume, or choose another --out."
                 )
+
+    def inputs(self) -> list[Path]:
+        """Where the inputs lie now: where they were, or moved together with the folder."""
+        paths = self.record["inputs"]
+        seen = self.record.get("inputs_relative") or [None] * len(paths)
+        return [
+            Path(as_it_is_now(self.path, path, own)) for path, own in zip(paths, seen, strict=True)
+        ]
 
     def check_unchanged(self, files: Iterable[str | Path]) -> None:
         """Refuse inputs that are not what they were when the run began, and another store.
@@ -256,6 +287,9 @@ class RunFolder:
         """
         with reading(self.record_file, "the record of a run", "begin another run"):
             marks = dict(self.record.get("files", {}))
+            for mark in [*marks.values()]:
+                if mark and mark.get("relative"):
+                    marks.setdefault(str((self.path.resolve() / mark["relative"]).resolve()), mark)
             store = self._mark_of_store()
             if store is not None:
                 marks[str(self.store.resolve())] = store
@@ -358,6 +392,13 @@ def _move(path: Path, to: Path) -> None:
     path.replace(to)
 
 
+def command_line() -> str:
+    """The command that this process was started with; empty where it was called otherwise."""
+    program = Path(sys.argv[0])
+    own = program.stem == "aitom-disca" or program.parts[-2:] == ("aitom_disca", "__main__.py")
+    return shlex.join(["aitom-disca", *sys.argv[1:]]) if own else ""
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a result."""
     found = {"aitom-disca": aitom_disca.__version__, "python": platform.python_version()}
@@ -370,17 +411,22 @@ def versions() -> dict[str, str]:
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _as_json(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
+def _numbered(read_as: dict[str, Any] | None) -> dict[str, Any]:
+    """What was understood of each input, by number instead of path."""
+    return {str(number): value for number, value in enumerate((read_as or {}).values())}
+
+
 def _first_difference(was: Any, now: Any, name: str = "") -> tuple[str, str]:
     if isinstance(was, dict) and isinstance(now, dict):
         for key in sorted({*was, *now}):
-            if was.get(key) != now.get(key):
+            if not alike(was.get(key), now.get(key)):
                 return _first_difference(was.get(key), now.get(key), key)
     label = f"{name} = " if name else ""
     return f"{label}{was}", f"{label}{now}"

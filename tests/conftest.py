@@ -58,6 +58,21 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20231)
 
 
+@pytest.fixture
+def uncompiled():
+    """Steps that TensorFlow does not compile: for few data that takes longest."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow
+
+    tensorflow.config.run_functions_eagerly(True)
+    yield
+    tensorflow.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="session")
 def tomograms(tmp_path_factory):
     """Two small tomograms with picks."""

@@ -23,7 +23,7 @@ from tiny_settings import TRAINED
 import aitom_disca.averaging
 import aitom_disca.mining
 import aitom_disca.reembedding
-import aitom_disca.report  # noqa: F401  so that not every process imports them
+import aitom_disca.report.html  # noqa: F401  so that not every process imports them
 from aitom_disca.cli.app import main
 from aitom_disca.config import PRESETS
 from aitom_disca.pipeline import runs

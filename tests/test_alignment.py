@@ -286,6 +286,16 @@ def test_an_average_that_lies_off_the_centre_is_brought_onto_another(phantoms: d
     assert np.corrcoef(found.ravel(), other.ravel())[0, 1] > 0.95
 
 
+def test_the_pose_of_an_average_on_another_is_fine(phantoms: dict) -> None:
+    one, pairs = phantoms["letter_l"].density(20, 16.0), AveragePairs(20)
+    for seed in (0, 2, 4):
+        there = Rotation.random(random_state=seed)
+        shift = np.random.default_rng(seed).uniform(-1.5, 1.5, 3)
+        rotation, found = pairs.pose_on(one, phantoms["letter_l"].density(20, 16.0, there, shift))
+        assert np.rad2deg((rotation.inv() * there).magnitude()) < 1.0
+        np.testing.assert_allclose(found, shift, atol=0.1)
+
+
 def test_centred_averages_explain_their_members_as_before(phantoms: dict) -> None:
     names = ("letter_l", "two_lobes")
     grid, off_zyx_px = rotation_grid(300), np.array([[2.0, -1.0, 1.5], [0.0, 0.0, 0.0]])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from aitom_disca.alignment import AlignmentSorter, all_particles, missed, seen
+from aitom_disca.alignment import AlignmentSorter, all_particles, missed, passes, seen
 from aitom_disca.alignment import second_look as second_look_
 from aitom_disca.alignment.all_particles import AllParticles
 from aitom_disca.alignment.classes import Classes
@@ -19,9 +21,13 @@ from aitom_disca.alignment.rounds import cross
 from aitom_disca.alignment.second_look import finely, roughly, second_look
 from aitom_disca.alignment.standing import Standing
 from aitom_disca.config import MineSettings
+from aitom_disca.io import StoreWriter, open_store
 from aitom_disca.io.row_file import RowFile
+from aitom_disca.io.row_shards import RowShards
 from aitom_disca.mining.by_alignment import sort_source
 from aitom_disca.mining.checkpoint import Checkpoint
+from aitom_disca.parallel import added_in_pairs, sharing
+from aitom_disca.particles import ParticleSet
 from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulate_subtomograms
 from aitom_disca.subtomograms.dataset import ArraySource
 
@@ -37,7 +43,8 @@ def quick() -> Any:
         patch.setattr(seen, "FINE", (4.5, 200, cross(0.8), 4))
         patch.setattr(seen, "_SPLIT_TRIES", 1)
         patch.setattr(missed, "_MEMBERS", 60)
-        patch.setattr(all_particles, "_BLOCK", 64)
+        patch.setattr(all_particles, "_BLOCK", 32)
+        patch.setattr(all_particles, "_PIECE_BLOCKS", 1)
         yield
 
 
@@ -60,8 +67,8 @@ def sort(
         return sorter.refine(begun, splits=0, most=2 if apart else 1)
 
     given = {"looks": 1, "checkpoint": Checkpoint(steps, "these"), **options}
-    source = ArraySource(made.volumes)
-    return sort_source(source, drawn, begin, TILT, graded_wedge=False, seed=1, **given)
+    given.setdefault("source", ArraySource(made.volumes))
+    return sort_source(given.pop("source"), drawn, begin, TILT, graded_wedge=False, seed=1, **given)
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +113,57 @@ def test_a_sorting_goes_on_after_its_last_pass(made, found, half_done):
     np.testing.assert_array_equal(again.sorter.averages(), found.sorter.averages())
 
 
+class Elsewhere(Executor):
+    """Does tasks as they are asked for, in memory of their own."""
+
+    def map(self, fn, *iterables, timeout=None, chunksize=1):
+        for item in zip(*iterables, strict=True):
+            task, own = pickle.loads(pickle.dumps((fn, item)))
+            yield pickle.loads(pickle.dumps(task(*own)))
+
+
+def test_pieces_are_computed_alike_elsewhere(made, found, steps, tmp_path):
+    store, path = tmp_path / "these.h5", Path(shutil.copy(steps, tmp_path))
+    nowhere = ParticleSet(np.full(len(made.volumes), ""), np.zeros((len(made.volumes), 3)))
+    with StoreWriter.create(store, (BOX,) * 3, 10.0, TILT) as writer:
+        writer.append(made.volumes, nowhere)
+    for name in ("pass 0", "pass 1"):
+        Checkpoint(path, "these").discard(name)
+    checkpoint = Checkpoint(path, "these")
+    with open_store(store) as source, sharing(Elsewhere(), tmp_path / "shared") as workers:
+        assert workers is not None
+        again = sort(made, None, source=source, checkpoint=checkpoint, workers=workers)
+        n_files = len(list(workers.folder.iterdir()))
+        assert again.sorter.held_out() == found.sorter.held_out()
+    assert n_files == -(-len(made.volumes) // 32) and not workers.folder.exists()
+    for name in ("labels", "posterior"):
+        assert getattr(again, name).tobytes() == getattr(found, name).tobytes()
+    one, other = (np.array(each.sorter.averages()) for each in (again, found))
+    assert one.tobytes() == other.tobytes()
+
+
+def test_sums_are_added_in_the_same_pairs(rng):
+    """Fifteen numbers: eight, four, two and one, in pairs of pairs."""
+    values = rng.normal(size=15).astype(np.float32).tolist()
+
+    def in_pairs(some: list[float]) -> str:
+        half = len(some) // 2
+        return str(some[0]) if not half else f"({in_pairs(some[:half])}+{in_pairs(some[half:])})"
+
+    a, b, c, d = (in_pairs(some) for some in np.split(np.array(values), [8, 12, 14]))
+    added = added_in_pairs(map(str, values), lambda one, other: f"({one}+{other})")
+    assert added == f"({a}+({b}+({c}+{d})))"
+    assert added_in_pairs(iter([7]), max) == 7
+
+
 @pytest.mark.parametrize("options", [{"looks": 0}, {"most": 2}])
 def test_without_looks_or_room_nothing_joins(made, half_done, options):
     assert sort(made, half_done, **options).labels.max() + 1 == 2
+
+
+def test_what_turns_out_to_be_known_does_not_join(made, half_done, monkeypatch):
+    monkeypatch.setattr(passes, "of_their_own", lambda *_: [])
+    assert sort(made, half_done).labels.max() + 1 == 2
 
 
 def test_a_look_from_the_file_is_the_plain_one_in_memory(made, found, monkeypatch):
@@ -123,7 +178,7 @@ def test_a_look_from_the_file_is_the_plain_one_in_memory(made, found, monkeypatc
     half = np.zeros(len(made.volumes), int)
     levels = everything.levels
     rough, particles = (
-        everything.look.particles(search, made.volumes, half)
+        everything.looking.look.particles(search, made.volumes, half)
         for search in (levels.coarse, levels.fine)
     )
     nothing_known = known.for_others(np.zeros((len(half), 3)))
@@ -141,7 +196,9 @@ def test_a_look_from_the_file_is_the_plain_one_in_memory(made, found, monkeypatc
 def test_a_round_over_all_is_the_plain_one_in_memory(made, found, monkeypatch):
     everything: AllParticles = found.sorter.everything
     n, fine = len(made.volumes), everything.levels.fine
-    monkeypatch.setattr(everything, "_part", np.arange(n) % 4)  # as rounds in memory have them
+    monkeypatch.setattr(
+        everything.looking, "part", np.arange(n) % 4
+    )  # as rounds in memory have them
     known = found.sorter.classes
     begun = replace(
         Classes.start(known.averages, np.zeros((n, 3))), shell_weight=known.shell_weight
@@ -156,6 +213,19 @@ def test_a_round_over_all_is_the_plain_one_in_memory(made, found, monkeypatch):
     np.testing.assert_array_equal(streamed.classes.labels, plain.labels)
     for one, other in zip(streamed.classes.averages, plain.averages, strict=True):
         np.testing.assert_allclose(one, other, atol=0.01 * other.std())
+
+
+def test_the_rows_of_a_folder_in_any_order(rng, tmp_path):
+    shards = RowShards(tmp_path / "rows", (3, 2), "float16", 20)
+    rows = rng.normal(size=(50, 3, 2)).astype(np.float16)
+    for start in (40, 0, 20, 0):
+        shards.write(start, rows[start : start + 20])
+    wanted = rng.integers(0, 50, 80)
+    np.testing.assert_array_equal(shards.read(wanted), rows[wanted])
+    assert sorted(path.stat().st_size for path in shards.folder.iterdir()) == [120, 240, 240]
+    for start, n in ((10, 10), (0, 21)):
+        with pytest.raises(ValueError, match="are no file of 20"):
+            shards.write(start, rows[:n])
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from aitom_disca.bench import (
     BenchOptions,
     Case,
     Method,
+    choose_cases,
     choose_methods,
     comparisons,
     load_templates,
@@ -104,8 +105,15 @@ def test_one_structure_wants_one_cluster() -> None:
 def test_phantoms_stand_in_for_all_structures() -> None:
     templates = load_templates(None)
     assert templates.source == "phantoms"
-    names = {name for case in CASES.values() for name in case.templates}
+    names = {name for case in choose_cases([], with_maps=False) for name in case.templates}
     assert len({id(t) for t in templates.take(sorted(names))}) == len(names) == 10
+
+
+def test_fifteen_structures_need_maps_beside_the_phantoms() -> None:
+    assert [case.name for case in CASES.values() if case.needs_maps] == ["fifteen"]
+    assert CASES["fifteen"] in choose_cases([]) and CASES["fifteen"].k_true == 15
+    with pytest.raises(InputError, match=r"expected a density map barrel\.mrc"):
+        load_templates(None).take(CASES["fifteen"].templates)
 
 
 def test_data_are_what_the_case_says() -> None:
@@ -131,6 +139,7 @@ def test_maps_are_read_by_name(tmp_path: Path) -> None:
     templates = load_templates(tmp_path)
     assert templates.source == "templates" and set(templates.by_name) == {"1qvr", "2uv8"}
     assert len(simulate_case(TINY, templates, 0, 0.25).labels) == 6
+    assert len(templates.take(["1qvr", "barrel"])) == 2  # a phantom beside them
     with pytest.raises(InputError, match=r"expected a density map 6rd4\.mrc"):
         templates.take(["1qvr", "6rd4"])
     with pytest.raises(InputError, match="holds none"):

@@ -72,19 +72,6 @@ def blobs(n=12, edge=6) -> np.ndarray:
     return x.astype(np.float32)
 
 
-@pytest.fixture
-def uncompiled():
-    """Steps that TensorFlow does not compile: for so few data that takes longest."""
-    if disca.keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow
-
-    tensorflow.config.run_functions_eagerly(True)
-    yield
-    tensorflow.config.run_functions_eagerly(False)
-
-
 def test_a_script_in_aitoms_manner(tmp_path, uncompiled):
     disca.pickle_dump(blobs(), tmp_path / "x.pickle")
     names = {
@@ -104,6 +91,39 @@ def test_a_script_in_aitoms_manner(tmp_path, uncompiled):
     again = disca.keras.models.load_model(tmp_path / "model.h5")
     for found, expected in zip(again.get_weights(), names["model"].get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+# A script of that time with functions of its own.
+OWN = """
+import keras
+import numpy as np
+from keras.layers import Conv3D, Dense, GlobalMaxPooling3D, Input
+from aitom_disca.bridge.disca import *
+
+def network(edge):
+    begin = Input(shape=(edge, edge, edge, 1), name="input_1")
+    kernel = keras.initializers.orthogonal()
+    x = Conv3D(2, (3, 3, 3), kernel_initializer=kernel)(begin)
+    return keras.models.Model(inputs=begin, outputs=Dense(4, name="fc2")(GlobalMaxPooling3D()(x)))
+
+best, share = np.float("inf"), np.sum(np.array([1, 2]) == 1) / np.float(2)
+kinds = [np.zeros(1, kind).dtype.kind for kind in (np.int, np.bool, np.complex, np.object, np.str)]
+model = network(5)
+again = keras.models.Model(
+    inputs=model.get_layer("input_1").input, outputs=model.get_layer("fc2").output
+)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:The initializer")
+def test_a_script_of_old_numpy_with_a_network_of_its_own():
+    names = {}
+    exec(OWN, names)
+    assert names["best"] == float("inf") and names["share"] == 0.5
+    assert names["kinds"] == ["i", "b", "c", "O", "U"]
+    assert names["np"].sum is np.sum and names["np"].testing is np.testing
+    assert names["again"].output_shape == (None, 4)
+    assert not hasattr(np, "float") or np.float is float  # NumPy itself stays as it is
 
 
 def test_the_network_is_the_published_one():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from aitom_disca import DISCA, bridge
+from aitom_disca.bridge import rotating
 from aitom_disca.bridge.rotating import angles_of_rotation, rotation_of_angles
 from aitom_disca.cli.choices import Preset, RotatedBy
 from aitom_disca.cli.given import mine_settings
@@ -123,9 +124,12 @@ def test_corners_get_the_mean():
 
 def test_ours_serves_where_aitoms_does_not_run(caplog, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "aitom.geometry.rotate", None)
-    with caplog.at_level(logging.INFO, "aitom_disca"):
+    rotating._warn_once.cache_clear()
+    with caplog.at_level(logging.WARNING, "aitom_disca"):
+        turn = bridge.aitom_rotation()
         bridge.aitom_rotation()
-    assert "does not run here" in caplog.text
+    assert caplog.text.count("copies are turned by ours") == 1
+    assert np.isfinite(turn(volume((6, 6, 6))[None], Rotation.identity(1))).all()
 
 
 def test_the_option_reaches_the_training():
@@ -135,7 +139,7 @@ def test_the_option_reaches_the_training():
 
 
 def test_a_rotation_that_nobody_handed_in():
-    with pytest.raises(InputError, match="from_settings"):
+    with pytest.raises(InputError, match=r"rotate=aitom_disca\.bridge"):
         DISCA(rotation="aitom", candidate_k=(1, 2)).fit(volume((6, 12, 12, 12)))
 
 

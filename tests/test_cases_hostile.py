@@ -32,7 +32,10 @@ from aitom_disca.io.star import write_particles_star
 from aitom_disca.io.store import seal_store
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.reembedding import chimerax_script
-from aitom_disca.report.html import CellPicture, ReportData, render_report
+from aitom_disca.report.cards import ClusterCard
+from aitom_disca.report.data import ReportData
+from aitom_disca.report.html import render_report
+from aitom_disca.report.tomogram_view import KindInView, TomogramView
 
 BOX_PX = 8
 
@@ -403,8 +406,10 @@ def test_no_name_becomes_a_command_a_formula_or_a_tag(store, names):
         cells = [cell for row in csv.reader(table) for cell in row]
     assert not [c for c in cells if c.startswith(("=", "@", "+", "-"))]
     for name in names:
-        pictures = [CellPicture(name, b"")]
-        text = render_report(ReportData(title=name, warnings=[name], cells=pictures))
+        view = TomogramView(name, 9, 9, 9, 1.0, (), [KindInView(name, 1, "#000000", False, 3)])
+        card = ClusterCard(1, 3, 1.0, name, doubts=[name])
+        data = ReportData(name, [card], problems=[name], tomograms=[view], command_line=name)
+        text = render_report(data)
         assert "<script>" not in text
 
 

@@ -15,9 +15,11 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, open_tomogram, write_particles_star, write_volume
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline.reports import tomograms_of
-from aitom_disca.report import cell_figure, cell_of_run, cell_slice, cluster_colour
+from aitom_disca.report import cell_figure, cell_of_run, cell_slice, cluster_colour, tomogram_view
 from aitom_disca.report.cell_figure import AverageView, draw_cell
 from aitom_disca.report.cell_slice import CellSlice, Kind, cluster_kind, slice_with_most
+from aitom_disca.report.pictures import grey_jpeg
+from aitom_disca.report.tomogram_view import Detail, TomogramView
 from aitom_disca.run_folder import RunFolder
 
 DPI = 60  # for speed
@@ -90,7 +92,7 @@ def test_the_slice_is_the_one_with_most_particles(tmp_path: Path) -> None:
 
 
 def test_a_large_tomogram_gives_a_small_picture(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(cell_slice, "_MOST_PIXELS", 20)
+    monkeypatch.setattr(cell_slice, "MOST_PIXELS", 20)
     one = slice_with_most(open_tomogram(write_tomogram(tmp_path / "TS.mrc")), [], 80.0)
     assert one.image_yx.shape == (14, 17) and one.shape_yx == (40, 50)
 
@@ -126,20 +128,62 @@ def test_what_lies_in_a_tomogram_of_a_run(run) -> None:
     assert [kind.colour for kind in kinds] == [cluster_colour(0), cluster_colour(1), None, None]
 
 
-def test_the_first_tomogram_has_the_averages_beside_it(run) -> None:
-    own = run.folder.averages / "cluster_02"
-    volume = np.random.default_rng(5).random((30, 30, 30)).astype(np.float32)
-    for name in ("filtered", "compared_known"):
-        write_volume(own / f"{name}.mrc", volume, 10.0)
-    (view,) = cell_of_run.averages_of_run(run.folder, [4, 2], 10.0)
-    assert (view.name, view.colour, view.note) == ("cluster 2", cluster_colour(1), "2 particles")
-    assert view.volume_zyx.shape == view.template_zyx.shape == (19, 19, 19)
-    assert view.volume_zyx[9, 9, 9] == volume[15, 15, 15]  # the centre stays the centre
-    drawn = run.folder, run.tomograms, run.particles, run.labels, [view]
-    pictures, notes = cell_of_run.cells_of_run(*drawn)
-    assert [picture.wide for picture in pictures] == [True, False] and notes == []
-    wide, narrow = (pixels(picture.png).shape[1] for picture in pictures)
-    assert wide > narrow
+def marked(view: TomogramView) -> list[list[tuple[int, int]]]:
+    """Of every slice the kinds in it and how many particles of each."""
+    return [[(k, len(rows)) for k, rows in one.marks] for one in view.slices]
+
+
+def test_every_particle_is_drawn_once_in_the_slice_nearest_to_it(run) -> None:
+    views, notes = tomogram_view.views_of_run(
+        run.folder, run.tomograms, run.particles, run.labels, {2: "ribosome"}
+    )
+    assert notes == [] and [view.name for view in views] == ["TS_1", "TS_2"]
+    first = views[0]
+    assert [(kind.name, kind.number, kind.n) for kind in first.kinds] == [
+        ("cluster 1", 1, 2), ("ribosome", 2, 1), ("gold", None, 2), ("noise", None, 1),
+    ]  # fmt: skip
+    drawn = [pair for rows in marked(first) for pair in rows]
+    assert {k: sum(n for j, n in drawn if j == k) for k in range(4)} == {0: 2, 1: 1, 2: 2, 3: 1}
+    heights = np.array([one.z_px for one in first.slices])
+    for one in first.slices:
+        for k, rows in one.marks:
+            for x, y, radius in rows:
+                (place,) = (
+                    p for p in run.particles.center_zyx_px[:4]
+                    if np.allclose([p[2] + 0.5, 40 - 0.5 - p[1]], [x, y])
+                )  # fmt: skip
+                assert abs(place[0] - one.z_px) == np.abs(place[0] - heights).min()
+                assert radius == {0: 4.0, 1: 6.0}.get(k, 0.0)
+
+
+def test_a_slice_is_as_coarse_as_it_must_be() -> None:
+    plane = np.random.default_rng(0).normal(size=(300, 400))
+    whole, small = (imread(BytesIO(grey_jpeg(plane, n)), format="jpeg") for n in (10**6, 20_000))
+    assert whole.shape == (300, 400) and small.shape[1] < 400
+    assert len(grey_jpeg(plane, 20_000)) <= 20_000
+
+
+def test_averages_put_back_are_laid_over_the_slices(run) -> None:
+    labels = np.zeros((30, 40, 50), np.float32)
+    labels[:, :20, :25] = 2  # low y, left x
+    run.folder.embedded.mkdir(parents=True)
+    write_volume(run.folder.embedded / "TS_1_labels.mrc", labels, 10.0)
+    write_volume(run.folder.embedded / "TS_1_density.mrc", 3 * (labels > 0).astype("f4"), 10.0)
+    views, _ = tomogram_view.views_of_run(run.folder, run.tomograms, run.particles, run.labels, {})
+    picture = imread(BytesIO(views[0].slices[0].placed))
+    assert picture.shape == (40, 50, 4)
+    clear = picture[..., 3] == 0
+    assert clear[:20].all() and clear[:, 25:].all() and not clear[20:, :25].any()
+    np.testing.assert_allclose(picture[30, 5, :3], to_rgb(cluster_colour(1)), atol=0.01)
+    assert views[1].slices[0].placed is None
+
+
+def test_of_very_many_particles_those_nearest_to_a_slice_are_drawn(run, monkeypatch) -> None:
+    monkeypatch.setattr(tomogram_view, "FIRST", Detail(2, 10**6, 4))
+    view = tomogram_view.views_of_run(run.folder, run.tomograms, run.particles, run.labels, {})[0][
+        0
+    ]
+    assert sum(n for rows in marked(view) for _, n in rows) == 4 and view.n_left_out == 2
 
 
 def test_a_tomogram_that_is_gone_is_told_of_and_the_others_are_drawn(run) -> None:
@@ -156,11 +200,11 @@ def test_a_tomogram_that_cannot_be_read_is_told_of(run, monkeypatch) -> None:
             raise InputError("it holds NaN.")
         return plain_slice([])
 
-    monkeypatch.setattr(cell_of_run, "slice_with_most", fail)
-    monkeypatch.setattr(cell_of_run, "_MOST_TOMOGRAMS", 2)
+    monkeypatch.setattr(tomogram_view, "slice_with_most", fail)
+    monkeypatch.setattr(tomogram_view, "_MOST_TOMOGRAMS", 2)
     tomograms = [*run.tomograms, run.tomograms[0]]
-    pictures, notes = cell_of_run.cells_of_run(run.folder, tomograms, run.particles, run.labels)
-    assert len(pictures) == 1
+    views, notes = tomogram_view.views_of_run(run.folder, tomograms, run.particles, run.labels, {})
+    assert len(views) == 1
     assert notes == [
         "Tomogram TS_1 could not be drawn: it holds NaN.",
         "The first 2 of 3 tomograms are drawn.",

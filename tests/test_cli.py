@@ -14,20 +14,17 @@ import h5py
 import mrcfile
 import numpy as np
 import pytest
+import typer
 
 import aitom_disca
 from aitom_disca.cli import main
+from aitom_disca.cli.app import app
 from aitom_disca.cli.given import parse_candidate_k
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, open_store, read_picks, write_picks_csv, write_volume
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
-COMMANDS = (
-    "demo", "run", "info", "pick", "extract", "mine", "predict", "export", "report", "refine",
-    "average",
-    "embed",
-    "train-gumnet",
-)  # fmt: skip
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 SHAPE = (30, 44, 48)
 VOXEL_SIZE = 10.0
 DIAMETER = ("--particle-diameter-angstrom", "80")
@@ -119,12 +116,30 @@ def test_help_lists_every_command(capsys):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_of_every_command(capsys, command, flag):
-    assert main([command, flag]) == 0
-    captured = capsys.readouterr()
-    assert f"aitom-disca {command}" in captured.out and "Example" in captured.out
-    assert not captured.err
+def test_help_of_every_command_fits_80_columns_with_whole_names(capsys, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([command, "--help"]) == 0
+    said = capsys.readouterr()
+    assert f"aitom-disca {command}" in said.out and "Example" in said.out and not said.err
+    assert max(map(len, said.out.splitlines())) <= 80
+    shown = {word.strip(",") for word in said.out.split()}
+    for parameter in COMMANDS[command].params:
+        assert {*parameter.opts, *parameter.secondary_opts} <= shown | {parameter.name}
+
+
+def test_help_begins_with_what_is_always_needed(capsys):
+    assert main(["run", "-h"]) == 0
+    said = capsys.readouterr().out
+    parts = [
+        said.index(name) for name in ("Always:", "-o, --out", "Often:", "-d,", "Rarely: picking:")
+    ]
+    assert parts == sorted(parts) and parts[-1] < said.index("--sigma-px")
+
+
+def test_the_name_alone_shows_the_help_and_no_error(capsys):
+    assert main([]) == 0
+    said = capsys.readouterr()
+    assert "Usage: aitom-disca" in said.out and not said.err
 
 
 def test_version(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -17,16 +18,22 @@ import pytest
 
 pytest.importorskip("keras")
 
-from small_run import SETTINGS, check_same_store
+from small_run import DIAMETER, SETTINGS, VOXEL_SIZE, check_same_store
 
 from aitom_disca import device, picking, pipeline
+from aitom_disca.alignment import AlignmentSorter, all_particles
+from aitom_disca.alignment.all_particles import AllParticles
+from aitom_disca.alignment.standing import Standing
 from aitom_disca.cli import main
 from aitom_disca.cluster import tasks_on
 from aitom_disca.errors import InputError
-from aitom_disca.io import Tomogram, open_store, open_tomogram, write_volume
+from aitom_disca.io import Tomogram, open_store, open_tomogram, open_tomograms, write_volume
 from aitom_disca.mining import predicting
-from aitom_disca.parallel import in_tasks, n_cores
+from aitom_disca.parallel import in_tasks, n_cores, sharing
+from aitom_disca.pipeline.searching import search_tomograms
 from aitom_disca.pipeline.stages import find_in_tomograms
+from aitom_disca.run_folder import RunFolder
+from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.subtomograms import extract, extract_subtomograms
 
 
@@ -54,6 +61,21 @@ def test_a_run_on_two_workers_is_that_of_one_process(alone, tomograms, two_worke
     assert len(list(shared.shards.iterdir())) == 2
     moved = shutil.move(shared.path, tmp_path / "elsewhere")
     check_same_store(alone.store, Path(moved) / "subtomograms.h5")
+
+
+def test_a_run_that_was_moved_with_its_tomograms_ends_alike(alone, tomograms, tmp_path):
+    for path in (alone.path, tomograms[0].path.parent):
+        to = tmp_path / path.relative_to(alone.path.parents[1])
+        shutil.copytree(path, to)
+    moved = RunFolder(tmp_path / alone.path.relative_to(alone.path.parents[1]))
+    record = json.loads(moved.record_file.read_text())
+    del record["stages"]["write"]
+    moved.record_file.write_text(json.dumps(record))
+    moved.star.unlink()
+    again = open_tomograms(sorted(tmp_path.rglob("TS*.mrc")))
+    assert [one.name for one in again] == [one.name for one in tomograms]
+    pipeline.run(again, moved.path, SETTINGS, resume=True)
+    assert moved.star.read_bytes() == alone.star.read_bytes()
 
 
 @pytest.mark.full
@@ -186,6 +208,77 @@ def open_map(path: Path) -> np.ndarray:
     if path.suffix != ".mrc":
         return np.frombuffer(path.read_bytes(), np.uint8)
     return open_tomogram(path, voxel_size_angstrom=1, tilt_range_deg=(-90, 90)).read()
+
+
+@pytest.mark.full
+def test_one_sorting_is_alike_anywhere(alone, two_workers, tmp_path, monkeypatch):
+    """All subtomograms in pieces of five, from a draw of some."""
+    monkeypatch.setattr(all_particles, "_BLOCK", 5)
+    monkeypatch.setattr(all_particles, "_PIECE_BLOCKS", 1)
+    settings = SETTINGS.mine.changed(alignment=True, alignment_most=14, alignment_splits=1)
+    for name, executor in (("one", None), ("other", two_workers)):
+        mined = pipeline.mine(alone.store, tmp_path / name, settings, executor=executor)
+        into = tmp_path / name / "refined"
+        pipeline.refine(alone.store, mined.labels, into, settings, teach=True, executor=executor)
+    for name in ("labels.csv", "particles.star", "refined/labels.csv", "refined/refinement.csv"):
+        one, other = (tmp_path / folder / name for folder in ("one", "other"))
+        assert one.read_bytes() == other.read_bytes()
+    one, other = (np.load(tmp_path / folder / "clusters.npz") for folder in ("one", "other"))
+    np.testing.assert_array_equal(one["averages"], other["averages"])
+    assert not list(tmp_path.rglob("coefficients*"))
+
+
+@pytest.mark.full
+def test_a_search_is_alike_anywhere(tomograms, two_workers, tmp_path):
+    maps = [tmp_path / f"{name}.mrc" for name in ("ring", "rod")]
+    for path in maps:
+        density = load_phantoms()[path.stem].density(20, VOXEL_SIZE)
+        write_volume(path, density, VOXEL_SIZE)
+    for name, executor in (("one", None), ("other", two_workers)):
+        search_tomograms(tomograms, maps, tmp_path / name, DIAMETER, executor=executor)
+    assert (tmp_path / "one" / "picks.csv").read_bytes().count(b"\n") > 5
+    for name in ("picks.csv", "labels.csv", "particles.star", "junk/noise.star"):
+        one, other = (tmp_path / folder / name for folder in ("one", "other"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+class DeadlyToRead:
+    """Volumes that cost the first process that reads the second block of them its life."""
+
+    def __init__(self, volumes: np.ndarray, mark: Path | None) -> None:
+        self._volumes, self._mark = volumes, mark
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        if self._mark is not None and rows[0] > 0 and not self._mark.exists():
+            self._mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self._volumes[rows]
+
+
+def test_all_subtomograms_are_compared_alike_although_a_worker_dies(
+    two_workers, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(all_particles, "_BLOCK", 8)
+    monkeypatch.setattr(all_particles, "_PIECE_BLOCKS", 1)
+    phantoms = load_phantoms()
+    templates = [phantoms[name] for name in ("ring", "rod")]
+    made = simulate_subtomograms(templates, (20, 20), 12, 22.0, 1.0, (-60, 60), 1.0, seed=1)
+    sorter = AlignmentSorter(made.volumes, (-60, 60))
+    sorter.refine(made.labels, splits=0, most=2)
+
+    def sort(executor: Executor | None, mark: Path | None) -> Standing:
+        with sharing(executor, tmp_path / "shared") as workers:
+            read = DeadlyToRead(made.volumes, mark)
+            everything = AllParticles(read, 40, sorter.learnt(), (-60, 60), workers=workers)
+            return everything.rounds(everything.first_look())
+
+    mark = tmp_path / "died"
+    one, other = sort(None, None), sort(two_workers, mark)
+    n_clusters = len(one.found_in)
+    assert mark.exists() and n_clusters == 2
+    for name in ("labels", "posterior", "averages", "rotation", "offset_zyx_px"):
+        np.testing.assert_array_equal(getattr(one.classes, name), getattr(other.classes, name))
+    np.testing.assert_array_equal(one.without, other.without)
 
 
 class Deadly:

@@ -7,13 +7,15 @@ import math
 import h5py
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import adjusted_rand_score
 
 pytest.importorskip("keras")
 
 import aitom_disca
-from aitom_disca import DISCA, InputError, MineSettings
+from aitom_disca import DISCA, InputError, pipeline, reembedding
 from aitom_disca.io import StoreWriter, open_store
+from aitom_disca.io.checksums import seal
 from aitom_disca.particles import ParticleSet
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
@@ -196,7 +198,7 @@ def test_not_fitted(tmp_path):
         lambda: disca.transform(np.zeros((2, 16, 16, 16))),
         lambda: disca.save(tmp_path / "model.h5"),
     ):
-        with pytest.raises(RuntimeError, match="not fitted yet"):
+        with pytest.raises(NotFittedError, match="not fitted yet"):
             act()
     assert not list(tmp_path.iterdir())
 
@@ -213,9 +215,17 @@ def test_loading_what_is_no_model(tmp_path, model):
     damaged.write_bytes(model.read_bytes())
     with h5py.File(damaged, "a") as file:
         del file["mixture"]
-    for path in (text, foreign, damaged):
+    strange = tmp_path / "strange.h5"
+    strange.write_bytes(model.read_bytes())
+    with h5py.File(strange, "a") as file:
+        settings = file.attrs["settings"].replace(b'"seed": 1', b'"seed": -1')
+        file.attrs["settings"] = np.bytes_(settings)
+        seal(file)
+    for path in (text, foreign, damaged, strange):
         with pytest.raises(InputError, match=rf"{path.name}.* (is not one|cannot be|is damaged).*"):
             DISCA.load(path)
+    with pytest.raises(InputError, match=r"strange.h5 .*\(seed = -1 cannot be used"):
+        DISCA.load(strange)
 
 
 # -- bad input -----------------------------------------------------------------------------
@@ -275,56 +285,20 @@ def test_numbers_that_are_not_finite(simulated, value):
         ("candidate_k", ()),
         ("candidate_k", (0, 2)),
         ("learning_rate", float("nan")),
-        ("colour", "red"),
     ],
 )
 def test_settings_that_cannot_be_used(name, value):
     with pytest.raises(InputError, match=name) as caught:
-        DISCA(**{name: value})
+        DISCA(**{name: value}).fit(np.zeros((9, 16, 16, 16), np.float32))
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_preset():
     with pytest.raises(InputError, match="preset must be one of fast, paper; got 'slow'"):
-        DISCA("slow")
+        DISCA("slow").fit(np.zeros((9, 16, 16, 16), np.float32))
 
 
-# -- settings ------------------------------------------------------------------------------
-
-
-def test_paper_preset_is_the_published_method():
-    settings = DISCA("paper").settings
-    published = {
-        "width": 1.0,
-        "n_convolutions": 10,
-        "n_features": 1024,
-        "n_cube_rotations": 1,
-        "working_box_px": None,
-        "low_pass_sigma_px": 0.0,
-        "pca_dimensions": 16,
-        "whiten": False,
-        "choose_dimensions": False,
-        "label_smoothing": 0.2,
-        "label_smoothing_decay": 0.9,
-        "stop_fraction": 0.99,
-        "stop_iterations": 3,
-        "max_iterations": 20,
-    }
-    assert {name: getattr(settings, name) for name in published} == published
-    assert settings.preset == "paper"
-
-
-def test_a_preset_may_be_changed():
-    settings = DISCA("paper", width=0.5, seed=3).settings
-    assert (settings.width, settings.seed, settings.n_features) == (0.5, 3, 1024)
-
-
-def test_parameters_as_in_scikit_learn():
-    disca = DISCA(seed=7, width=0.5)
-    parameters = disca.get_params()
-    assert parameters["seed"] == 7 and parameters["width"] == 0.5
-    assert DISCA(**parameters).settings == disca.settings
-    assert DISCA.from_settings(MineSettings(seed=7, width=0.5)).settings == disca.settings
+# -- the package ---------------------------------------------------------------------------
 
 
 def test_public_names():
@@ -333,3 +307,5 @@ def test_public_names():
     assert set(aitom_disca.__all__) <= set(dir(aitom_disca))
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = aitom_disca.nonsense
+    assert aitom_disca.average is pipeline.average_store
+    assert aitom_disca.embed is reembedding.embed_averages

@@ -12,6 +12,7 @@ import pytest
 
 from aitom_disca.cli.app import main
 from aitom_disca.doctor import examine, machine
+from aitom_disca.doctor.inputs import Inputs
 from aitom_disca.io import (
     StoreWriter,
     open_tomogram,
@@ -137,7 +138,7 @@ def test_picks(states, volume, tmp_path):
     def picks(centres, **options):
         names = np.array(["t"] * len(centres))
         write_picks_csv(tmp_path / "p.csv", ParticleSet(names, centres, tomograms={"t": info}))
-        return states(volume, picks=tmp_path / "p.csv", **options)
+        return states(volume, picks=[tmp_path / "p.csv"], **options)
 
     found = picks(good)
     assert found["picks inside"] == found["picks once"] == found["picks everywhere"] == "ok"
@@ -150,9 +151,9 @@ def test_picks(states, volume, tmp_path):
     assert picks(np.concatenate([grid, grid + 0.2]), is_guess=True)["picks once"] == "warning"
     none = ParticleSet(np.zeros(0, str), np.zeros((0, 3)), tomograms={"t": info})
     write_particles_star(tmp_path / "none.star", none)
-    assert states(volume, picks=tmp_path / "none.star")["picks"] == "warning"
+    assert states(volume, picks=[tmp_path / "none.star"])["picks"] == "warning"
     (tmp_path / "bad.star").write_text("data_\n")
-    assert states(volume, picks=tmp_path / "bad.star")["picks"] == "error"
+    assert states(volume, picks=[tmp_path / "bad.star"])["picks"] == "error"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_a_store(tmp_path, value, state, said):
         with h5py.File(tmp_path / "s.h5", "a") as file:  # as another program may write it
             file["subtomograms"][2] = value
             del file["crc32"], file.attrs["crc32"]
-    found = {c.name: c for _, c in examine([], 200.0, store=tmp_path / "s.h5")}
+    found = {c.name: c for _, c in examine([], 200.0, stores=[tmp_path / "s.h5"])}
     assert found["store"].state == state and said in found["store"].found
     assert "positions" not in found or found["positions"].state == "warning"
 
@@ -217,5 +218,25 @@ def test_the_command_and_its_exit_codes(tmp_path, volume, capsys):
     assert {"of", "name", "state", "found", "remedy"} == set(rows[0])
     assert [row["state"] for row in rows if row["name"] == "tilt range"] == ["error"]
     assert main(["doctor"]) == 0
-    assert main(["doctor", "--picks", "p.csv"]) == 2
-    assert "give these too" in capsys.readouterr().err
+
+
+def test_files_are_told_apart_by_what_they_hold(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    centres = np.array([[10.0, 20, 20], [12, 30, 30]])
+    info = TomogramInfo("t", 14.0, SHAPE)
+    particles = ParticleSet(np.array(["t", "t"]), centres, tomograms={"t": info})
+    write_picks_csv(tmp_path / "p.csv", particles)
+    write_particles_star(tmp_path / "particles.star", particles)
+    with StoreWriter.create(tmp_path / "s.h5", (12,) * 3, 14.0, TILT) as writer:
+        writer.append(np.random.default_rng(0).normal(size=(2, 12, 12, 12)), particles)
+    names = ["s.h5", "particles.star", "p.csv"]
+    listed = tmp_path / "tomograms.star"
+    listed.write_text("data_global\nloop_\n_rlnTomoName\n_rlnTomoReconstructedTomogram\nt t.mrc\n")
+    given = Inputs.of([listed, *(tmp_path / name for name in names), tmp_path])
+    assert given.tomograms == [listed, tmp_path] and given.stores == [tmp_path / "s.h5"]
+    assert [path.name for path in given.picks] == ["particles.star", "p.csv"]
+    assert main(["doctor", *(str(tmp_path / name) for name in names)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("2 particles in 1 tomogram, with") == 2
+    assert "2 subtomograms of 12 voxels" in said and "give their tomograms as well" in said
+    assert main(["doctor", "--picks", str(tmp_path / "none.csv")]) == 2

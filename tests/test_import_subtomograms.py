@@ -42,7 +42,7 @@ def test_a_folder_of_volumes(tmp_path, folder, volumes, capsys):
     out = tmp_path / "s.h5"
     options = ["--tilt-range", "-50", "55", "--dark-protein"]
     assert main(["import-subtomograms", str(folder), "--out", str(out), *options]) == 0
-    assert "1 volumes hold one value only" in capsys.readouterr().out
+    assert "left out: 1 volume with one value only" in capsys.readouterr().out
     with open_store(out) as store:
         np.testing.assert_allclose(store.read(), -volumes, atol=1e-5)
         assert store.voxel_size_angstrom == VOXEL and store.tilt_range_deg == (-50, 55)
@@ -56,7 +56,7 @@ def test_ctf_images_in_a_folder_are_no_subtomograms(tmp_path, folder, capsys):
     write_volume(folder / "no_ctf.mrc", np.arange(BOX**3, dtype=float).reshape((BOX,) * 3), VOXEL)
     out = tmp_path / "s.h5"
     assert main(["import-subtomograms", str(folder), "--out", str(out)]) == 0
-    assert "3 files are left out, since they are CTFs or wedges" in capsys.readouterr().out
+    assert "left out: 3 files of CTFs or wedges" in capsys.readouterr().out
     with open_store(out) as store:
         names = store.particles().tomogram_name.tolist()
     assert names == ["no_ctf", *(f"p{i:02d}" for i in range(5)), "q_1_10.00A"]

@@ -102,7 +102,7 @@ def test_parts_are_averaged_without_each(rng: np.random.Generator) -> None:
     averager = Averager(slicer, 5)
     shape = (4, 30, len(coefficients))
     values = (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64) + 2
-    parts = [slicer.insert(one, np.ones(30)) for one in values]
+    parts = [averager.inserted(one, np.ones(30)) for one in values]
     made = averager.without_each(parts)
     whole, others = made.whole, made.others
     plain = averager.average(

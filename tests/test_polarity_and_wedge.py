@@ -166,6 +166,14 @@ def test_an_end_in_the_background_gives_no_number(opened):
     assert "--tilt-range -" not in found.remedy
 
 
+def test_the_measured_range_is_proposed_where_it_is_some_degrees_off(opened):
+    volume = measured(np.arange(-51, 61, 3.0))
+    near = check_wedge(opened(volume, tilt_range=(-60, 60)))
+    assert near.state == "ok" and near.remedy.startswith("if you know no better; --tilt-range -5")
+    right = seen_in(opened(volume))
+    assert not check_wedge(opened(volume, tilt_range=(right.low, right.high))).remedy
+
+
 @pytest.mark.parametrize("missing", [(33, 39), (-51, -36)])
 def test_gaps_are_named_and_end_nothing(opened, missing):
     tilts = STEPS[(STEPS < missing[0]) | (STEPS > missing[1])]

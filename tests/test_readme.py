@@ -1,59 +1,148 @@
-"""What the README tells a reader to type exists, and its pictures are there."""
+"""What README and documentation tell a reader to type exists; links and pictures lead somewhere."""
 
 from __future__ import annotations
 
 import re
+import runpy
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
 
 from aitom_disca.cli.app import app
+from aitom_disca.config import MineSettings
 
 ROOT = Path(__file__).resolve().parents[1]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += [ROOT / "tutorials/README.md"]
+hooks = SimpleNamespace(**runpy.run_path(str(ROOT / "docs/hooks.py")))
 COMMANDS = typer.main.get_command(app).commands
-LINES = re.findall(r"aitom-disca ([a-z]+(?:-[a-z]+)*)([^`\n]*)", TEXT)
+OPTIONS = {o for c in COMMANDS.values() for p in c.params for o in (*p.opts, *p.secondary_opts)}
+ELSEWHERE = {  # options of other programs, and of ours as a whole
+    "--debug",
+    "--help",
+    "--combine",
+    "--denovo_3dref",
+    "--reextract_data_star",
+    "--scale",
+    "--skip_align",
+}
 
 
-def test_every_command_is_shown():
-    assert {name for name, _ in LINES} == set(COMMANDS)
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8").replace("\\\n", " ")
 
 
-@pytest.mark.parametrize(("name", "rest"), sorted(set(LINES)))
-def test_shown_commands_exist_with_their_options(name, rest):
-    known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
-    assert set(re.findall(r"--[a-z-]+", rest)) <= known
+def shown_in(text: str) -> set[tuple[str, str]]:
+    """Commands of ours as they are shown, each with what follows on its line."""
+    return set(re.findall(r"aitom-disca ([a-z]+(?:-[a-z]+)*)([^`\n]*)", text))
 
 
-def test_every_option_that_is_named_exists():
-    known = {o for c in COMMANDS.values() for p in c.params for o in (*p.opts, *p.secondary_opts)}
-    named = set(re.findall(r"`(--[a-z-]+)", TEXT)) - {"--help"}
-    assert len(named) > 10
-    assert named <= known
+def known_to(command: str) -> set[str]:
+    parameters = COMMANDS[command].params
+    return {o for p in parameters for o in (*p.opts, *p.secondary_opts)}
 
 
-def test_python_examples_are_python():
-    examples = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    assert len(examples) == 2
-    for example in examples:
-        compile(example, "README.md", "exec")
+by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-def test_what_the_readme_imports_is_there():
-    for module, names in re.findall(r"^from (aitom_disca\S*) import (.+)$", TEXT, re.MULTILINE):
-        for name in names.split(", "):
-            assert hasattr(import_module(module), name)
+def test_every_command_is_shown_in_the_documentation():
+    shown = {name for page in PAGES for name, _ in shown_in(text_of(page))}
+    assert shown == set(COMMANDS)
 
 
-def test_links_into_the_repository_lead_somewhere():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
-    assert links
-    assert all((ROOT / link).is_file() for link in links)
+@by_page
+def test_shown_commands_and_named_options_exist(page):
+    text = text_of(page)
+    for name, rest in shown_in(text):
+        assert name in COMMANDS
+        typed = re.split(r" && |  #|[.;:,]? \(", rest)[0]
+        named = set(re.findall(r"(?<!\S)--[a-z][a-z_-]*", typed))
+        assert named <= known_to(name) | {"--help"}, f"aitom-disca {name}{rest}"
+    named = set(re.findall(r"`(--[a-z][a-z0-9_-]*)", text))
+    assert named <= OPTIONS | ELSEWHERE
 
 
-def test_the_tests_that_the_readme_names_are_there():
-    named = re.findall(r"`(test_\w+\.py)`", TEXT)
+@by_page
+def test_python_examples_are_python_and_import_what_is_there(page):
+    for example in re.findall(r"```python\n(.*?)```", text_of(page), re.DOTALL):
+        compile(example, page.name, "exec")
+        for module, names in re.findall(
+            r"^from (aitom_disca\S*) import (.+)$", example, re.MULTILINE
+        ):
+            assert all(hasattr(import_module(module), name) for name in names.split(", "))
+
+
+@by_page
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    made = {"api.md", "changelog.md", "commands.md", "tutorials.md"}  # by the documentation
+    made |= {f"command-{name}.md" for name in COMMANDS}
+    for link in links:
+        target, _, heading = link.partition("#")
+        if "://" in link or (page.parent.name == "docs" and target in made):
+            continue
+        found = page.parent / target if target else page
+        assert found.is_file(), link
+        titles = re.findall(r"^#+ (.+)$", found.read_text("utf-8"), re.MULTILINE) if heading else []
+        slugs = [re.sub(r"[^\w\s-]", "", title).strip().lower().split() for title in titles]
+        assert not heading or heading in {"-".join(slug) for slug in slugs}, link
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_the_tests_that_the_formats_name_are_there():
+    named = re.findall(r"`(test_\w+\.py)`", text_of(ROOT / "docs/convert.md"))
     assert len(named) > 5
     assert all((ROOT / "tests" / name).is_file() for name in named)
+
+
+def test_the_extras_that_the_readme_names_are_those_of_the_package():
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    required = setup.split("extras_require={")[1].split("\n    },")[0]
+    extras = set(re.findall(r'^        "(\w+)":', required, re.MULTILINE))
+    shown = (ROOT / "docs/quick-start.md").read_text(encoding="utf-8").split("## Extras")[1]
+    table = [row.split("|")[1] for row in shown.splitlines() if row.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", " ".join(table))) == extras
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_page_of_a_command_is_made_of_all_its_options(name):
+    page = hooks.page_of(name)
+    assert {f"`{o}`" for o in known_to(name) if o.startswith("-")} <= set(
+        re.findall(r"`-[^`]*`", page)
+    )
+    assert all(parameter.help for parameter in COMMANDS[name].params)
+    assert COMMANDS[name].help.splitlines()[0].split("`")[0] in page
+
+
+def test_the_page_of_a_command_says_choices_bounds_and_defaults():
+    page = hooks.page_of("run")
+    assert "One of `fast`, `paper`. | `fast` |" in page
+    assert "At least 1. | `1` |" in page
+    assert "| `--graded-wedge`, `--binary-wedge` |" in page
+    assert "must be given" in page
+
+
+def test_the_reference_of_a_package_holds_its_public_names():
+    assert {"clustering", "io", "picking"} <= set(hooks.packages())
+    assert "::: aitom_disca.clustering.ddbi.ddbi\n" in hooks.page_of_package("clustering")
+
+
+def test_equations_are_drawn():
+    tex = r"<p><span class='x'>x</span> <span class=\"arithmatex\">\(a_1 &lt; 2\)</span></p>"
+    drawn = hooks.on_page_content(tex.replace('\\"', '"'))
+    assert "arithmatex" not in drawn
+    assert 'aria-label="a_1 &lt; 2"' in drawn and "<svg" in drawn
+    assert re.search(r'width="[\d.]+em"', drawn)
+    assert "#ffffff" not in drawn  # no ground of its own: there is a dark style, too
+
+
+@pytest.mark.parametrize("setting", ["candidate_k", "merge_clusters", "split_clusters"])
+def test_settings_that_the_documentation_names_exist(setting):
+    assert setting in MineSettings.model_fields

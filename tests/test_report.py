@@ -16,24 +16,27 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from aitom_disca.errors import InputError
-from aitom_disca.report import (
-    CellPicture,
-    ReportData,
-    cluster_colour,
+from aitom_disca.report import cluster_colour, figures
+from aitom_disca.report.cards import ClusterCard
+from aitom_disca.report.checks import Looked
+from aitom_disca.report.data import ReportData
+from aitom_disca.report.figures import (
     draw_bic,
     draw_feature_map,
     draw_history,
     draw_orthoslices,
-    figures,
-    render_report,
-    write_report,
 )
-from aitom_disca.report.trust import NuisanceTable, table_of_rows
+from aitom_disca.report.headline import explained, headline
+from aitom_disca.report.html import render_report, write_report
+from aitom_disca.report.nuisance_table import NuisanceTable, table_of_rows
+from aitom_disca.report.tomogram_view import KindInView, SliceView, TomogramView
+from aitom_disca.run_folder import command_line
 
 SECTIONS = {
-    "summary", "clusters", "nuisance", "features", "feature-map", "bic", "history", "cells",
-    "files", "limits", "details",
+    "problems", "tomogram", "clusters", "warnings", "map", "where", "files", "more", "limits",
+    "bic", "history", "settings", "timings", "versions",
 }  # fmt: skip
+JPEG = b"\xff\xd8"
 LABELS = np.array([0, 0, 1, 1, 1, -1, 2])
 NUISANCE = NuisanceTable(
     ("mean intensity", "tomogram"),
@@ -51,13 +54,6 @@ ROWS = [
 @pytest.fixture(autouse=True)
 def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "_DPI", 72)  # for speed
-
-
-@pytest.fixture
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests of the text alone."""
-    for name in ("orthoslices", "feature_map", "bic", "history"):
-        monkeypatch.setattr(figures, f"draw_{name}", lambda *_, **__: b"")
 
 
 class Page(HTMLParser):
@@ -98,112 +94,194 @@ def has_colour(png: bytes, colour: str, tolerance: float = 0.02) -> bool:
     return bool((np.abs(pixels(png) - to_rgb(colour)).max(axis=2) < tolerance).any())
 
 
+def a_view(name: str = "TS_<1>") -> TomogramView:
+    marks = [(0, np.array([[5.0, 6.0, 2.0], [8.0, 9.0, 2.0]])), (1, np.array([[1.0, 2.0, 0.0]]))]
+    slices = [SliceView(z, JPEG, None, marks) for z in (3, 9)]
+    kinds = [
+        KindInView("ribosome", 1, "#0077bb", False, 1500),
+        KindInView("gold", None, "#b8b8b4", False, 1),
+    ]
+    return TomogramView(name, 40, 30, 20, 10.0, slices, kinds, 9.0)
+
+
+def a_card(number: int = 1, size: int = 300, **changes: Any) -> ClusterCard:
+    return ClusterCard(number, size, size / 2000, **changes)
+
+
 def whole_report(**changes: Any) -> ReportData:
     rng = np.random.default_rng(0)
+    mean = rng.normal(size=(11, 12, 13))
     fields: dict[str, Any] = {
         "title": "Lysate <A> & B",
-        "summary": [("picks", 12345), ("voxel size", "13.3 Å"), ("ratio", 0.123456)],
-        "cluster_rows": [(0, 1500, 0.93), (1, 300, None), (2, 200, 0.5)],
-        "cluster_means": rng.normal(size=(3, 11, 12, 13)),
-        "voxel_size_angstrom": 13.3,
+        "cards": [
+            a_card(2, 1500, name="<80S>", verdict="to be trusted", resolution="31 Å"),
+            a_card(1, 300, verdict="look again", doubts=["It is <odd>."], mean_zyx=mean),
+            a_card(3, 200, verdict="not told from noise", posterior=0.93),
+        ],
+        "members": {1: (rng.normal(size=(9, 8, 8)), rng.normal(size=(9, 8, 8)))},
+        "n_tomograms": 2,
+        "problems": ["It went wrong."],
+        "tomograms": [a_view(), a_view("TS_2")],
+        "looked": [
+            Looked("Polarity", True, "bright."),
+            Looked("Tilt range", False, "too wide.", serious=True),
+        ],
+        "nuisance": NUISANCE,
         "embedding": rng.normal(size=(7, 2)),
         "labels": LABELS,
+        "counts": [
+            {"tomogram": name, "cluster": cluster, "count": "9"}
+            for name in ("TS_1", "TS_2") for cluster in "12"
+        ],
         "bic_by_k": {2: 10.0, 5: 8.0, 9: 11.0},
         "criteria": {"bic": {"2": 10.0, "5": 8.0}, "kl": {"5": 1234.5, "2": float("nan")}},
         "history": ROWS,
         "best_iteration": 0,
-        "cells": [CellPicture("TS_01, slice 7", b"PNG", wide=True), CellPicture("TS_02", b"PNG")],
+        "command_line": "aitom-disca run 'a b.mrc'",
         "settings": {"seed": 20231, "picking": {"sigma_px": None, "k": [2, 3], "dark": True}},
         "versions": {"numpy": "2.0"},
         "timings_s": {"pick": 1.25},
-        "files": [("particles.star", "all particles")],
-        "warnings": ["2 picks were left out."],
-        "nuisance": NUISANCE,
-    }
+        "files": [("clusters/a b.star", "all particles")],
+    }  # fmt: skip
     return ReportData(**{**fields, **changes})
 
 
-def test_whole_report_has_every_section_and_nothing_from_outside(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "report.html"
-    write_report(path, whole_report())
-    text = path.read_text(encoding="utf-8")
-    page = Page(text)
-    assert page.ids == SECTIONS
+@pytest.fixture(scope="module")
+def whole() -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "_DPI", 72)
+        return render_report(whole_report())
+
+
+def test_whole_report_has_every_section_in_order_and_nothing_from_outside(whole: str) -> None:
+    page = Page(whole)
     assert page.open == []
-    assert "<script" not in text and "://" not in text and "<link" not in text
-    assert len(page.images) == 3 + 3 + 2 and all(page.alts)
-    assert all(source.startswith("data:image/png;base64,") for source in page.images)
+    assert SECTIONS <= page.ids and {"cluster-1", "cluster-2", "cluster-3"} <= page.ids
+    sections = re.findall(r'<section id="(\w+)"', whole)
+    assert sections == ["tomogram", "clusters", "warnings", "map", "where", "files", "more"]
+    assert whole.index("It went wrong.") < whole.index("<section")
+    assert "<script" not in whole and "://" not in whole and "<link" not in whole
+    assert all(page.alts) and all(source.startswith("data:image/") for source in page.images)
+    inside = re.findall(r'href="#([\w-]+)"', whole)
+    assert set(inside) <= page.ids
+    assert 'href="clusters/a%20b.star"' in whole
+
+
+def test_a_report_is_written_as_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "report.html"
+    write_report(path, ReportData(title="A"))
+    assert "<title>A</title>" in path.read_text(encoding="utf-8")
     assert list(path.parent.iterdir()) == [path]  # no temporary file is left
 
 
-@pytest.mark.usefixtures("_no_pictures")
-def test_report_says_what_it_was_given() -> None:
-    text = Page(render_report(whole_report())).text
-    assert "Lysate <A> & B" in text  # escaped in the source
-    assert "<A>" not in render_report(whole_report())
-    assert "2\u202f000 subtomograms in 3 clusters of 200 to 1\u202f500." in text
-    assert "12\u202f345" in text and "13.3 Å" in text and "0.1235" in text
-    assert "75.0 %" in text and "0.93" in text and text.count("mean posterior") == 2
-    assert "2 picks were left out." in text
+def test_report_says_what_it_was_given(whole: str) -> None:
+    text = Page(whole).text
+    assert "Lysate <A> & B" in text and "<A>" not in whole  # escaped in the source
+    assert "Cluster 2: <80S>" in text and "It is <odd>." in text and "<80S>" not in whole
+    assert "2 possible kinds of particle in 2 tomograms; 1 to be trusted." in text
+    assert "1\u202f500 (75 %)" in text and "31 Å" in text and "probability of 0.93" in text
+    assert "Tilt range: too wide." in text and "bright." in text
     assert "iteration 0, whose solution was kept" in text
     assert "20231" in text and "not set" in text and "2, 3" in text and "true" in text
-    assert "1.2 s" in text
+    assert "1.2 s" in text and "aitom-disca run 'a b.mrc'" in text
     assert "nan" not in text
 
 
-@pytest.mark.usefixtures("_no_pictures")
-def test_every_criterion_says_what_it_prefers() -> None:
-    text = Page(render_report(whole_report())).text
-    assert "What other criteria prefer: BIC 5, Krzanowski-Lai 5" in text
-    assert "1234" in text and "lowest" in text and "highest" in text
-    assert "other criteria" not in render_report(whole_report(criteria={}))
+def test_particles_lead_to_their_cards_and_are_counted(whole: str) -> None:
+    frames = whole.count('<figure class="frame">')
+    assert frames == 4 and whole.count(' checked><label class="step"') == 2  # one of each
+    assert whole.count('<a href="#cluster-1"><title>cluster 1: ribosome</title>') == frames
+    assert "M3.0 6.0a2.0 2.0 0 1 0 4.0 0" in whole  # a circle about x = 5, y = 6
+    legend = re.search(r'<table class="legend">.*?</table>', whole, re.DOTALL)[0]
+    assert "set apart: gold" in legend and "1\u202f500" in legend
+
+
+def test_every_criterion_says_what_it_prefers(whole: str) -> None:
+    text = Page(whole).text
+    assert "What other criteria prefer" in text and "Krzanowski-Lai highest 5" in text
+    assert "1234" in text and "lowest" in text
     undefined = {"kl": {2: float("nan")}, "jump": {}}
-    assert "other criteria" not in render_report(whole_report(criteria=undefined))
-    assert "jump 3" in render_report(whole_report(criteria={"jump": {2: 1.0, 3: float("inf")}}))
+    assert "other criteria" not in render_report(ReportData(criteria=undefined))
+    jump = Page(render_report(ReportData(criteria={"jump": {2: 1.0, 3: float("inf")}}))).text
+    assert "jump highest 3" in jump
 
 
-@pytest.mark.usefixtures("_no_pictures")
-def test_caption_tells_whether_means_are_aligned() -> None:
-    assert "were not aligned" in render_report(whole_report())
-    assert "were not aligned" not in render_report(whole_report(means_are_aligned=True))
-
-
-@pytest.mark.usefixtures("_no_pictures")
 @pytest.mark.parametrize(
     ("field", "section"),
     [
-        ("summary", "summary"), ("cluster_rows", "clusters"), ("embedding", "feature-map"),
-        ("bic_by_k", "bic"), ("history", "history"), ("cells", "cells"),
-        ("files", "files"), ("limits", "limits"), ("nuisance", "nuisance"),
+        ("cards", "clusters"), ("tomograms", "tomogram"), ("embedding", "map"), ("counts", "where"),
+        ("files", "files"), ("limits", "limits"), ("history", "history"), ("settings", "settings"),
     ],
 )  # fmt: skip
 def test_a_field_left_out_leaves_out_its_section(field: str, section: str) -> None:
-    nothing = {"bic_by_k": {}, "embedding": None, "nuisance": None}.get(field, ())
-    changes = {field: nothing, "cluster_means": None}
-    page = Page(render_report(whole_report(**changes)))
-    assert page.ids == SECTIONS - {section}
-    assert page.open == []
+    fields = {
+        "cards": [a_card()], "tomograms": [a_view()], "embedding": np.zeros((7, 2)),
+        "counts": [{"tomogram": "a", "cluster": "1", "count": "3"}] , "files": [("a", "b")],
+        "limits": ["c"], "history": ROWS, "settings": {"seed": 1},
+    }  # fmt: skip
+    alone = Page(render_report(ReportData(**{"limits": (), field: fields[field]})))
+    without = Page(render_report(ReportData(limits=())))
+    assert section in alone.ids and section not in without.ids
+    assert alone.open == without.open == []
 
 
 def test_empty_report_is_still_a_page() -> None:
     page = Page(render_report(ReportData()))
-    assert page.ids == {"limits"} and page.images == [] and "DISCA report" in page.text
+    assert page.ids == {"limits", "more"} and page.images == [] and "DISCA report" in page.text
+
+
+TRUSTED, AGAIN, NOISE = "to be trusted", "look again", "not told from noise"
 
 
 @pytest.mark.parametrize(
-    ("rows", "expected"),
+    ("verdicts", "tomograms", "expected"),
     [
-        ([(0, 7, None)], "All 7 subtomograms are in one cluster."),
-        ([(0, 5, None), (1, 5, None)], "10 subtomograms in 2 clusters of 5 each."),
+        ([TRUSTED], 1, "1 kind of particle in 1 tomogram, to be trusted."),
+        ([TRUSTED] * 2, 3, "2 kinds of particle in 3 tomograms, both to be trusted."),
+        ([TRUSTED] * 3, None, "3 kinds of particle, all to be trusted."),
+        ([TRUSTED, NOISE], 1, "1 kind of particle in 1 tomogram, to be trusted."),
+        (
+            [TRUSTED] * 3 + [AGAIN] * 2, 2,
+            "5 possible kinds of particle in 2 tomograms; 3 to be trusted.",
+        ),
+        ([AGAIN], 1, "1 possible kind of particle in 1 tomogram; none to be trusted."),
+        ([NOISE], 1, "No kind of particle was told from noise in 1 tomogram."),
+        (
+            ["not judged"] * 2, 1,
+            "2 kinds of particle in 1 tomogram, not judged yet: nothing was averaged.",
+        ),
+        ([], 1, "Nothing was sorted."),
     ],
-)
-def test_headline_of_simple_results(rows: list[tuple[int, int, None]], expected: str) -> None:
-    assert expected in render_report(ReportData(cluster_rows=rows))
+)  # fmt: skip
+def test_the_headline_says_what_was_found(
+    verdicts: list[Any], tomograms: int | None, expected: str
+) -> None:
+    cards = [a_card(k, verdict=verdict) for k, verdict in enumerate(verdicts, 1)]
+    assert headline(ReportData(cards=cards, n_tomograms=tomograms)) == expected
+
+
+def test_the_headline_is_explained() -> None:
+    cards = [a_card(3, 5, verdict=AGAIN), a_card(1, 2, verdict=AGAIN), a_card(2, 1, verdict=NOISE)]
+    assert explained(ReportData(cards=cards, n_in_none=1, curated=True)) == [
+        "8 particles in 3 clusters; 1 belongs to none, as it fits none better than noise does, "
+        "or a person left them out.",
+        "Look again at clusters 1 and 3: their cards say why.",
+        "Cluster 2 is not told from noise.",
+    ]
+
+
+def test_a_command_line_is_that_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/aitom-disca", "run", "a b.mrc"])
+    assert command_line() == "aitom-disca run 'a b.mrc'"
+    monkeypatch.setattr(sys, "argv", ["/x/aitom_disca/__main__.py", "demo"])
+    assert command_line() == "aitom-disca demo"
+    monkeypatch.setattr(sys, "argv", ["pytest", "run"])
+    assert command_line() == ""
 
 
 def test_report_does_not_touch_pyplot() -> None:
     code = (
-        "import sys; from aitom_disca.report import ReportData, render_report; "
+        "import sys; from aitom_disca.report.html import ReportData, render_report; "
         "render_report(ReportData(bic_by_k={1: 2.0})); print('matplotlib.pyplot' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -213,7 +291,6 @@ def test_report_does_not_touch_pyplot() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"cluster_means": np.zeros((2, 4, 4, 4))}, "2 cluster_means for 3 cluster_rows"),
         ({"embedding": np.zeros((7, 3))}, r"embedding must have shape \(N, 2\); got \(7, 3\)"),
         ({"labels": np.zeros(6, int)}, "6 labels for 7 rows of the embedding"),
     ],
@@ -260,7 +337,7 @@ def test_orthoslices_begin_at_the_lower_left() -> None:
 
 
 def test_a_feature_map_without_points_is_left_out() -> None:
-    assert "feature-map" not in Page(render_report(ReportData(embedding=np.empty((0, 2))))).ids
+    assert "map" not in Page(render_report(ReportData(embedding=np.empty((0, 2))))).ids
 
 
 def test_feature_map_shows_every_cluster_and_the_unassigned() -> None:
@@ -294,32 +371,8 @@ def test_scale_bar_is_round(width: float, bar: float) -> None:
     assert figures.scale_bar_nm(width) == bar
 
 
-def test_colours_are_hex_and_begin_again() -> None:
-    assert len({cluster_colour(k) for k in range(10)}) == 10
-    assert cluster_colour(10) == cluster_colour(0) != cluster_colour(-1)
-    assert all(re.fullmatch("#[0-9a-f]{6}", cluster_colour(k)) for k in range(-1, 10))
-
-
-@pytest.mark.usefixtures("_no_pictures")
-def test_subtomograms_in_no_cluster_are_counted() -> None:
-    html = render_report(whole_report(n_in_none=1000, cluster_found=["9 of 10 runs"] * 3))
-    text = Page(html).text
-    assert "2\u202f000 subtomograms in 3 clusters of 200 to 1\u202f500, 1\u202f000 in none." in text
-    assert "50.0 %" in text and "33.3 %" in text  # shares of all
-    assert "flex: 1000 0 0; background: #b8b8b4" in html
-    assert text.count("9 of 10 runs") == 3
-    none = render_report(ReportData(cluster_rows=[(0, 7, None)], n_in_none=3))
-    assert "7 subtomograms are in one cluster, 3 in none." in none
-
-
-@pytest.mark.usefixtures("_no_pictures")
-def test_names_of_clusters_are_shown() -> None:
-    data = ReportData(cluster_rows=[(1, 5, None)], cluster_names={2: "<80S>"})
-    assert "Cluster 2: &lt;80S&gt;</h3>" in render_report(data)
-
-
-def test_effects_are_coloured_by_strength_and_framed_where_large() -> None:
-    html = render_report(whole_report())
+def test_effects_are_coloured_by_strength_and_framed_where_large(whole: str) -> None:
+    html = whole
     cells = re.findall(r'<td( class="large")? style="background: (#\w{6})">([^<]*)</td>', html)
     assert [text for _, _, text in cells] == ["0.50", "0.10", "+0.91", "+0.20", "\u22120.30", "–"]
     assert [bool(large) for large, _, _ in cells] == [False, False, True, False, False, False]

@@ -352,6 +352,39 @@ def test_other_input_or_command_is_refused_on_resume(tmp_path):
         started(tmp_path, command="mine", resume=True)
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_folder_that_was_moved_is_gone_on_with(tmp_path, together):
+    """With its tomograms, which lie beside it, or without them."""
+    tomogram = tmp_path / "first" / "tomograms" / "a.mrc"
+    tomogram.parent.mkdir(parents=True)
+    tomogram.write_bytes(b"voxels")
+
+    def begin(tomogram: Path, run: Path, **options) -> RunFolder:
+        path = str(tomogram)
+        settings = {**SETTINGS, "picks": [str(tomogram.with_suffix(".star"))]}
+        read_as = {path: {"voxel_size_angstrom": 10.0, "path": path}}
+        return started(run, settings, [path], read_as=read_as, **options)
+
+    run = tmp_path / "first" / "runs" / "one"
+    begin(tomogram, run).stage("mine", lambda: {"done": True})
+    (tmp_path / "second").mkdir()
+    moved = "first" if together else "first/runs"
+    (tmp_path / moved).rename(tmp_path / "second" / Path(moved).name)
+    if together:
+        tomogram = tmp_path / "second" / "first" / "tomograms" / "a.mrc"
+    run = next((tmp_path / "second").rglob("run.json")).parent
+    again = begin(tomogram, run, resume=True)
+    assert again.record["stages"]["mine"]["done"] and again.inputs() == [tomogram]
+    tomogram.write_bytes(b"others")
+    with pytest.raises(InputError, match=r"a\.mrc is not what it was"):
+        begin(tomogram, run, resume=True)
+    other = tomogram.with_name("other") / "a.mrc"
+    other.parent.mkdir()
+    other.write_bytes(b"voxels")
+    with pytest.raises(InputError, match=r"other inputs"):
+        begin(other, run, resume=True)
+
+
 def test_resume_of_an_empty_folder_begins(tmp_path):
     assert started(tmp_path / "new", resume=True).record["stages"] == {}
 

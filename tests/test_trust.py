@@ -59,7 +59,7 @@ def test_the_threshold_can_be_moved_and_taken_away(fitted, tmp_path):
     fitted.save(tmp_path / "model.h5")
     loaded = DISCA.load(tmp_path / "model.h5")
     for quantile in (0.5, None, 1.0):
-        loaded.settings = fitted.settings.changed(outlier_quantile=quantile)
+        loaded.set_params(outlier_quantile=quantile)
         labels = loaded.predict(strangers)
         wanted = np.zeros(len(score), bool) if quantile is None else score > quantile
         np.testing.assert_array_equal(labels < 0, wanted)
@@ -67,7 +67,7 @@ def test_the_threshold_can_be_moved_and_taken_away(fitted, tmp_path):
         likeliest = loaded.predict_proba(strangers).argmax(axis=1)
         np.testing.assert_array_equal(labels[kept], likeliest[kept])
     with pytest.raises(InputError, match="outlier_quantile"):
-        DISCA(outlier_quantile=1.5)
+        loaded.set_params(outlier_quantile=1.5).predict(strangers)
 
 
 def test_a_saved_model_keeps_temperature_and_outliers(fitted, tmp_path):

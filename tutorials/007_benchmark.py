@@ -1,14 +1,14 @@
 """The benchmark, from Python: how right is the answer where the truth is known?
 
 You learn to measure on simulated data, to read the table, and to measure your own changes. This is
-a quick look: part of two cases, built-in phantoms. The figures of the README are the full size on
-density maps:
+a quick look: part of two cases, built-in phantoms. The figures of docs/benchmark.md are the full
+size on density maps:
 
     aitom-disca bench --templates maps
 
 where maps holds NAME.mrc or NAME.mrc.gz of the structures that docs/benchmark.md names; it takes
 hours, and goes on where it was stopped. Phantoms are easier than molecules of one size: do not
-compare their figures with those of the README.
+compare their figures with those of docs/benchmark.md.
 
 Run it as it is: python tutorials/007_benchmark.py
 It takes about two minutes on 2 cores and writes into ./tutorial_007.

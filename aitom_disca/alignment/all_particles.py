@@ -1,47 +1,66 @@
-"""Expectation and maximisation over all subtomograms of a set, block after block."""
+"""Expectation and maximisation over all subtomograms of a set, piece after piece."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 
 from aitom_disca.alignment.assigning import LearntAverages
 from aitom_disca.alignment.averages import Totals, WithoutEach
 from aitom_disca.alignment.classes import Classes, equal_detail
-from aitom_disca.alignment.likelihood import Particles, expect
-from aitom_disca.alignment.looking import Look
-from aitom_disca.alignment.pairing import AveragePairs
+from aitom_disca.alignment.likelihood import expect
+from aitom_disca.alignment.pieces import (
+    Expecting,
+    FirstLook,
+    Looking,
+    Meeting,
+    Piece,
+    ReadVolumes,
+    SecondReading,
+    Setup,
+    Work,
+    in_a_task,
+    levels_for,
+)
 from aitom_disca.alignment.rounds import STAYED
-from aitom_disca.alignment.second_look import finely, roughly
-from aitom_disca.alignment.seen import Levels, Seen
-from aitom_disca.alignment.standing import LIKELY, Standing, joined_blocks, side_by_side
-from aitom_disca.geometry.fall_off import FallOff
+from aitom_disca.alignment.seen import Seen
+from aitom_disca.alignment.standing import Standing, joined_blocks, side_by_side
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 from aitom_disca.io.row_file import RowFile
-from aitom_disca.parallel import on_all_cores
+from aitom_disca.io.row_shards import RowShards
+from aitom_disca.parallel import Workers, added_in_pairs, in_tasks, on_all_cores
 from aitom_disca.progress import say, track
 
 Group = tuple[np.ndarray, np.ndarray]  # rows of some members, average
-ReadVolumes = Callable[[np.ndarray], np.ndarray]
+Joined = TypeVar("Joined")
 _BLOCK = 512  # subtomograms that are held at once, on each core
+_PIECE_BLOCKS = 16  # of a part of the data, after which sums are put into the next averages
 _ROUNDS = 3
 _SMALLEST = 4  # members of a cluster that can be averaged
 _N_PARTS = 4  # of the data: averages without one of them hold three quarters of it
 
 
 class AllParticles:
-    """All subtomograms of a set as coefficients in a temporary file, and what is done with them.
+    """All subtomograms of a set as coefficients in files, and what is done with them.
 
     Coefficients are computed once. Of each the real and the imaginary part are kept in half
     precision: they are whitened, of unit variance, and rounding adds a four-millionth to their
     noise. What is held in memory of a subtomogram is its cluster, its pose and its posterior.
 
+    Pieces are the same however many workers there are, and their sums are added up in the same
+    order: so is what comes of them, to the last bit.
+
     Parameters
     ----------
     read : callable
-        Gives volumes (m, z, y, x) for row numbers (m,), as `Assigner.assign` takes them.
+        Gives volumes (m, z, y, x) for row numbers (m,), as `Assigner.assign` takes them. With
+        workers it is sent to them, and reads there.
     n : int
         Number of subtomograms.
     learnt : LearntAverages
@@ -50,6 +69,9 @@ class AllParticles:
         Of all subtomograms, or of each.
     seed : int
         Of the parts in which the data are split.
+    workers : Workers, optional
+        Compute pieces as their tasks, and keep coefficients in their folder; else it is done
+        here, with a temporary file.
     """
 
     def __init__(
@@ -60,34 +82,29 @@ class AllParticles:
         tilt_range_deg: TiltRanges,
         *,
         seed: int = 0,
+        workers: Workers | None = None,
     ) -> None:
-        box_px = learnt.averages.shape[-1]
-        fall_off = None if learnt.fall_off is None else FallOff(*learnt.fall_off)
         ranges, self.wedge = distinct_tilt_ranges(tilt_range_deg, n)
-        self.levels = Levels.of(box_px, ranges, learnt.mask_radius_px, fall_off)
-        self.look = Look(box_px, learnt.mask_radius_px, learnt.power)
-        self._read, self._learnt = read, learnt
-        self.pairs = AveragePairs(box_px)
-        self._part = np.random.default_rng(seed).permutation(n) % _N_PARTS
+        self.levels = levels_for(learnt, ranges)
+        part = (np.random.default_rng(seed).permutation(n) % _N_PARTS).astype(np.uint8)
         n_values = len(self.levels.coarse.coefficients) + len(self.levels.fine.coefficients)
-        self.file = RowFile((n_values, 2), np.float16, "coefficients of the subtomograms")
+        file: RowFile | RowShards
+        if workers is None:
+            file = RowFile((n_values, 2), np.float16, "coefficients of the subtomograms")
+        else:
+            file = RowShards(workers.folder, (n_values, 2), "float16", _BLOCK)
+        self._setup = Setup(read, learnt, ranges, self.wedge, part, file, _BLOCK, uuid.uuid4().hex)
+        self.looking = Looking(self._setup, self.levels)
+        self.pairs = self.looking.pairs
+        self.seen = False  # whether the coefficients are there
+        self._learnt, self._workers = learnt, workers
 
     def __len__(self) -> int:
-        return len(self._part)
+        return len(self.looking.part)
 
     def load(self, rows: np.ndarray) -> Seen:
         """Some of the subtomograms, particles in the box centre as far as is known."""
-        values = self.file.read(rows).astype(np.float32).view(np.complex64)[..., 0]
-        n_coarse = len(self.levels.coarse.coefficients)
-        half, wedge = self._part[rows] % 2, None if self.wedge is None else self.wedge[rows]
-        rough, particles = (
-            Particles(search.coefficients, own, np.zeros((len(rows), 3)), half, wedge)
-            for search, own in (
-                (self.levels.coarse, values[:, :n_coarse]),
-                (self.levels.fine, values[:, n_coarse:]),
-            )
-        )
-        return Seen(self.levels, rough, particles, self.pairs)
+        return self.looking.load(rows)
 
     # -- seeing them -----------------------------------------------------------------------
 
@@ -99,53 +116,27 @@ class AllParticles:
             log_prior=learnt.log_prior,
             shell_weight=learnt.shell_weight,
         )
-        slices = self._slices(learnt.averages)
-        seen_at = np.zeros((n, 3))
-
-        def meet(job: tuple[np.ndarray, np.ndarray]) -> tuple[Seen, Classes, np.ndarray]:
-            rows, volumes = job
-            fits = roughly(self.levels.wide, self._rough(rows, volumes), slices[0], known.log_prior)
-            best = np.argmax([fit.log_likelihood for fit in fits], axis=0)
-            offset = np.stack([fit.offset_zyx_px for fit in fits])[best, np.arange(len(rows))]
-            seen = self._seen(rows, volumes, offset)
-            here = known.for_others(offset)
-            return seen, finely(self.levels.fine, seen.particles, slices[1], fits, here), offset
-
-        found = []
-        for block in track(list(_blocks(np.arange(n))), "sorting all"):
-            quarters = np.array_split(block, _N_PARTS)
-            volumes = self._read(block)
-            jobs = [(rows, volumes[rows - block[0]]) for rows in quarters if len(rows)]
-            for (rows, _), (seen, classes, offset) in zip(
-                jobs, on_all_cores(meet, jobs), strict=True
-            ):
-                self._keep(seen)
-                found.append(classes)
-                seen_at[rows] = offset
+        found, offset = zip(*self._over_all(FirstLook, known, "sorting all"), strict=True)
         without = np.stack([learnt.averages] * _N_PARTS, axis=1)
-        classes, k = joined_blocks(known, found), len(without)
+        classes, k = joined_blocks(known, list(found)), len(without)
+        seen_at = np.concatenate(offset)
         return Standing(classes, without, np.ones((k, 1)), np.zeros(k, int), seen_at)
 
     def see_again(self, seen_at_zyx_px: np.ndarray) -> None:
         """Read all and keep their coefficients, masks where they were in a first look."""
-        for rows in track(list(_blocks(np.arange(len(self)))), "reading again"):
-            self._keep(self._seen(rows, self._read(rows), seen_at_zyx_px[rows]))
+        known = Classes.start(list(self._learnt.averages), seen_at_zyx_px)
+        for _ in self._over_all(SecondReading, known, "reading again"):
+            pass
 
-    def _seen(self, rows: np.ndarray, volumes: np.ndarray, offset_zyx_px: np.ndarray) -> Seen:
-        half, wedge = self._part[rows] % 2, None if self.wedge is None else self.wedge[rows]
-        rough, particles = (
-            self.look.particles(search, volumes, half, offset_zyx_px, wedge)
-            for search in (self.levels.coarse, self.levels.fine)
-        )
-        return Seen(self.levels, rough, particles, self.pairs)
-
-    def _rough(self, rows: np.ndarray, volumes: np.ndarray) -> Particles:
-        half, wedge = self._part[rows] % 2, None if self.wedge is None else self.wedge[rows]
-        return self.look.particles(self.levels.coarse, volumes, half, wedge=wedge)
-
-    def _keep(self, seen: Seen) -> None:
-        values = np.concatenate([seen.rough.values, seen.particles.values], axis=1)
-        self.file.append(np.stack([values.real, values.imag], axis=-1))
+    def _over_all(self, work: Work, classes: Classes, what: str) -> Iterator[Any]:
+        """What comes of blocks of all subtomograms, in order; then their coefficients are there."""
+        blocks = list(self.looking.blocks(np.arange(len(self))))
+        pieces = [Piece(rows, classes.select(rows)) for rows in blocks]
+        if self._workers is None:
+            yield from map(work(self.looking, classes.averages), track(pieces, what))
+        else:
+            yield from self._tasks(self._workers, work, pieces, what)
+        self.seen = True
 
     # -- rounds ----------------------------------------------------------------------------
 
@@ -193,43 +184,74 @@ class AllParticles:
 
         With that, if it is added up, what it adds up to in every part of the data.
         """
-        fine = self.levels.fine
-        likelihood, posterior = np.zeros(len(self)), np.zeros_like(classes.posterior)
-        rotation, offset = np.zeros(len(self), int), np.zeros((len(self), 3))
 
-        def meet(part: int) -> list[Totals]:
-            slices = fine.slicer.several(list(without[:, part]))
-            sums = np.zeros(slices.shape if add_up else 0, np.complex64)
-            counts: np.ndarray | float = 0.0
-            for rows in _blocks(np.flatnonzero(self._part == part)):
-                found = expect(
-                    self.load(rows).particles.moved(classes.offset_zyx_px[rows]),
-                    slices,
-                    classes.log_prior,
-                    fine.shifts_zyx_px,
-                    add_up=add_up,
-                    by_half=False,
-                    compared=classes.posterior[rows] > LIKELY,
-                    shell_weight=classes.shell_weight,
-                )
-                likelihood[rows], posterior[rows] = found.log_likelihood, found.posterior
-                rotation[rows], offset[rows] = found.rotation, found.offset_zyx_px
-                if add_up:
-                    sums += found.sums[0]
-                    counts = counts + found.counts[0]
-            each = zip(sums, np.asarray(counts), strict=True) if add_up else ()
-            return [fine.slicer.insert(*pair) for pair in each]
+        def join(found: Iterable[tuple[Classes, list[Totals]]]) -> tuple[list[Classes], Any]:
+            met: list[Classes] = []
 
-        sums = on_all_cores(meet, range(_N_PARTS))
-        met = replace(
-            classes,
-            labels=posterior.argmax(axis=1),
-            posterior=posterior,
-            log_likelihood=likelihood,
-            rotation=rotation,
-            offset_zyx_px=offset,
-        )
-        return met, sums
+            def sums() -> Iterator[list[Totals]]:
+                for one, totals in found:
+                    met.append(one)
+                    yield totals
+
+            added = added_in_pairs(sums(), _both)
+            return met, added
+
+        by_part = self._by_part(Expecting, classes, without, join, "a round", add_up=add_up)
+        met = [one for some, _ in by_part for one in some]
+        return joined_blocks(classes, met, self._in_order()), [sums for _, sums in by_part]
+
+    def _by_part(
+        self,
+        work: Work,
+        classes: Classes,
+        without: np.ndarray,
+        join: Callable[[Iterable[Any]], Joined],
+        what: str,
+        *,
+        add_up: bool = False,
+    ) -> list[Joined]:
+        """What comes of the pieces of every part of the data, joined.
+
+        Parameters
+        ----------
+        work : Work
+        classes : Classes
+            Of all.
+        without : ndarray of shape (K, 4, box, box, box)
+            Averages without each part, which that part meets.
+        join : callable
+            Takes what comes of the pieces of a part, in order.
+        what : str
+            Is being done.
+        add_up : bool
+            As in `Piece`.
+        """
+
+        def pieces(part: int) -> Iterator[Piece]:
+            rows = np.flatnonzero(self.looking.part == part)
+            n = -(-len(rows) // (_BLOCK * _PIECE_BLOCKS))
+            met = list(without[:, part])
+            for own in np.array_split(rows, n):
+                yield Piece(own, replace(classes.select(own), averages=met), add_up)
+
+        def here(part: int) -> Joined:
+            return join(map(work(self.looking, list(without[:, part])), pieces(part)))
+
+        if self._workers is None:
+            return on_all_cores(here, range(_N_PARTS))
+        own = [list(pieces(part)) for part in range(_N_PARTS)]
+        found = self._tasks(self._workers, work, [one for some in own for one in some], what)
+        return [join(islice(found, len(some))) for some in own]
+
+    def _tasks(
+        self, workers: Workers, work: Work, pieces: Sequence[Piece], what: str
+    ) -> Iterator[Any]:
+        task = partial(in_a_task, self._setup, work)
+        return iter(in_tasks(task, pieces, workers.executor, what))
+
+    def _in_order(self) -> np.ndarray:
+        """Where each subtomogram is among the parts, one after the other."""
+        return np.argsort(np.argsort(self.looking.part, kind="stable"), kind="stable")
 
     # -- averages that are new, and a last look ----------------------------------------------
 
@@ -278,10 +300,10 @@ class AllParticles:
         fine, parts = self.levels.fine, []
         slices = fine.slicer(average)[None]
         for part in range(_N_PARTS):
-            mine = rows[self._part[rows] == part]
+            mine = rows[self.looking.part[rows] == part]
             particles = self.load(mine).particles.moved(offset_zyx_px[mine])
             found = expect(particles, slices, np.zeros(1), fine.shifts_zyx_px, by_half=False)
-            parts.append(fine.slicer.insert(found.sums[0, 0], found.counts[0, 0]))
+            parts.append(fine.averager.inserted(found.sums[0, 0], found.counts[0, 0]))
         return fine.averager.without_each(parts)
 
     def last_look(self, standing: Standing) -> Standing:
@@ -290,30 +312,11 @@ class AllParticles:
 
     def _met(self, classes: Classes, without: np.ndarray) -> Classes:
         """All subtomograms compared with averages (K, 4, box, box, box) without each part."""
-
-        def meet(part: int) -> list[Classes]:
-            coarse, fine = self._slices(without[:, part])
-            found = []
-            for rows in _blocks(np.flatnonzero(self._part == part)):
-                seen = self.load(rows)
-                fits = roughly(self.levels.wide, seen.rough, coarse, classes.log_prior)
-                own = classes.for_others(seen.particles.offset_zyx_px)
-                found.append(finely(self.levels.fine, seen.particles, fine, fits, own))
-            return found
-
-        found = [one for part in on_all_cores(meet, range(_N_PARTS)) for one in part]
-        order = np.argsort(np.argsort(self._part, kind="stable"), kind="stable")
-        return joined_blocks(classes, found, order)
-
-    def _slices(self, averages: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Slices of averages (K, box, box, box) in coarse and in fine detail."""
-        coarse, fine = (
-            list(search.slicer.several(list(averages)))
-            for search in (self.levels.wide, self.levels.fine)
-        )
-        return coarse, fine
+        by_part = self._by_part(Meeting, classes, without, list, "a look at all")
+        found = [one for some in by_part for one in some]
+        return joined_blocks(classes, found, self._in_order())
 
 
-def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(rows), _BLOCK):
-        yield rows[start : start + _BLOCK]
+def _both(one: list[Totals], other: list[Totals]) -> list[Totals]:
+    """Sums of two pieces, of every cluster."""
+    return [(a + c, b + d) for (a, b), (c, d) in zip(one, other, strict=True)]

@@ -112,9 +112,8 @@ class Averager:
         Parameters
         ----------
         parts : sequence of F Totals
-            What `Slicer.insert` made of each part.
+            What `inserted` made of each part.
         """
-        parts = [self._in_use(part) for part in parts]
         even, odd = (_added(parts[h::2]) for h in (0, 1))
         correlation = self._shell_correlation(
             *(_compensated(*half, self._shell) for half in (even, odd))
@@ -133,6 +132,10 @@ class Averager:
         ]
         whole = self._filtered(_compensated(*everything, self._shell), signal(2.0))
         return WithoutEach(whole, others, of_others)
+
+    def inserted(self, sums: np.ndarray, counts: np.ndarray) -> Totals:
+        """As `Slicer.insert`, of the frequencies in use alone: a quarter of the volume."""
+        return self._in_use(self._slicer.insert(sums, counts))
 
     def unfiltered(self, totals: Totals) -> np.ndarray:
         """The wedge-compensated volume (n, n, n) alone."""

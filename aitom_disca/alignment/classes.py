@@ -90,6 +90,17 @@ class Classes:
             shell_weight=self.shell_weight,
         )
 
+    def select(self, rows: np.ndarray) -> Classes:
+        """The same averages with some of the subtomograms, in that order."""
+        return replace(
+            self,
+            labels=self.labels[rows],
+            posterior=self.posterior[rows],
+            log_likelihood=self.log_likelihood[rows],
+            rotation=self.rotation[rows],
+            offset_zyx_px=self.offset_zyx_px[rows],
+        )
+
     def members(self) -> list[np.ndarray]:
         """Row numbers of the members of every cluster."""
         return [np.flatnonzero(self.labels == k) for k in range(len(self.averages))]

@@ -11,6 +11,7 @@ from aitom_disca.alignment.pairing import AveragePairs, turned
 from aitom_disca.alignment.rounds import Search, ball, cross
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 _NEIGHBOURS = 2
 _MOST_TESTED = 400  # members of each cluster that take part in a test
@@ -53,12 +54,18 @@ class Verdict:
     """How much better members of two clusters fit a joint average than their own.
 
     ``z`` is the gain in log likelihood of all members of both, in standard errors, as
-    ``n_tested`` of them say.
+    ``n_tested`` of them say; ``average`` is the joint average (z, y, x).
     """
 
     z: float
     n_tested: int
-    joint: Fitted
+    average: np.ndarray
+
+    @property
+    def in_words(self) -> str:
+        """How the joint average does, with the figure."""
+        how = "better" if self.z > 0 else "worse"
+        return f"one average fits both {how} than two do, by {abs(self.z):.1f} standard errors"
 
     @property
     def in_doubt(self) -> bool:
@@ -126,18 +133,22 @@ class Merger:
         similar = self._pairs.similarity([average for _, average in groups])
         while len(alive) > fewest:
             pairs = [pair for pair in _candidates(alive, similar) if pair not in verdicts]
-            judged = on_all_cores(lambda pair: self._judge(*(alive[k] for k in pair)), pairs)
+            judged = on_all_cores(
+                lambda pair: self._judge(*(alive[k] for k in pair)), pairs, "comparing clusters"
+            )
             verdicts |= dict(zip(pairs, judged, strict=True))
             beyond = {pair: v.beyond(least_z) for pair, v in verdicts.items()}
             best = max(beyond, key=lambda pair: beyond[pair])
             if beyond[best] < 0 and len(alive) <= most:
                 break
             keep, gone = best
-            sizes = [len(alive[k].rows) for k in best]
-            why = "one structure" if beyond[best] >= 0 else f"no more than {most} are wanted"
-            say(f"merged two clusters of {sizes}: {why} (z = {verdicts[best].z:.1f})")
+            sizes = " and ".join(str(len(alive[k].rows)) for k in best)
+            why = verdicts[best].in_words
+            if beyond[best] < 0:
+                why += f", but no more than {counted(most, 'cluster')} are wanted"
+            say(f"merged clusters of {sizes}: {why}")
             rows = np.concatenate([alive[k].rows for k in best])
-            alive[keep] = self._cluster(rows, verdicts[best].joint.average)
+            alive[keep] = self._cluster(rows, verdicts[best].average)
             del alive[gone]
             verdicts = {p: v for p, v in verdicts.items() if not {*best} & {*p}}
             similar[keep] = similar[:, keep] = np.maximum(similar[keep], similar[gone])
@@ -166,33 +177,60 @@ class Merger:
         return Cluster(rows, average, tested, own)
 
     def _judge(self, a: Cluster, b: Cluster) -> Verdict:
-        """Align both to a joint average, and let each member say which half average fits.
+        """Let each member say whether a joint average fits it as well as its own.
 
-        Where that is in doubt the joint average is grown from either of the two as well: one
-        that is poor for itself spoils what both are added to.
+        First the two averages are laid on one another as they are. If that is not enough members
+        of both are aligned to a joint average; where that is in doubt it is grown from either of
+        the two as well: one that is poor for itself spoils what both are added to.
         """
-        brought = self._pairs.brought_onto(b.average, a.average)
-        share = len(a.rows) / (len(a.rows) + len(b.rows))
-        best = self._judge_from(share * a.average + (1 - share) * brought, a, b)
+        best = self._judge_laid_together(a, b)
+        if best.z < 0:
+            brought = self._pairs.brought_onto(b.average, a.average)
+            share = len(a.rows) / (len(a.rows) + len(b.rows))
+            grown = self._judge_from(share * a.average + (1 - share) * brought, a, b)
+            best = max(best, grown, key=lambda v: v.z)
         if best.in_doubt:
             others = [self._judge_from(one.average, a, b) for one in (a, b)]
             best = max(best, *others, key=lambda v: v.z)
         if best.in_doubt:
-            best = self._judge_from(best.joint.average, a, b)
+            best = max(best, self._judge_from(best.average, a, b), key=lambda v: v.z)
         return best
+
+    def _judge_laid_together(self, a: Cluster, b: Cluster) -> Verdict:
+        """By the mean of both averages, weighed by their members, where each of them lies.
+
+        Every member keeps its pose. Two averages of one structure share out the subtomograms by
+        whose rotations, of those that are tried, suit each better. Aligned anew to one average,
+        many would suit it less, and its detail would be less than that of the two.
+        """
+        n_tested = len(a.tested) + len(b.tested)
+        joint, gains = [], []
+        for own, other in ((a, b), (b, a)):
+            share = len(own.rows) / (len(a.rows) + len(b.rows))
+            pose = self._pairs.pose_on(other.own.average, own.own.average)
+            average, *halves = (
+                share * mine + (1 - share) * turned(its, *pose)
+                for mine, its in zip(
+                    [own.own.average, *own.own.halves],
+                    [other.own.average, *other.own.halves],
+                    strict=True,
+                )
+            )
+            joint.append(average)
+            fit = self._fit(own.own.particles, halves, self._steps[-1])
+            gains.append(fit - own.own.fit)
+        return Verdict(_z(gains, [len(a.rows), len(b.rows)]), n_tested, joint[0])
 
     def _judge_from(self, average: np.ndarray, a: Cluster, b: Cluster) -> Verdict:
         joint = self._refine(np.concatenate([a.tested, b.tested]), average, self._steps)
         gains = [self._fit_in_place(joint, cluster) - cluster.own.fit for cluster in (a, b)]
         z = _z(gains, [len(a.rows), len(b.rows)])
-        return Verdict(z, len(a.tested) + len(b.tested), joint)
+        return Verdict(z, len(a.tested) + len(b.tested), joint.average)
 
     def _fit_in_place(self, joint: Fitted, cluster: Cluster) -> np.ndarray:
         """How well members fit a joint average that lies as their own does.
 
-        Two averages of one structure, in different poses, share out the subtomograms by whose
-        rotations and shifts, of those that are tried, suit each better. Both would then seem
-        better than any one average.
+        In another pose, the rotations that are tried suit others of the members.
         """
         pose = self._pairs.pose_on(joint.average, cluster.own.average)
         halves = [turned(half, *pose) for half in joint.halves]

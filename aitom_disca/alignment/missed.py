@@ -73,7 +73,8 @@ def missed(
     def look(job: tuple[np.ndarray, list[np.ndarray]]) -> tuple[list[Group], np.ndarray]:
         rows, tries = job
         seen = everything.load(rows)
-        parts, offset = seen.structures(classes.offset_zyx_px[rows], tries)
+        with muted():
+            parts, offset = seen.structures(classes.offset_zyx_px[rows], tries)
         particles = seen.particles.moved(offset)
         real = [
             (rows[part], average)
@@ -82,8 +83,7 @@ def missed(
         ]
         return real, offset
 
-    with muted():
-        found = on_all_cores(look, jobs)
+    found = on_all_cores(look, jobs, "looking for missed structures")
     offset, groups, replaced = classes.offset_zyx_px.copy(), [], []
     for (cluster, rows), (parts, own) in zip(looked_into, found, strict=True):
         if cluster is not None and len(parts) < 2:

@@ -10,6 +10,7 @@ from aitom_disca.alignment.looking import Look
 from aitom_disca.alignment.rounds import Search
 from aitom_disca.geometry.fall_off import weighed_by_tilt
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 _QUANTILE = 0.99
 _N_NOISE = 300
@@ -52,7 +53,7 @@ def without_noise(
         say("no subtomogram stands out from noise: the clusters are to be doubted")
         return classes, -np.inf
     if noise.any():
-        say(f"{int(noise.sum())} subtomograms fit no average better than noise does")
+        say(f"in no cluster: {counted(int(noise.sum()), 'subtomogram')} like noise")
     return classes.without(noise), limit
 
 

@@ -17,7 +17,8 @@ from aitom_disca.geometry.box import centre_index
 _RADIUS = 6.0
 _N_ROTATIONS = 1000
 _COARSE_PX, _RANGE_PX = 1.67, 5.0  # averages may lie off the centre, each in another way
-_FINER = ((0.8, 12.0), (0.4, 5.0))  # steps of shift (voxels) and rotation (degrees)
+# Steps of shift (voxels) and rotation (degrees), each half of the one before.
+_FINER = ((0.8, 12.0), (0.4, 6.0), (0.2, 3.0), (0.1, 1.5), (0.05, 0.75))
 _SMALL = np.array(list(itertools.product((-1.0, 0.0, 1.0), repeat=3)))
 
 

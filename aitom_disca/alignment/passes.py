@@ -17,6 +17,7 @@ from aitom_disca.alignment.noise import noise_limit, stands_out
 from aitom_disca.alignment.seen import unwhitened
 from aitom_disca.alignment.standing import Standing
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 Keep = Callable[[str, Callable[[], Standing]], Standing]
 
@@ -62,13 +63,7 @@ class SortedAll:
         members = [rows for rows in self.classes.members() if len(rows)]
         rows = np.sort(np.concatenate([some_of(own) for own in members]))
         everything, classes = self.everything, self.classes
-        some = replace(
-            classes,
-            **{
-                name: getattr(classes, name)[rows]
-                for name in ("labels", "posterior", "log_likelihood", "rotation", "offset_zyx_px")
-            },
-        )
+        some = classes.select(rows)
         particles = everything.load(rows).particles
         return held_out_gain(everything.levels.fine, particles, some, np.random.default_rng(0))
 
@@ -104,7 +99,7 @@ def sort_all(
     keep = keep or (lambda _, work: work())
     rngs = [np.random.default_rng((seed, number)) for number in range(looks + 2)]
     standing = keep(name_of_pass(0), lambda: everything.rounds(everything.first_look()))
-    if not len(everything.file):
+    if not everything.seen:
         everything.see_again(standing.seen_at_zyx_px)
     for number in range(1, looks + 1):
         before = standing
@@ -144,12 +139,14 @@ def _with_missed(
     groups = new.groups[: most - len(kept.found_in)]
     if len(kept.found_in) + len(groups) <= k:
         return standing
-    say(f"{len(groups)} structures may have been missed; all are compared with them")
+    say(f"perhaps missed: {counted(len(groups), 'structure')}; all are compared with them")
     joined = everything.rounds(everything.joined_by(kept, groups, new.offset_zyx_px, number))
     classes, is_new = joined.classes, joined.found_in == number
     of_cluster = list(zip(classes.members(), classes.averages, strict=True))
     known, found = ([of_cluster[i] for i in np.flatnonzero(is_new == one)] for one in (0, 1))
     stay = of_their_own(everything, classes.offset_zyx_px, known, found)
+    if len(kept.found_in) + len(stay) <= k:
+        return standing
     if len(stay) < len(found):
         joined = everything.rounds(everything.joined_by(kept, stay, classes.offset_zyx_px, number))
     return joined if len(joined.found_in) > k else standing
@@ -174,5 +171,5 @@ def _without_noise(
         say("no subtomogram stands out from noise: the clusters are to be doubted")
         return SortedAll(everything, classes, known, -np.inf)
     if noise.any():
-        say(f"{int(noise.sum())} subtomograms fit no average better than noise does")
+        say(f"in no cluster: {counted(int(noise.sum()), 'subtomogram')} like noise")
     return SortedAll(everything, classes.without(noise), known, limit)

@@ -17,7 +17,8 @@ from aitom_disca.alignment.reference import Slicer, rotation_grid
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.wedge import TiltRanges
 from aitom_disca.parallel import on_all_cores
-from aitom_disca.progress import say
+from aitom_disca.progress import step
+from aitom_disca.words import counted
 
 _SMALLEST = 4  # members of a cluster that can be averaged
 _ALL_COMPARED = 3  # rounds, in the first of which all averages are; then those that were likely
@@ -138,38 +139,41 @@ class Search:
         parts = _parts(particles.half)
         without = classes.averages  # each part of the data, one after the other
         previous = classes.labels
-        for number in range(1, (rounds or self._rounds) + 1):
-            slices = self.slices(without).reshape(-1, len(classes.averages), *self._shape)
-            compared = None
-            if number % _ALL_COMPARED != 1 and prior != "balanced":
-                compared = classes.posterior > 0
-                compared[~compared.any(axis=1)] = True  # their average is gone
-            found, sums = self._meet(particles, parts, slices, classes, compared)
-            size = found.posterior.sum(axis=0)
-            enough = size >= min(_SMALLEST, size.max())
-            kept = np.flatnonzero(enough | (prior == "balanced"))
-            made = on_all_cores(
-                self.averager.without_each, [[part[k] for part in sums] for k in kept]
-            )
-            before = classes.log_prior[kept]
-            weight = None
-            if prior != "learnt":
-                signal = np.array([one.signal for one in made])
-                weight = equal_detail(signal, self.slicer.box_px)
-            classes = Classes.of(found, kept, [one.whole for one in made], weight)
-            if prior == "balanced":
-                classes = replace(classes, log_prior=before - classes.log_prior)
-            elif prior == "even":
-                classes = classes.with_even_prior()
-            without = [one.others[part] for part in range(_N_PARTS) for one in made]
-            particles = particles.moved(classes.offset_zyx_px)
-            changed = float(np.mean(previous != classes.labels))
-            sizes = np.bincount(classes.labels, minlength=len(classes.averages)).tolist()
-            say(f"aligning, round {number}: {100 * changed:.0f} % moved, sizes {sizes}")
-            stable = changed <= STAYED and min(sizes) > 0 and number > 1
-            previous = classes.labels
-            if stable:
-                return replace(classes, stable=True)
+        most = rounds or self._rounds
+        with step("aligning", most) as going_on:
+            for number in range(1, most + 1):
+                slices = self.slices(without).reshape(-1, len(classes.averages), *self._shape)
+                compared = None
+                if number % _ALL_COMPARED != 1 and prior != "balanced":
+                    compared = classes.posterior > 0
+                    compared[~compared.any(axis=1)] = True  # their average is gone
+                found, sums = self._meet(particles, parts, slices, classes, compared)
+                size = found.posterior.sum(axis=0)
+                enough = size >= min(_SMALLEST, size.max())
+                kept = np.flatnonzero(enough | (prior == "balanced"))
+                made = on_all_cores(
+                    self.averager.without_each, [[part[k] for part in sums] for k in kept]
+                )
+                before = classes.log_prior[kept]
+                weight = None
+                if prior != "learnt":
+                    signal = np.array([one.signal for one in made])
+                    weight = equal_detail(signal, self.slicer.box_px)
+                classes = Classes.of(found, kept, [one.whole for one in made], weight)
+                if prior == "balanced":
+                    classes = replace(classes, log_prior=before - classes.log_prior)
+                elif prior == "even":
+                    classes = classes.with_even_prior()
+                without = [one.others[part] for part in range(_N_PARTS) for one in made]
+                particles = particles.moved(classes.offset_zyx_px)
+                changed = float(np.mean(previous != classes.labels))
+                sizes = np.bincount(classes.labels, minlength=len(classes.averages)).tolist()
+                going_on.advance()
+                going_on.outcome = f"{counted(number, 'round')}, sizes {sizes}"
+                stable = changed <= STAYED and min(sizes) > 0 and number > 1
+                previous = classes.labels
+                if stable:
+                    return replace(classes, stable=True)
         return classes
 
     def _meet(
@@ -198,9 +202,9 @@ class Search:
                 shell_weight=classes.shell_weight,
             )
             sums = zip(found.sums[0], found.counts[0], strict=True)
-            return found, [self.slicer.insert(*pair) for pair in sums]
+            return found, [self.averager.inserted(*pair) for pair in sums]
 
-        met = on_all_cores(meet, range(_N_PARTS))
+        met = on_all_cores(meet, range(_N_PARTS), "parts of the data")
         order = np.argsort(np.concatenate(parts))
         return _joined([found for found, _ in met], order), [sums for _, sums in met]
 

@@ -10,6 +10,7 @@ import numpy as np
 from aitom_disca.alignment.classes import Classes
 from aitom_disca.alignment.likelihood import Particles, expect
 from aitom_disca.alignment.rounds import Search
+from aitom_disca.progress import track
 
 _FAR = 15.0
 
@@ -59,7 +60,7 @@ def second_look(
     known = particles.moved(classes.offset_zyx_px)
     fits = []
     in_coarse, in_fine = (one.slices(classes.averages) for one in (wide, search))
-    for k, slices in enumerate(in_fine):
+    for k, slices in enumerate(track(in_fine, "a second look at every average")):
         prior, weight = classes.log_prior[[k]], None
         if classes.shell_weight is not None:
             weight = classes.shell_weight[[k]]

@@ -258,8 +258,9 @@ class AlignmentSorter:
         groups_of_rows = (*members, classes.misfits(_MISFITS))
         looked_at = [rows for rows in groups_of_rows if self._may_split(rows)]
         jobs = [(rows, starts_of_tries(len(rows), self._rng)) for rows in looked_at]
-        with muted():
-            found = on_all_cores(lambda job: self._parts(classes, *job), jobs)
+        found = on_all_cores(
+            lambda job: self._parts(classes, *job), jobs, "looking for missed structures"
+        )
         parts = {id(rows): part for rows, part in zip(looked_at, found, strict=True)}
         groups: list[tuple[np.ndarray, np.ndarray]] = []
         for rows, average in zip(members, classes.averages, strict=True):
@@ -281,7 +282,8 @@ class AlignmentSorter:
         self, classes: Classes, rows: np.ndarray, tries: list[np.ndarray]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Structures, as rows and average, that are found among some subtomograms alone."""
-        parts, _ = self._seen.select(rows).structures(classes.offset_zyx_px[rows], tries)
+        with muted():
+            parts, _ = self._seen.select(rows).structures(classes.offset_zyx_px[rows], tries)
         return [(rows[part], average) for part, average in parts]
 
 

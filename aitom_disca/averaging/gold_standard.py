@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.centring import dense_centre
 from aitom_disca.alignment.graded_wedge import measure_fall_off
-from aitom_disca.averaging.half import SMALLEST_STEPS, FindsPoses, Half
+from aitom_disca.averaging.half import LAST_ROUNDS, PIECES, SMALLEST_STEPS, FindsPoses, Half
 from aitom_disca.averaging.halves import balanced_halves
 from aitom_disca.averaging.initial_model import initial_model
 from aitom_disca.averaging.symmetrise import CLEARLY, SymmetryAxes, find_axes
@@ -19,7 +20,7 @@ from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
 from aitom_disca.parallel import on_all_cores
-from aitom_disca.progress import muted, say
+from aitom_disca.progress import muted, say, step
 
 FEWEST_MEMBERS = 4
 FEW = 100  # noisy members: so few have one initial model for both halves
@@ -171,23 +172,19 @@ def average_cluster(
         )
         for h, own in zip((0, 1), rng.spawn(2), strict=True)
     ]
-    with muted():
-        if begin is not None:
-            noisy = begin.noisy
-            for h, part in enumerate(halves):
-                part.go_on_from(begin.rotations[half == h], begin.shifts_zyx_px[half == h])
-            if noisy:
-                on_all_cores(lambda part: part.climb_on(largest_frequency, SMALLEST_STEPS), halves)
-        elif network is None:
-            on_all_cores(lambda part: part.refined(largest_frequency), halves)
-        else:  # it uses all cores itself
-            for part in halves:
-                part.refined(largest_frequency, network, everywhere=everywhere)
-        if noisy is None:
-            fit = float(np.mean([part.fit for part in halves]))
-            noisy = network is None and NOISY[0] < fit < NOISY[1]
-        if noisy and begin is None:
-            _begin_again(volumes, half, halves, tilt_range_deg, fall_off, largest_frequency, rng)
+    if begin is not None:
+        noisy = begin.noisy
+        for h, part in enumerate(halves):
+            part.go_on_from(begin.rotations[half == h], begin.shifts_zyx_px[half == h])
+        if noisy:
+            _climb(halves, largest_frequency, SMALLEST_STEPS)
+    else:
+        _search(halves, largest_frequency, network, everywhere)
+    if noisy is None:
+        fit = float(np.mean([part.fit for part in halves]))
+        noisy = network is None and NOISY[0] < fit < NOISY[1]
+    if noisy and begin is None:
+        _begin_again(volumes, half, halves, tilt_range_deg, fall_off, largest_frequency, rng)
     one_model = noisy and len(volumes) < FEW if begin is None else not begin.independent
     if begin is None and not one_model:
         second.lay_on(first)
@@ -195,8 +192,7 @@ def average_cluster(
     for part in (first, second):
         part.centre_on(middle)
     if not noisy:  # noisy members would follow one another's noise in larger steps
-        with muted():
-            on_all_cores(lambda part: part.climb_on(largest_frequency), [first, second])
+        _climb(halves, largest_frequency)
     axes = None
     if len(group) > 1:
         radius_px = None if mask_diameter_px is None else mask_diameter_px / 2
@@ -207,8 +203,7 @@ def average_cluster(
     if axes is not None and axes.clear:
         for part in (first, second):
             part.impose(group, axes)
-        with muted():
-            on_all_cores(lambda part: part.climb_on(largest_frequency), [first, second])
+        _climb(halves, largest_frequency)
     quaternions = np.empty((len(volumes), 4))
     shifts, score = np.empty((len(volumes), 3)), np.empty(len(volumes))
     totals = []
@@ -234,6 +229,33 @@ def average_cluster(
         independent=not one_model,
         fall_off=fall_off,
     )
+
+
+def _search(
+    halves: list[Half],
+    largest_frequency: float | None,
+    network: FindsPoses | None,
+    everywhere: bool,
+) -> None:
+    """Find the poses of both halves, each by itself."""
+    with step("finding the poses of both halves", len(halves) * PIECES) as going_on, muted():
+        if network is None:
+            done = going_on.advance
+            on_all_cores(lambda part: part.refined(largest_frequency, done=done), halves)
+            return
+        for part in halves:  # the network uses all cores itself
+            part.refined(largest_frequency, network, everywhere=everywhere, done=going_on.advance)
+
+
+def _climb(
+    halves: list[Half],
+    largest_frequency: float | None,
+    rounds: Sequence[Sequence[tuple[float, float]]] = LAST_ROUNDS,
+) -> None:
+    """Find finer poses of both halves round those that they have, each by itself."""
+    with step("finer poses of both halves", len(halves) * len(rounds)) as going_on:
+        done = going_on.advance
+        on_all_cores(lambda part: part.climb_on(largest_frequency, rounds, done), halves)
 
 
 def _begin_again(

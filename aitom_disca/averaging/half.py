@@ -38,9 +38,15 @@ _TRIES = 3
 _SINGLE = 0.4  # share of a single subtomogram that is taken for signal
 # Steps of rotation (degrees) and shift (voxels) of each round that climbs to finer poses.
 _ROUNDS = (((8.0, 0.8), (4.0, 0.5)), ((4.0, 0.5), (2.0, 0.3)), ((2.0, 0.3), (1.0, 0.15)))
-_LAST_ROUNDS = _ROUNDS[1:]  # taken again with a symmetry
+LAST_ROUNDS = _ROUNDS[1:]  # taken again with a symmetry
 SMALLEST_STEPS = _ROUNDS[-1:]
 _SLICES_AT_ONCE = 2**21
+PIECES = _TRIES * len(_LEVELS) + len(_ROUNDS)  # of a search over all rotations, for progress
+Done = Callable[[], object]
+
+
+def nothing() -> None:
+    """What is done after a piece of work whose progress is not shown."""
 
 
 class Half:
@@ -85,31 +91,34 @@ class Half:
         network: FindsPoses | None = None,
         *,
         everywhere: bool = True,
+        done: Done = nothing,
     ) -> Half:
         """Find poses over all rotations, then finer ones round them.
 
         A network may say where poses lie in the average as well; of the two that with the higher
         correlation is gone on with. Without ``everywhere`` its poses alone are taken, averaged,
-        and found again.
+        and found again. ``done`` is called `PIECES` times on the way.
         """
         if network is not None and not everywhere:
             return self._by_network(network)
-        self._search()
+        self._search(done)
         if network is not None:
             self._take_better(*network(self.volumes, self.average().volume))
         self.centre()
-        return self.climb_on(largest_frequency, _ROUNDS)
+        return self.climb_on(largest_frequency, _ROUNDS, done)
 
     def climb_on(
         self,
         largest_frequency: float | None,
-        rounds: Sequence[Sequence[tuple[float, float]]] = _LAST_ROUNDS,
+        rounds: Sequence[Sequence[tuple[float, float]]] = LAST_ROUNDS,
+        done: Done = nothing,
     ) -> Half:
-        """Average and refine in turn."""
+        """Average and refine in turn; ``done`` is called after each round."""
         for steps in rounds:
             made = self.average()
             largest = largest_frequency or _shared_frequencies(made.correlation)
             self._climb(made.volume * self._mask, largest, steps)
+            done()
         return self
 
     def begin_again(
@@ -206,7 +215,7 @@ class Half:
         box_px = self._coefficients.box_px
         return Coefficients(box_px, radius, self._ranges, self._fall_off)
 
-    def _search(self) -> None:
+    def _search(self, done: Done) -> None:
         box_px = min(_BOX_PX, self.volumes.shape[-1])
         small = fourier_crop(self.volumes, box_px)
         searches = [self._level(box_px, *level) for level in _LEVELS]
@@ -216,7 +225,7 @@ class Half:
         seen = [self._seen(search, small, power) for search in searches]
         starts = self._rng.choice(len(small), min(_TRIES, len(small)), replace=False)
         with muted():
-            tried = [self._from_single(searches, seen, start) for start in starts]
+            tried = [self._from_single(searches, seen, start, done) for start in starts]
         best = max(tried, key=lambda classes: classes.log_likelihood.sum())
         self.fit = float(best.log_likelihood.mean())
         self.rotations = rotation_grid(_LEVELS[-1][1])[best.rotation]
@@ -233,12 +242,15 @@ class Half:
         return Particles(seen, values, nowhere, self._part, self._wedge)
 
     @staticmethod
-    def _from_single(searches: Sequence[Search], seen: Sequence[Particles], start: int) -> Classes:
+    def _from_single(
+        searches: Sequence[Search], seen: Sequence[Particles], start: int, done: Done
+    ) -> Classes:
         values = seen[0].values[[start]]
         single = _SINGLE * seen[0].coefficients.volumes(values)[0]
         classes = Classes.start([single], seen[0].offset_zyx_px)
         for search, particles in zip(searches, seen, strict=True):
             classes = search.iterate(particles, classes)
+            done()
         return classes
 
     def _climb(

@@ -27,7 +27,6 @@ from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 from aitom_disca.parallel import on_all_cores
-from aitom_disca.progress import say
 
 _BOX_PX = 20  # the volumes are Fourier-cropped to it
 _MOST_MEMBERS = 100  # the model is made of so many; the others are laid on it
@@ -106,12 +105,11 @@ def initial_model(
         _Level(small[chosen], (ranges, fall_off), of_chosen, noise, *level) for level in _LEVELS
     )
     n_runs = int(np.clip(_MEMBERS_IN_RUNS / len(chosen), _FEWEST_RUNS, _MOST_RUNS))
-    found = on_all_cores(lambda own: _run(rough, fine, own), rng.spawn(n_runs))
+    found = on_all_cores(lambda own: _run(rough, fine, own), rng.spawn(n_runs), "initial models")
     for _ in range(_GENERATIONS):
         found.sort(key=lambda run: -run[1])
         joint = _consensus([volume for volume, _ in found[:_CONSENSUS]])
         found.append(fine.judged(fine.rounds(joint, 2 * _ROUNDS), rng))
-    say(f"initial models, log likelihood by others: {', '.join(f'{run[1]:.0f}' for run in found)}")
     volume, likelihood = max(found, key=lambda run: run[1])
     if len(chosen) < len(small):
         fine = _Level(small, (ranges, fall_off), wedge, noise, *_LEVELS[1])

@@ -19,6 +19,7 @@ from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range, distinct_tilt_ranges
 from aitom_disca.parallel import on_all_cores
+from aitom_disca.progress import track
 
 FALSE_ALARMS = 0.01  # share of averages of noise that are taken for a structure
 _DETAIL = 4.0  # the diameter over the finest detail that is looked at
@@ -206,7 +207,7 @@ class _Fits:
         if kept is not None:
             kept = kept[0 if wedge is None else wedge]
         worse = np.zeros(len(members))
-        for _ in range(n_copies):
+        for _ in track(range(n_copies), "comparing members with noise"):
             worse += self(with_random_phases(members, rng, kept), reference, wedge) < scores
         return worse / n_copies
 

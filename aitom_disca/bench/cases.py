@@ -10,6 +10,8 @@ from aitom_disca.errors import InputError
 FIVE = ("1qvr", "6rd4", "3j9i", "4v4r", "2uv8")
 ONE_SIZE = ("1qvr", "1bxn", "3cf3", "1u6g", "3j9i")
 TEN = (*FIVE, "1bxn", "3cf3", "1u6g", "4cr2", "3h84")
+# With five of the built-in phantoms, by their own names.
+FIFTEEN = (*TEN, "barrel", "chaperone", "ring", "rod", "two_lobes")
 Kind = Literal["ari", "rare", "noise", "single"]
 
 
@@ -43,6 +45,8 @@ class Case:
         The candidates for the number of clusters.
     kind : {"ari", "rare", "noise", "single"}
         How the case is scored.
+    needs_maps : bool
+        Whether phantoms cannot stand in for density maps, since some are structures themselves.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Case:
     smallest_k: int = 2
     largest_k: int = 12
     kind: Kind = "ari"
+    needs_maps: bool = False
 
     @property
     def candidate_k(self) -> tuple[int, ...]:
@@ -96,7 +101,9 @@ class Case:
     def record(self) -> dict[str, Any]:
         """What decides the data, as plain values."""
         unused = {"title", "target_median", "target_worst", "k_tolerance", "seconds_most"}
-        return {k: v for k, v in asdict(self).items() if k not in unused | {"above_start"}}
+        return {
+            k: v for k, v in asdict(self).items() if k not in unused | {"above_start", "needs_maps"}
+        }
 
 
 _ALL = (
@@ -154,6 +161,17 @@ _ALL = (
         k_tolerance=1,
     ),
     Case(
+        "fifteen",
+        "fifteen structures, 60 per class, SNR 0.1",
+        FIFTEEN,
+        per_class=60,
+        target_median=0.95,
+        target_worst=0.90,
+        k_tolerance=1,
+        largest_k=22,  # as by default: one for 40 subtomograms
+        needs_maps=True,
+    ),
+    Case(
         "rare",
         "one structure is 2 % of 1000, SNR 0.1",
         per_class=(20, 245, 245, 245, 245),
@@ -197,8 +215,8 @@ _ALL = (
 CASES = {case.name: case for case in _ALL}
 
 
-def choose_cases(names: list[str]) -> list[Case]:
-    """Cases by name, all if there are none.
+def choose_cases(names: list[str], with_maps: bool = True) -> list[Case]:
+    """Cases by name; without names all, but for those that need density maps where there are none.
 
     Raises
     ------
@@ -208,4 +226,6 @@ def choose_cases(names: list[str]) -> list[Case]:
     unknown = [name for name in names if name not in CASES]
     if unknown:
         raise InputError(f"there is no case {unknown[0]!r}; choose from {', '.join(CASES)}.")
-    return [CASES[name] for name in names or CASES]
+    if names:
+        return [CASES[name] for name in names]
+    return [case for case in CASES.values() if with_maps or not case.needs_maps]

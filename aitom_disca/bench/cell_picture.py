@@ -17,10 +17,10 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_labels_csv
 from aitom_disca.io.atomic import replacing
 from aitom_disca.pipeline.reports import tomograms_of
+from aitom_disca.report.cards import cluster_colour
 from aitom_disca.report.cell_figure import AverageView, draw_cell
 from aitom_disca.report.cell_of_run import cropped, junk_of_run, kinds_in, largest_diameter_angstrom
 from aitom_disca.report.cell_slice import Kind, slice_with_most
-from aitom_disca.report.figures import cluster_colour
 from aitom_disca.run_folder import RunFolder
 from aitom_disca.simulation.cell import CellTruth
 

@@ -33,21 +33,22 @@ class TemplateSet:
     source: str
 
     def take(self, names: Sequence[str]) -> list[Template]:
-        """The structures of these names.
+        """The structures of these names; beside density maps, phantoms go by their own.
 
         Raises
         ------
         InputError
             If one is not there.
         """
-        missing = [name for name in names if name not in self.by_name]
+        known = self.by_name if self.source == "phantoms" else load_phantoms() | self.by_name
+        missing = [name for name in names if name not in known]
         if missing:
             raise InputError(
                 f"expected a density map {missing[0]}.mrc or {missing[0]}.mrc.gz among the "
                 f"templates (found: {', '.join(sorted(self.by_name))}); add it, or leave out the "
                 "cases that need it (--cases), or leave out --templates."
             )
-        return [self.by_name[name] for name in names]
+        return [known[name] for name in names]
 
 
 def load_templates(folder: str | Path | None) -> TemplateSet:

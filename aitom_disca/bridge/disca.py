@@ -4,8 +4,10 @@ For scripts that were written against ``aitom.classify.deep.unsupervised.disca``
 here instead. Volumes are (n, x, y, z, 1), labels run from 0, and randomness follows
 ``np.random.seed``, as there. What these functions do differently is said with each.
 
-The names ``keras`` and ``np`` come along with ``import *``, as they do there; this ``keras`` also
-has ``keras.backend.set_value``, which Keras 3 has no more.
+The names ``keras``, ``np`` and ``Input`` come along with ``import *``. They have what scripts of
+that time use and the libraries have no more: ``keras.backend.set_value``, ``np.float`` and so on,
+and inputs whose layer has an ``input``. So AITom's own ``DISCA.py`` runs with this line in place of
+that which imports its ``util``, provided it is the last of the imports.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import numpy
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
@@ -30,6 +32,7 @@ import keras as _keras  # isort: skip
 
 __all__ = [
     "DDBI",
+    "Input",
     "YOPO_classification",
     "YOPO_feature",
     "align_cluster_index",
@@ -56,6 +59,13 @@ _STAYED = 0.999
 _SMOOTHING_DECAY = 0.9
 _LOSS = "categorical_hinge"
 _AT_ONCE = 64
+
+if TYPE_CHECKING:
+    import numpy as np
+else:  # with the names that NumPy has no more
+    np = ModuleType("numpy")
+    np.__dict__.update({kind.__name__: kind for kind in (bool, int, float, complex, object, str)})
+    np.__dict__.update(vars(numpy))
 
 
 # -- clusters ----------------------------------------------------------------------------------
@@ -189,6 +199,11 @@ class ScriptInput(_keras.layers.InputLayer):  # type: ignore[misc]
         return self.output
 
 
+def Input(shape: Sequence[int], name: str | None = None) -> Any:
+    """Where volumes go into a network; its layer has an ``input``, as before Keras 3."""
+    return ScriptInput(shape, name=name).output
+
+
 @_keras.saving.register_keras_serializable("aitom_disca")
 class ScriptNadam(_keras.optimizers.Nadam):  # type: ignore[misc]
     """Nadam whose rate is also called ``lr``, as before Keras 3."""
@@ -214,7 +229,7 @@ def YOPO_feature(image_size: int) -> Any:
         config = layer.get_config()
         return layer.__class__.from_config({**config, "name": named.get(layer.name, layer.name)})
 
-    begin = ScriptInput(extractor.input_shape[1:], name="input_1").output
+    begin = Input(extractor.input_shape[1:], name="input_1")
     return _keras.models.clone_model(extractor, input_tensors=begin, clone_function=copy)
 
 

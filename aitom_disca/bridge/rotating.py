@@ -6,6 +6,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -101,7 +102,8 @@ def angles_of_rotation(rotation: Rotation) -> np.ndarray:
 def aitom_rotation() -> Callable[[np.ndarray, Rotation], np.ndarray]:
     """What turns training copies as AITom does: about ``(n - 1) / 2``, the mean outside.
 
-    AITom's own function where it runs, else `rotate`, which gives the same.
+    AITom's own function where it runs, else `rotate`, which gives the same, with a warning the
+    first time: AITom's uses names that NumPy removed in version 1.24.
 
     Returns
     -------
@@ -128,6 +130,14 @@ def _aitom_rotate() -> Callable[..., np.ndarray] | None:
         theirs: Callable[..., np.ndarray] = import_aitom(_MODULE).rotate
         theirs(np.zeros((8, 8, 8), np.float32), rm=np.eye(3))
     except Exception as error:
-        logger.info("AITom's rotate does not run here (%s): ours, which is equal", reason_of(error))
+        _warn_once(reason_of(error))
         return None
     return theirs
+
+
+@lru_cache
+def _warn_once(reason: str) -> None:
+    logger.warning(
+        "AITom's rotate does not run here (%s): copies are turned by ours, which gives the same.",
+        reason,
+    )

@@ -22,6 +22,7 @@ from aitom_disca.cli import (
     demo,
     doctor,
     embed,
+    explore,
     gumnet,
     identify,
     import_subtomograms,
@@ -31,46 +32,47 @@ from aitom_disca.cli import (
     search,
     tomograms,
 )
+from aitom_disca.cli.help_text import Command, Commands
 from aitom_disca.errors import InputError, disk_fault
 from aitom_disca.progress import shown
 
 app = typer.Typer(
     name="aitom-disca",
     help="Sort the particles of cryo-electron tomograms without templates or labels.",
-    no_args_is_help=True,
+    cls=Commands,
+    rich_markup_mode=None,  # the help is ours
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS: tuple[Callable[..., None], ...] = (
-    demo.demo,
-    run.run,
-    tomograms.info,
-    doctor.doctor,
-    tomograms.pick,
-    tomograms.extract,
-    import_subtomograms.import_subtomograms,
-    clusters.mine,
-    clusters.predict,
-    merge.merge,
-    clusters.export,
-    convert.convert,
-    bridge.aitom_import,
-    bridge.aitom_export,
-    curate.curate,
-    identify.identify,
-    clusters.report,
-    decode.decode,
-    refine.refine,
-    search.search,
-    average.average,
-    embed.embed,
-    gumnet.train_gumnet,
-    bench.bench,
-)
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "To begin with": (demo.demo, doctor.doctor, run.run),
+    "To look and decide": (clusters.report, explore.explore, curate.curate, identify.identify),
+    "One stage at a time": (
+        tomograms.info,
+        tomograms.pick,
+        tomograms.extract,
+        import_subtomograms.import_subtomograms,
+        clusters.mine,
+        refine.refine,
+        search.search,
+        average.average,
+        embed.embed,
+        clusters.predict,
+        merge.merge,
+    ),
+    "For other programs": (
+        clusters.export,
+        convert.convert,
+        bridge.aitom_import,
+        bridge.aitom_export,
+    ),
+    "Rarely": (decode.decode, gumnet.train_gumnet, bench.bench),
+}
 _INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
-for command in COMMANDS:
-    app.command()(command)
+for group, commands in COMMANDS.items():
+    for command in commands:
+        app.command(cls=Command, rich_help_panel=group)(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -97,7 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
     Parameters
     ----------
     arguments : list of str, optional
-        Without the program's name; by default those of the command line.
+        Without the program's name; by default those of the command line. None at all ask for the
+        help.
 
     Returns
     -------
@@ -112,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     _show_warnings()
     try:
         with shown(Console(soft_wrap=True)):
-            code = app(arguments, prog_name="aitom-disca", standalone_mode=False) or 0
+            code = app(arguments or ["--help"], prog_name="aitom-disca", standalone_mode=False) or 0
         return _stopped() if code == _INTERRUPTED else code
     except typer.Exit as stop:
         return stop.exit_code

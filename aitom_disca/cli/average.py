@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +11,16 @@ import typer
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import Relion
 from aitom_disca.cli.given import workers_given
+from aitom_disca.cli.help_text import rarely
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
+from aitom_disca.words import counted
+
+_RARELY = rarely("averaging")
 
 
-class Aligner(str, Enum):
+class Aligner(StrEnum):
     """What finds the first poses."""
 
     fft = "fft"
@@ -24,7 +28,7 @@ class Aligner(str, Enum):
     both = "gumnet+fft"
 
 
-class Null(str, Enum):
+class Null(StrEnum):
     """What the null test averages."""
 
     none = "none"
@@ -35,16 +39,8 @@ class Null(str, Enum):
 def average(
     store: o.Store,
     out: o.Out,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            help="labels.csv of this store, or a star file with classes; without it all are one "
-            "cluster."
-        ),
-    ] = None,
-    cluster: Annotated[
-        list[int] | None, typer.Option(help="Number of a cluster (repeatable); by default all.")
-    ] = None,
+    labels: o.LabelsIfAny = None,
+    cluster: o.OnlyClusters = None,
     mask: Annotated[
         str,
         typer.Option(help="Measure the resolution in a sphere, round the density, or in a map."),
@@ -53,7 +49,10 @@ def average(
         str, typer.Option(help="Point group on RELION's axes, such as C4 or D7.")
     ] = "C1",
     aligner: Annotated[
-        Aligner, typer.Option(help="Search all rotations, ask a network, or take the better.")
+        Aligner,
+        typer.Option(
+            help="Search all rotations, ask a network, or take the better.", rich_help_panel=_RARELY
+        ),
     ] = Aligner.fft,
     gumnet: Annotated[
         Path | None,
@@ -62,13 +61,15 @@ def average(
             "--gumnet-weights",
             help="The network, as train-gumnet writes it (.keras), or the trained weights of "
             "AITom's Gum-Net (.h5).",
+            rich_help_panel=_RARELY,
         ),
     ] = None,
     null_test: Annotated[
         Null,
         typer.Option(
             help="Whether members fit the average of the half that they are not in better than "
-            "noise does, or than members of other clusters do."
+            "noise does, or than members of other clusters do.",
+            rich_help_panel=_RARELY,
         ),
     ] = Null.noise,
     mask_diameter_angstrom: Annotated[
@@ -77,6 +78,7 @@ def average(
             help="Of a soft sphere in which members are aligned to averages, so that neighbours "
             "are not; by default the particle's and 15 %, or box / 1.6 * 1.15 if not known.",
             min=0,
+            rich_help_panel=_RARELY,
         ),
     ] = None,
     compare: Annotated[
@@ -96,6 +98,7 @@ def average(
             help="Members that come to lie nearer to one another are one particle, picked twice; "
             "by default a quarter of the box; 0 keeps all.",
             min=0,
+            rich_help_panel=_RARELY,
         ),
     ] = None,
     graded_wedge: o.GradedWedge = True,
@@ -149,7 +152,7 @@ def average(
         say(f"cluster {one.cluster + 1}: {average_in_words(one.row())}")
         for warning in one.warnings:
             say(f"note: {warning}")
-    say(f"{len(averaged)} averages written to {out}")
+    say(f"{counted(len(averaged), 'average')} written to {out}")
 
 
 def _b_factor(text: str | None) -> float | str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,7 @@ _TABLE_WIDTH = 150
 _COPIES = 200  # of one structure, for alignment and averages
 
 
-class What(str, Enum):
+class What(StrEnum):
     """What can be measured."""
 
     accuracy = "accuracy"
@@ -33,7 +33,7 @@ class What(str, Enum):
     device = "device"
 
 
-class Level(str, Enum):
+class Level(StrEnum):
     """How many electrons a simulated cell was seen with."""
 
     good = "good"
@@ -65,7 +65,9 @@ def bench(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for the results; what is there is kept.")
     ] = Path("bench_results"),
-    what: Annotated[What, typer.Option("--what", help="What to measure.")] = What.accuracy,
+    what: Annotated[
+        What, typer.Option("--what", help="What to measure: one of the above.", metavar="WHAT")
+    ] = What.accuracy,
     fraction: Annotated[
         float,
         typer.Option(
@@ -168,9 +170,10 @@ def bench(
         _structures(what, out, templates, parse_seeds(seeds), fraction)
     else:
         if not show:
-            chosen = b.choose_cases(_split(cases)), b.choose_methods(_split(methods))
+            chosen = b.choose_cases(_split(cases), with_maps=templates is not None)
             maps = b.load_templates(templates)
-            b.run_bench(out, *chosen, parse_seeds(seeds), maps, options, again=again)
+            asked = b.choose_methods(_split(methods))
+            b.run_bench(out, chosen, asked, parse_seeds(seeds), maps, options, again=again)
         _accuracy_table(out)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +11,12 @@ import typer
 from aitom_disca.cli import options as o
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 _STORES = (".h5", ".hdf5")
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """AITom's files of particles."""
 
     peaks = "peaks"
@@ -90,7 +91,7 @@ def aitom_import(
             table=poses,
             overwrite=overwrite,
         )
-        say(f"{n} subtomograms written to {out}")
+        say(f"{counted(n, 'subtomogram')} written to {out}")
         return
     if out.suffix.lower() != ".csv":
         raise InputError(f"AITom's files become .h5 or .csv; got --out {out}.")
@@ -108,7 +109,7 @@ def aitom_import(
             "belong to with --boxes."
         )
     get_format("csv").write(out, particles, Known())  # type: ignore[misc]
-    say(f"{len(particles)} particles written to {out}")
+    say(f"{counted(len(particles), 'particle')} written to {out}")
 
 
 def aitom_export(
@@ -143,7 +144,7 @@ def aitom_export(
         if not stored:
             raise InputError("subvolumes are written from a store; give one (.h5).")
         n = bridge.export_subvolumes(source, out)
-        say(f"{n} subvolumes written to {out}")
+        say(f"{counted(n, 'subvolume')} written to {out}")
         return
     if stored:
         with open_store(source) as store:
@@ -152,4 +153,4 @@ def aitom_export(
         known = Known(voxel_size_angstrom=voxel_size_angstrom)
         particles = read_particles(source, known=known)
     bridge.write_particles(out, particles, kind=to.value, box_px=box_px)
-    say(f"{len(particles)} particles written to {out}")
+    say(f"{counted(len(particles), 'particle')} written to {out}")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class Preset(str, Enum):
+class Preset(StrEnum):
     """Presets of the mining settings."""
 
     fast = "fast"
     paper = "paper"
 
 
-class KCriterion(str, Enum):
+class KCriterion(StrEnum):
     """Criteria for the number of clusters."""
 
     bic = "bic"
@@ -23,7 +23,7 @@ class KCriterion(str, Enum):
     jump = "jump"
 
 
-class Precision(str, Enum):
+class Precision(StrEnum):
     """Precisions that the network computes in."""
 
     auto = "auto"
@@ -31,7 +31,7 @@ class Precision(str, Enum):
     mixed = "mixed"
 
 
-class ThresholdRule(str, Enum):
+class ThresholdRule(StrEnum):
     """Rules of the picking threshold."""
 
     auto = "auto"
@@ -41,28 +41,28 @@ class ThresholdRule(str, Enum):
     aitom = "aitom"
 
 
-class PickedBy(str, Enum):
+class PickedBy(StrEnum):
     """What picks."""
 
     dog = "dog"
     aitom = "aitom"
 
 
-class RotatedBy(str, Enum):
+class RotatedBy(StrEnum):
     """What rotates training copies."""
 
     own = "own"
     aitom = "aitom"
 
 
-class SortedBy(str, Enum):
+class SortedBy(StrEnum):
     """What sorts new subtomograms."""
 
     alignment = "alignment"
     network = "network"
 
 
-class LastStage(str, Enum):
+class LastStage(StrEnum):
     """Where a run ends."""
 
     mine = "mine"
@@ -71,14 +71,14 @@ class LastStage(str, Enum):
     embed = "embed"
 
 
-class Relion(str, Enum):
+class Relion(StrEnum):
     """Versions of RELION that star files are written for."""
 
     v31 = "3.1"
     v5 = "5"
 
 
-class JobsOf(str, Enum):
+class JobsOf(StrEnum):
     """Queueing systems whose jobs are workers."""
 
     slurm = "slurm"

@@ -11,6 +11,7 @@ from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import KCriterion, Precision, Preset, Relion, RotatedBy
 from aitom_disca.cli.given import mine_settings, part_given, workers_given
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 
 def mine(
@@ -104,21 +105,21 @@ def predict(
     own = part_given(part)
     if own is not None:
         n = predict_part(store, model, out, own, **how)
-        say(f"part {own.number} of {own.of}: {n} subtomograms; `merge {out}` makes the parts one")
+        done = f"part {own.number} of {own.of}: {counted(n, 'subtomogram')}"
+        say(f"{done}; `merge {out}` makes the parts one")
         return
     with workers_given(workers, scheduler, cluster, cluster_config) as executor:
         folder, labels = predict_store(store, model, out, **how, executor=executor)
     done = folder.record["stages"]["predict"]
     none = f", {done['in_no_cluster']} in none" if done["in_no_cluster"] else ""
-    say(f"{len(labels)} subtomograms sorted into {done['n_clusters']} clusters{none}")
+    clusters = counted(done["n_clusters"], "cluster")
+    say(f"{counted(len(labels), 'subtomogram')} sorted into {clusters}{none}")
     say(f"{done['subtomograms_per_second']:g} subtomograms a second; labels: {folder.labels}")
 
 
 def export(
     store: o.Store,
-    labels: Annotated[
-        Path, typer.Option(help="labels.csv of this store, or a star file with classes.")
-    ],
+    labels: o.Labels,
     out: o.Out,
     relion: o.RelionVersion = Relion.v31,
     images: o.Images = False,
@@ -134,7 +135,7 @@ def export(
 
     refuse_existing(star_files_there(out, images), overwrite)
     summary = write_stars(store, labels, out, relion=relion.value, images=images)
-    say(f"{summary['star_files']} star files written to {out}")
+    say(f"{counted(summary['star_files'], 'star file')} written to {out}")
 
 
 def report(

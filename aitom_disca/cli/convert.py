@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from aitom_disca.cli.help_text import OFTEN
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
-_FILES, _KNOWN = "Files", "What the files do not say"
+_FILES, _KNOWN = OFTEN, "What the files do not say"
 
 
 def _files(*names: str, text: str) -> typer.models.OptionInfo:
@@ -212,7 +214,7 @@ def convert(
         optimisation_set=optimisation_set,
         tomograms_star=next((p for p in tomogram or () if p.suffix == ".star"), None),
     )
-    say(f"{done.n_particles} particles written to {', '.join(map(str, done.paths))}")
+    say(f"{counted(done.n_particles, 'particle')} written to {', '.join(map(str, done.paths))}")
     if done.legend:
         say(f"classes: {', '.join(f'{k} {name}' for k, name in done.legend.items())}")
     if done.lost:

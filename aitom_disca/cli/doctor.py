@@ -10,7 +10,6 @@ import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.cli.given import chosen_diameter_angstrom, open_given
-from aitom_disca.errors import InputError
 
 if TYPE_CHECKING:
     from aitom_disca.doctor import Check
@@ -19,22 +18,29 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 def doctor(
-    tomograms: Annotated[
-        list[Path] | None, typer.Argument(help="Tomograms, as for `run`; none for the machine.")
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Tomograms as for `run`, particle files of any format of `convert`, and stores "
+            "(.h5), in any order; none for the machine alone."
+        ),
     ] = None,
     picks: Annotated[
-        Path | None, typer.Option(help="Particle file of any format of `convert`.")
+        list[Path] | None,
+        typer.Option(help="A particle file, whatever its name and content say (repeatable)."),
     ] = None,
     file_pixel_angstrom: o.FilePixel = None,
     tomogram_name: o.TomogramName = None,
-    store: Annotated[Path | None, typer.Option(help="HDF5 store of subtomograms.")] = None,
+    store: Annotated[
+        list[Path] | None, typer.Option(help="A store, whatever its name says (repeatable).")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the run is to write.")] = Path(),
+    particle_diameter_angstrom: o.Diameter = None,
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = None,
-    particle_diameter_angstrom: o.Diameter = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the findings to this file as well.")
     ] = None,
@@ -42,30 +48,30 @@ def doctor(
 ) -> None:
     """Look inputs and machine over before a run; say what is wrong and what to do.
 
-    Example: aitom-disca doctor tomogram.mrc --particle-diameter-angstrom 250 --dark-protein
+    Example: aitom-disca doctor tomogram.mrc picks.star -d 250 --dark-protein
     """
     from aitom_disca.doctor import examine
+    from aitom_disca.doctor.inputs import Inputs
     from aitom_disca.io import write_text
     from aitom_disca.io.outputs import refuse_existing
 
     refuse_existing([json_file] if json_file else [], overwrite)
+    given = Inputs.of(inputs or [])
     opened = []
-    if tomograms:
+    if given.tomograms:
         opened = open_given(
-            tomograms, voxel_size_angstrom, tilt_range, tilt_file, zarr_level, dark_protein
+            given.tomograms, voxel_size_angstrom, tilt_range, tilt_file, zarr_level, dark_protein
         )
-    elif picks is not None:
-        raise InputError("picks are looked at beside their tomograms; give these too.")
     diameter = particle_diameter_angstrom or 0.0
     if opened:
         diameter = chosen_diameter_angstrom(particle_diameter_angstrom, opened)
     rows = examine(
         opened,
         diameter,
-        picks=picks,
+        picks=[*given.picks, *(picks or [])],
         file_pixel_angstrom=file_pixel_angstrom,
         tomogram_name=tomogram_name,
-        store=store,
+        stores=[*given.stores, *(store or [])],
         out=out,
         is_guess=particle_diameter_angstrom is None,
     )
@@ -93,5 +99,6 @@ def _print(rows: list[tuple[str, Check]]) -> None:
         table.add_row(name, what, state, found, remedy)
         last = of
     console = Console()
-    console.width = max(console.width, 120)
+    if not console.is_terminal:  # whose width is known
+        console.width = max(console.width, 120)
     console.print(table)

@@ -10,15 +10,14 @@ import typer
 from aitom_disca.cli import options as o
 from aitom_disca.cli.given import workers_given
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 
 def embed(
     store: o.Store,
     averages: Annotated[Path, typer.Option(help="Folder that the average command wrote.")],
     out: o.Out,
-    cluster: Annotated[
-        list[int] | None, typer.Option(help="Number of a cluster (repeatable); by default all.")
-    ] = None,
+    cluster: o.OnlyClusters = None,
     smooth_angstrom: Annotated[
         float, typer.Option(help="Sigma of a Gaussian that smooths what is drawn.")
     ] = 0.0,
@@ -55,4 +54,5 @@ def embed(
             executor=executor,
         )
     n_particles = sum(one.n_particles for one in embedded)
-    say(f"{n_particles} particles put into {len(embedded)} tomograms; maps are in {out}")
+    tomograms = counted(len(embedded), "tomogram")
+    say(f"{counted(n_particles, 'particle')} put into {tomograms}; maps are in {out}")

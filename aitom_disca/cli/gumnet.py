@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +11,10 @@ import typer
 from aitom_disca.cli import options as o
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 
-class GumnetLoss(str, Enum):
+class GumnetLoss(StrEnum):
     """What Gum-Net learns from."""
 
     motion = "motion"
@@ -73,4 +74,4 @@ def train_gumnet(
         loss=loss.value,
         seed=seed,
     )
-    say(f"trained on {n} subtomograms; written to {out}")
+    say(f"trained on {counted(n, 'subtomogram')}; written to {out}")

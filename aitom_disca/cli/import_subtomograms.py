@@ -10,6 +10,7 @@ import typer
 from aitom_disca.cli import options as o
 from aitom_disca.config import OpticsSettings
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 
 def import_subtomograms(
@@ -58,4 +59,4 @@ def import_subtomograms(
         ),
         overwrite=overwrite,
     )
-    say(f"{n} subtomograms written to {out}")
+    say(f"{counted(n, 'subtomogram')} written to {out}")

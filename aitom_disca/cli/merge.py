@@ -11,6 +11,7 @@ from aitom_disca.cli import options as o
 from aitom_disca.errors import InputError
 from aitom_disca.io.outputs import refuse_existing
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 
 def merge(
@@ -31,14 +32,13 @@ def merge(
 
     if out.suffix == ".csv":
         refuse_existing([out], overwrite)
-        say(f"{merge_picks(out)} picks written to {out}")
+        say(f"{counted(merge_picks(out), 'pick')} written to {out}")
     elif out.is_dir():
         folder = merge_predicted(out, overwrite=overwrite)
-        say(
-            f"labels of {sum(folder.record['stages']['predict']['sizes'])} subtomograms in "
-            f"clusters written to {folder.labels}"
-        )
+        n = sum(folder.record["stages"]["predict"]["sizes"])
+        say(f"labels of {counted(n, 'subtomogram')} in clusters written to {folder.labels}")
     elif out.suffix:
-        say(f"{merge_shards(out.absolute(), overwrite=overwrite)} subtomograms make up {out}")
+        n = merge_shards(out.absolute(), overwrite=overwrite)
+        say(f"{out} is made up of {counted(n, 'subtomogram')}")
     else:
         raise InputError(f"expected picks (.csv), a store or a folder of parts, but got {out}.")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import Preset, Relion
-from aitom_disca.cli.given import mine_settings
+from aitom_disca.cli.given import mine_settings, workers_given
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 
 def refine(
     store: o.Store,
-    labels: Annotated[
-        Path, typer.Option(help="labels.csv of this store, or a star file with classes.")
-    ],
+    labels: o.Labels,
     out: o.Out,
     candidate_k: o.CandidateK = None,
     teach: Annotated[
@@ -31,6 +29,10 @@ def refine(
     images: o.Images = False,
     overwrite: o.Overwrite = False,
     threads: o.Threads = None,
+    workers: o.Workers = None,
+    scheduler: o.Scheduler = None,
+    cluster: o.Cluster = None,
+    cluster_config: o.ClusterConfig = None,
 ) -> None:
     """Sort again from the clusters that there are, by aligning everything to their averages.
 
@@ -47,18 +49,21 @@ def refine(
         mask_diameter_angstrom=mask_diameter_angstrom,
         graded_wedge=graded_wedge,
     )
-    folder = refine_store(
-        store,
-        labels,
-        out,
-        settings,
-        teach=teach,
-        relion=relion.value,
-        images=images,
-        overwrite=overwrite,
-    )
+    with workers_given(workers, scheduler, cluster, cluster_config) as executor:
+        folder = refine_store(
+            store,
+            labels,
+            out,
+            settings,
+            teach=teach,
+            relion=relion.value,
+            images=images,
+            overwrite=overwrite,
+            executor=executor,
+        )
     done = folder.record["stages"]["refine"]
     for warning in done["warnings"]:
         say(f"note: {warning}")
     none = f", {done['in_no_cluster']} in none" if done["in_no_cluster"] else ""
-    say(f"{done['n_clusters']} clusters of {done['sizes']}{none}; labels: {folder.labels}")
+    clusters = counted(done["n_clusters"], "cluster")
+    say(f"{clusters} of {done['sizes']}{none}; labels: {folder.labels}")

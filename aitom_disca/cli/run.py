@@ -35,6 +35,7 @@ from aitom_disca.errors import InputError
 def run(
     tomograms: o.Tomograms,
     out: o.Out,
+    particle_diameter_angstrom: o.Diameters = None,
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
@@ -44,7 +45,6 @@ def run(
     voltage_kv: o.Voltage = None,
     spherical_aberration_mm: o.SphericalAberration = None,
     amplitude_contrast: o.AmplitudeContrast = None,
-    particle_diameter_angstrom: o.Diameters = None,
     picks: o.PicksOfRun = None,
     file_pixel_angstrom: o.FilePixel = None,
     tomogram_name: o.TomogramName = None,
@@ -86,7 +86,7 @@ def run(
 ) -> None:
     """From tomograms to clusters, averages, RELION star files and a report.
 
-    Example: aitom-disca run tomogram.mrc --out results --particle-diameter-angstrom 250
+    Example: aitom-disca run tomogram.mrc --out results -d 250
     """
     from aitom_disca.cli.tables import print_run
     from aitom_disca.doctor import ask_polarity, ask_tilt_range

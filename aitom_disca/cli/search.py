@@ -9,7 +9,7 @@ import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import Relion
-from aitom_disca.cli.given import chosen_diameter_angstrom, open_given
+from aitom_disca.cli.given import chosen_diameter_angstrom, open_given, workers_given
 from aitom_disca.progress import say
 
 
@@ -23,12 +23,12 @@ def search(
         ),
     ],
     out: o.Out,
+    particle_diameter_angstrom: o.Diameter = None,
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = None,
-    particle_diameter_angstrom: o.Diameter = None,
     fdr: Annotated[
         float, typer.Option(help="So many of the particles may be none: a rate from 0 to 1.")
     ] = 0.1,
@@ -38,6 +38,10 @@ def search(
     relion: o.RelionVersion = Relion.v31,
     overwrite: o.Overwrite = False,
     threads: o.Threads = None,
+    workers: o.Workers = None,
+    scheduler: o.Scheduler = None,
+    cluster: o.Cluster = None,
+    cluster_config: o.ClusterConfig = None,
 ) -> None:
     """Find the particles of known averages: all rotations, places and candidates are judged.
 
@@ -51,16 +55,18 @@ def search(
     )
     diameter = chosen_diameter_angstrom(particle_diameter_angstrom, opened)
     ask_polarity(opened, diameter, dark_protein)
-    folder = search_tomograms(
-        opened,
-        averages,
-        out,
-        diameter,
-        fdr=fdr,
-        rescale=rescale,
-        relion=relion.value,
-        overwrite=overwrite,
-    )
+    with workers_given(workers, scheduler, cluster, cluster_config) as executor:
+        folder = search_tomograms(
+            opened,
+            averages,
+            out,
+            diameter,
+            fdr=fdr,
+            rescale=rescale,
+            relion=relion.value,
+            overwrite=overwrite,
+            executor=executor,
+        )
     for name, size in folder.record["stages"]["search"]["sizes"].items():
         say(f"{name}: {size}")
     say(f"particles: {folder.star}")

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from aitom_disca.io import Tomogram
 from aitom_disca.run_folder import RunFolder
+from aitom_disca.words import counted
 
 
 def print_run(folder: RunFolder) -> None:
@@ -35,7 +36,9 @@ def run_rows(folder: RunFolder) -> list[tuple[str, str]]:
     if "nothing" in stages:
         return [*rows, ("clusters", "none: no particle was found")]
     for row in stages.get("search", {}).get("rounds", ()):
-        rows.append((f"round {row['round']}", f"{row['particles']} particles by the averages"))
+        rows.append(
+            (f"round {row['round']}", f"{counted(row['particles'], 'particle')} by the averages")
+        )
     mined = {**stages["mine"], **stages.get("refine", {}), **stages.get("search", {})}
     sizes = ", ".join(map(str, mined["sizes"]))
     rows.append(("clusters", f"{mined['n_clusters']} (sizes {sizes})"))
@@ -55,7 +58,7 @@ def average_in_words(row: dict[str, Any]) -> str:
     """A row of averages.csv as a phrase."""
     if row.get("error"):
         return f"none: {row['error']}"
-    text = f"{row['resolution']} from {row['members']} subtomograms"
+    text = f"{row['resolution']} from {counted(row['members'], 'subtomogram')}"
     if row.get("verdict"):
         text += f", {row['verdict']}"
     if row.get("p_value") is not None:

@@ -20,6 +20,7 @@ from aitom_disca.cli.given import (
 from aitom_disca.config import JUNK_KINDS, ExtractSettings, OpticsSettings, PickSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 
 def info(
@@ -41,12 +42,12 @@ def info(
 def pick(
     tomograms: o.Tomograms,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picks to write: .csv or .star.")],
+    particle_diameter_angstrom: o.Diameters = None,
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
     zarr_level: o.ZarrLevel = 0,
     dark_protein: o.DarkProtein = None,
-    particle_diameter_angstrom: o.Diameters = None,
     picker: o.PickerName = PickedBy.dog,
     sigma_px: o.Sigma = None,
     threshold_rule: o.Rule = ThresholdRule.auto,
@@ -77,7 +78,7 @@ def pick(
 ) -> None:
     """Pick particles: Difference of Gaussians, best first.
 
-    Example: aitom-disca pick tomogram.mrc --out picks.csv --particle-diameter-angstrom 250
+    Example: aitom-disca pick tomogram.mrc --out picks.csv -d 250
     """
     from aitom_disca.doctor import ask_polarity
     from aitom_disca.io import write_particles_star, write_picks_csv
@@ -129,21 +130,16 @@ def pick(
         else:
             write_particles_star(out, picks, relion=relion.value)
     apart = f"; what was set apart lies in {junk}" if found.junk else ""
-    say(f"{len(picks)} picks written to {out}{apart}")
+    say(f"{counted(len(picks), 'pick')} written to {out}{apart}")
 
 
 def extract(
     tomograms: o.Tomograms,
-    picks: Annotated[
-        list[Path],
-        typer.Option(
-            help="Picks: .csv of `pick`, or a particle file of any format of `convert` "
-            "(repeatable: particles that several files hold count once)."
-        ),
-    ],
+    picks: o.Picks,
     out: Annotated[Path, typer.Option("--out", "-o", help="Store to write (.h5).")],
     file_pixel_angstrom: o.FilePixel = None,
     tomogram_name: o.TomogramName = None,
+    particle_diameter_angstrom: o.Diameters = None,
     voxel_size_angstrom: o.VoxelSize = None,
     tilt_range: o.TiltRange = None,
     tilt_file: o.TiltFile = None,
@@ -153,7 +149,6 @@ def extract(
     voltage_kv: o.Voltage = None,
     spherical_aberration_mm: o.SphericalAberration = None,
     amplitude_contrast: o.AmplitudeContrast = None,
-    particle_diameter_angstrom: o.Diameters = None,
     box_px: o.Box = None,
     working_voxel_size_angstrom: o.WorkingVoxelSize = None,
     overwrite: o.Overwrite = False,
@@ -197,14 +192,15 @@ def extract(
     own = part_given(part)
     if own is not None:
         n = extract_part(opened, particles, out.absolute(), settings, own, overwrite=overwrite)
-        say(f"part {own.number} of {own.of}: {n} subtomograms; `merge {out}` makes the parts one")
+        done = f"part {own.number} of {own.of}: {counted(n, 'subtomogram')}"
+        say(f"{done}; `merge {out}` makes the parts one")
         return
     with workers_given(workers, scheduler, cluster, cluster_config) as executor:
         summary = extract_subtomograms(
             opened, particles, out.absolute(), settings, overwrite=overwrite, executor=executor
         )
     say(
-        f"{summary.n_extracted} subtomograms of {summary.box_px} voxels at "
+        f"{counted(summary.n_extracted, 'subtomogram')} of {summary.box_px} voxels at "
         f"{summary.voxel_size_angstrom:g} A written to {out}; "
         f"{summary.n_dropped_border} too near to the border left out"
     )

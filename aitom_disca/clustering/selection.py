@@ -12,7 +12,7 @@ from aitom_disca.clustering.em import Fitted
 from aitom_disca.clustering.fitting import MixtureFit, MixtureFitter, mean_and_variance, one_thread
 from aitom_disca.clustering.mixture import GaussianMixtureModel
 from aitom_disca.clustering.moves import merge_closest, split_worst
-from aitom_disca.progress import track
+from aitom_disca.progress import step, track
 
 # Numbers of leading principal components that are tried.
 DIMENSIONS = (2, 3, 4, 6, 8, 10, 12, 16)
@@ -102,7 +102,7 @@ def choose_mixture(
     dimensions = [samples.shape[1]]
     if choose_dimensions:
         dimensions = [d for d in DIMENSIONS if d < samples.shape[1]] + dimensions
-    with one_thread():
+    with one_thread(), step("choosing the number of clusters"):
         n_dimensions = search.best_dimensions(candidates, dimensions)
         search.improve(_with_neighbours(candidates, criterion, len(samples)), n_dimensions)
         tables = search.tables(candidates, n_dimensions, criterion)

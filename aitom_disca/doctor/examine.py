@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from aitom_disca.doctor import gold, machine, particles, polarity, values, wedge
@@ -19,10 +20,10 @@ def examine(
     tomograms: Sequence[Tomogram],
     diameter_angstrom: float,
     *,
-    picks: str | Path | None = None,
+    picks: Sequence[str | Path] = (),
     file_pixel_angstrom: float | None = None,
     tomogram_name: str | None = None,
-    store: str | Path | None = None,
+    stores: Sequence[str | Path] = (),
     out: str | Path = ".",
     is_guess: bool = False,
 ) -> list[tuple[str, Check]]:
@@ -35,7 +36,9 @@ def examine(
         closely.
     diameter_angstrom : float
         Of the particles.
-    picks, store : path, optional
+    picks : sequence of path
+        Particle files of any format; without tomograms it is only said what is in them.
+    stores : sequence of path
     file_pixel_angstrom, tomogram_name : optional
         As for `read_picks`.
     out : path
@@ -51,24 +54,23 @@ def examine(
     rows: list[tuple[str, Check]] = []
     for tomogram in track(list(tomograms), "reading tomograms") if tomograms else ():
         rows += [(tomogram.name, check) for check in _of_tomogram(tomogram, diameter_angstrom)]
-    n_picks = None
+    n_picks = 0
     if len(tomograms) > 1:
         rows.append(("tomograms", _same_voxels(tomograms)))
-    if picks is not None:
-        found, n_picks = _or_error(
-            "picks",
-            lambda: particles.check_picks(
-                Path(picks),
-                tomograms,
-                None if is_guess else diameter_angstrom,
-                file_pixel_angstrom,
-                tomogram_name,
-            ),
-        )
-        rows += [(Path(picks).name, check) for check in found]
-    if store is not None:
-        checks, _ = _or_error("store", lambda: (particles.check_store(Path(store)), None))
-        rows += [(Path(store).name, check) for check in checks]
+    check_picks = partial(
+        particles.check_picks,
+        tomograms=tomograms,
+        diameter_angstrom=None if is_guess else diameter_angstrom,
+        file_pixel_angstrom=file_pixel_angstrom,
+        tomogram_name=tomogram_name,
+    )
+    for path in map(Path, picks):
+        found, n = _or_error("picks", partial(check_picks, path))
+        n_picks += n
+        rows += [(path.name, check) for check in found]
+    for path in map(Path, stores):
+        found, _ = _or_error("store", partial(particles.check_store, path))
+        rows += [(path.name, check) for check in found]
     of_machine = [machine.check_backend(), *machine.check_packages(), machine.check_relion()]
     of_machine += machine.check_aitom()
     if tomograms:
@@ -110,12 +112,10 @@ def _same_voxels(tomograms: Sequence[Tomogram]) -> Check:
     )
 
 
-def _or_error(
-    name: str, look: Callable[[], tuple[list[Check], int | None]]
-) -> tuple[list[Check], int | None]:
+def _or_error(name: str, look: Callable[[], tuple[list[Check], int]]) -> tuple[list[Check], int]:
     """What a check of a file finds; that it cannot be read is a finding."""
     try:
         return look()
     except InputError as error:
         text, _, remedy = str(error).partition("; ")
-        return [Check(name, "error", text, remedy)], None
+        return [Check(name, "error", text, remedy)], 0

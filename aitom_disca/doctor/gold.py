@@ -11,6 +11,7 @@ from aitom_disca.doctor.check import Check, judged
 from aitom_disca.io import Tomogram
 from aitom_disca.picking.gold import find_gold
 from aitom_disca.picking.search import Balls
+from aitom_disca.words import counted
 
 _EXTREME_SD = 10.0  # robust standard deviations from which a voxel counts as extreme
 _MOST_EXTREME = 1e-4  # share of the voxels
@@ -23,7 +24,7 @@ def check_gold(tomogram: Tomogram) -> list[Check]:
     if len(gold):
         size = float(np.median(gold.diameter_angstrom))
         grey = "dark" if tomogram.dark_protein else "bright"
-        found = f"{len(gold)} {grey} beads of about {size:g} A; picking sets them apart"
+        found = f"{counted(len(gold), f'{grey} bead')} of about {size:g} A; picking sets them apart"
     return [
         Check("gold", "ok", found),
         _check_extreme(tomogram, gold.balls(tomogram.voxel_size_angstrom)),

@@ -15,6 +15,7 @@ from aitom_disca.config import ExtractSettings
 from aitom_disca.doctor.check import Check, judged
 from aitom_disca.io import Tomogram
 from aitom_disca.subtomograms.extract import plan_box
+from aitom_disca.words import counted
 
 # What a run of the preset fast holds: measured with 500 to 8000 subtomograms of 32 voxels.
 _PEAK_GB = 1.8
@@ -28,20 +29,20 @@ _OPTIONAL = {
 
 
 def check_room(
-    tomograms: Sequence[Tomogram], diameter_angstrom: float, n_picks: int | None, out: Path
+    tomograms: Sequence[Tomogram], diameter_angstrom: float, n_picks: int, out: Path
 ) -> list[Check]:
     """Disk and memory against an estimate for a run."""
     settings = ExtractSettings(particle_diameter_angstrom=diameter_angstrom)
     box = max(plan_box(settings, t.voxel_size_angstrom).box_px for t in tomograms)
     volume = sum(math.prod(t.shape_zyx) * t.voxel_size_angstrom**3 for t in tomograms)
     n = n_picks or math.ceil(volume / (2 * diameter_angstrom) ** 3)
-    counted = f"{n} picks" if n_picks else f"up to about {n} particles"
+    many = counted(n, "pick") if n_picks else f"up to about {counted(n, 'particle')}"
     store_gb = n * box**3 * 4 / 1e9
     free_gb = shutil.disk_usage(_existing(out)).free / 1e9
     disk = judged(
         "disk",
         free_gb > 2 * store_gb + 0.1,
-        f"{counted} in boxes of {box} voxels need {store_gb:.2g} GB; {free_gb:.3g} GB are free",
+        f"{many} in boxes of {box} voxels need {store_gb:.2g} GB; {free_gb:.3g} GB are free",
         "choose an --out with more room, a larger --working-voxel-size-angstrom, or --max-picks",
         else_="error",
     )

@@ -11,8 +11,11 @@ from scipy.spatial import cKDTree
 from aitom_disca.doctor.check import Check, judged
 from aitom_disca.geometry.wedge import distinct_tilt_ranges
 from aitom_disca.io import Tomogram, open_store, read_picks
+from aitom_disca.io.formats import Known
+from aitom_disca.io.formats.reading import read_particles
 from aitom_disca.particles import ParticleSet
 from aitom_disca.subtomograms.preprocess import is_constant
+from aitom_disca.words import counted
 
 _MOST_OUTSIDE = 0.05
 _MOST_TWICE = 0.01
@@ -28,10 +31,13 @@ def check_picks(
 ) -> tuple[list[Check], int]:
     """Whether picks lie in their tomograms, and once; with their number.
 
-    Without a diameter only picks in the same place count as one particle.
+    Without a diameter only picks in the same place count as one particle. Without tomograms it is
+    only said what the file holds.
     """
     from aitom_disca.picking import without_duplicates
 
+    if not tomograms:
+        return _what_it_holds(path, file_pixel_angstrom, tomogram_name)
     infos = {t.name: t.info for t in tomograms}
     picks = read_picks(
         path,
@@ -78,13 +84,28 @@ def check_picks(
         judged(
             "picks everywhere",
             not empty,
-            f"{len(empty)} tomograms have none ({', '.join(empty[:3])})"
+            f"there are none in {counted(len(empty), 'tomogram')} ({', '.join(empty[:3])})"
             if empty
             else "every tomogram has some",
             "names of tomograms must agree: see the file's column of tomograms",
         )
     )
     return checks, len(picks)
+
+
+def _what_it_holds(
+    path: Path, file_pixel_angstrom: float | None, tomogram_name: str | None
+) -> tuple[list[Check], int]:
+    """Number, tomograms, angles and clusters of the particles of a file."""
+    known = Known(file_pixel_angstrom=file_pixel_angstrom, tomogram_name=tomogram_name)
+    held = read_particles(path, known=known)
+    n_tomograms = len(np.unique(held.tomogram_name))
+    found = f"{counted(len(held), 'particle')} in {counted(n_tomograms, 'tomogram')}"
+    found += ", with angles" if held.euler_zyz_deg is not None else ", without angles"
+    if held.cluster is not None:
+        found += f", in {counted(len(np.unique(held.cluster[held.cluster >= 0])), 'cluster')}"
+    remedy = "give their tomograms as well, to see whether they lie inside of them, and once"
+    return [Check("picks", "ok", found, remedy)], len(held)
 
 
 def _usual_distance_angstrom(picks: ParticleSet) -> float:
@@ -98,8 +119,8 @@ def _usual_distance_angstrom(picks: ParticleSet) -> float:
     return float(np.median(found)) if len(found) else float("nan")
 
 
-def check_store(path: Path) -> list[Check]:
-    """Whether a store can be sorted: numbers, boxes, wedge, positions."""
+def check_store(path: Path) -> tuple[list[Check], int]:
+    """Whether a store can be sorted: numbers, boxes, wedge, positions; with its size."""
     with open_store(path) as store:
         n_flat = 0
         for start in range(0, len(store), _AT_ONCE):  # reading refuses what is no number
@@ -108,10 +129,10 @@ def check_store(path: Path) -> list[Check]:
         ranges, _ = distinct_tilt_ranges(store.tilt_range_deg, len(store))
         tilts = ", ".join(f"{low:g} to {high:g}" for low, high in ranges)
         text = (
-            f"{len(store)} subtomograms of {store.box_shape_zyx[0]} voxels of "
+            f"{counted(len(store), 'subtomogram')} of {store.box_shape_zyx[0]} voxels of "
             f"{store.voxel_size_angstrom:g} A, tilt range {tilts}"
         )
-        placed = store.particles().has_positions
+        placed, n = store.particles().has_positions, len(store)
     return [
         judged(
             "store",
@@ -126,4 +147,4 @@ def check_store(path: Path) -> list[Check]:
             "known" if placed else "not known: clusters and averages with angles, but no places",
             "extract subtomograms from their tomograms with this package",
         ),
-    ]
+    ], n

@@ -107,7 +107,7 @@ def _of_power(tomogram: Tomogram) -> Check:
         )
     found = f"{in_words(seen)}; {said}"
     if agrees(seen, tomogram.tilt_range_deg):
-        return Check("tilt range", "ok", found)
+        return Check("tilt range", "ok", found, _nearer(seen, tomogram))
     return Check("tilt range", "warning", found, f"check the tilt series{_advice(seen)}")
 
 
@@ -137,6 +137,15 @@ def in_words(seen: Measured) -> str:
     if seen.gaps:
         text += ", none from " + ", ".join(f"{a:.0f} to {b:.0f}" for a, b in seen.gaps)
     return text
+
+
+def _nearer(seen: Measured, tomogram: Tomogram) -> str:
+    """The range that is measured, where only a range is known and it is some degrees off."""
+    if not seen.sure or seen.low is None or seen.high is None or tomogram.tilts_deg:
+        return ""
+    low, high = tomogram.tilt_range_deg
+    off = max(abs(seen.low - low), abs(seen.high - high))
+    return f"if you know no better{_advice(seen)}" if off > BIN_DEG else ""
 
 
 def _advice(seen: Measured) -> str:

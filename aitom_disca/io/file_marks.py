@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -106,5 +106,5 @@ def _add_file(digest: Any, path: Path, size: int) -> None:
 
 
 def _mark(size: int, changed: float, digest: Any) -> dict[str, Any]:
-    time = datetime.fromtimestamp(changed, timezone.utc).isoformat(timespec="milliseconds")
+    time = datetime.fromtimestamp(changed, UTC).isoformat(timespec="milliseconds")
     return {"bytes": size, "changed": time, "sha256": digest.hexdigest()}

@@ -54,6 +54,20 @@ class RowFile:
             ) from error
         self._n += len(rows)
 
+    def write(self, start: int, rows: np.ndarray) -> None:
+        """Add rows at the end, which is where they are to start.
+
+        Raises
+        ------
+        IndexError
+            If it is not.
+        InputError
+            As `append` does.
+        """
+        if start != self._n:
+            raise IndexError(f"row {start} after {self._n}")
+        self.append(rows)
+
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Rows (n, ...) by number, in any order."""
         wanted, place = np.unique(rows, return_inverse=True)

@@ -26,7 +26,8 @@ from aitom_disca.mining.loop import (
     record,
 )
 from aitom_disca.mining.solution import Arrays, pack, unpack_part, unpack_solution
-from aitom_disca.progress import say
+from aitom_disca.parallel import Workers
+from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def run_aligned(
     known: Known | None = None,
     rotate: RotateVolumes | None = None,
     mask_radius_px: float = np.inf,
+    workers: Workers | None = None,
 ) -> LoopResult:
     """Cluster features, sort by alignment, train the network on the outcome.
 
@@ -87,7 +89,7 @@ def run_aligned(
 
     Where the clusters are known already, the second step is left out. ``rotate`` is what rotates
     the copies in training, if not the network itself. ``mask_radius_px`` is that of a soft sphere
-    round each particle, in voxels of the source.
+    round each particle, in voxels of the source. ``workers`` compare all subtomograms of a store.
     """
     checkpoint = checkpoint or Checkpoint.nowhere()
     start = time.perf_counter()
@@ -102,7 +104,15 @@ def run_aligned(
         *checkpoint.step(
             "sorted",
             lambda: pack(
-                _sort(source, first.embedding, settings, tilt_range_deg, mask_radius_px, checkpoint)
+                _sort(
+                    source,
+                    first.embedding,
+                    settings,
+                    tilt_range_deg,
+                    mask_radius_px,
+                    checkpoint,
+                    workers,
+                )
             ),
         )
     )
@@ -156,6 +166,7 @@ def _sort(
     tilt_range_deg: TiltRanges,
     mask_radius_px: float,
     checkpoint: Checkpoint,
+    workers: Workers | None,
 ) -> Known:
     """Sort all subtomograms by alignment."""
     rng = np.random.default_rng(settings.seed)
@@ -177,6 +188,7 @@ def _sort(
         looks=2 * settings.alignment_splits,
         seed=settings.seed,
         checkpoint=checkpoint,
+        workers=workers,
     )
     sorter = found.sorter
     averages = np.array(sorter.averages())
@@ -227,7 +239,7 @@ def _train(
     else:
         progress = done[1]["progress"]
         classifier.set_state(done[0], done[1]["classifier"])  # type: ignore[arg-type]
-    while progress["passes"] < settings.max_iterations - 1:
+    for _ in track(range(progress["passes"], settings.max_iterations - 1), "training the network"):
         _train_once(classifier, volumes, rows, labels[rows], settings, progress)
         arrays, state = classifier.state()
         checkpoint.save("trained", arrays, {"classifier": state, "progress": progress})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -118,10 +119,7 @@ class Bundle:
             names = {f.name for f in fields(LearntAverages)} & {*file["learnt"]}  # older: no mask
             learnt = LearntAverages(**{name: file[f"learnt/{name}"][()] for name in names})
         return cls(
-            # Models that were saved before there were masks had none.
-            settings=MineSettings(
-                **{"mask_diameter_angstrom": 0.0, **json.loads(file.attrs["settings"])}
-            ),
+            settings=_settings(json.loads(file.attrs["settings"])),
             box_px=int(file.attrs["box_px"]),
             voxel_size_angstrom=None if voxel_size is None else float(voxel_size),
             weights=[file[f"weights/{name}"][()] for name in sorted(file["weights"])],
@@ -133,3 +131,11 @@ class Bundle:
             outliers=outliers,
             learnt=learnt,
         )
+
+
+def _settings(saved: dict[str, Any]) -> MineSettings:
+    """Settings as they were saved; models from before there were masks had none."""
+    try:
+        return MineSettings(**{"mask_diameter_angstrom": 0.0, **saved})
+    except InputError as error:
+        raise ValueError(str(error)) from error  # `reading` says in which file

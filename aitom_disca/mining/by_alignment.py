@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +17,11 @@ from aitom_disca.alignment.assigning import Assigner, LearntAverages
 from aitom_disca.alignment.passes import SortedAll, name_of_pass, sort_all
 from aitom_disca.alignment.standing import Standing
 from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
+from aitom_disca.io import open_store
+from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.mining.checkpoint import Checkpoint, Step
 from aitom_disca.mining.solution import pack, with_parts
+from aitom_disca.parallel import Workers
 from aitom_disca.progress import muted, track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 
@@ -47,6 +52,7 @@ def sort_source(
     looks: int = 2,
     seed: int = 0,
     checkpoint: Checkpoint | None = None,
+    workers: Workers | None = None,
 ) -> Sorted:
     """Sort some subtomograms by alignment; if there are more, then all, from what was found.
 
@@ -69,6 +75,8 @@ def sort_source(
     seed : int
     checkpoint : Checkpoint, optional
         Keeps what was found among some, and every pass over all.
+    workers : Workers, optional
+        Do the passes over all, if the source is a store, which they open by its path.
     """
     if len(rows) == len(source):
         sorter = _sorter_of(source, rows, tilt_range_deg, mask_radius_px, graded_wedge, seed)
@@ -86,8 +94,15 @@ def sort_source(
 
     arrays, meta = checkpoint.step("drawn", draw)
     learnt = LearntAverages(**{**meta, **arrays})
-    read = partial(_read, source, learnt.averages.shape[-1], learnt.box_share)
-    everything = AllParticles(read, len(source), learnt, tilt_range_deg, seed=seed)
+    how = {"box_px": learnt.averages.shape[-1], "box_share": learnt.box_share}
+    read = partial(_read, source, **how)
+    if isinstance(source, SubtomogramStore):
+        path = source.path.absolute()
+        if workers is not None:
+            read = partial(_read_store, path, path.stat().st_mtime_ns, **how)
+    else:
+        workers = None
+    everything = AllParticles(read, len(source), learnt, tilt_range_deg, seed=seed, workers=workers)
     found = sort_all(everything, learnt, most=most, looks=looks, seed=seed, keep=keep)
     return Sorted(found.classes.labels, found.classes.posterior, found)
 
@@ -119,12 +134,23 @@ def _sorter_of(
     )
 
 
-def _read(source: Source, box_px: int, box_share: float, rows: np.ndarray) -> np.ndarray:
+def _read(source: Source, rows: np.ndarray, *, box_px: int, box_share: float) -> np.ndarray:
     """Some subtomograms of a source in the box that is looked at."""
     crop_px = round(box_share * source.box_shape_zyx[0])
     with muted():
         prepared = PreparedVolumes(source, box_px=box_px, rows=rows, crop_px=crop_px)
     return prepared.read(np.arange(len(rows)))
+
+
+def _read_store(path: Path, written_ns: int, rows: np.ndarray, **how: Any) -> np.ndarray:
+    """As `_read`, in another process."""
+    return _read(_opened(path, written_ns), rows, **how)
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path, written_ns: int) -> SubtomogramStore:
+    """A store; when it was written tells those of one name apart."""
+    return open_store(path)
 
 
 def looked_at_px(box_px: int, mask_radius_px: float) -> int:
@@ -148,7 +174,7 @@ def assign_rows(
     pieces = np.split(rows, range(_ASSIGNED_AT_ONCE, len(rows), _ASSIGNED_AT_ONCE))
 
     def read(piece: np.ndarray) -> np.ndarray:
-        return _read(source, assigner.box_px, assigner.box_share, piece)
+        return _read(source, piece, box_px=assigner.box_px, box_share=assigner.box_share)
 
     for piece, volumes in track(read_ahead(read, pieces), "assigning", len(pieces)):
         found.append(assigner.assign(volumes, None if wedge is None else wedge[piece]))

@@ -17,10 +17,12 @@ def as_source(X: np.ndarray | Source) -> Source:
     Raises
     ------
     InputError
-        If the array has other dimensions, or the box is not cubic.
+        If the array has other dimensions or is complex, or the box is not cubic.
     """
     if not isinstance(X, np.ndarray):
         source: Source = X
+    elif np.iscomplexobj(X):
+        raise InputError("Complex data not supported: expected subtomograms of real numbers.")
     elif X.ndim == 4:
         source = ArraySource(X)
     else:

@@ -10,6 +10,7 @@ import numpy as np
 from aitom_disca.mining.disca import DISCA
 from aitom_disca.progress import say
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
+from aitom_disca.words import counted
 
 _LARGEST_BOX_PX = 32  # larger subtomograms are Fourier-cropped
 
@@ -81,7 +82,8 @@ def decode_clusters(
     centers, members = decoder(center_features), decoder(features[rows])
     each = (time.perf_counter() - start) / len(source)
     say(
-        f"decoder trained on {len(source)} subtomograms in {len(errors)} passes: "
+        f"decoder trained on {counted(len(source), 'subtomogram')} in "
+        f"{counted(len(errors), 'pass', 'passes')}: "
         f"{1000 * each:.1f} ms a subtomogram"
     )
     return DecodedClusters(clusters, centers, members, rows, errors, each)

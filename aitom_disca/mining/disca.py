@@ -2,56 +2,134 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
+from sklearn.base import ClusterMixin
+from sklearn.utils import Tags
 
 from aitom_disca.alignment.assigning import LearntAverages
-from aitom_disca.clustering import ddbi
-from aitom_disca.clustering.calibration import fit_temperature
-from aitom_disca.clustering.outliers import fit_outliers
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges
-from aitom_disca.mining import predicting
 from aitom_disca.mining.aligned import Known, run_aligned
-from aitom_disca.mining.bundle import Bundle
 from aitom_disca.mining.checkpoint import Checkpoint, fingerprint
-from aitom_disca.mining.checks import as_source, check_against, check_for_fit
-from aitom_disca.mining.embedding import mask_radius_px, prepare_volumes
-from aitom_disca.mining.loop import LoopResult, run_loop
-from aitom_disca.mining.predicting import PredictBy, Prediction, Predictor
-from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
-from aitom_disca.subtomograms.mask_diameter import mask_diameter_angstrom
-
-if TYPE_CHECKING:
-    from aitom_disca.network.training import RotateVolumes
+from aitom_disca.mining.embedding import fit_input
+from aitom_disca.mining.loop import run_loop
+from aitom_disca.mining.trained import Trained
+from aitom_disca.parallel import Workers
+from aitom_disca.subtomograms.dataset import Source
 
 _TILT_RANGE_DEG = (-60.0, 60.0)
 
 
-class DISCA:
+class DISCA(ClusterMixin, Trained):
     """Deep Iterative Subtomogram Clustering Approach.
 
-    Features of a 3D network (YOPO) are modelled by a Gaussian mixture whose number of components
-    has the lowest BIC; the network is trained on the clusters, with rotated copies; and again,
-    until the clusters stay. The iteration with the lowest DDBI is kept.
+    In the preset ``paper``, the published method [1]_, features of a 3D network (YOPO) are modelled
+    by a Gaussian mixture whose number of components K has the lowest BIC; the network is trained
+    on the clusters, with rotated copies; and again, until the clusters stay. The iteration with
+    the lowest DDBI is kept.
+
+    In the preset ``fast`` the features of the untrained network give the first references of a
+    classification by alignment and maximum likelihood, which merges clusters that are one
+    structure and looks for structures that were missed; how many there are comes out of that. The
+    network is then trained on these clusters, so that it knows new subtomograms again.
+
+    It is an estimator of scikit-learn: `sklearn.base.clone`, ``set_params`` and pipelines take it.
+    A setting that cannot be used raises `InputError` in `fit`.
 
     Parameters
     ----------
     preset : {"fast", "paper"}
-        ``paper`` is the published method; ``fast`` suits a workstation without a GPU.
-    **settings
-        Any field of `aitom_disca.config.MineSettings`: ``candidate_k``, ``max_iterations``,
-        ``seed``, ``width``, ...
+        ``paper`` is the published method; ``fast`` suits a workstation without a GPU. Where a
+        parameter is ``"preset"`` the preset decides; below, fast comes first, then paper.
+    candidate_k : sequence of int or None
+        Numbers of clusters to choose from: None; 2 to 12. None: as many as there are subtomograms
+        for, one for every 40 at most, from 12 to 30. Alignment counts the smallest and largest.
+    max_iterations : int
+        Iterations at most: 4; 20. With alignment the network is trained one time fewer than that.
+    working_box_px : int or None
+        Edge of the box that the network sees, Fourier-cropped: 12; None, as stored.
+    low_pass_sigma_px : float
+        Gaussian low-pass of what the network sees, in voxels of that box: 0.67; 0, none.
+    mask_diameter_angstrom : float, optional
+        Diameter of a soft sphere round the particle, outside of which nothing counts. By default
+        that of the particles that a store was cut for, where it says so; 0: the whole box counts.
+    graded_wedge : bool
+        Whether noise and signal that clearly fall off with tilt count for less, as measured.
+    width : float
+        Factor on the network's numbers of channels: 0.5; 1.
+    n_convolutions : int or None
+        Convolutions of the network, 1 to 10: 5; 10. None: as many as the box has room for.
+    n_features : int
+        Features of a subtomogram: 256; 1024.
+    n_cube_rotations : {1, 4, 12, 24}
+        Over so many rotations of the cube features are averaged: 12; 1.
+    rotation : {"own", "aitom"}
+        What rotates the copies in training: the network on its device, or AITom's way, `rotate`.
+    precision : {"auto", "float32", "mixed"}
+        ``auto``: bfloat16 on graphics cards that have it, float32 elsewhere.
+    n_devices : int
+        Graphics cards that share each batch.
+    alignment : bool
+        Whether subtomograms are sorted by alignment: True; False.
+    alignment_most : int
+        So many at most, drawn at random, are sorted among themselves by alignment, before all are
+        compared with what was found.
+    alignment_starts : int, optional
+        References at the start; by default 1.5 times the largest K, 12 at least.
+    alignment_splits : int
+        Looks for structures that were missed, at most.
+    k_criterion : {"bic", "bic_si", "aic", "ch", "kl", "jump"}
+        What decides K of the mixture, see `aitom_disca.clustering.criteria`; the last three
+        choose from 2.
+    merge_clusters, split_clusters : bool
+        Whether the mixture's components are merged and split where BIC of one Gaussian and of two
+        on their members says so.
+    pca_dimensions : int or None
+        Principal components of the features, at most; None: the features as they are.
+    whiten : bool
+        Whether every component has unit variance: True; False.
+    choose_dimensions : bool
+        Whether BIC also chooses how many components the mixture looks at: True; False.
+    n_starts : int
+        Random starts of every mixture: 3; 5.
+    reg_covar : float
+        Added to the diagonal of covariances, in squared units of the components: 1e-2; 1e-5.
+    batch_size : int
+        Subtomograms and copies in a training step; halved where memory is short.
+    learning_rate : float
+        Of the first pass of training: 1e-3; 1e-5.
+    learning_rate_decay : float
+        Factor from pass to pass, above 0 to 1.
+    rotated_copies : int
+        Randomly rotated copies of every subtomogram in a pass.
+    label_smoothing : float
+        Share of the uniform distribution in the targets of the first pass, 0 to below 1.
+    label_smoothing_decay : float
+        Factor from pass to pass, 0 to 1.
+    head_epochs : int
+        Passes that a new classification layer is warmed up for, on features that are known.
+    outlier_quantile : float, optional
+        New subtomograms farther out than this share of a cluster's members belong to none; None:
+        all belong to a cluster.
+    stop_fraction : float
+        Share of the labels that have to stay, above 0 to 1; without alignment, as the next.
+    stop_iterations : int
+        For so many iterations in a row.
+    seed : int
+        Of all that is random; the same seed repeats the fit.
+    rotate : callable, optional
+        What rotates copies if not the network: volumes (n, z, y, x) and n rotations of x, y, z
+        (`scipy.spatial.transform.Rotation`) to volumes; see `aitom_disca.bridge.aitom_rotation`.
 
     Attributes
     ----------
     labels_ : ndarray of int, shape (n_subtomograms,)
         Cluster of every subtomogram, from 0, the largest cluster first.
-        -1: none of them, such as noise that was picked.
+        -1: none of them, such as noise that was picked; only with alignment.
     posterior_ : ndarray of shape (n_subtomograms,)
         Probability of that cluster, calibrated; 0 where there is none.
     temperature_ : float
@@ -59,26 +137,24 @@ class DISCA:
         was too sure.
     n_clusters_ : int
     ddbi_ : float
-        Distortion-based Davies-Bouldin index of the kept iteration (lower is better).
+        Distortion-based Davies-Bouldin index of the clusters in the network's features (lower is
+        better); NaN for one cluster.
     bic_ : dict of int to float
-        BIC of every candidate K in the kept iteration.
+        BIC of every candidate K: without alignment in the kept iteration, where it chose K; with
+        alignment in the features of the untrained network, where it decides nothing.
     embedding_ : ndarray of shape (n_subtomograms, n_components)
-        Principal components of the features of the kept iteration.
+        Principal components of the features of the network that is kept.
     averages_ : ndarray of shape (n_clusters, z, y, x) or None
-        Aligned average of every cluster, Fourier-cropped to at most 20 voxels; None in the preset
-        ``paper``, which does not align.
+        Aligned average of every cluster, Fourier-cropped to at most 20 voxels; None without
+        alignment.
     averages_box_share_ : float
         Edge of the averages' box over that of the subtomograms' boxes; below 1 with a mask.
     history_ : list of dict
         One row an iteration: iteration, k, n_dimensions, bic, ddbi, label_change, sizes, loss,
-        seconds, event (what was out of the ordinary), kept.
+        seconds, event (what was out of the ordinary), kept. With alignment there are two: the
+        untrained network, and the clusters by alignment, which are kept.
     converged_ : bool
-        Whether the clusters stayed before ``max_iterations``.
-
-    Raises
-    ------
-    InputError
-        If a setting cannot be used.
+        Whether the clusters stayed before ``max_iterations``, or in alignment.
 
     References
     ----------
@@ -86,46 +162,37 @@ class DISCA:
 
     Examples
     --------
-    >>> disca = DISCA(seed=0).fit(volumes)  # (n, z, y, x), protein bright
-    >>> disca.labels_, disca.n_clusters_
+    >>> import numpy as np
+    >>> from aitom_disca import DISCA
+    >>> disca = DISCA("paper", learning_rate=1e-3, seed=1)
+    >>> disca
+    DISCA(learning_rate=0.001, preset='paper', seed=1)
+    >>> disca.settings.max_iterations
+    20
+    >>> volumes = np.random.default_rng(0).normal(size=(8, 6, 6, 6))  # z, y, x; protein bright
+    >>> small = DISCA("paper", candidate_k=[1], n_convolutions=2, n_features=4, pca_dimensions=1)
+    >>> small.fit_predict(volumes)
+    array([0, 0, 0, 0, 0, 0, 0, 0])
     """
-
-    def __init__(self, preset: str = "fast", **settings: Any) -> None:
-        self.settings = MineSettings.from_preset(preset, **settings)
-        self._rotate: RotateVolumes | None = None
-
-    @classmethod
-    def from_settings(cls, settings: MineSettings, *, rotate: RotateVolumes | None = None) -> DISCA:
-        """An estimator with these settings.
-
-        ``rotate`` is what rotates the copies in training, if not the network itself; see
-        `aitom_disca.network.training.Classifier`.
-        """
-        disca = cls.__new__(cls)
-        disca.settings = settings
-        disca._rotate = rotate
-        return disca
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The settings by name, as in scikit-learn."""
-        return self.settings.model_dump()
-
-    # -- fitting ---------------------------------------------------------------------------
 
     def fit(
         self,
         X: np.ndarray | Source,
+        y: None = None,
         *,
         voxel_size_angstrom: float | None = None,
         tilt_range_deg: TiltRanges | None = None,
         checkpoint: str | Path | None = None,
-    ) -> DISCA:
+        workers: Workers | None = None,
+    ) -> Self:
         """Sort subtomograms.
 
         Parameters
         ----------
         X : ndarray of shape (n_subtomograms, n, n, n) or SubtomogramStore
             Axes z, y, x; protein bright.
+        y : None
+            Not used: nothing is learnt from labels.
         voxel_size_angstrom : float, optional
             Kept with the model; by default the store's.
         tilt_range_deg : tuple of 2 floats, or ndarray of shape (n_subtomograms, 2), optional
@@ -134,35 +201,37 @@ class DISCA:
             A file that keeps every iteration. Where it is there, and of the same data and
             settings, the fit goes on from it; otherwise it is replaced. It stays when the fit is
             done.
+        workers : Workers, optional
+            From `aitom_disca.parallel.sharing`: do the passes over all subtomograms of a store.
 
         Raises
         ------
         InputError
-            If there are fewer subtomograms than the largest candidate K, or the box is too small
-            for the network.
+            If a setting cannot be used, there are fewer subtomograms than the largest candidate K,
+            or the box is too small for the network.
         """
-        source, volumes = self._begin(X, voxel_size_angstrom)
+        settings = self._checked()
+        given = fit_input(X, settings, voxel_size_angstrom)
         if tilt_range_deg is None:
-            tilt_range_deg = getattr(source, "tilt_range_deg", _TILT_RANGE_DEG)
+            tilt_range_deg = getattr(given.source, "tilt_range_deg", _TILT_RANGE_DEG)
         steps = Checkpoint.nowhere()
         if checkpoint is not None:
             tilts = np.asarray(tilt_range_deg, float).tolist()
-            made_from = fingerprint(volumes, self.settings, tilts)
-            steps = Checkpoint(checkpoint, made_from)
-        if self.settings.alignment:
-            self._keep(
-                run_aligned(
-                    source,
-                    volumes,
-                    self.settings,
-                    tilt_range_deg,
-                    steps,
-                    rotate=self._rotate,
-                    mask_radius_px=mask_radius_px(source, self.settings, self._voxel_size_angstrom),
-                )
+            steps = Checkpoint(checkpoint, fingerprint(given.volumes, settings, tilts))
+        if settings.alignment:
+            found = run_aligned(
+                given.source,
+                given.volumes,
+                settings,
+                tilt_range_deg,
+                steps,
+                rotate=self.rotate,
+                mask_radius_px=given.mask_radius_px,
+                workers=workers,
             )
         else:
-            self._keep(run_loop(volumes, self.settings, steps, self._rotate))
+            found = run_loop(given.volumes, settings, steps, self.rotate)
+        self._keep(found, given)
         return self
 
     def teach(
@@ -174,7 +243,7 @@ class DISCA:
         learnt: LearntAverages | None = None,
         posterior: np.ndarray | None = None,
         voxel_size_angstrom: float | None = None,
-    ) -> DISCA:
+    ) -> Self:
         """Train the network on clusters that are known already; it predicts them from then on.
 
         Parameters
@@ -195,228 +264,36 @@ class DISCA:
         InputError
             As in `fit`, or if the labels do not fit the subtomograms.
         """
-        source, volumes = self._begin(X, voxel_size_angstrom)
-        labels = np.asarray(labels)
-        names = np.unique(labels[labels >= 0]) if len(labels) == len(source) else np.zeros(0)
+        settings = self._checked()
+        given = fit_input(X, settings, voxel_size_angstrom)
+        labels, n = np.asarray(labels), len(given.source)
+        names = np.unique(labels[labels >= 0]) if len(labels) == n else np.zeros(0)
         if not len(names) or names[-1] != len(names) - 1:
             raise InputError(
-                f"expected a cluster from 0 without gaps, or -1, for each of {len(source)} "
-                f"subtomograms, but got {len(labels)} labels of {len(names)} clusters."
+                f"expected a cluster from 0 without gaps, or -1, for each of {n} subtomograms, but "
+                f"got {len(labels)} labels of {len(names)} clusters."
             )
         known = Known(labels, posterior, averages, learnt)
-        self._keep(
-            run_aligned(
-                source, volumes, self.settings, _TILT_RANGE_DEG, known=known, rotate=self._rotate
-            )
+        found = run_aligned(
+            given.source, given.volumes, settings, _TILT_RANGE_DEG, known=known, rotate=self.rotate
         )
+        self._keep(found, given)
         return self
 
-    def _begin(
-        self, X: np.ndarray | Source, voxel_size_angstrom: float | None
-    ) -> tuple[Source, PreparedVolumes]:
-        source = as_source(X)
-        check_for_fit(source, self.settings)
-        if self.settings.rotation == "aitom" and self._rotate is None:
+    def _checked(self) -> MineSettings:
+        settings = self.settings
+        if settings.rotation == "aitom" and self.rotate is None:
             raise InputError(
                 "the rotation 'aitom' is done by a function: make the estimator with "
-                "DISCA.from_settings(settings, rotate=aitom_disca.bridge.aitom_rotation())."
+                "DISCA(rotation='aitom', rotate=aitom_disca.bridge.aitom_rotation())."
             )
-        self._box_px = source.box_shape_zyx[0]
-        self._voxel_size_angstrom = voxel_size_angstrom or getattr(
-            source, "voxel_size_angstrom", None
-        )
-        radius_px = mask_radius_px(source, self.settings, self._voxel_size_angstrom)
-        diameter = mask_diameter_angstrom(source, self.settings.mask_diameter_angstrom)
-        self._mask = 0.0 if np.isinf(radius_px) else diameter  # as the model keeps it
-        return source, prepare_volumes(source, self.settings, self._voxel_size_angstrom)
+        return settings
 
-    def _keep(self, result: LoopResult) -> None:
-        """Take over the best solution, its clusters renamed so that the largest comes first."""
-        sizes = result.best.sizes
-        names = np.empty(len(sizes), int)
-        names[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-        best = result.best.renamed(names)
-        self._model = Bundle(
-            self.settings.model_copy(update={"mask_diameter_angstrom": self._mask}),
-            self._box_px,
-            self._voxel_size_angstrom,
-            best.weights,
-            best.projection,
-            best.mixture,
-            learnt=best.learnt,
-        )
-        self.ddbi_ = best.ddbi
-        self.bic_ = best.bic
-        self.embedding_ = best.embedding
-        self.averages_ = best.averages
-        self.averages_box_share_ = 1.0 if best.learnt is None else best.learnt.box_share
-        self._settle(best.labels, best.posterior)
-        self.converged_ = result.converged
-        self.history_ = [
-            {**row, "kept": row["iteration"] == best.iteration} for row in result.history
-        ]
+    def fit_transform(self, X: np.ndarray | Source, y: None = None, **options: Any) -> np.ndarray:
+        """Sort subtomograms and return ``embedding_``; options as in `fit`."""
+        return self.fit(X, **options).embedding_
 
-    def _settle(self, labels: np.ndarray, aligned: np.ndarray | None) -> None:
-        """Take over labels, and learn how sure to be of them and what lies outside of all.
-
-        ``aligned`` is the posterior (n_subtomograms, n_clusters) by alignment, if there was one.
-        """
-        mixture, settings = self._model.mixture, self.settings
-        samples = self._model.leading(self.embedding_)
-        self.labels_, self.n_clusters_ = labels, mixture.n_components
-        self.temperature_ = fit_temperature(
-            mixture,
-            samples,
-            labels,
-            own_labels=not settings.alignment,
-            reg_covar=settings.reg_covar,
-            seed=settings.seed,
-        )
-        outliers = fit_outliers(mixture, samples, labels)
-        self._model = replace(self._model, temperature=self.temperature_, outliers=outliers)
-        self._aligned = aligned
-        if aligned is None:
-            aligned = predicting.posterior(self._model, self.embedding_)
-        self.posterior_ = predicting.of_labels(aligned, labels)
-
-    def take_consensus(self, labels: np.ndarray, names: np.ndarray) -> None:
-        """Take over the labels that several fits agree on.
-
-        Parameters
-        ----------
-        labels : ndarray of int, shape (n_subtomograms,)
-            Clusters from 0; -1 for none.
-        names : ndarray of int, shape (K,)
-            What each of these clusters is called in this fit; clusters not named are left out.
-            Where there is none, the model stays as it was, to no use.
-        """
-        model = self._model
-        if not len(names):
-            self.labels_, self.posterior_, self.n_clusters_ = labels, np.zeros(len(labels)), 0
-            return
-        if self.averages_ is not None:
-            self.averages_ = self.averages_[names]
-        self._model = replace(
-            model,
-            mixture=model.mixture.chosen(names),
-            learnt=model.learnt.chosen(names) if model.learnt is not None else None,
-        )
-        aligned = self._aligned
-        if aligned is not None:
-            aligned = aligned[:, names]  # a subtomogram may fit none of those that are left
-            aligned = aligned / np.maximum(aligned.sum(axis=1, keepdims=True), 1e-12)
-        self._settle(labels, aligned)
-        samples = self._model.leading(self.embedding_)
-        self.ddbi_ = ddbi(samples, labels, reg_covar=self.settings.reg_covar)
-
-    def fit_predict(self, X: np.ndarray | Source) -> np.ndarray:
-        """Sort subtomograms and return their labels."""
-        return self.fit(X).labels_
-
-    # -- prediction ------------------------------------------------------------------------
-
-    def transform(self, X: np.ndarray | Source) -> np.ndarray:
-        """Principal components (n_subtomograms, n_components) of the features.
-
-        Raises
-        ------
-        InputError
-            If the box differs from the one that the model was fitted to.
-        """
-        return predicting.embedding(self._fitted(), as_source(X))
-
-    def features(self, X: np.ndarray | Source) -> np.ndarray:
-        """Features (n_subtomograms, n_features) of the orientation that each is stored in.
-
-        Those that are clustered are in the preset ``fast`` means over the rotations of the cube.
-
-        Raises
-        ------
-        InputError
-            If the box differs from the one that the model was fitted to.
-        """
-        return predicting.features(self._fitted(), as_source(X), n_cube_rotations=1)
-
-    def check_source(self, source: Source) -> None:
-        """Check that the model can be used on these subtomograms.
-
-        Raises
-        ------
-        InputError
-            If their box or voxel size differs from what it was trained on.
-        """
-        model = self._fitted()
-        check_against(source, model.box_px, model.voxel_size_angstrom)
-
-    def predict_proba(self, X: np.ndarray | Source, *, by: PredictBy | None = None) -> np.ndarray:
-        """Probability of every cluster, shape (n_subtomograms, n_clusters), calibrated.
-
-        It is the probability among the clusters: that of belonging to none is not part of it, see
-        `outlier_score`. ``by`` is that of `predict_all`.
-        """
-        return predicting.probability(self._fitted(), as_source(X), by=by)
-
-    def predict(self, X: np.ndarray | Source) -> np.ndarray:
-        """Cluster of every subtomogram, from 0; -1 for none, see `predict_all`."""
-        return self.predict_all(X).labels
-
-    def outlier_score(self, X: np.ndarray | Source) -> np.ndarray:
-        """How little every subtomogram is like those of the fit, shape (n_subtomograms,), 0 to 1.
-
-        The share of the members of its likeliest cluster that lie less far from the cluster's
-        middle; see `aitom_disca.clustering.outliers.OutlierScorer`. NaN in a model that was saved
-        before there was this score.
-        """
-        return self.predict_all(X).outlier_score
-
-    def predict_all(self, X: np.ndarray | Source, *, by: PredictBy | None = None) -> Prediction:
-        """Labels, posteriors and outlier scores at once.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_subtomograms, n, n, n) or SubtomogramStore
-        by : {"alignment", "network"}, optional
-            What decides: the averages of the clusters, which tell apart what the network cannot,
-            or the network. By default the averages, where the model has any. What fits no average
-            better than noise, or is farther out than ``outlier_quantile``, belongs to no cluster.
-
-        Raises
-        ------
-        InputError
-            If the box or voxel size is another, or the model has no averages to sort by.
-        """
-        return predicting.predict(self._fitted(), as_source(X), by=by)
-
-    def predictor(self, X: np.ndarray | Source, *, by: PredictBy | None = None) -> Predictor:
-        """What gives `predict_all` its answer for some rows; parameters and errors as there."""
-        return Predictor(self._fitted(), as_source(X), by)
-
-    def _fitted(self) -> Bundle:
-        if not hasattr(self, "_model"):
-            raise RuntimeError("this DISCA is not fitted yet: call fit, or load a saved model")
-        # The settings of prediction and the temperature may have been changed since.
-        mask = self._model.settings.mask_diameter_angstrom
-        settings = self.settings.model_copy(update={"mask_diameter_angstrom": mask})
-        return replace(self._model, settings=settings, temperature=self.temperature_)
-
-    # -- keeping ---------------------------------------------------------------------------
-
-    def save(self, path: str | Path) -> None:
-        """Write everything that `predict` needs into one file."""
-        self._fitted().save(path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> DISCA:
-        """Read a model that `save` wrote; it can `predict` and `transform`.
-
-        Raises
-        ------
-        InputError
-            If the file is missing or not such a model.
-        """
-        model = Bundle.load(path)
-        disca = cls.from_settings(model.settings)
-        disca._model = model
-        disca.temperature_ = model.temperature
-        disca.n_clusters_ = model.mixture.n_components
-        return disca
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False  # volumes have four axes
+        return tags

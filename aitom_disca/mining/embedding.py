@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import cube_rotations
+from aitom_disca.mining.checks import as_source, check_for_fit
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 from aitom_disca.subtomograms.mask_diameter import mask_diameter_angstrom
@@ -17,6 +18,49 @@ if TYPE_CHECKING:
     import keras
 
 _BATCH = 128
+
+
+class FitInput(NamedTuple):
+    """The subtomograms of a fit.
+
+    Parameters
+    ----------
+    source : Source
+    volumes : PreparedVolumes
+        As the network sees them.
+    voxel_size_angstrom : float or None
+        None where it is not known.
+    mask_diameter_angstrom : float
+        Of the soft sphere round the particle; 0 for none.
+    mask_radius_px : float
+        The same in voxels of the source; infinite for none.
+    """
+
+    source: Source
+    volumes: PreparedVolumes
+    voxel_size_angstrom: float | None
+    mask_diameter_angstrom: float
+    mask_radius_px: float
+
+
+def fit_input(
+    X: np.ndarray | Source, settings: MineSettings, voxel_size_angstrom: float | None = None
+) -> FitInput:
+    """Check the subtomograms of a fit, and prepare them.
+
+    Raises
+    ------
+    InputError
+        If they cannot be sorted with these settings.
+    """
+    source = as_source(X)
+    check_for_fit(source, settings)
+    voxel = voxel_size_angstrom or getattr(source, "voxel_size_angstrom", None)
+    radius_px = mask_radius_px(source, settings, voxel)
+    diameter = mask_diameter_angstrom(source, settings.mask_diameter_angstrom)
+    masked = 0.0 if np.isinf(radius_px) else diameter
+    volumes = prepare_volumes(source, settings, voxel)
+    return FitInput(source, volumes, voxel, masked, radius_px)
 
 
 def prepare_volumes(

@@ -10,6 +10,7 @@ from aitom_disca.network.backend import BatchSize
 from aitom_disca.network.batches import train_pass
 from aitom_disca.network.devices import compile_model
 from aitom_disca.network.features import extract_features
+from aitom_disca.progress import track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, shuffled_rows
 
 _CHANNELS = (16, 32)  # of the two levels, each of half the edge of the one before
@@ -110,7 +111,6 @@ def autoencoder_features(
 
     rng = np.random.default_rng(seed)
     size = BatchSize(batch_size)
-    for epoch in range(epochs):
-        order = shuffled_rows(len(volumes), rng)
-        train_pass(model, order, make_batch, size, description=f"autoencoder, pass {epoch + 1}")
+    for _ in track(range(epochs), "training the autoencoder"):
+        train_pass(model, shuffled_rows(len(volumes), rng), make_batch, size)
     return extract_features(encoder, volumes.batches(batch_size))

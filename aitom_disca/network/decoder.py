@@ -18,6 +18,7 @@ from aitom_disca.network.backend import BatchSize
 from aitom_disca.network.batches import train_pass
 from aitom_disca.network.devices import compile_model
 from aitom_disca.network.features import predict
+from aitom_disca.progress import step
 from aitom_disca.subtomograms.dataset import PreparedVolumes, shuffled_rows
 
 _LEARNING_RATE = 3e-3
@@ -77,13 +78,14 @@ class Decoder:
 
         errors: list[float] = []
         best = self._model.get_weights()
-        while len(errors) < epochs and len(errors) - _best(errors) <= _PATIENCE:
-            order = shuffled_rows(len(rows), self._rng)
-            text = f"decoder, pass {len(errors) + 1}"
-            train_pass(self._model, order, make_batch, self._batch_size, description=text)
-            errors.append(self._error(given, volumes, held_out))
-            if _best(errors) == len(errors):
-                best = self._model.get_weights()
+        with step("training the decoder", epochs) as going_on:
+            while len(errors) < epochs and len(errors) - _best(errors) <= _PATIENCE:
+                order = shuffled_rows(len(rows), self._rng)
+                train_pass(self._model, order, make_batch, self._batch_size)
+                errors.append(self._error(given, volumes, held_out))
+                if _best(errors) == len(errors):
+                    best = self._model.get_weights()
+                going_on.advance()
         self._model.set_weights(best)
         return errors
 

@@ -16,6 +16,7 @@ from aitom_disca.network.augmentation import RotatedCopies, inverse_matrices_zyx
 from aitom_disca.network.backend import BatchSize
 from aitom_disca.network.batches import train_pass
 from aitom_disca.network.yopo import build_classification_layer
+from aitom_disca.progress import track
 from aitom_disca.subtomograms.dataset import shuffled_rows
 
 _RATE = 1e-3  # of the warm-up; each epoch sets its own
@@ -88,7 +89,7 @@ class Classifier:
             return features[rows], targets[rows]
 
         devices.compile_model(head, keras.optimizers.Nadam, _RATE, _LOSS)
-        for _ in range(epochs):
+        for _ in track(range(epochs), "training a layer for the clusters"):
             train_pass(head, self._rng.permutation(len(features)), make_batch, self.batch_size)
         self._join(head)
 

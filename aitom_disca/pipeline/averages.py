@@ -47,6 +47,7 @@ from aitom_disca.pipeline.averaging_one import average_members
 from aitom_disca.pipeline.stages import labels_of_store
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
+from aitom_disca.words import counted
 
 
 def average_store(
@@ -212,7 +213,7 @@ class _Averaging:
         """Average a cluster, as far as it can be; and its members, if they are placed."""
         source, settings = self.source, self.settings
         rows = np.flatnonzero(self.cluster == k)
-        say(f"cluster {k + 1}: {len(rows)} subtomograms")
+        say(f"cluster {k + 1}: {counted(len(rows), 'subtomogram')}")
         of_members: dict[str, Any] = {"settings": settings_for_members(rows, source, settings)}
         judge = partial(
             judged_average,

@@ -22,6 +22,7 @@ from aitom_disca.pipeline.average_inputs import map_names
 from aitom_disca.progress import say, track
 from aitom_disca.run_folder import RunFolder
 from aitom_disca.simulation.structures import is_structure, read_structure
+from aitom_disca.words import counted
 
 _MAP_ENDINGS = (".mrc", ".map", ".rec", ".mrc.gz", ".map.gz", ".mrc.bz2", ".map.bz2")
 _FOLDER = re.compile(r"cluster_(\d+)")
@@ -165,7 +166,7 @@ def read_known(
         else:
             opened = open_map(path)
             found[name] = KnownMap(opened.read(), opened.voxel_size_angstrom)
-    say(f"{len(found)} known structures: {', '.join(found)}")
+    say(f"{counted(len(found), 'known structure')}: {', '.join(found)}")
     return found
 
 

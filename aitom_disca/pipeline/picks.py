@@ -18,6 +18,7 @@ from aitom_disca.io.pixel_sizes import differs
 from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.pipeline.stages import find_in_tomograms
 from aitom_disca.progress import say
+from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.picking import Candidates
@@ -159,7 +160,9 @@ def read_all_picks(
     ]
     together = concatenate(places)
     stays = without_duplicates(replace(together, score=None), min_distance_angstrom)
-    say(f"{len(together)} picks of {len(sets)} files, {int((~stays).sum())} of them found twice")
+    files = counted(len(sets), "file")
+    twice = int((~stays).sum())
+    say(f"{counted(len(together), 'pick')} of {files}, {twice} of them found twice")
     return together.select(stays)
 
 

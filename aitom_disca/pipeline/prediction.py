@@ -241,5 +241,5 @@ def _loaded(model: str | Path, outlier_quantile: float | None) -> DISCA:
 
     disca = DISCA.load(model)
     if outlier_quantile is not None:
-        disca.settings = disca.settings.changed(outlier_quantile=outlier_quantile)
+        disca.set_params(outlier_quantile=outlier_quantile)
     return disca

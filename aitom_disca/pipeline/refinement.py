@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aitom_disca.config import MineSettings, RelionVersion
 from aitom_disca.io import open_store, replacing, write_labels_csv, write_rows_csv
 from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.parallel import Workers, sharing
 from aitom_disca.pipeline.stages import labels_of_store, rotation_of, sizes_of, write_stars
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
+from aitom_disca.words import counted
+
+if TYPE_CHECKING:
+    from aitom_disca.mining.by_alignment import Sorted
 
 _DOUBTFUL_Z = 3.0
 
@@ -28,6 +34,7 @@ def refine(
     relion: RelionVersion = "3.1",
     images: bool = False,
     overwrite: bool = False,
+    executor: Executor | None = None,
 ) -> RunFolder:
     """Sort a store again, from the clusters that it has, by aligning all to all averages.
 
@@ -47,6 +54,8 @@ def refine(
         As in `run`.
     images : bool
         Whether star files name the subtomograms, as `write_stars` writes them.
+    executor : Executor, optional
+        Compares all subtomograms with the averages as its tasks.
 
     Raises
     ------
@@ -60,21 +69,29 @@ def refine(
         inputs = [str(Path(p).resolve()) for p in (store, labels)]
         recorded = {"mine": settings.model_dump(), "relion": relion, "teach": teach}
         folder.start("refine", recorded, inputs, overwrite=overwrite)
-        folder.stage("refine", lambda: refine_clusters(folder, source, before, settings, teach))
+        folder.stage(
+            "refine",
+            lambda: refine_clusters(folder, source, before, settings, teach, executor=executor),
+        )
     folder.stage(
         "write", lambda: write_stars(store, folder.labels, out, relion=relion, images=images)
     )
     return folder
 
 
-def refine_mined(folder: RunFolder, store: str | Path, settings: MineSettings) -> dict[str, Any]:
+def refine_mined(
+    folder: RunFolder,
+    store: str | Path,
+    settings: MineSettings,
+    executor: Executor | None = None,
+) -> dict[str, Any]:
     """Refine the clusters of a run; those that mining gave stay in ``labels_mined.csv``."""
     if not folder.mined_labels.exists():
         with replacing(folder.mined_labels) as temporary:
             temporary.write_bytes(folder.labels.read_bytes())
     with open_store(store) as source:
         before, _ = labels_of_store(source, folder.mined_labels)
-        return refine_clusters(folder, source, before, settings)
+        return refine_clusters(folder, source, before, settings, executor=executor)
 
 
 def refine_clusters(
@@ -83,39 +100,22 @@ def refine_clusters(
     before: np.ndarray,
     settings: MineSettings,
     teach: bool = False,
+    *,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Sort again; write labels, where they came from, and the model if it is wanted."""
     from aitom_disca.mining import DISCA
-    from aitom_disca.mining.by_alignment import drawn_rows, sort_source
-    from aitom_disca.mining.embedding import mask_radius_px
     from aitom_disca.mining.predicting import of_labels
 
-    rng = np.random.default_rng(settings.seed)
-    rows = drawn_rows(len(source), settings.alignment_most, rng, before)
-    fewest, most = settings.bounds(len(source))
-    found = sort_source(
-        source,
-        rows,
-        lambda sorter: sorter.refine(
-            before[rows],
-            fewest=fewest,
-            most=most,
-            splits=settings.alignment_splits,
-        ),
-        source.tilt_range_deg,
-        mask_radius_px=mask_radius_px(source, settings),
-        graded_wedge=settings.graded_wedge,
-        most=most,
-        looks=2 * settings.alignment_splits,
-        seed=settings.seed,
-    )
+    with sharing(executor, folder.coefficients) as workers:
+        found = sort_again(source, before, settings, workers)
+        held_out = [vars(verdict) for verdict in found.sorter.held_out()]
     n_clusters = int(found.labels.max()) + 1
     sizes = np.bincount(found.labels[found.labels >= 0], minlength=n_clusters)
     order = np.argsort(-sizes, kind="stable")
     names = np.empty(n_clusters, int)
     names[order] = np.arange(n_clusters)
     labels = np.where(found.labels < 0, -1, names[found.labels])
-    held_out = [vars(verdict) for verdict in found.sorter.held_out()]
     rows_of_table = _table(before, labels, [held_out[k] for k in order])
     write_rows_csv(folder.refinement, rows_of_table)
     write_labels_csv(folder.labels, labels, of_labels(found.posterior, found.labels))
@@ -129,7 +129,8 @@ def refine_clusters(
         )
         disca.save(folder.model)
     moved = float(np.mean(labels != _best_match(before, labels)))
-    say(f"{len(rows_of_table)} clusters; {100 * moved:.1f} % of the subtomograms changed theirs")
+    clusters = counted(len(rows_of_table), "cluster")
+    say(f"{clusters}; {100 * moved:.1f} % of the subtomograms changed theirs")
     return {
         "n_clusters": n_clusters,
         "sizes": sizes_of(labels, n_clusters),
@@ -137,6 +138,35 @@ def refine_clusters(
         "moved": round(moved, 4),
         "warnings": _warnings(rows_of_table),
     }
+
+
+def sort_again(
+    source: SubtomogramStore,
+    before: np.ndarray,
+    settings: MineSettings,
+    workers: Workers | None = None,
+) -> Sorted:
+    """Sort a store by alignment from the clusters that it has."""
+    from aitom_disca.mining.by_alignment import drawn_rows, sort_source
+    from aitom_disca.mining.embedding import mask_radius_px
+
+    rng = np.random.default_rng(settings.seed)
+    rows = drawn_rows(len(source), settings.alignment_most, rng, before)
+    fewest, most = settings.bounds(len(source))
+    return sort_source(
+        source,
+        rows,
+        lambda sorter: sorter.refine(
+            before[rows], fewest=fewest, most=most, splits=settings.alignment_splits
+        ),
+        source.tilt_range_deg,
+        mask_radius_px=mask_radius_px(source, settings),
+        graded_wedge=settings.graded_wedge,
+        most=most,
+        looks=2 * settings.alignment_splits,
+        seed=settings.seed,
+        workers=workers,
+    )
 
 
 def _table(
@@ -173,7 +203,8 @@ def _warnings(rows: list[dict[str, Any]]) -> list[str]:
     """Clusters that held-out coefficients do not tell from the next best one."""
     return [
         f"Cluster {row['cluster']}: coefficients that took no part in the sorting do not tell it "
-        f"from the others (z = {row['held_out_z']:.1f}); it may follow noise."
+        f"from the others (its average fits better by {row['held_out_z']:.1f} standard errors; "
+        f"{_DOUBTFUL_Z:g} would be clear); it may follow noise."
         for row in rows
         if not row["held_out_z"] > _DOUBTFUL_Z
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ def make_report(
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write ``report.html`` from what the run has written so far."""
-    from aitom_disca.report import render_report
     from aitom_disca.report.collect import collect
+    from aitom_disca.report.html import render_report
 
     with _results(folder):
         text = render_report(collect(folder, store, tomograms, notes))
@@ -51,7 +51,8 @@ def report_again(path: str | Path) -> Path:
     if folder.record["command"] == "run":
         with _results(folder):
             dark = bool(folder.record["settings"]["dark_protein"])
-        tomograms, notes = tomograms_of(store, dark)
+            now_at = dict(zip(folder.record["inputs"], folder.inputs(), strict=True))
+        tomograms, notes = tomograms_of(store, dark, now_at)
     for note in notes:
         say(note)
     make_report(folder, store, tomograms, notes)
@@ -82,14 +83,19 @@ def store_of(folder: RunFolder) -> Path:
     """
     own = folder.record["command"] == "run"
     with _results(folder):
-        store = folder.store if own else Path(folder.record["inputs"][0])
+        store = folder.store if own else folder.inputs()[0]
     if store.exists():  # what is missing is said where it is opened
         folder.check_unchanged([] if own else [store])
     return store
 
 
-def tomograms_of(store: str | Path, dark_protein: bool) -> tuple[list[Tomogram], list[str]]:
-    """Open the tomograms that a store was cut from; and what is to be said of those that fail."""
+def tomograms_of(
+    store: str | Path, dark_protein: bool, now_at: Mapping[str, Path] | None = None
+) -> tuple[list[Tomogram], list[str]]:
+    """Open the tomograms that a store was cut from; and what is to be said of those that fail.
+
+    ``now_at`` says where those lie now that have moved.
+    """
     with open_store(store) as source:
         infos = source.particles().tomograms.values()
     opened, notes = [], []
@@ -98,7 +104,7 @@ def tomograms_of(store: str | Path, dark_protein: bool) -> tuple[list[Tomogram],
             continue
         try:
             tomogram = open_tomogram(
-                info.path,
+                (now_at or {}).get(str(info.path), info.path),
                 voxel_size_angstrom=info.voxel_size_angstrom,
                 tilt_range_deg=info.tilt_range_deg,
                 dark_protein=dark_protein,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,13 @@ import numpy as np
 from aitom_disca.config import MineSettings, RunSettings
 from aitom_disca.io import Tomogram, open_store, replacing, write_picks_csv
 from aitom_disca.io.file_marks import mark_of
+from aitom_disca.parallel import sharing
 from aitom_disca.particles import ParticleSet, concatenate
+from aitom_disca.pipeline.refinement import sort_again
 from aitom_disca.pipeline.stages import labels_of_store, rotation_of, write_mined
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
+from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.mining.by_alignment import Sorted
@@ -26,14 +30,18 @@ _APART_DIAMETERS = 0.5
 
 
 def search_rounds(
-    folder: RunFolder, tomograms: Sequence[Tomogram], settings: RunSettings
+    folder: RunFolder,
+    tomograms: Sequence[Tomogram],
+    settings: RunSettings,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Search with the averages so far, cut what was found, sort it; again while it pays.
 
-    Store, picks, labels and model then hold the final particles; the first picks stay in
-    ``picks_first.csv``. Whatever is done again after it was stopped begins at what is there.
+    Tomograms are tasks of the executor, and pieces of the sorting. Store, picks, labels and model
+    then hold the final particles; the first picks stay in ``picks_first.csv``. Whatever is done
+    again after it was stopped begins at what is there.
     """
-    from aitom_disca.search import candidates_of, references_of_run, search
+    from aitom_disca.search import candidates_in, references_of_run, search
     from aitom_disca.subtomograms import extract_subtomograms
     from aitom_disca.subtomograms.extract import plan_box
 
@@ -41,7 +49,7 @@ def search_rounds(
     diameter = settings.extract.particle_diameter_angstrom
     border_px = plan_box(settings.extract, voxel).cut_px // 2
     references = references_of_run(folder.path, voxel, rescale=True)
-    candidates = [candidates_of(t, diameter, border_px).center_zyx_px for t in tomograms]
+    candidates = candidates_in(tomograms, diameter, border_px, executor=executor)
     known = _known(folder)
     store = folder.path / "subtomograms_found.h5"
     rounds: list[dict[str, Any]] = []
@@ -58,14 +66,16 @@ def search_rounds(
             any_kind=True,  # sorting will tell the kinds apart
             border_px=border_px,
             centers_zyx_px=places,
+            executor=executor,
         ).particles
         if not len(found):
             say("the averages find no particle: the first ones stay")
             break
         joined = joined_with(_plain(found), known, diameter)
-        say(f"round {number}: {len(found)} particles found, {len(joined)} with those known")
+        n_found = counted(len(found), "particle")
+        say(f"round {number}: {n_found} found, {len(joined)} with those known")
         extract_subtomograms(tomograms, joined, store, settings.extract, overwrite=True)
-        again = _sorted(store, joined, settings.mine)
+        again = _sorted(folder, store, joined, settings.mine, executor)
         if again.labels.max() < 0:
             say("none of them stands out from noise: those of the round before stay")
             break
@@ -125,30 +135,17 @@ def _known(folder: RunFolder) -> ParticleSet:
     return _plain(particles.select(labels >= 0))
 
 
-def _sorted(store: Path, particles: ParticleSet, settings: MineSettings) -> Sorted:
+def _sorted(
+    folder: RunFolder,
+    store: Path,
+    particles: ParticleSet,
+    settings: MineSettings,
+    executor: Executor | None,
+) -> Sorted:
     """The particles of a store sorted by alignment, from the clusters that they were found by."""
-    from aitom_disca.mining.by_alignment import drawn_rows, sort_source
-    from aitom_disca.mining.embedding import mask_radius_px
-
     assert particles.cluster is not None  # noqa: S101  a search gives it
-    before = particles.cluster
-    rng = np.random.default_rng(settings.seed)
-    rows = drawn_rows(len(before), settings.alignment_most, rng, before)
-    fewest, most = settings.bounds(len(before))
-    with open_store(store) as source:
-        return sort_source(
-            source,
-            rows,
-            lambda sorter: sorter.refine(
-                before[rows], fewest=fewest, most=most, splits=settings.alignment_splits
-            ),
-            source.tilt_range_deg,
-            mask_radius_px=mask_radius_px(source, settings),
-            graded_wedge=settings.graded_wedge,
-            most=most,
-            looks=2 * settings.alignment_splits,
-            seed=settings.seed,
-        )
+    with open_store(store) as source, sharing(executor, folder.coefficients) as workers:
+        return sort_again(source, particles.cluster, settings, workers)
 
 
 def _keep(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -22,17 +21,16 @@ from aitom_disca.io import (
     write_picks_csv,
 )
 from aitom_disca.io.file_marks import mark_of
-from aitom_disca.io.room import in_words, need_room
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline import stages
 from aitom_disca.pipeline.averages import average_clusters
 from aitom_disca.pipeline.embedding import embed_clusters
 from aitom_disca.pipeline.picks import files_of_picks, picks_of_run, tomograms_to_pick_on
+from aitom_disca.pipeline.plan import say_plan, say_rest
 from aitom_disca.pipeline.refinement import refine_mined
 from aitom_disca.pipeline.reports import make_report
 from aitom_disca.pipeline.rounds import search_rounds
 from aitom_disca.progress import say
-from aitom_disca.reembedding.from_averages import bytes_of_maps
 from aitom_disca.run_folder import RunFolder
 
 _STAGES = (
@@ -85,9 +83,9 @@ def run(
     inputs = [str(Path(t.path).resolve()) for t in tomograms]
     inputs += [str(Path(path).resolve()) for path in (*settings.picks, *settings.pick_on)]
     recorded = settings.model_dump(exclude={"until"})  # a run may be resumed to go further
-    wanted = _wanted(settings)
+    wanted = stages_of(settings)
     if not resume:
-        _need_room(folder, tomograms, settings, wanted)
+        say_plan(folder.path, tomograms, settings, wanted, elsewhere=executor is not None)
     pick_on = tomograms_to_pick_on(settings)
     every = [*tomograms, *pick_on]
     files = [path for tomogram in every for path in tomogram.paths]
@@ -102,12 +100,15 @@ def run(
     )
     if not {*wanted} <= {*folder.record["stages"]}:
         folder.record["stages"].pop("report", None)
+    before = [name for name in wanted if name in folder.record["stages"]]
+    if before:
+        say(f"going on with this run; done before: {', '.join(before)}")
     work = {
         "pick": lambda: _pick(folder, tomograms, settings, pick_on, executor),
         "extract": lambda: _extract(folder, tomograms, settings, executor),
         "mine": lambda: stages.mine_clusters(folder, store, settings.mine, settings.runs, executor),
-        "refine": lambda: refine_mined(folder, store, settings.mine),
-        "search": lambda: search_rounds(folder, tomograms, settings),
+        "refine": lambda: refine_mined(folder, store, settings.mine, executor),
+        "search": lambda: search_rounds(folder, tomograms, settings, executor),
         "audit": lambda: stages.audit_clusters(folder, store),
         "write": lambda: stages.write_stars(
             store, folder.labels, folder.path, relion=settings.relion
@@ -119,14 +120,17 @@ def run(
         "report": lambda: make_report(folder, store, tomograms),
     }
     for name in wanted:
+        is_new = name not in folder.record["stages"]
         done = folder.stage(name, work[name])
         if name == "pick" and not done["n_picks"]:
             folder.stage("nothing", lambda: _nothing(folder, settings))
             break
+        if name == "pick" and is_new and executor is None:
+            say_rest(done["n_picks"], tomograms, settings, wanted)
     return folder
 
 
-def _wanted(settings: RunSettings) -> list[str]:
+def stages_of(settings: RunSettings) -> list[str]:
     """The stages of a run, in order."""
     last = UNTIL.index(settings.until)
     left_out: set[str] = {*UNTIL[last + 1 :]}
@@ -135,21 +139,6 @@ def _wanted(settings: RunSettings) -> list[str]:
     if settings.n_rounds == 1:
         left_out.add("search")
     return [name for name in _STAGES if name not in left_out]
-
-
-def _need_room(
-    folder: RunFolder, tomograms: Sequence[Tomogram], settings: RunSettings, wanted: Sequence[str]
-) -> None:
-    """Refuse a disk that cannot hold the maps; the number of subtomograms is not known yet."""
-    from aitom_disca.subtomograms.extract import plan_box
-
-    box_px = plan_box(settings.extract, tomograms[0].voxel_size_angstrom).box_px
-    what = f"subtomograms of {box_px} voxels, {in_words(4000 * box_px**3)} for every 1000 of them"
-    n_bytes = 0
-    if "embed" in wanted:
-        what += f", and maps of {len(tomograms)} tomograms"
-        n_bytes = sum(bytes_of_maps(math.prod(one.shape_zyx)) for one in tomograms)
-    need_room(folder.path, n_bytes, what)
 
 
 def _pick(
@@ -216,7 +205,8 @@ def mine(
     """Sort the subtomograms of a store; write labels, model, star files and a report.
 
     Parameters and errors as in `run`; ``runs`` repeats the sorting with other seeds, writes the
-    consensus, and says how often each cluster was found; these are the tasks of the executor.
+    consensus, and says how often each cluster was found; these are the tasks of the executor. Of
+    a single sorting pieces of the subtomograms are.
     """
     settings = settings or MineSettings()
     folder = RunFolder(out)

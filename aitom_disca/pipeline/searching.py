@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from aitom_disca.io import (
 from aitom_disca.pipeline.stages import sizes_of
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
+from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.search import Found, References
@@ -37,6 +39,7 @@ def search_tomograms(
     rescale: bool = False,
     relion: RelionVersion = "3.1",
     overwrite: bool = False,
+    executor: Executor | None = None,
 ) -> RunFolder:
     """Find the particles of known averages; write picks, labels and star files.
 
@@ -56,19 +59,21 @@ def search_tomograms(
         Whether averages may have other voxels than the tomograms.
     relion, overwrite
         As in `run`.
+    executor : Executor, optional
+        Searches tomograms as its tasks.
 
     Raises
     ------
     InputError
         If averages and tomograms do not fit one another, or the folder holds another run.
     """
-    from aitom_disca.search import candidates_of, search
+    from aitom_disca.search import candidates_in, search
 
     if not 0 < fdr < 1:
         raise InputError(f"the false-discovery rate must lie between 0 and 1; got {fdr:g}.")
     _check_voxels(tomograms)
     diameter = particle_diameter_angstrom
-    places = [candidates_of(t, diameter).center_zyx_px for t in tomograms]
+    places = candidates_in(tomograms, diameter, executor=executor)
     references = references_of(averages, tomograms, places, diameter, rescale=rescale)
     folder = RunFolder(out)
     inputs = [str(Path(path).resolve()) for path in (*(t.path for t in tomograms), *averages)]
@@ -81,7 +86,9 @@ def search_tomograms(
     folder.start("search", recorded, inputs, overwrite=overwrite)
 
     def work() -> dict[str, Any]:
-        found = search(tomograms, references, diameter, fdr=fdr, centers_zyx_px=places)
+        found = search(
+            tomograms, references, diameter, fdr=fdr, centers_zyx_px=places, executor=executor
+        )
         box_px = round(references.box_angstrom / tomograms[0].voxel_size_angstrom)
         write_found(folder, found, relion, box_px)
         sizes = sizes_of(_clusters(found), len(references.names))
@@ -144,7 +151,8 @@ def write_found(folder: RunFolder, found: Found, relion: RelionVersion, box_px: 
     if len(particles):
         write_cluster_stars(folder.star_folder, particles, relion=relion, box_px=box_px)
     write_particles_star(folder.noise_star, found.noise, relion=relion, box_px=box_px)
-    say(f"{len(particles)} particles found, {len(found.noise)} candidates left out")
+    left_out = counted(len(found.noise), "candidate")
+    say(f"{counted(len(particles), 'particle')} found, {left_out} left out")
 
 
 def _clusters(found: Found) -> np.ndarray:

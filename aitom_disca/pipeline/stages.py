@@ -32,10 +32,11 @@ from aitom_disca.io.formats.relion_optics import has_images
 from aitom_disca.io.outputs import none_if_failed
 from aitom_disca.io.star import cluster_star_paths
 from aitom_disca.io.store import SubtomogramStore
-from aitom_disca.parallel import in_tasks
+from aitom_disca.parallel import in_tasks, sharing
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
+from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.mining import DISCA
@@ -95,7 +96,7 @@ def find_in_tomograms(
     found_in = in_tasks(find, tasks, executor, "picking")
     for tomogram, found in zip(tomograms, found_in, strict=True):
         apart = "".join(f", {len(junk)} {kind}" for kind, junk in found.junk.items())
-        say(f"{tomogram.name}: {len(found.particles)} picks{apart}")
+        say(f"{tomogram.name}: {counted(len(found.particles), 'pick')}{apart}")
         for reason in found.reasons.values():
             logger.warning("%s", reason)
         parts.append(found)
@@ -134,7 +135,7 @@ def mine_clusters(
 ) -> dict[str, Any]:
     """Sort a store; write labels, history, model and what the report is drawn from.
 
-    Where there are several runs, they are tasks of the executor.
+    Where there are several runs, they are tasks of the executor; pieces of a single one are.
     """
     from aitom_disca.analysis import fit_repeatedly
     from aitom_disca.mining import DISCA
@@ -145,7 +146,8 @@ def mine_clusters(
     with open_store(store) as source:
         if runs == 1:
             disca = DISCA.from_settings(settings, rotate=rotate)
-            disca.fit(source, checkpoint=folder.checkpoint)
+            with sharing(executor, folder.coefficients) as workers:
+                disca.fit(source, checkpoint=folder.checkpoint, workers=workers)
         else:
             disca, stability = fit_repeatedly(
                 settings,

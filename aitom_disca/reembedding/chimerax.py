@@ -146,6 +146,6 @@ def _show_labels(script: _Script, labels: str | Path, numbers: Sequence[int]) ->
 
 
 def _colour(number: int) -> str:
-    from aitom_disca.report.figures import cluster_colour
+    from aitom_disca.report.cards import cluster_colour
 
     return cluster_colour(number - 1)

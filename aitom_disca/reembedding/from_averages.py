@@ -32,6 +32,7 @@ from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say
 from aitom_disca.reembedding.chimerax import chimerax_script
 from aitom_disca.reembedding.embed import PlacedAverage, embed_tomogram
+from aitom_disca.words import counted
 
 _TABLE = "averages.csv"
 LEGEND = "legend.csv"
@@ -150,11 +151,12 @@ def embed_averages(
     files = [legend, *(path for one in planned for path in one.files)]
     refuse_existing(files, overwrite)
     n_bytes = sum(bytes_of_maps(one.n_voxels, len(one.clusters)) for one in planned)
-    need_room(out_dir, n_bytes, f"maps of {len(planned)} tomograms")
+    need_room(out_dir, n_bytes, f"maps of {counted(len(planned), 'tomogram')}")
     tasks = []
     for one in planned:
         placed = [c.placed_in(one.name) for c in read if one.name in c.tomogram_name]
-        say(f"{one.name}: {one.n_particles} particles of {len(placed)} clusters")
+        particles = counted(one.n_particles, "particle")
+        say(f"{one.name}: {particles} of {counted(len(placed), 'cluster')}")
         tasks.append(_Task(placed, tomograms[one.name], one))
     embed = partial(_embed, now.names, smooth_angstrom=smooth_angstrom, threshold=threshold)
     with none_if_failed(files):

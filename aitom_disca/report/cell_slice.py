@@ -9,12 +9,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from aitom_disca.io import Tomogram
-from aitom_disca.report.figures import CLUSTER_COLOURS, cluster_colour
+from aitom_disca.report.cards import CLUSTER_COLOURS, cluster_colour
 
 _NEAR_DIAMETERS = 1 / 4  # particles nearer to the slice are drawn
 _THICK_DIAMETERS = 1 / 3  # of the slice
 _LOW_PASS_DIAMETERS = 1 / 25  # standard deviation of the Gaussian
-_MOST_PIXELS = 1000  # along an edge of a slice
+MOST_PIXELS = 1000  # along an edge of a slice
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def slice_with_most(
     for z in range(low, high):  # a slice at a time: tomograms may be large
         image += tomogram.read((slice(z, z + 1), slice(0, ny), slice(0, nx)))[0]
     image = gaussian_filter(image / (high - low), diameter_px * _LOW_PASS_DIAMETERS)
-    step = -(-max(ny, nx) // _MOST_PIXELS)
+    step = -(-max(ny, nx) // MOST_PIXELS)
     one = CellSlice(
         image[::step, ::step],
         (ny, nx),

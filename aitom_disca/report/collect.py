@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.curation import decided
 from aitom_disca.io import (
     SubtomogramStore,
     Tomogram,
@@ -20,25 +19,22 @@ from aitom_disca.io import (
 )
 from aitom_disca.io.npz import read_npz
 from aitom_disca.io.reading import reading
-from aitom_disca.report.cell_of_run import averages_of_run, cells_of_run, views_of_means
-from aitom_disca.report.html import AveragedCluster, DecodedCluster, ReportData
-from aitom_disca.report.trust import NuisanceTable, average_facts, table_of_rows
+from aitom_disca.report.cards import member_slices
+from aitom_disca.report.cards_of_run import cards_of_run
+from aitom_disca.report.cell_of_run import largest_diameter_angstrom
+from aitom_disca.report.checks import (
+    checks_of_tomograms,
+    nuisance_of_run,
+    problems_of_run,
+    remarks_of_run,
+)
+from aitom_disca.report.data import DecodedCluster, ReportData
+from aitom_disca.report.nuisance_table import NuisanceTable, table_of_rows
+from aitom_disca.report.tomogram_view import views_of_run
 from aitom_disca.run_folder import RunFolder
 
-_BATCH = 256
 _AGAIN = "sort the store again (mine, or run with --overwrite)"
-# Pictures of an averaged cluster, and what they show.
-_AVERAGE_PICTURES = (
-    ("slices", "three central slices"),
-    ("surface", "surface, from two sides"),
-    ("fsc", "Fourier shell correlation of the halves"),
-)
-_CURATED = (
-    "A person decided about the clusters since they were sorted (curation.json): numbers, names "
-    "and slices are those after it; averages, their table and the audit are of the clusters as "
-    "they were when those were made."
-)
-_FEWEST_MEMBERS = 20  # of a cluster that can be judged
+_MOST_FINDINGS = 12
 
 
 def collect(
@@ -47,7 +43,7 @@ def collect(
     tomograms: Sequence[Tomogram] = (),
     notes: Sequence[str] = (),
 ) -> ReportData:
-    """Read labels, history and store of a run, and average every cluster.
+    """Read what a run has written, and look into its tomograms.
 
     Parameters
     ----------
@@ -55,62 +51,52 @@ def collect(
         After its mining stage.
     store_path : path
     tomograms : sequence of Tomogram
-        For pictures of the cells.
+        To look through.
     notes : sequence of str
         What else the reader should know.
     """
-    labels, posterior = read_labels_csv(folder.labels)
-    curated = folder.curation.exists()
-    if curated:
-        notes = [*notes, _CURATED]
+    labels, _ = read_labels_csv(folder.labels)
     saved, history = _sorted(folder.clusters, len(labels))
     kept = next(row for row in history if row["kept"])
-    stages = folder.record["stages"]
+    record = folder.record
     with open_store(store_path) as store:
-        rows = _cluster_rows(labels, posterior)
-        shown = [k for k, _, _ in rows]
-        means, voxel_size = saved["averages"], store.voxel_size_angstrom
-        aligned = len(means) > max(shown, default=0) and (curated or len(means) == len(rows))
-        if aligned:  # they are Fourier-cropped
-            share = float(saved["averages_box_share"]) if "averages_box_share" in saved else 1.0
-            voxel_size *= share * store.box_shape_zyx[0] / means.shape[-1]
-        else:
-            means = cluster_means(store, labels, labels.max() + 1)
+        cards = cards_of_run(folder, store)
+        members = {card.number: member_slices(store, card) for card in cards}
         decoded = _decoded(folder, store)
-        particles, store_voxel = store.particles(), store.voxel_size_angstrom
-    sizes = np.bincount(labels[labels >= 0], minlength=len(means))
-    views = averages_of_run(folder, sizes.tolist(), store_voxel)
-    if aligned and not views:
-        views = views_of_means(folder, means, voxel_size)
-    cells, undrawn = cells_of_run(folder, tomograms, particles, labels, views)
+        particles = store.particles()
+    names = {card.number: card.name for card in cards if card.name}
+    views, undrawn = views_of_run(folder, tomograms, particles, labels, names)
+    looked = checks_of_tomograms(tomograms, largest_diameter_angstrom(folder))
+    audit = nuisance_of_run(folder)
     return ReportData(
-        title=f"What is in {_names(folder.record['inputs'])}",
-        summary=_summary(folder, labels),
-        cluster_rows=rows,
-        cluster_means=means[shown],
-        cluster_names=decided(folder.labels)[0],
-        curated=curated,
+        title=_title(record["inputs"]),
+        cards=cards,
+        members=members,
         n_in_none=int((labels < 0).sum()),
-        cluster_found=[] if curated else _found(stages),
+        curated=folder.curation.exists(),
+        n_tomograms=len(np.unique(particles.tomogram_name)) if particles.has_positions else None,
+        problems=[*notes, *undrawn, *problems_of_run(folder, history)],
+        remarks=remarks_of_run(folder),
+        tomograms=views,
+        looked=[*looked, *([audit] if audit else [])],
         nuisance=_nuisance(folder),
-        voxel_size_angstrom=voxel_size,
-        means_are_aligned=aligned,
-        decoded=decoded,
-        averaged=_averaged(folder),
-        neighbours=_neighbours(folder) if "average" in stages else (),
         embedding=saved["embedding"][:, :2] if saved["embedding"].shape[1] > 1 else None,
         labels=labels,
+        counts=_rows(folder.averages / "space" / "counts.csv"),
+        neighbours=_neighbours(folder),
+        neighbour_findings=_findings(folder),
+        decoded=decoded,
         bic_by_k={int(k): value for k, value in kept["bic"].items()},
         criteria=kept.get("criteria", {}),
         chosen_k=kept["k"],
+        by_alignment=saved["averages"].ndim == 4,
         history=_history(history),
         best_iteration=kept["iteration"],
-        cells=cells,
-        settings=folder.record["settings"],
-        versions=folder.record["versions"],
-        timings_s={name: stage["seconds"] for name, stage in stages.items()},
+        command_line=record.get("command_line", ""),
+        settings=record["settings"],
+        versions=record["versions"],
+        timings_s={name: stage["seconds"] for name, stage in record["stages"].items()},
         files=_files(folder),
-        warnings=[*notes, *undrawn, *_warnings(stages, history)],
     )
 
 
@@ -133,15 +119,17 @@ def _sorted(path: Path, n: int) -> tuple[dict[str, np.ndarray], list[dict[str, A
     return saved, history
 
 
-def cluster_means(store: SubtomogramStore, labels: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Unaligned mean (K, z, y, x) of every cluster's members, read in batches."""
-    means = np.zeros((n_clusters, *store.box_shape_zyx), np.float32)
-    for k in range(n_clusters):
-        members = np.flatnonzero(labels == k)
-        for start in range(0, len(members), _BATCH):
-            means[k] += store.read(members[start : start + _BATCH]).sum(axis=0)
-        means[k] /= max(len(members), 1)
-    return means
+def _title(inputs: Sequence[str]) -> str:
+    first = Path(inputs[0]).name
+    return f"What is in {first}" + ("" if len(inputs) == 1 else f" and {len(inputs) - 1} more")
+
+
+def _nuisance(folder: RunFolder) -> NuisanceTable | None:
+    if not folder.nuisance.exists():
+        return None
+    notes = folder.record["stages"].get("audit", {}).get("notes", ())
+    with reading(folder.nuisance, "a table of nuisances", "remove it to leave it out"):
+        return table_of_rows(read_rows_csv(folder.nuisance), notes)
 
 
 def _decoded(folder: RunFolder, store: SubtomogramStore) -> list[DecodedCluster]:
@@ -154,41 +142,14 @@ def _decoded(folder: RunFolder, store: SubtomogramStore) -> list[DecodedCluster]
         stem = folder.decoded / f"cluster_{cluster + 1:02d}"
         paths = [Path(f"{stem}_{name}.mrc") for name in ("member", "center")]
         if all(path.exists() for path in paths):
-            member, center = (open_tomogram(path) for path in paths)
-            volumes = (store.read(np.array([row]))[0], member.read(), center.read())
-            decoded_size = member.voxel_size_angstrom
-            sizes = (store.voxel_size_angstrom, decoded_size, decoded_size)
-            found.append(DecodedCluster(cluster, row, volumes, sizes))
+            member, center = (open_tomogram(path).read() for path in paths)
+            volumes = (store.read(np.array([row]))[0], member, center)
+            found.append(DecodedCluster(cluster, row, volumes))
     return found
 
 
-def _averaged(folder: RunFolder) -> list[AveragedCluster]:
-    """What averaging wrote, if it was done."""
-    found = []
-    preference = _preferences(folder)
-    for row in folder.record["stages"].get("average", {}).get("rows", ()):
-        cluster = row["cluster"]
-        pictures = []
-        for name, text in _AVERAGE_PICTURES:
-            path = folder.averages / f"cluster_{cluster:02d}" / f"{name}.png"
-            if path.exists():
-                pictures.append((text, path.read_bytes()))
-        directions = folder.averages / "space" / f"orientations_{cluster:02d}.png"
-        if directions.exists():
-            pictures.append(("from which sides members are seen", directions.read_bytes()))
-        facts = average_facts(row)
-        if str(cluster) in preference:
-            facts.append(("preferred view", preference[str(cluster)]))
-        found.append(AveragedCluster(cluster - 1, facts, pictures))
-    return found
-
-
-def _preferences(folder: RunFolder) -> dict[str, str]:
-    """Whether each cluster is seen from some sides more than from others."""
-    path = folder.averages / "space" / "orientations.csv"
-    if not path.exists():
-        return {}
-    return {row["cluster"]: row["preference"] for row in read_rows_csv(path)}
+def _rows(path: Path) -> list[dict[str, str]]:
+    return read_rows_csv(path) if path.exists() else []
 
 
 def _neighbours(folder: RunFolder) -> list[tuple[str, bytes]]:
@@ -201,62 +162,14 @@ def _neighbours(folder: RunFolder) -> list[tuple[str, bytes]]:
     return found
 
 
-def _cluster_rows(
-    labels: np.ndarray, posterior: np.ndarray | None
-) -> list[tuple[int, int, float | None]]:
-    rows = []
-    for k in range(labels.max() + 1):
-        members = labels == k
-        if not members.any():  # a person left it out
-            continue
-        sure = None if posterior is None else float(posterior[members].mean())
-        rows.append((k, int(members.sum()), sure))
-    return rows
-
-
-def _names(inputs: list[str]) -> str:
-    first = Path(inputs[0]).name
-    return first if len(inputs) == 1 else f"{first} and {len(inputs) - 1} more"
-
-
-def _summary(folder: RunFolder, labels: np.ndarray) -> list[tuple[str, str]]:
-    stages = folder.record["stages"]
-    rows = []
-    if "pick" in stages:
-        rows.append(("tomograms", str(len(folder.record["inputs"]))))
-        rows.append(("picks", f"{stages['pick']['n_picks']:,}"))
-    for row in stages.get("search", {}).get("rounds", ()):
-        rows.append((f"particles in round {row['round']}", f"{row['particles']:,}"))
-    rows.append(("subtomograms", f"{len(labels):,}"))
-    rows.append(("clusters found", str(len(np.unique(labels[labels >= 0])))))
-    if (labels < 0).any():
-        rows.append(("in no cluster", f"{int((labels < 0).sum()):,}"))
-    if "stability" in stages["mine"]:
-        rows.append(("runs", str(stages["mine"]["stability"]["runs"])))
-    index = _sorting(stages)["ddbi"]
-    rows.append(("DDBI (lower is better)", "–" if index is None else f"{index:.3f}"))
-    return rows
-
-
-def _sorting(stages: dict) -> dict:
-    """What the stages that sort say of the clusters; the last one has the last word."""
-    return {**stages["mine"], **stages.get("refine", {}), **stages.get("search", {})}
-
-
-def _found(stages: dict) -> list[str]:
-    """In how many runs each cluster was found, where there were several."""
-    stability = stages["mine"].get("stability")
-    if stability is None or "refine" in stages:
-        return []
-    return [f"{n} of {stability['runs']} runs" for n in stability["found"]]
-
-
-def _nuisance(folder: RunFolder) -> NuisanceTable | None:
-    if not folder.nuisance.exists():
-        return None
-    notes = folder.record["stages"].get("audit", {}).get("notes", ())
-    with reading(folder.nuisance, "a table of nuisances", "remove it to leave it out"):
-        return table_of_rows(read_rows_csv(folder.nuisance), notes)
+def _findings(folder: RunFolder) -> list[str]:
+    """Pairs of clusters that lie nearer or farther than by chance, the surest first."""
+    rows = [
+        (float(row["p_adjusted"]), row["finding"])
+        for row in _rows(folder.averages / "space" / "neighbours.csv")
+        if row["p_adjusted"] and " neither " not in row["finding"]
+    ]
+    return [finding for _, finding in sorted(rows)[:_MOST_FINDINGS]]
 
 
 def _files(folder: RunFolder) -> list[tuple[str, str]]:
@@ -265,15 +178,20 @@ def _files(folder: RunFolder) -> list[tuple[str, str]]:
         (folder.star_folder, "one star file per cluster"),
         (folder.averages, "average, halves, mask, FSC and a star file with angles, by cluster"),
         (folder.embedded, "the averages put back into the tomograms; open the .cxc in ChimeraX"),
+        (folder.curation, "what a person decided about the clusters"),
         (folder.decoded, "decoded centre of every cluster and its nearest member, MRC"),
         (folder.labels, "cluster and posterior of every subtomogram of the store"),
         (folder.nuisance, "what else than structure goes with each cluster, with its significance"),
         (folder.stability, "how often each cluster was found, run by run"),
         (folder.history, "K, BIC, DDBI and sizes of every iteration"),
         (folder.model, "the trained model, for aitom-disca predict"),
-        (folder.record_file, "settings, versions, seed and seconds per stage"),
+        (folder.record_file, "command line, settings, versions, seed and seconds per stage"),
     )
-    return [(path.name, text) for path, text in described if path.exists()]
+    return [
+        (f"{path.name}/" if path.is_dir() else path.name, text)
+        for path, text in described
+        if path.exists()
+    ]
 
 
 def _history(rows: list[dict]) -> list[dict]:
@@ -284,28 +202,3 @@ def _history(rows: list[dict]) -> list[dict]:
     left_out = {"bic", "criteria"} | (set() if any(r.get("event") for r in rows) else {"event"})
     ordered = [row | {"sizes": sorted(row["sizes"], reverse=True)} for row in rows]
     return [{k: v for k, v in row.items() if k not in left_out} for row in ordered]
-
-
-def _warnings(stages: dict, history: list[dict]) -> list[str]:
-    found = [f"Iteration {r['iteration']}: {r['event']}." for r in history if r.get("event")]
-    dropped = stages.get("extract", {}).get("n_dropped_border", 0)
-    if dropped:
-        found.append(f"{dropped} picks were too near to a face of the tomogram for a whole box.")
-    if not _sorting(stages)["converged"]:
-        found.append(
-            "The clusters still changed when the sorting ended: it came to its largest number of "
-            "rounds, not to rest."
-        )
-    found += stages.get("audit", {}).get("warnings", [])
-    stability = stages["mine"].get("stability", {"found": [], "runs": 1})
-    if "refine" in stages:  # the runs knew other clusters
-        stability = {"found": [], "runs": 1}
-    for k, n in enumerate(stability["found"]):
-        if 2 * n < stability["runs"]:
-            found.append(f"Cluster {k + 1} was found in {n} of {stability['runs']} runs only.")
-    found += stages.get("refine", {}).get("warnings", [])
-    found += stages.get("average", {}).get("warnings", [])
-    smallest = min(_sorting(stages)["sizes"], default=_FEWEST_MEMBERS)
-    if smallest < _FEWEST_MEMBERS:
-        found.append(f"The smallest cluster has {smallest} members: too few to judge it.")
-    return found

@@ -17,21 +17,12 @@ from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import MaxNLocator
 
 from aitom_disca.geometry import centre_index
+from aitom_disca.report.cards import CLUSTER_COLOURS, cluster_colour
+from aitom_disca.report.cards import UNASSIGNED_COLOUR as UNASSIGNED_COLOUR
 
-# Paul Tol's "vibrant" scheme and four of his "muted": told apart by colour-blind readers too.
-CLUSTER_COLOURS = (
-    "#0077bb", "#ee7733", "#009988", "#ee3377", "#33bbee",
-    "#cc3311", "#332288", "#999933", "#882255", "#117733",
-)  # fmt: skip
-UNASSIGNED_COLOUR = "#b8b8b4"
 _MARKERS = "os^Dv"  # a new shape when the colours begin again
 _INK, _MUTED, _GRID, _ACCENT = "#26292e", "#6a6f76", "#e6e6e2", "#0077bb"
 _DPI = 180
-
-
-def cluster_colour(cluster: int) -> str:
-    """Colour of a cluster (from 0; negative: unassigned), the same in every figure."""
-    return UNASSIGNED_COLOUR if cluster < 0 else CLUSTER_COLOURS[cluster % len(CLUSTER_COLOURS)]
 
 
 def draw_orthoslices(volume_zyx: np.ndarray, voxel_size_angstrom: float | None = None) -> bytes:

@@ -2,176 +2,26 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import write_text
-from aitom_disca.report import figures
+from aitom_disca.report import figures, pictures
+from aitom_disca.report.cards import ClusterCard, cluster_colour
+from aitom_disca.report.cell_of_run import cropped
 from aitom_disca.report.choice import criteria_table
-from aitom_disca.report.trust import NuisanceTable, drawn_rows
-
-LIMITS = (
-    "A cluster is a group of subtomograms that look alike to the network. It is not yet an "
-    "identified molecule: align and average its members before you name it.",
-    "Different complexes of about the same size and compactness can share a cluster, and one "
-    "abundant complex can be split into several. Rare complexes can be lost in large clusters.",
-    "The missing wedge makes one structure look different in different orientations; a cluster "
-    "whose members all lie in one orientation may be a part of another cluster.",
-    "The posterior is judged by averages, or by clusters of features, that a subtomogram has no "
-    "part in. It says how sure its cluster is, not that the cluster is one structure.",
-    "The table of what else could explain the clusters sees what it measures. Defocus, thickness "
-    "of the ice and damage by the beam show there only as far as they change intensities.",
-    "Membranes, gold beads, ice and the edges of the tomogram may be picked too. Look at the "
-    "pictures of the tomograms before you trust the numbers.",
-)
-
-
-@dataclass(frozen=True)
-class CellPicture:
-    """A tomogram with its particles, as PNG; wide where averages are beside it."""
-
-    title: str
-    png: bytes
-    wide: bool = False
-
-
-@dataclass(frozen=True)
-class DecodedCluster:
-    """The middle of a cluster (from 0), as `aitom-disca decode` finds it.
-
-    Parameters
-    ----------
-    cluster : int
-    member_row : int
-        Row of the store of the member nearest to the centre.
-    volumes : tuple of 3 ndarray, axes z, y, x
-        That member as stored, that member decoded, and the centre decoded.
-    voxel_sizes_angstrom : tuple of 3 float
-    """
-
-    cluster: int
-    member_row: int
-    volumes: tuple[np.ndarray, np.ndarray, np.ndarray]
-    voxel_sizes_angstrom: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class AveragedCluster:
-    """An averaged cluster (from 0): numbers, and pictures as PNG, each with what it is."""
-
-    cluster: int
-    facts: Sequence[tuple[str, str]]
-    pictures: Sequence[tuple[str, bytes]]
-
-
-@dataclass(frozen=True)
-class ReportData:
-    """All that a report shows. Every field is optional; without it, its section is left out.
-
-    Parameters
-    ----------
-    title : str
-    summary : sequence of (label, value)
-        The headline numbers, a few words each.
-    cluster_rows : sequence of (cluster, size, mean posterior or None)
-        Clusters from 0; shown counted from 1.
-    cluster_means : ndarray of shape (K, z, y, x), optional
-        In the order of ``cluster_rows``.
-    n_in_none : int
-        Subtomograms that belong to no cluster.
-    cluster_found : sequence of str
-        In how many runs each cluster was found, in the order of ``cluster_rows``; empty for one
-        run.
-    cluster_names : mapping of int to str
-        What clusters are called, by their number from 1.
-    curated : bool
-        Whether a person decided about clusters.
-    nuisance : NuisanceTable, optional
-        What else than structure goes with the clusters.
-    voxel_size_angstrom : float, optional
-        Of the means, for their scale bars.
-    means_are_aligned : bool
-        Whether members were aligned before the mean was taken; the caption says so.
-    decoded : sequence of DecodedCluster
-    averaged : sequence of AveragedCluster
-    neighbours : sequence of (text, PNG)
-        Distances between clusters.
-    embedding : ndarray of shape (N, 2), optional
-    embedding_names : tuple of 2 str
-        What the axes of the embedding are.
-    labels : ndarray of int, shape (N,), optional
-        Cluster of every row of the embedding, from 0, negative for none.
-    bic_by_k : mapping of int to float
-        BIC of the numbers of clusters tried in the iteration that was kept.
-    criteria : mapping of str to mapping of number of clusters to float
-        Values of criteria of `aitom_disca.clustering.criteria`, where they are defined.
-    chosen_k : int, optional
-        The number to mark there; the lowest BIC, unless given.
-    history : sequence of mappings
-        Rows as in ``figures.draw_history``, and ``k``.
-    best_iteration : int, optional
-        The iteration whose solution was kept.
-    cells : sequence of CellPicture
-    settings, versions : mapping
-        Shown as they are; a mapping inside ``settings`` becomes a group.
-    timings_s : mapping of str to float
-        Seconds per stage.
-    files : sequence of (name, what it holds)
-        What to open next.
-    warnings : sequence of str
-    limits : sequence of str
-        How the results may mislead.
-    """
-
-    title: str = "DISCA report"
-    summary: Sequence[tuple[str, Any]] = ()
-    cluster_rows: Sequence[tuple[int, int, float | None]] = ()
-    cluster_means: np.ndarray | None = None
-    n_in_none: int = 0
-    cluster_found: Sequence[str] = ()
-    cluster_names: Mapping[int, str] = field(default_factory=dict)
-    curated: bool = False
-    nuisance: NuisanceTable | None = None
-    voxel_size_angstrom: float | None = None
-    means_are_aligned: bool = False
-    decoded: Sequence[DecodedCluster] = ()
-    averaged: Sequence[AveragedCluster] = ()
-    neighbours: Sequence[tuple[str, bytes]] = ()
-    embedding: np.ndarray | None = None
-    embedding_names: tuple[str, str] = ("component 1", "component 2")
-    labels: np.ndarray | None = None
-    bic_by_k: Mapping[int, float] = field(default_factory=dict)
-    criteria: Mapping[str, Mapping[Any, float]] = field(default_factory=dict)
-    chosen_k: int | None = None
-    history: Sequence[Mapping[str, Any]] = ()
-    best_iteration: int | None = None
-    cells: Sequence[CellPicture] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    timings_s: Mapping[str, float] = field(default_factory=dict)
-    files: Sequence[tuple[str, str]] = ()
-    warnings: Sequence[str] = ()
-    limits: Sequence[str] = LIMITS
-
-    def __post_init__(self) -> None:
-        means, rows = self.cluster_means, self.cluster_rows
-        if means is not None and len(means) != len(rows):
-            raise ValueError(f"{len(means)} cluster_means for {len(rows)} cluster_rows")
-        if self.embedding is not None and self.embedding.shape[1:] != (2,):
-            raise ValueError(f"embedding must have shape (N, 2); got {self.embedding.shape}")
-        if self.embedding is not None and self.labels is not None:
-            if len(self.embedding) != len(self.labels):
-                raise ValueError(
-                    f"{len(self.labels)} labels for {len(self.embedding)} rows of the embedding"
-                )
+from aitom_disca.report.data import DecodedCluster, ReportData
+from aitom_disca.report.headline import counted, explained, headline
+from aitom_disca.report.nuisance_table import drawn_rows
+from aitom_disca.report.pictures import data_uri
 
 
 def write_report(path: str | Path, data: ReportData) -> None:
@@ -192,25 +42,24 @@ def write_report(path: str | Path, data: ReportData) -> None:
 
 def render_report(data: ReportData) -> str:
     """The report as HTML text; see ``write_report``."""
+    bic = figures.draw_bic(data.bic_by_k, data.chosen_k) if len(data.bic_by_k) > 1 else None
+    history = data.history
     return _template().render(
         data=data,
-        headline=_headline(data),
-        clusters=_clusters(data),
+        headline=headline(data),
+        explained=explained(data),
+        cards=[_card(card, data) for card in data.cards],
         nuisance_rows=drawn_rows(data.nuisance) if data.nuisance else [],
-        percent_in_none=100 * data.n_in_none / _total(data),
-        decoded=[_decoded(cluster) for cluster in data.decoded],
-        averaged=[_averaged(cluster) for cluster in data.averaged],
-        neighbours=[(text, _uri(png)) for text, png in data.neighbours],
         feature_map=_feature_map(data),
-        bic=_uri(figures.draw_bic(data.bic_by_k, data.chosen_k)) if data.bic_by_k else None,
+        counts=_count_table(data.counts),
+        neighbours=[(text, _drawn(png)) for text, png in data.neighbours],
+        decoded=[_decoded(cluster) for cluster in data.decoded],
+        bic=None if bic is None else _drawn(bic),
         criteria=criteria_table(data.criteria),
-        history=(
-            _uri(figures.draw_history(data.history, data.best_iteration)) if data.history else None
-        ),
-        history_rows=_history_rows(data.history),
-        cells=[(cell, _uri(cell.png)) for cell in data.cells],
+        history=_drawn(figures.draw_history(history, data.best_iteration)) if history else None,
+        history_rows=_history_rows(history),
         settings=_grouped(data.settings),
-        written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
@@ -223,81 +72,116 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["plain"] = _plain
+    environment.filters |= {
+        "plain": _plain,
+        "uri": data_uri,
+        "counted": counted,
+        "href": lambda path: quote(str(path)),
+        "marks": _marks,
+    }
     return environment.get_template("report.html.j2")
-
-
-def _headline(data: ReportData) -> str:
-    """The result in one sentence."""
-    if not data.cluster_rows:
-        return ""
-    sizes = [size for _, size, _ in data.cluster_rows]
-    k, none = len(sizes), data.n_in_none
-    if k == 1 and none:
-        return f"{_plain(sum(sizes))} subtomograms are in one cluster, {_plain(none)} in none."
-    if k == 1:
-        return f"All {_plain(sum(sizes))} subtomograms are in one cluster."
-    low, high = _plain(min(sizes)), _plain(max(sizes))
-    of = f"of {low} each" if low == high else f"of {low} to {high}"
-    rest = f", {_plain(none)} in none" if none else ""
-    return f"{_plain(sum(sizes))} subtomograms in {k} clusters {of}{rest}."
-
-
-def _total(data: ReportData) -> int:
-    return sum(size for _, size, _ in data.cluster_rows) + data.n_in_none or 1
-
-
-def _clusters(data: ReportData) -> list[dict[str, Any]]:
-    """One card per cluster."""
-    total = _total(data)
-    cards = []
-    for i, (cluster, size, posterior) in enumerate(data.cluster_rows):
-        image = None
-        if data.cluster_means is not None:
-            png = figures.draw_orthoslices(data.cluster_means[i], data.voxel_size_angstrom)
-            image = _uri(png)
-        cards.append(
-            {
-                "number": cluster + 1,
-                "name": data.cluster_names.get(cluster + 1),
-                "colour": figures.cluster_colour(cluster),
-                "size": size,
-                "percent": 100 * size / total,
-                "posterior": None if posterior is None else f"{posterior:.2f}",
-                "found": data.cluster_found[i] if data.cluster_found else None,
-                "image": image,
-            }
-        )
-    return cards
-
-
-def _decoded(decoded: DecodedCluster) -> dict[str, Any]:
-    """One card: the nearest member, the same decoded, the centre decoded."""
-    drawn = [
-        figures.draw_orthoslices(volume, size)
-        for volume, size in zip(decoded.volumes, decoded.voxel_sizes_angstrom, strict=True)
-    ]
-    texts = (f"subtomogram {decoded.member_row}", "the same, decoded", "the centre, decoded")
-    return {
-        "number": decoded.cluster + 1,
-        "colour": figures.cluster_colour(decoded.cluster),
-        "pictures": [(text, _uri(png)) for text, png in zip(texts, drawn, strict=True)],
-    }
-
-
-def _averaged(averaged: AveragedCluster) -> dict[str, Any]:
-    return {
-        "number": averaged.cluster + 1,
-        "colour": figures.cluster_colour(averaged.cluster),
-        "facts": averaged.facts,
-        "pictures": [(text, _uri(png)) for text, png in averaged.pictures],
-    }
 
 
 def _feature_map(data: ReportData) -> str | None:
     if data.embedding is None or not len(data.embedding):
         return None
-    return _uri(figures.draw_feature_map(data.embedding, data.labels, data.embedding_names))
+    return _drawn(figures.draw_feature_map(data.embedding, data.labels))
+
+
+def _drawn(png: bytes) -> str:
+    """A figure, small."""
+    return data_uri(pictures.smaller_png(png, 1000))
+
+
+def _card(card: ClusterCard, data: ReportData) -> dict[str, Any]:
+    """A card and its pictures."""
+    raw, smooth = data.members.get(card.number, (None, None))
+    volume = card.volume_zyx()
+    seen = None if volume is None else _seen(card, volume)
+    slices = [] if seen is None else pictures.orthoslices(seen)
+    return {
+        "card": card,
+        "surface": _surface(card, volume),
+        "slices": [data_uri(one) for one in slices],
+        "bar": _bar(card, seen),
+        "raw": None if raw is None or not len(raw) else data_uri(pictures.wall(raw)),
+        "smooth": None if smooth is None or not len(smooth) else data_uri(pictures.wall(smooth)),
+        "n_members": 0 if raw is None else len(raw),
+        "fsc": _picture(card, "fsc"),
+        "orientations": _picture(card, "orientations"),
+    }
+
+
+def _seen(card: ClusterCard, volume: np.ndarray) -> np.ndarray:
+    """The middle of a volume, about as large as the particle."""
+    if card.voxel_size_angstrom is None:
+        return volume
+    return cropped(volume, card.shown_px(card.voxel_size_angstrom, min(volume.shape)))
+
+
+def _picture(card: ClusterCard, name: str) -> str | None:
+    path = card.pictures.get(name)
+    return None if path is None else data_uri(pictures.smaller_png(path.read_bytes(), 620))
+
+
+def _surface(card: ClusterCard, volume: np.ndarray | None) -> str | None:
+    """The surface of the average, or of a mean of aligned members."""
+    if "surface" in card.pictures or volume is None or not card.mean_is_aligned:
+        return _picture(card, "surface")
+    if card.volume_file is not None or card.voxel_size_angstrom is None:
+        return None  # halves that share nothing leave an average without a surface
+    from aitom_disca.report.isosurface import draw_isosurface
+
+    try:
+        png = draw_isosurface(volume, card.voxel_size_angstrom, colour=card.colour)
+    except InputError:  # it may be one value
+        return None
+    return data_uri(pictures.smaller_png(png, 620))
+
+
+def _bar(card: ClusterCard, volume: np.ndarray | None) -> dict[str, float] | None:
+    """A scale bar of the slices: its length, and which part of the width it has."""
+    if volume is None or card.voxel_size_angstrom is None:
+        return None
+    edge_nm = max(volume.shape) * card.voxel_size_angstrom / 10
+    length_nm = figures.scale_bar_nm(edge_nm)
+    return {"nm": length_nm, "percent": 100 * length_nm / edge_nm}
+
+
+def _marks(rows: np.ndarray, is_cluster: bool) -> str:
+    """The particles of a kind as one SVG path: circles, or crosses for what was set apart."""
+    parts = []
+    for x, y, r in rows.tolist():
+        if is_cluster:
+            parts.append(f"M{x - r:.1f} {y:.1f}a{r:.1f} {r:.1f} 0 1 0 {2 * r:.1f} 0")
+            parts.append(f"a{r:.1f} {r:.1f} 0 1 0 {-2 * r:.1f} 0")
+        else:
+            parts.append(f"M{x - 3:.1f} {y - 3:.1f}l6 6m-6 0l6-6")
+    return "".join(parts)
+
+
+def _count_table(rows: Sequence[Mapping[str, str]]) -> dict[str, Any] | None:
+    """Particles of every cluster in every tomogram."""
+    if not rows:
+        return None
+    clusters = sorted({int(row["cluster"]) for row in rows})
+    held = {(row["tomogram"], int(row["cluster"])): int(row["count"]) for row in rows}
+    tomograms = list(dict.fromkeys(row["tomogram"] for row in rows))
+    return {
+        "clusters": [(k, cluster_colour(k - 1)) for k in clusters],
+        "rows": [(name, [held.get((name, k), 0) for k in clusters]) for name in tomograms],
+    }
+
+
+def _decoded(decoded: DecodedCluster) -> dict[str, Any]:
+    """The nearest member, the same decoded, the centre decoded."""
+    texts = (f"subtomogram {decoded.member_row}", "the same, decoded", "the centre, decoded")
+    drawn = [[data_uri(one) for one in pictures.orthoslices(v)] for v in decoded.volumes]
+    return {
+        "number": decoded.cluster + 1,
+        "colour": cluster_colour(decoded.cluster),
+        "pictures": list(zip(texts, drawn, strict=True)),
+    }
 
 
 def _history_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -342,7 +226,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, (list, tuple, np.ndarray)):
         return ", ".join(_plain(item) for item in value) or "–"
     return str(value)
-
-
-def _uri(png: bytes) -> str:
-    return "data:image/png;base64," + b64encode(png).decode("ascii")

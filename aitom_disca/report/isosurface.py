@@ -17,6 +17,7 @@ from aitom_disca.averaging.checks import as_map, check_positive
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import centre_index
 from aitom_disca.report import figures
+from aitom_disca.report.cards import CLUSTER_COLOURS
 
 _DRAWN_PX = 56  # edge that smaller volumes are made finer to, and larger ones coarser
 _FINEST = 3.0  # times finer, at the most
@@ -39,7 +40,7 @@ def draw_isosurface(
     voxel_size_angstrom: float,
     *,
     level: float | None = None,
-    colour: str = figures.CLUSTER_COLOURS[4],
+    colour: str = CLUSTER_COLOURS[4],
 ) -> bytes:
     """Draw the surface of what stands out in a volume: seen along z, and across it with z up.
 
@@ -68,8 +69,46 @@ def draw_isosurface(
         If the volume is not three-dimensional, finite and of at least 4 voxels an edge, or the
         level lies outside of its values.
     """
-    volume = as_map(volume, "the volume")
     check_positive(voxel_size_angstrom, "the voxel size")
+    corners_xyz, faces, normals_xyz = surface_mesh(volume, level)
+    figure = Figure(figsize=(5.2, 2.75), dpi=figures._DPI)
+    panels = figure.subplots(
+        1, 2, gridspec_kw={"left": 0, "right": 1, "top": 0.91, "bottom": 0, "wspace": 0}
+    )
+    reach = 1.04 * float(np.linalg.norm(corners_xyz, axis=-1).max())
+    for axes, (name, turn) in zip(panels, _VIEWS, strict=True):
+        _draw(axes, turn.apply(corners_xyz), faces, turn.apply(normals_xyz), _shades(colour))
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        axes.set_axis_off()
+        axes.set_title(name, fontsize=11, color=figures._MUTED, pad=2)
+    _draw_scale_bar(panels[0], reach, voxel_size_angstrom)
+    return figures._png(figure)
+
+
+def surface_mesh(
+    volume: np.ndarray, level: float | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The surface that `draw_isosurface` draws, as triangles.
+
+    Parameters
+    ----------
+    volume, level
+        As there.
+
+    Returns
+    -------
+    corners_xyz : ndarray of shape (n, 3)
+        From the centre of the box, in voxels.
+    faces : ndarray of int, shape (m, 3)
+    normals_xyz : ndarray of shape (n, 3)
+        Outward.
+
+    Raises
+    ------
+    InputError
+        As there.
+    """
+    volume = as_map(volume, "the volume")
     if min(volume.shape) < 4:
         raise InputError(f"a surface needs 4 voxels an edge or more; the shape is {volume.shape}.")
     fine, px_per_voxel = _resampled(volume)
@@ -81,18 +120,7 @@ def draw_isosurface(
         )
     centre = np.array([centre_index(n) for n in volume.shape]) * px_per_voxel
     corners_xyz, faces, normals_xyz = _surface(fine, level, centre)
-    figure = Figure(figsize=(5.2, 2.75), dpi=figures._DPI)
-    panels = figure.subplots(
-        1, 2, gridspec_kw={"left": 0, "right": 1, "top": 0.91, "bottom": 0, "wspace": 0}
-    )
-    reach = 1.04 * float(np.linalg.norm(corners_xyz, axis=-1).max())
-    for axes, (name, turn) in zip(panels, _VIEWS, strict=True):
-        _draw(axes, turn.apply(corners_xyz), faces, turn.apply(normals_xyz), _shades(colour))
-        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-        axes.set_axis_off()
-        axes.set_title(name, fontsize=11, color=figures._MUTED, pad=2)
-    _draw_scale_bar(panels[0], reach, voxel_size_angstrom / px_per_voxel)
-    return figures._png(figure)
+    return corners_xyz / px_per_voxel, faces, normals_xyz
 
 
 def _resampled(volume: np.ndarray) -> tuple[np.ndarray, float]:

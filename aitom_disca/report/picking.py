@@ -14,9 +14,10 @@ from aitom_disca.config import JUNK_KINDS, PickSettings
 from aitom_disca.io import Tomogram
 from aitom_disca.io.atomic import write_text
 from aitom_disca.picking import Candidates
+from aitom_disca.report.cards import cluster_colour
 from aitom_disca.report.cell_figure import draw_cell
 from aitom_disca.report.cell_slice import Kind, slice_with_most
-from aitom_disca.report.figures import _plot, _png, cluster_colour
+from aitom_disca.report.figures import _plot, _png
 
 _KINDS = ("particle", *JUNK_KINDS)
 _SLICES = (0.3, 0.5, 0.7)  # of the height

@@ -1,107 +1,147 @@
-"""What the report shows of trust: facts of averages, and what else could explain the clusters."""
+"""Whether a cluster is to be trusted, in words: the one rule of all cards."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-import numpy as np
-from matplotlib.colors import to_hex, to_rgb
+Verdict = Literal["to be trusted", "look again", "not told from noise", "not judged"]
+IN_ORDER: tuple[Verdict, ...] = (
+    "to be trusted", "look again", "not judged", "not told from noise",
+)  # fmt: skip
+FEWEST_MEMBERS = 20  # of a cluster that can be judged
+_ROUND = (
+    "It is told from noise, but not from a density that is the same on all sides: a round particle "
+    "looks so, and picks of noise do, which are bright in the middle."
+)
+_NOT_TESTED = "Whether its average is more than noise was not tested."
+_CHANGED = "A person changed its members since it was averaged: average it again."
+_GATHERED = (
+    "Its orientations gather about the {}: particles that prefer an orientation do so, and so does "
+    "an alignment that follows the missing wedge or neighbours."
+)
+_OTHERS = "members of other clusters"  # which are particles, not noise
+_LARGE_EFFECT = 0.2  # of orientations that gather, as where averages warn of it
+_LEAST_P = 1e-6  # below which odds are not spelled out
 
-_HIGHER, _LOWER = "#ee7733", "#0077bb"  # the same blue and orange as the clusters'
-_STRONGEST = 0.75  # of the colour: the figures on it stay legible
 
+def judge(
+    average: Mapping[str, str] | None,
+    size: int,
+    warnings: Sequence[str] = (),
+    *,
+    changed: bool = False,
+    any_averages: bool = True,
+) -> tuple[Verdict, list[str]]:
+    """The verdict on a cluster, and what speaks against it.
 
-@dataclass(frozen=True)
-class NuisanceTable:
-    """How far properties other than structure differ between clusters.
+    A cluster is **not told from noise** if the two halves of its average share nothing, or its
+    members fit the average of the half that they are not in no better than noise does (at 1 %).
+    It is **to be trusted** if its average passed that test, is more than a round density, rests on
+    20 members or more, and no other measurement warns of it: orientations that gather about the
+    beam or the tilt axis, contrast, height or tomogram that explain it (the audit of nuisances),
+    fewer than half of several runs that found it, held-out data that do not tell it from others.
+    Otherwise one should **look again**, and the doubts say why. Without any average it is **not
+    judged**.
+
+    A verdict says that the members share a structure, not which one, nor that there is only one.
 
     Parameters
     ----------
-    properties : tuple of str
-    clusters : tuple of int or None
-        From 0; None for all together.
-    effects : ndarray of shape (n_clusters, n_properties)
-        -1 to 1; NaN where there is none.
-    large : ndarray of bool, same shape
-    notes : tuple of str
+    average : mapping of str to str, optional
+        Its row of averages.csv, as text.
+    size : int
+        Its members.
+    warnings : sequence of str
+        Of audit, refinement and repeated runs, as far as they are about this cluster.
+    changed : bool
+        Whether a person changed its members since it was averaged.
+    any_averages : bool
+        Whether any cluster of the run was averaged.
+
+    Returns
+    -------
+    verdict : str
+    doubts : list of str
+        Sentences; none for a cluster that is to be trusted.
     """
+    if changed:
+        return "look again", [_CHANGED, *warnings]
+    if average is None:
+        if not any_averages:
+            return "not judged", list(warnings)
+        return "look again", ["It was not averaged.", *warnings]
+    against, noise = _against(average)
+    few = [f"It has {size} members: too few to judge it."] if size < FEWEST_MEMBERS else []
+    doubts = [*against, *few, *warnings]
+    if noise:
+        return "not told from noise", doubts
+    return ("look again" if doubts else "to be trusted"), doubts
 
-    properties: tuple[str, ...]
-    clusters: tuple[int | None, ...]
-    effects: np.ndarray
-    large: np.ndarray
-    notes: tuple[str, ...] = ()
+
+def _against(average: Mapping[str, str]) -> tuple[list[str], bool]:
+    """What an average itself says against it, and whether it is not told from noise."""
+    verdict = average.get("verdict", "")
+    kind, _, why = verdict.partition(": ")
+    if average.get("error"):
+        return [f"It could not be averaged: {average['error']}"], False
+    doubts, tested = [], average.get("null_test_of") or "noise"
+    nothing_shared = "share nothing" in why
+    if nothing_shared:
+        doubts.append("The two halves of its average share nothing.")
+    elif kind == "doubtful":
+        doubts.append(f"Its members fit their average no better than {tested} would.")
+    elif kind == "not judged":
+        doubts.append(f"It could not be tested against noise: {why}.")
+    elif not verdict:
+        doubts.append(_NOT_TESTED)
+    elif "round density" in verdict:
+        doubts.append(_ROUND)
+    for about, name in (("beam", "beam"), ("tilt_axis", "tilt axis")):
+        if (number_in(average, f"gathered_about_{about}") or 0.0) >= _LARGE_EFFECT:
+            doubts.append(_GATHERED.format(name))
+    return doubts, nothing_shared or (kind == "doubtful" and tested != _OTHERS)
 
 
-def table_of_rows(rows: Sequence[Mapping[str, str]], notes: Sequence[str] = ()) -> NuisanceTable:
-    """The table of the rows of nuisance.csv.
+def number_in(row: Mapping[str, str], column: str) -> float | None:
+    """A number of a table; None where the cell is empty or missing.
 
     Raises
     ------
-    KeyError, ValueError
-        If a column or number is missing, or lies outside of its range.
+    ValueError
+        If it is no number.
     """
-    properties = tuple(dict.fromkeys(row["property"] for row in rows))
-    names = sorted({row["cluster"] for row in rows}, key=lambda c: 0 if c == "all" else int(c))
-    shape = (len(names), len(properties))
-    effects, large = np.full(shape, np.nan), np.zeros(shape, bool)
-    for row in rows:
-        place = names.index(row["cluster"]), properties.index(row["property"])
-        effects[place] = float(row["effect"] or "nan")
-        if abs(effects[place]) > 1 or row["large"] not in ("0", "1"):
-            raise ValueError(f"effect {row['effect']}, large {row['large']}")
-        large[place] = row["large"] == "1"
-    clusters = tuple(None if name == "all" else int(name) - 1 for name in names)
-    return NuisanceTable(properties, clusters, effects, large, tuple(notes))
+    text = row.get(column, "")
+    value = float(text) if text else math.nan
+    return value if math.isfinite(value) else None
 
 
-def drawn_rows(table: NuisanceTable) -> list[dict[str, Any]]:
-    """Rows of cells, each with its text and its colour."""
-    return [
-        {
-            "number": None if cluster is None else cluster + 1,
-            "cells": [
-                {"text": _text(effect, cluster), "colour": _colour(effect), "large": bool(large)}
-                for effect, large in zip(effects, larges, strict=True)
-            ],
-        }
-        for cluster, effects, larges in zip(table.clusters, table.effects, table.large, strict=True)
-    ]
+def noise_in_words(fit_better: float | None, p_value: float | None, tested: str) -> str:
+    """How members fit beside noise, in a sentence; empty where that was not measured.
+
+    Parameters
+    ----------
+    fit_better : float, optional
+        Probability that a member fits better.
+    p_value : float, optional
+    tested : str
+        What stood for noise, such as "noise" or "members of other clusters".
+    """
+    if fit_better is None or p_value is None:
+        return ""
+    cases = f"{100 * fit_better:.0f}" if not 0.995 <= fit_better < 1 else "more than 99"
+    tested = tested or "noise"
+    does = "does" if tested == "noise" else "do"
+    return (
+        f"A member fits an average made without it better than {tested} {does} in {cases} of 100 "
+        f"cases (in 50 by chance); {_odds(p_value)}."
+    )
 
 
-def _text(effect: float, cluster: int | None) -> str:
-    if np.isnan(effect):
-        return "–"
-    if cluster is None:
-        return f"{effect:.2f}"
-    return f"{effect:+.2f}".replace("-", "\u2212")
-
-
-def _colour(effect: float) -> str:
-    """White for no effect, orange for higher values, blue for lower ones."""
-    share = 0.0 if np.isnan(effect) else _STRONGEST * min(abs(effect), 1.0)
-    colour = np.array(to_rgb(_HIGHER if effect > 0 else _LOWER))
-    red, green, blue = (1 - share) + share * colour
-    return to_hex((red, green, blue))
-
-
-def average_facts(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What is said of an average, from its row of averages.csv."""
-    if row.get("error"):
-        return [("not averaged", row["error"])]
-    facts = [("resolution", row["resolution"].replace(" A", " Å"))]
-    if row["resolution_0.5_angstrom"] is not None:
-        facts.append(("at FSC 0.5", f"{row['resolution_0.5_angstrom']:.0f} Å"))
-    along, across = row["resolution_along_angstrom"], row["resolution_across_angstrom"]
-    if along and across:
-        facts.append(("along the beam, across", f"{along:.0f} Å, {across:.0f} Å"))
-    if row.get("verdict"):
-        facts.append(("verdict", row["verdict"]))
-    if row.get("p_value") is not None:
-        better = f"{100 * row['fit_better_than_null']:.0f} %"
-        facts.append(("p of the null test", f"{row['p_value']:.2g}"))
-        facts.append((f"members fit better than {row['null_test_of']}", better))
-    facts.append(("p of even tilt angles", f"{row['tilt_uniform_p']:.2g}"))
-    return facts
+def _odds(p_value: float) -> str:
+    if p_value >= 0.1:
+        return f"chance alone does as well {100 * p_value:.0f} times in 100"
+    if p_value < _LEAST_P:
+        return "chance alone would do as well less than once in a million times"
+    return f"chance alone would do as well once in {float(f'{1 / p_value:.1g}'):,.0f} times"

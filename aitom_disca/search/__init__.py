@@ -1,6 +1,6 @@
 """Averages that were found go back over the tomograms and find the rest of their particles."""
 
-from aitom_disca.search.candidates import candidates_of
+from aitom_disca.search.candidates import candidates_in, candidates_of
 from aitom_disca.search.finding import Found, Judge, Judged, accepted, search
 from aitom_disca.search.null import (
     particle_probability,
@@ -17,6 +17,7 @@ __all__ = [
     "Judged",
     "References",
     "accepted",
+    "candidates_in",
     "candidates_of",
     "particle_probability",
     "q_values",

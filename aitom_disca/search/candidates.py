@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from functools import partial
 
 import numpy as np
 
 from aitom_disca.config import PickSettings
 from aitom_disca.geometry.box import box_slices
 from aitom_disca.io.mrc import Tomogram
+from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet
 from aitom_disca.picking import find_peaks, without_duplicates
 
@@ -49,6 +53,22 @@ def candidates_of(
     n_cubes = np.prod(tomogram.shape_zyx) / (_CUBE_DIAMETERS * diameter_px) ** 3
     height = np.zeros(len(peaks)) if peaks.score is None else peaks.score
     return peaks.select(np.argsort(-height, kind="stable")[: max(1, int(n_cubes))])
+
+
+def candidates_in(
+    tomograms: Sequence[Tomogram],
+    particle_diameter_angstrom: float,
+    border_px: int = 0,
+    *,
+    executor: Executor | None = None,
+) -> list[np.ndarray]:
+    """Places (n, 3) of the candidates of every tomogram, each of which is a task."""
+    find = partial(_places, diameter=particle_diameter_angstrom, border_px=border_px)
+    return list(in_tasks(find, tomograms, executor, "looking for candidates"))
+
+
+def _places(tomogram: Tomogram, diameter: float, border_px: int) -> np.ndarray:
+    return candidates_of(tomogram, diameter, border_px).center_zyx_px
 
 
 def cut_boxes(tomogram: Tomogram, center_zyx_px: np.ndarray, box_px: int) -> np.ndarray:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -12,10 +14,11 @@ from aitom_disca.alignment.assigning import Assigner, Poses
 from aitom_disca.geometry.fall_off import weighed_by_tilt
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
 from aitom_disca.io.mrc import Tomogram
+from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo, concatenate
 from aitom_disca.picking import without_duplicates
 from aitom_disca.progress import say, track
-from aitom_disca.search.candidates import candidates_of, cut_boxes
+from aitom_disca.search.candidates import candidates_in, cut_boxes
 from aitom_disca.search.null import (
     noise_boxes,
     particle_probability,
@@ -103,6 +106,7 @@ def search(
     any_kind: bool = False,
     border_px: int = 0,
     centers_zyx_px: Sequence[np.ndarray] | None = None,
+    executor: Executor | None = None,
 ) -> Found:
     """Find the particles of known averages.
 
@@ -119,6 +123,8 @@ def search(
         Particles lie at least this far from the faces.
     centers_zyx_px : sequence of ndarrays of shape (n, 3), optional
         Candidates of each tomogram; those of `candidates_of`, unless given.
+    executor : Executor, optional
+        Searches tomograms as its tasks.
 
     Returns
     -------
@@ -127,18 +133,25 @@ def search(
     if not references.trusted:
         say("no average stands out from noise: nothing is searched")
         return Found(nobody(), np.zeros(0), nobody())
+    diameter = particle_diameter_angstrom
     if centers_zyx_px is None:
-        found = [candidates_of(t, particle_diameter_angstrom, border_px) for t in tomograms]
-        centers_zyx_px = [one.center_zyx_px for one in found]
-    judged, noise = [], []
-    for tomogram, centers in zip(tomograms, centers_zyx_px, strict=True):
-        judge = Judge(references, tomogram.tilt_range_deg)
-        inside = _within(judge(tomogram, centers), tomogram, border_px)
-        judged.append(_apart(inside, particle_diameter_angstrom))
-        noise.append(judge.noise_score())
+        centers_zyx_px = candidates_in(tomograms, diameter, border_px, executor=executor)
+    tasks = list(zip(tomograms, centers_zyx_px, strict=True))
+    judge = partial(_judged, references=references, diameter=diameter, border_px=border_px)
+    judged, noise = zip(*in_tasks(judge, tasks, executor, "searching"), strict=True)
     particles = concatenate([one.particles for one in judged])
     everything = Judged(particles, np.concatenate([one.null_score for one in judged]))
     return accepted(everything, np.concatenate(noise), fdr, any_kind=any_kind)
+
+
+def _judged(
+    task: tuple[Tomogram, np.ndarray], references: References, diameter: float, border_px: int
+) -> tuple[Judged, np.ndarray]:
+    """What is found at the places of a tomogram, and what the averages say of pure noise there."""
+    tomogram, centers = task
+    judge = Judge(references, tomogram.tilt_range_deg)
+    inside = _within(judge(tomogram, centers), tomogram, border_px)
+    return _apart(inside, diameter), judge.noise_score()
 
 
 def accepted(

@@ -26,6 +26,7 @@ from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
+from aitom_disca.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +163,9 @@ def extract_subtomograms(
             f"{plan.cut_px} voxels; choose a smaller box, or check the coordinates' unit and order."
         )
     n_bytes = 4 * plan.box_px**3 * int(fits.sum())
-    need_room(Path(path).parent, n_bytes, f"{Path(path).name}, {int(fits.sum())} subtomograms")
+    need_room(
+        Path(path).parent, n_bytes, f"{Path(path).name}, {counted(int(fits.sum()), 'subtomogram')}"
+    )
     rows = np.flatnonzero(fits)
     cut = _Cutting(plan, settings.particle_diameter_angstrom, overwrite)
     if executor is None:

@@ -31,6 +31,7 @@ from aitom_disca.io.wedge_volume import tilt_range_of_wedge
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
+from aitom_disca.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def import_subtomograms(
     }
     particles = replace(_as_cut(particles), tomograms=infos)
     n_bytes = 4 * math.prod(box) * len(paths)
-    need_room(Path(out).parent, n_bytes, f"{Path(out).name}, {len(paths)} subtomograms")
+    need_room(Path(out).parent, n_bytes, f"{Path(out).name}, {counted(len(paths), 'subtomogram')}")
     n_constant = 0
     with StoreWriter.create(
         out, box, voxel, tilts, infos, _NORMALISATION, str(source), overwrite
@@ -139,7 +140,7 @@ def import_subtomograms(
                 image_name=np.array([str(paths[row]) for row in rows[~flat]]),
             )
     if n_constant:
-        say(f"{n_constant} volumes hold one value only and were left out")
+        say(f"left out: {counted(n_constant, 'volume')} with one value only")
     return len(paths) - n_constant
 
 
@@ -206,7 +207,7 @@ def _without_ctf_images(paths: list[Path]) -> list[Path]:
     ]
     if not others or len(others) == len(paths):
         return paths
-    say(f"{len(others)} files are left out, since they are CTFs or wedges ({others[0].name})")
+    say(f"left out: {counted(len(others), 'file')} of CTFs or wedges ({others[0].name})")
     return [path for path in paths if path not in others]
 
 
@@ -233,7 +234,7 @@ def _tilt_ranges(
         say(f"tilt range{whose}: -60 to 60 degrees (a guess; --tilt-range sets it)")
     for low, high in sorted({found[name] for name in found if name not in unknown}):
         n = sum(ends == (low, high) for ends in found.values())
-        say(f"tilt range {low:g} to {high:g} degrees: {n} of {len(found)} tomograms")
+        say(f"tilt range {low:g} to {high:g} degrees: {n} of {counted(len(found), 'tomogram')}")
     return found
 
 

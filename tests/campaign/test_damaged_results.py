@@ -95,7 +95,8 @@ def _places(value, place=()):
 
 
 def test_a_record_with_any_other_value_is_one_sentence(folder, monkeypatch, capsys):
-    monkeypatch.setattr("aitom_disca.report.collect.cells_of_run", lambda *_: ([], []))
+    monkeypatch.setattr("aitom_disca.report.collect.views_of_run", lambda *_: ([], []))
+    monkeypatch.setattr("aitom_disca.report.collect.checks_of_tomograms", lambda *_: [])
     path = folder / "run" / "run.json"
     whole, rng, found = path.read_text(), random.Random(SEED), Counter[str]()
     places = list(_places(json.loads(whole)))

@@ -67,7 +67,7 @@ def show_tomogram(script: _Script, info: TomogramInfo) -> None:
 
 def clusters(members: ParticleSet) -> list[tuple[str, str, str, np.ndarray]]:
     """Title, part of a file's name, colour and rows of every cluster; all in one if none are."""
-    from aitom_disca.report.figures import cluster_colour
+    from aitom_disca.report.cards import cluster_colour
 
     if members.cluster is None:
         return [("particles", "", cluster_colour(0), np.full(len(members), True))]

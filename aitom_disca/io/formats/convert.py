@@ -41,6 +41,7 @@ from aitom_disca.io.star_reading import TABLE_KEY
 from aitom_disca.io.store import open_store
 from aitom_disca.io.tables import read_labels_csv, write_rows_csv
 from aitom_disca.particles import UNASSIGNED, ParticleSet
+from aitom_disca.words import counted
 
 _RELION = ("relion", "warp")
 
@@ -182,18 +183,18 @@ def losses(particles: ParticleSet, target: Format, known: Known) -> list[str]:
     kept = target.keeps
     lost = []
     if POSE not in kept and _count(particles.euler_zyz_deg):
-        lost.append(f"orientations of {_count(particles.euler_zyz_deg)} particles")
+        lost.append(f"orientations of {counted(_count(particles.euler_zyz_deg), 'particle')}")
     if SCORE not in kept and _count(particles.score):
-        lost.append(f"scores of {_count(particles.score)} particles")
+        lost.append(f"scores of {counted(_count(particles.score), 'particle')}")
     if CLUSTER not in kept and particles.cluster is not None:
         n_members = int((particles.cluster != UNASSIGNED).sum())
-        lost += [f"clusters of {n_members} particles"] if n_members else []
+        lost += [f"clusters of {counted(n_members, 'particle')}"] if n_members else []
     if POSTERIOR not in kept and _count(particles.posterior):
-        lost.append(f"posterior of {_count(particles.posterior)} particles")
+        lost.append(f"posterior of {counted(_count(particles.posterior), 'particle')}")
     boxes = particles.box_center_zyx_px
     if BOX_CENTER not in kept and boxes is not None:
         moved = int((boxes != particles.center_zyx_px).any(axis=1).sum())
-        lost += [f"where the boxes of {moved} particles were cut"] if moved else []
+        lost += [f"where the boxes of {counted(moved, 'particle')} were cut"] if moved else []
     if NAME not in kept:
         lost.append("names of tomograms")
     if target.loses is not None:

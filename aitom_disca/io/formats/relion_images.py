@@ -26,6 +26,7 @@ from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.io.wedge_volume import wedge_volume
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import track
+from aitom_disca.words import counted
 
 LAYOUTS = ("relion30", "relion31", "relion4", "relion5")
 _BACKGROUND = 0.75  # radius of the sphere left out, in half edges: RELION's own default
@@ -248,7 +249,7 @@ def write_images(
     edge, voxel = _even(store.box_shape_zyx[0]), store.voxel_size_angstrom
     wedges = _wedges(folder, store, particles)
     n_bytes = (len(rows) + len(wedges)) * (4 * edge**3 + _HEADER_BYTES)
-    need_room(folder, n_bytes, f"images of {len(rows)} subtomograms")
+    need_room(folder, n_bytes, f"images of {counted(len(rows), 'subtomogram')}")
     with replacing_files(folder) as new:
         paths = _paths(new, store, rows)
         for start in track(range(0, len(rows), _BATCH), "writing subtomograms"):

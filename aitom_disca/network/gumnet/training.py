@@ -18,7 +18,7 @@ from aitom_disca.network.gumnet.copies import (
     motion_model,
 )
 from aitom_disca.network.gumnet.model import build_gumnet
-from aitom_disca.progress import say
+from aitom_disca.progress import step
 
 _FEWEST = 2
 
@@ -154,9 +154,11 @@ def train_gumnet(
         trained = keras.Model(model.inputs, model.outputs[0])  # shares the weights
         measure = _LOSSES[loss]
     trained.compile(keras.optimizers.Adam(rate), loss=measure, jit_compile=False)
-    for epoch in range(1, epochs + 1):
-        last = trained.fit(data, epochs=1, verbose=0, shuffle=False).history["loss"][0]
-        say(f"Gum-Net, epoch {epoch} of {epochs}: loss {last:.4f}")
+    with step("training Gum-Net", epochs) as going_on:
+        for _ in range(epochs):
+            last = trained.fit(data, epochs=1, verbose=0, shuffle=False).history["loss"][0]
+            going_on.outcome = f"loss {last:.4f}"
+            going_on.advance()
     return model
 
 
