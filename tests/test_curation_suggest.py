@@ -112,3 +112,14 @@ def test_without_tables_it_is_said_what_is_wanting(tmp_path: Path, capsys) -> No
     assert "aitom-disca identify" in said and "nuisance.csv" in said
     assert main(["curate", str(tmp_path), "--suggest", "--drop", "1"]) == 2
     assert main(["curate", str(tmp_path / "nowhere"), "--suggest"]) == 2
+
+
+@pytest.mark.parametrize(
+    "table", ["nuisance.csv", "averages/averages.csv", "averages/identified.csv"]
+)
+def test_damaged_tables_are_named(results: Path, capsys, table: str) -> None:
+    identified(results, (1, 0.7, "ring"))
+    file = results / f"{table}.csv"
+    file.write_text(file.read_text().replace("cluster", "kluster"))
+    assert main(["curate", str(results), "--suggest"]) == 2
+    assert file.name in capsys.readouterr().err

@@ -155,7 +155,7 @@ def shown_averages(folder: str | Path) -> tuple[list[dict[str, str]], list[str]]
     if not table.is_file():
         return [], []
     now = averages_now(folder)
-    rows = [row for row in read_rows_csv(table) if int(row["cluster"]) not in now.outdated]
+    rows = [row for row in read_averages(table) if int(row["cluster"]) not in now.outdated]
     notes = [
         f"The average of cluster {number} is left out, since it was made of other subtomograms: "
         f"{why}. Run `aitom-disca average` again to have one."
@@ -176,7 +176,7 @@ def mark_averages(folder: str | Path) -> list[str]:
     if not table.is_file():
         return []
     now = averages_now(folder)
-    rows = read_rows_csv(table)
+    rows = read_averages(table)
     marked = with_names(rows, now.names)
     for row in marked:
         row["outdated"] = now.outdated.get(int(row["cluster"]), "")
@@ -185,6 +185,21 @@ def mark_averages(folder: str | Path) -> list[str]:
     if marked != rows:
         write_rows_csv(table, marked)
     return [f"cluster {number}: {why}" for number, why in sorted(now.changed.items())]
+
+
+def read_averages(table: Path) -> list[dict[str, str]]:
+    """Rows of ``averages.csv``, whose numbers of clusters are such.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    with reading(table, "a table of averages", "average the clusters again"):
+        rows = read_rows_csv(table)
+        for row in rows:
+            int(row["cluster"])
+        return rows
 
 
 def with_names(rows: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from aitom_disca.curation.averages import mark_averages
 from aitom_disca.curation.record import read_record
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store
+from aitom_disca.io.reading import reading
 from aitom_disca.pipeline.belonging import particles_digest
 from aitom_disca.pipeline.reports import store_of
 from aitom_disca.pipeline.splitting import split_again
@@ -141,10 +142,12 @@ def _split(curated: Curated, one: Decision, store: Path | None, results: str | P
 def settings_of(results: str | Path) -> MineSettings:
     """As a run sorted; as usual, where the folder is none of a run that did."""
     folder = RunFolder(results)
-    given = None
     if folder.record_file.is_file():
-        given = RunFolder.open(results).record["settings"].get("mine")
-    return MineSettings() if given is None else MineSettings(**given)
+        record = RunFolder.open(results).record
+        with reading(folder.record_file, "the record of a run"):
+            given = record["settings"].get("mine")
+            return MineSettings() if given is None else MineSettings(**given)
+    return MineSettings()
 
 
 def describe(results: str | Path) -> Iterator[str]:

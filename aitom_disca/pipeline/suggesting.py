@@ -23,6 +23,7 @@ from aitom_disca.curation.suggestions import (
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import tilt_ranges_of
 from aitom_disca.io import open_store, read_rows_csv
+from aitom_disca.io.reading import reading
 from aitom_disca.io.store import SubtomogramStore
 from aitom_disca.pipeline.curating import settings_of, store_of_results
 from aitom_disca.pipeline.stages import labels_of_store
@@ -136,7 +137,8 @@ def _by_nuisance(
     trusted = [int(r["cluster"]) for r in rows if r.get("verdict", "").startswith("more than")]
     known = {number for one in drops for number in one.clusters}
     changed = {*curated.touched, *curated.gone}  # the audit is of the clusters as they were
-    found = drops_by_nuisance(read_rows_csv(folder.nuisance), trusted)
+    with reading(folder.nuisance, "a table of nuisances", "remove it to leave it out"):
+        found = drops_by_nuisance(read_rows_csv(folder.nuisance), trusted)
     return [one for one in found if one.clusters[0] not in known | changed]
 
 
@@ -149,8 +151,9 @@ def _names(
         not_judged.append(f"names: run aitom-disca identify {path} --maps DIR first")
         return []
     outdated = averages_now(folder.averages).outdated
-    rows = [row for row in read_rows_csv(table) if int(row["cluster"]) not in outdated]
-    return names_by_maps(rows, curated.names, there)
+    with reading(table, "what averages are likest", "run identify again"):
+        rows = [row for row in read_rows_csv(table) if int(row["cluster"]) not in outdated]
+        return names_by_maps(rows, curated.names, there)
 
 
 def _merges(
