@@ -109,7 +109,9 @@ def test_export_keeps_every_file_that_it_would_replace_or_remove(store, capsys, 
     assert {p.name for p in Path("clusters").iterdir()} == {f"cluster_0{k}.star" for k in (1, 2, 3)}
 
 
-@pytest.mark.parametrize("mine", ["m/TS_1_labels.mrc", "m/TS_1.cxc", "m/TS_1_cluster_02.mrc", "m/legend.csv"])
+@pytest.mark.parametrize(
+    "mine", ["m/TS_1_labels.mrc", "m/TS_1.cxc", "m/TS_1_cluster_02.mrc", "m/legend.csv"]
+)
 def test_embed_keeps_every_file_that_it_would_replace(store, averages, capsys, mine):
     Path("m").mkdir()
     Path(mine).write_text("mine")
