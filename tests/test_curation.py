@@ -148,12 +148,14 @@ def test_a_decision_in_a_file_that_makes_no_sense_is_refused_with_its_line(
 def test_a_replayed_decision_that_does_not_fit_is_refused_with_its_line(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert curate(results, "--name", "2=b") == curate(results, "--undo") == 0
     assert curate(results, "--name", "1=a", "--drop", "4") == 0
     fewer = tmp_path / "fewer"
     fewer.mkdir()
     write_labels_csv(fewer / "labels.csv", LABELS[:6])
     assert curate(fewer, "--replay", str(results / "curation.json")) == 2
-    assert "decision 1 (drop 4) does not fit: there is no cluster 4" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "decision 3 of " in said and "(drop 4) does not fit: there is no cluster 4" in said
     assert [path.name for path in fewer.iterdir()] == ["labels.csv"]
 
 

@@ -87,7 +87,7 @@ def apply_decisions(
     found = Curated(np.array(labels, int), known={*range(1, n_clusters + 1)})
     for number, decision in in_force(decisions):
         try:
-            _apply(found, number, decision)
+            apply_one(found, number, decision)
         except InputError as error:
             raise InputError(f"decision {number} ({decision}) does not fit: {error}") from error
     return found
@@ -113,7 +113,22 @@ def of_clusters(decisions: Sequence[Decision]) -> list[Decision]:
     return found
 
 
-def _apply(found: Curated, number: int, decision: Decision) -> None:
+def apply_one(found: Curated, number: int, decision: Decision) -> None:
+    """Apply one decision, of any kind but ``undo``, in place.
+
+    Parameters
+    ----------
+    found : Curated
+        After all decisions before it.
+    number : int
+        Of the decision, from 1; said where it explains what is there later.
+    decision : Decision
+
+    Raises
+    ------
+    InputError
+        If it does not fit.
+    """
     if decision.action == "move":
         return _move(found, number, decision)
     if decision.action == "split":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aitom_disca.config import MineSettings, RelionVersion
 from aitom_disca.curation import Curated, Curation, Decision, apply_decisions
-from aitom_disca.curation.apply import in_force
+from aitom_disca.curation.apply import apply_one, in_force
 from aitom_disca.curation.averages import mark_averages
 from aitom_disca.curation.record import read_record
 from aitom_disca.errors import InputError
@@ -60,7 +60,7 @@ def curate(
     """
     curation = Curation(results)
     source = store_of_results(results, store)
-    digest, earlier = "", []
+    digest = ""
     if source is not None:
         with open_store(source) as opened:
             labels_of_store(opened, curation.labels_file)  # others are refused now
@@ -70,9 +70,8 @@ def curate(
             f"{source} holds other particles than those that {curation.file} is about; give the "
             "store that was sorted."
         )
-    if replay is not None:
-        earlier = _replayed(replay, digest)
-    made = _with_parts(curation, [*earlier, *decisions], source, results)
+    earlier = [] if replay is None else _replayed(replay, digest)
+    made = _fitted(curation, [*earlier, *(("", one) for one in decisions)], source, results)
     curated = curation.add(made, particles_sha256=digest)
     outdated = mark_averages(RunFolder(results).averages)
     said = f"decisions: {len(made)}, clusters left: {len(curated.clusters())}"
@@ -85,8 +84,10 @@ def curate(
     return said
 
 
-def _replayed(path: str | Path, digest: str) -> list[Decision]:
-    """Decisions of other results that count; what holds for their particles alone is taken out.
+def _replayed(path: str | Path, digest: str) -> list[tuple[str, Decision]]:
+    """Decisions of other results that count, each with where it stands.
+
+    Of splits what holds for the particles of those results alone is taken out.
 
     Raises
     ------
@@ -94,35 +95,47 @@ def _replayed(path: str | Path, digest: str) -> list[Decision]:
         If particles were moved, and they are not those of the store with this digest.
     """
     record = read_record(path)
-    counting = in_force(record["decisions"])
-    was = record["particles_sha256"]
-    if not was or not digest or was == digest:
-        return [one for _, one in counting]
-    found = []
-    for number, one in counting:
-        if one.action == "move":
+    was, found = record["particles_sha256"], []
+    others = bool(was and digest and was != digest)
+    for number, one in in_force(record["decisions"]):
+        where = f"decision {number} of {path}"
+        if others and one.action == "move":
             raise InputError(
-                f"decision {number} ({one}) does not fit: it is about particles of another store."
+                f"{where} ({one}) does not fit: it is about particles of another store."
             )
-        found.append(replace(one, parts=(), particles=()) if one.action == "split" else one)
+        anew = others and one.action == "split"
+        found.append((where, replace(one, parts=(), particles=()) if anew else one))
     return found
 
 
-def _with_parts(
-    curation: Curation, decisions: Sequence[Decision], store: Path | None, results: str | Path
+def _fitted(
+    curation: Curation,
+    given: Sequence[tuple[str, Decision]],
+    store: Path | None,
+    results: str | Path,
 ) -> list[Decision]:
-    """Decisions, those to split a cluster with its parts."""
-    made: list[Decision] = []
-    for one in decisions:
-        if one.action == "split":
-            before = [*curation.decisions, *made]
-            curated = apply_decisions(curation.sorted, before, n_clusters=curation.n_clusters)
-            if not _has_its_parts(curated, one):
-                try:
-                    one = _split(curated, one, store, results)
-                except InputError as error:
-                    number = len(before) + 1
-                    raise InputError(f"decision {number} ({one}) does not fit: {error}") from error
+    """Decisions that fit one after the other; those to split a cluster get its parts.
+
+    Raises
+    ------
+    InputError
+        If one does not fit; it is said where it stands.
+    """
+    curated, made = curation.curated(), list[Decision]()
+    for where, decision in given:
+        number, one = len(curation.decisions) + len(made) + 1, decision
+        if one.action == "undo":
+            every = [*curation.decisions, *made, one]
+            curated = apply_decisions(curation.sorted, every, n_clusters=curation.n_clusters)
+            made.append(one)
+            continue
+        try:
+            if one.action == "split" and not _has_its_parts(curated, one):
+                one = _split(curated, one, store, results)
+            apply_one(curated, number, one)
+        except InputError as error:
+            place = where or f"decision {number}"
+            raise InputError(f"{place} ({decision}) does not fit: {error}") from error
         made.append(one)
     return made
 

@@ -77,12 +77,11 @@ def predict(
 
         def sort() -> dict[str, Any]:
             found = _sorted(disca, source, Path(model), by, outlier_quantile, executor)
-            return _write_labels(folder, found, about) | {
+            return _write_labels(folder, found, about, decisions) | {
                 "subtomograms_per_second": round(len(source) / (time.perf_counter() - start), 1),
             }
 
         folder.stage("predict", sort)
-    _decide(folder, decisions, about["n_clusters"])
     folder.stage("write", lambda: write_stars(store, folder.labels, out, relion=relion))
     return folder, read_labels_csv(folder.labels)[0]
 
@@ -129,8 +128,7 @@ def merge_predicted(out: str | Path, *, overwrite: bool = False) -> RunFolder:
     decisions = _decisions_of(about["inputs"][1])
     folder = RunFolder(out)
     _begin(folder, about, overwrite)
-    folder.stage("predict", lambda: _write_labels(folder, found, about))
-    _decide(folder, decisions, about["n_clusters"])
+    folder.stage("predict", lambda: _write_labels(folder, found, about, decisions))
     store, relion = about["inputs"][0], about["settings"]["relion"]
     folder.stage("write", lambda: write_stars(store, folder.labels, out, relion=relion))
     return folder
@@ -173,27 +171,25 @@ def _decisions_of(model: str | Path) -> list[Decision]:
     return found
 
 
-def _decide(folder: RunFolder, decisions: Sequence[Decision], n_clusters: int) -> None:
-    """Decide about what was predicted as was decided about the model's own clusters."""
-    if not decisions:
-        return
-
-    def decide() -> dict[str, Any]:
-        curated = Curation(folder.path, n_clusters=n_clusters).add(decisions)
-        return {"decisions": len(decisions), "n_clusters": len(curated.known)}
-
-    folder.stage("curate", decide)
-    say(f"{len(decisions)} decisions about the model's clusters hold for these too")
-
-
-def _write_labels(folder: RunFolder, found: Prediction, about: dict[str, Any]) -> dict[str, Any]:
+def _write_labels(
+    folder: RunFolder, found: Prediction, about: dict[str, Any], decisions: Sequence[Decision]
+) -> dict[str, Any]:
+    """Write what was predicted, after what was decided about the model's own clusters."""
     posterior = np.where(found.labels < 0, 0.0, found.posterior)
     more = {"outlier_score": found.outlier_score}
     write_labels_csv(folder.labels, found.labels, posterior, more=more)
+    labels, n_clusters, n_largest = found.labels, about["n_clusters"], about["n_clusters"]
+    decided: dict[str, Any] = {}
+    if decisions:
+        curated = Curation(folder.path, n_clusters=n_clusters).add(decisions)
+        say(f"{len(decisions)} decisions about the model's clusters hold for these too")
+        labels, n_clusters = curated.labels, len(curated.known)
+        decided = {"decisions": len(decisions)}
     return {
-        "n_clusters": about["n_clusters"],
-        "sizes": sizes_of(found.labels, about["n_clusters"]),
-        "in_no_cluster": int((found.labels < 0).sum()),
+        "n_clusters": n_clusters,
+        "sizes": sizes_of(labels, n_largest),
+        "in_no_cluster": int((labels < 0).sum()),
+        **decided,
     }
 
 
