@@ -21,11 +21,11 @@ MOST = 800  # members of a pair whose test is taken as it is
 def judge(monkeypatch):
     """Judge two clusters of 30 and 10, whose joint averages are as good as is scripted.
 
-    A joint average is named by a number: 0 is the mean of the two, 1 and 2 are grown from either,
-    and what is refined from n is called n + 10.
+    A joint average is named by a number: 9 is the two laid on one another, 0 the mean of both that
+    members are aligned to, 1 and 2 are grown from either, n + 10 is refined from n.
     """
 
-    def run(**z_of: float):
+    def run(laid: float, **z_of: float):
         z = {int(name[1:]): value for name, value in z_of.items()}
         a, b = (
             SimpleNamespace(rows=np.arange(n), average=np.full((2, 2, 2), float(name)))
@@ -33,36 +33,45 @@ def judge(monkeypatch):
         )
         tried = []
 
+        def verdict(name: int, value: float) -> Verdict:
+            return Verdict(value, 40, np.full((2, 2, 2), name + 10.0))
+
         def judge_from(self, average, *_):
             name = 0 if average[0, 0, 0] == 1.25 else int(average[0, 0, 0])  # 3/4 of 1, 1/4 of 2
             tried.append(name)
-            joint = SimpleNamespace(average=np.full((2, 2, 2), name + 10.0))
-            return Verdict(z.get(name, -99.0), 40, joint)
+            return verdict(name, z.get(name, -99.0))
 
+        monkeypatch.setattr(Merger, "_judge_laid_together", lambda *_: verdict(9, laid))
         monkeypatch.setattr(Merger, "_judge_from", judge_from)
-        pairs = SimpleNamespace(brought_onto=lambda moving, fixed: moving)
         merger = Merger.__new__(Merger)
-        merger._pairs = pairs
+        merger._pairs = SimpleNamespace(brought_onto=lambda moving, fixed: moving)
         return merger._judge(a, b).z, tried
 
     return run
 
 
+def test_averages_that_fit_as_they_lie_are_not_judged_further(judge):
+    assert judge(0.5) == (0.5, [])
+
+
 @pytest.mark.parametrize("z", [0.5, -8.5])
-def test_a_clear_pair_is_judged_once(judge, z):
-    assert judge(z0=z) == (z, [0])
+def test_a_clear_pair_is_judged_once_more(judge, z):
+    assert judge(-9, z0=z) == (z, [0])
 
 
 def test_a_joint_average_is_grown_from_either_where_the_mean_of_both_leaves_a_doubt(judge):
-    assert judge(z0=-4, z1=-5, z2=0.7) == (0.7, [0, 1, 2])
-    assert judge(z0=-4, z1=0.6, z2=-5) == (0.6, [0, 1, 2])
+    assert judge(-9, z0=-4, z1=-5, z2=0.7) == (0.7, [0, 1, 2])
+    assert judge(-9, z0=-4, z1=0.6, z2=-5) == (0.6, [0, 1, 2])
 
 
-@pytest.mark.parametrize(("best", "z"), [(0, (-2, -3, -4)), (1, (-3, -2, -4)), (2, (-4, -3, -2))])
+@pytest.mark.parametrize(
+    ("best", "z"), [(0, (-2, -3, -4)), (1, (-3, -2, -4)), (2, (-4, -3, -2)), (9, (-6, -7, -7))]
+)
 def test_what_stays_in_doubt_is_refined_from_the_best_joint_average(judge, best, z):
     z0, z1, z2 = z
-    found = judge(z0=z0, z1=z1, z2=z2, **{f"z{best + 10}": -1.5})
-    assert found == (-1.5, [0, 1, 2, best + 10])
+    for refined, expected in ((-1.5, -1.5), (-20, max(*z, -5))):  # where that is better
+        found = judge(-5, z0=z0, z1=z1, z2=z2, **{f"z{best + 10}": refined})
+        assert found == (expected, [0, 1, 2, best + 10])
 
 
 # -- the limits --------------------------------------------------------------------------------
@@ -80,7 +89,7 @@ def n_left(made, monkeypatch, z: float) -> int:
 
     def judge(self, a, b):
         n = len(a.tested) + len(b.tested)
-        return Verdict(z * np.sqrt(n / MOST) if z < 0 else z, n, a.own)
+        return Verdict(z * np.sqrt(n / MOST), n, a.average)
 
     monkeypatch.setattr(Merger, "_judge", judge)
     sorter = AlignmentSorter(made.volumes, (-60, 60))
@@ -102,8 +111,7 @@ def test_the_limit_goes_with_the_root_of_the_members_tested():
         merger = Merger.__new__(Merger)
         merger._pairs = SimpleNamespace(similarity=lambda averages: np.eye(2))
         merger._cluster = lambda r, average: SimpleNamespace(rows=r, average=average)
-        joint = SimpleNamespace(average=np.zeros((2, 2, 2)))
-        merger._judge = lambda a, b: Verdict(z, 200, joint)
+        merger._judge = lambda a, b: Verdict(z, 200, np.zeros((2, 2, 2)))
         return len(merger.merge(rows, [np.zeros((2, 2, 2))] * 2, least_z=-3.0))
 
     assert (n_after(-1.6), n_after(-1.4)) == (2, 1)
