@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,22 @@ from small_results import make_results
 from aitom_disca.cli.app import main
 from aitom_disca.io import read_labels_csv, read_particles_star
 
-pytestmark = pytest.mark.browser
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytest.importorskip("dash", reason="dash is not installed: pip install '.[explore]'")
 CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
-    pytest.skip("chromium is not here (Debian: apt-get install chromium)", allow_module_level=True)
+NEEDED = {
+    "playwright": find_spec("playwright"),
+    "dash": find_spec("dash"),
+    "chromium (Debian: apt-get install chromium)": CHROMIUM,
+}
+MISSING = ", ".join(name for name, found in NEEDED.items() if not found)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}"),
+]
+if not MISSING:
+    from playwright import sync_api
 
-from aitom_disca.explore.results import Results  # noqa: E402
-from aitom_disca.explore.server import listen  # noqa: E402
+    from aitom_disca.explore.results import Results
+    from aitom_disca.explore.server import listen
 
 _PATIENCE_MS = 60_000
 
