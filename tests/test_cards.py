@@ -144,6 +144,7 @@ def test_decisions_change_cards(tmp_path: Path) -> None:
     assert first.title == "Cluster 1: ribosome" and first.verdict == "to be trusted"
     assert second.size == 40 and second.verdict == "look again"
     assert "decision 1 merged 3 into it" in second.doubts[0]
+    assert second.volume_file is None and not second.mean_is_aligned and not second.resolution
 
 
 def test_warnings_belong_to_the_cluster_that_they_begin_with() -> None:

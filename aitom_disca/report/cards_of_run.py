@@ -72,11 +72,11 @@ def cards_of_run(folder: RunFolder, store: SubtomogramStore) -> list[ClusterCard
             found.get(number, ""),
             verdict,
             doubts,
-            orientations=seen.get(number, ""),
+            orientations="" if number in changed else seen.get(number, ""),
             diameter_angstrom=_diameter(store, None if picked is None else picked[members]),
             member_rows=_surest(members, sure),
-            **_measured(average or {}),
-            **_volume(folder, number, store, means, members),
+            **_measured({} if number in changed else average or {}),
+            **_volume(folder, number, store, means, members, number in changed),
         )
         cards.append(card)
     return ranked(cards)
@@ -179,8 +179,11 @@ def _volume(
     store: SubtomogramStore,
     means: tuple[np.ndarray | None, float],
     members: np.ndarray,
+    changed: bool,
 ) -> dict[str, Any]:
-    """The average and its pictures, or else a mean."""
+    """The average and its pictures, if it is that of these members, or else a mean."""
+    if changed:
+        return _plain_mean(store, members)
     own = folder.averages / f"cluster_{number:02d}"
     directions = folder.averages / "space" / f"orientations_{number:02d}.png"
     paths = {name: own / f"{name}.png" for name in _PICTURES} | {"orientations": directions}
@@ -193,7 +196,12 @@ def _volume(
     aligned, voxel = means
     if aligned is not None and number <= len(aligned):  # a person may have split others off
         return found | {"mean_zyx": aligned[number - 1], "voxel_size_angstrom": voxel}
-    return found | {
+    return found | _plain_mean(store, members)
+
+
+def _plain_mean(store: SubtomogramStore, members: np.ndarray) -> dict[str, Any]:
+    """Of members as they lie in the store."""
+    return {
         "mean_zyx": mean_of(store, members[:_MOST_IN_MEAN]),
         "mean_is_aligned": False,
         "voxel_size_angstrom": store.voxel_size_angstrom,
