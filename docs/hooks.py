@@ -15,6 +15,7 @@ from typing import Any, get_args, get_type_hints
 import typer
 
 from aitom_disca.cli.app import app
+from aitom_disca.cli.help_text import ALWAYS, OFTEN, group_of
 
 ROOT = Path(__file__).resolve().parents[1]
 _COMMANDS = "commands.md"
@@ -104,7 +105,7 @@ def commands() -> dict[str, Any]:
 def packages() -> list[str]:
     """Names of the packages that others may import from."""
     folders = (ROOT / "aitom_disca").glob("*/__init__.py")
-    hidden = {"bench", "cli", "data", "doctor", "report"}
+    hidden = {"bench", "cli", "data", "doctor", "explore", "report"}
     return sorted(path.parent.name for path in folders if path.parent.name not in hidden)
 
 
@@ -141,13 +142,13 @@ def page_of(name: str) -> str:
         example = paragraph.removeprefix("Example: ")
         lines += [f"```\n{example}\n```" if example != paragraph else _text(paragraph), ""]
     hints = get_type_hints(_function(name), include_extras=True)
-    groups: dict[str, list[Any]] = {}
+    groups: dict[str, list[Any]] = {ALWAYS: [], OFTEN: []}
     for parameter in command.params:
         if not parameter.hidden and parameter.name in hints:
-            is_argument = parameter.param_type_name == "argument"
-            group = "Arguments" if is_argument else parameter.rich_help_panel or "Options"
-            groups.setdefault(group, []).append(parameter)
+            groups.setdefault(group_of(parameter), []).append(parameter)
     for group, parameters in groups.items():
+        if not parameters:
+            continue
         lines += [f"## {group}", "", "| option | what | default |", "|---|---|---|"]
         lines += [_row(parameter, hints[parameter.name]) for parameter in parameters] + [""]
     return "\n".join(lines)

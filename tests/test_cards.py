@@ -92,7 +92,7 @@ def test_the_verdict_follows_what_was_measured(
 
 def test_warnings_and_a_change_of_members_are_doubts() -> None:
     assert judge(GOOD, 50, ["It goes with height."]) == ("look again", ["It goes with height."])
-    assert judge(GOOD, 50, changed=True)[0] == "look again"
+    assert judge(GOOD, 50, changed="decision 1")[0] == "look again"
     assert judge(None, 50)[0] == "look again"
     assert judge(None, 50, any_averages=False) == ("not judged", [])
 
@@ -143,7 +143,7 @@ def test_decisions_change_cards(tmp_path: Path) -> None:
         first, second = cards_of_run(folder, store)
     assert first.title == "Cluster 1: ribosome" and first.verdict == "to be trusted"
     assert second.size == 40 and second.verdict == "look again"
-    assert "since it was averaged" in second.doubts[0]
+    assert "decision 1 merged 3 into it" in second.doubts[0]
 
 
 def test_warnings_belong_to_the_cluster_that_they_begin_with() -> None:

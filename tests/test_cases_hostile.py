@@ -29,7 +29,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, open_tomogram, read_picks, write_rows_csv, write_volume
 from aitom_disca.io.checksums import checksums_of
 from aitom_disca.io.star import write_particles_star
-from aitom_disca.io.store import seal_store
+from aitom_disca.io.store_writer import seal_store
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.reembedding import chimerax_script
 from aitom_disca.report.cards import ClusterCard
@@ -109,14 +109,16 @@ def test_export_keeps_every_file_that_it_would_replace_or_remove(store, capsys, 
     assert {p.name for p in Path("clusters").iterdir()} == {f"cluster_0{k}.star" for k in (1, 2, 3)}
 
 
-@pytest.mark.parametrize("mine", ["m/TS_1_labels.mrc", "m/TS_1.cxc", "m/TS_1_cluster_02.mrc"])
+@pytest.mark.parametrize(
+    "mine", ["m/TS_1_labels.mrc", "m/TS_1.cxc", "m/TS_1_cluster_02.mrc", "m/legend.csv"]
+)
 def test_embed_keeps_every_file_that_it_would_replace(store, averages, capsys, mine):
     Path("m").mkdir()
     Path(mine).write_text("mine")
     command = ["embed", store, "--averages", averages, "--out", "m", "--per-cluster"]
     assert f"{mine} is there already" in refused(capsys, *command)
     assert main([*map(str, command), "--overwrite"]) == 0
-    assert len(list(Path("m").iterdir())) == 5
+    assert len(list(Path("m").iterdir())) == 6
 
 
 def test_other_writers_keep_what_is_there_as_well(store, capsys):

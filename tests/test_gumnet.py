@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import pairwise
 
 import numpy as np
@@ -40,6 +41,7 @@ from aitom_disca.network.gumnet.transform import (
     rotation_matrices,
     shift_in_voxels,
 )
+from aitom_disca.progress import Step
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
 TILT = (-60.0, 60.0)
@@ -184,11 +186,17 @@ def test_losses_are_correlations(rng) -> None:
 
 @pytest.fixture
 def losses(monkeypatch) -> list[float]:
-    """What training says after every epoch."""
+    """What training knows after every epoch."""
     said: list[float] = []
+
+    class Watched(Step):
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if name == "outcome" and value:
+                said.append(float(value.rpartition(" ")[2]))
+
     monkeypatch.setattr(
-        "aitom_disca.network.gumnet.training.say",
-        lambda text: said.append(float(text.rpartition(" ")[2])),
+        "aitom_disca.network.gumnet.training.step", lambda *given: nullcontext(Watched(*given))
     )
     return said
 

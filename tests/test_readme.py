@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import typer
 
+import aitom_disca
 from aitom_disca.cli.app import app
 from aitom_disca.config import MineSettings
 
@@ -132,6 +133,16 @@ def test_the_page_of_a_command_says_choices_bounds_and_defaults():
 def test_the_reference_of_a_package_holds_its_public_names():
     assert {"clustering", "io", "picking"} <= set(hooks.packages())
     assert "::: aitom_disca.clustering.ddbi.ddbi\n" in hooks.page_of_package("clustering")
+
+
+def test_the_reference_holds_what_the_package_itself_names():
+    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^::: (\S+)$", text, re.MULTILINE)
+    shown = {
+        id(getattr(import_module(m), n)) for m, _, n in (d.rpartition(".") for d in documented)
+    }
+    wanted = set(aitom_disca.__all__) - {"__version__"}
+    assert shown == {id(getattr(aitom_disca, name)) for name in wanted}
 
 
 def test_equations_are_drawn():

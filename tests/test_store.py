@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aitom_disca.errors import InputError
-from aitom_disca.io import StoreWriter, open_store
-from aitom_disca.io import store as store_module
+from aitom_disca.io import StoreWriter, open_store, store_layout
 from aitom_disca.io.shards import write_index
 from aitom_disca.io.store import _runs
 from aitom_disca.particles import ParticleSet, TomogramInfo
@@ -286,7 +285,7 @@ def test_as_many_files_may_be_open_as_a_store_has_shards(tmp_path, volumes, part
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     n_open = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
     few = max(n_open + 6, 8)
-    monkeypatch.setattr(store_module, "_FILES_OPEN_ELSE", n_open + 20)
+    monkeypatch.setattr(store_layout, "_FILES_OPEN_ELSE", n_open + 20)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
         with open_store(tmp_path / "s.h5") as store:

@@ -30,7 +30,7 @@ class Command(TyperCommand):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                groups.setdefault(_group(parameter), []).append(_plain(*record))
+                groups.setdefault(group_of(parameter), []).append(_plain(*record))
         _write(formatter, groups)
 
 
@@ -47,7 +47,8 @@ class Commands(TyperGroup):
         _write(formatter, groups)
 
 
-def _group(parameter: Any) -> str:
+def group_of(parameter: Any) -> str:
+    """The group of the help in which an argument or an option stands."""
     if parameter.required or parameter.param_type_name == "argument":
         return ALWAYS
     return getattr(parameter, "rich_help_panel", None) or OFTEN

@@ -15,6 +15,7 @@ from aitom_disca.explore.cards import cards_of
 from aitom_disca.explore.pictures import surface_bytes, three_slices
 from aitom_disca.explore.results import Results
 from aitom_disca.explore.token import protect
+from aitom_disca.report.cards import STYLE_SHEET
 
 VIEWS: dict[str, ModuleType] = {
     "clusters": clusters,
@@ -57,6 +58,7 @@ def create_app(results: Results, token: str, port: int = 8050) -> Dash:
         title=f"{name} – aitom-disca",
         update_title="",
         serve_locally=True,
+        external_stylesheets=[STYLE_SHEET.name],  # served below: the cards are those of the report
         suppress_callback_exceptions=True,  # views come and go
         index_string=_PAGE,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
@@ -146,10 +148,16 @@ def _serve_pictures(app: Dash, results: Results) -> None:
         content = drawn(surface_bytes, number, request.args.get("of"))
         return kept(content, "application/octet-stream")
 
-    @app.server.route("/directions/<int:number>.png")
-    def directions(number: int) -> Response:
-        path = results.files.averages / "space" / f"orientations_{number:02d}.png"
-        return kept(path.read_bytes(), "image/png") if path.is_file() else abort(404)
+    @app.server.route("/drawn/<int:number>/<name>.png")
+    def drawn_before(number: int, name: str) -> Response:
+        card = next((card for card in cards_of(results) if card.number == number), None)
+        if card is None or name not in card.pictures:
+            abort(404)
+        return kept(card.pictures[name].read_bytes(), "image/png")
+
+    @app.server.route(f"/{STYLE_SHEET.name}")
+    def style() -> Response:
+        return Response(STYLE_SHEET.read_bytes(), mimetype="text/css")
 
     @app.server.errorhandler(InputError)
     def refuse(error: InputError) -> tuple[str, int]:

@@ -6,9 +6,10 @@ from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
-from aitom_disca.explore.cards import ClusterCard, cards_of
+from aitom_disca.explore.cards import cards_of
 from aitom_disca.explore.deciding import OUTCOME, decide
 from aitom_disca.explore.results import Results
+from aitom_disca.report.cards import ClusterCard
 
 _ORDERS = {
     "trust": "most to be trusted first",
@@ -26,7 +27,7 @@ def layout(results: Results) -> html.Div:
         [
             html.Div(
                 [
-                    html.Label(["Order", _order()], className="field"),
+                    html.Label(["order", _order()], className="field whole"),
                     html.Span("With the ticked clusters:", className="muted"),
                     *(html.Button(text, id={"do": name}) for name, text in _ACTIONS.items()),
                     html.Label(
@@ -108,9 +109,10 @@ _KEYS = {
 
 def _card(results: Results, card: ClusterCard) -> html.Article:
     number = card.number
+    spoken: dict[str, Any] = {"aria-label": f"cluster {number}"}
     return html.Article(
         [
-            html.Header(
+            html.Div(
                 [
                     dcc.Checklist(
                         [{"label": f"cluster {number}", "value": number}],
@@ -118,49 +120,56 @@ def _card(results: Results, card: ClusterCard) -> html.Article:
                         id={"tick": number},
                         className="tick",
                     ),
-                    html.Label(
-                        [
-                            html.Span(f"name of cluster {number}", className="unseen"),
-                            dcc.Input(
-                                value=card.name,
-                                id={"name": number},
-                                debounce=True,
-                                placeholder="name it",
-                                maxLength=60,
-                            ),
-                        ],
-                        className="name",
-                    ),
-                    html.Button("Drop", id={"drop": number}, title=f"leave cluster {number} out"),
-                ]
+                    html.Span(card.verdict, className=f"verdict {card.verdict.replace(' ', '-')}"),
+                ],
+                className="card-head",
             ),
+            html.Div([_name(card), _drop(card)], className="card-name"),
             *_pictures(results, card),
-            html.Dl([one for row in _facts(card) for one in (html.Dt(row[0]), html.Dd(row[1]))]),
-            *_directions(results, card),
+            html.Dl(
+                [html.Div([html.Dt(name), html.Dd(text)]) for name, text in _facts(card)],
+                className="card-facts",
+            ),
+            *(
+                [html.Ul(list(map(html.Li, card.doubts)), className="card-doubts")]
+                * bool(card.doubts)
+            ),
+            html.Details([html.Summary("What this rests on"), *_grounds(results, card)]),
         ],
         className="card",
         style={"--cluster": card.colour},
-        **{"aria-label": f"cluster {number}"},  # type: ignore[arg-type]
+        **spoken,
     )
+
+
+def _name(card: ClusterCard) -> html.Label:
+    field = dcc.Input(
+        value=card.name,
+        id={"name": card.number},
+        debounce=True,
+        placeholder="name it",
+        maxLength=60,
+    )
+    return html.Label([html.Span(f"name of cluster {card.number}", className="unseen"), field])
+
+
+def _drop(card: ClusterCard) -> html.Button:
+    return html.Button("Drop", id={"drop": card.number}, title=f"leave cluster {card.number} out")
 
 
 def _pictures(results: Results, card: ClusterCard) -> list[Any]:
     number, volume = card.number, card.volume_file
     made = results.labels_read_at if volume is None else volume.stat().st_mtime_ns
-    if card.volume_file is None and card.mean_zyx is None:
-        return [html.P("No average yet: aitom-disca average makes one.", className="muted")]
+    if volume is None and card.mean_zyx is None:
+        return []
+    surface: dict[str, Any] = {
+        "data-mesh": f"surface/{number}?of={made}",
+        "data-colour": card.colour,
+        "aria-label": f"surface of cluster {number}",
+    }
+    how = "drag, or use the arrow keys, to turn it"
     return [
-        html.Canvas(
-            className="surface",
-            tabIndex=0,
-            role="img",
-            title="drag, or use the arrow keys, to turn it",
-            **{
-                "data-mesh": f"surface/{number}?of={made}",
-                "data-colour": card.colour,
-                "aria-label": f"surface of cluster {number}",
-            },  # type: ignore[arg-type]
-        ),
+        html.Canvas(className="turning", tabIndex=0, role="img", title=how, **surface),
         html.Img(
             src=f"slices/{number}.png?of={made}",
             alt=f"central slices of cluster {number}: x–y, x–z, y–z",
@@ -170,22 +179,35 @@ def _pictures(results: Results, card: ClusterCard) -> list[Any]:
 
 
 def _facts(card: ClusterCard) -> list[tuple[str, str]]:
-    rows = [("particles", f"{card.size:,}"), ("verdict", card.verdict)]
+    rows = [("particles", f"{card.size:,} ({100 * card.share:.0f} %)")]
     if card.resolution:
         rows.append(("resolution", card.resolution))
-    if card.against_noise:
-        rows.append(("against noise", card.against_noise))
+    if card.found:
+        rows.append(("found again in", card.found))
     if card.posterior is not None:
         rows.append(("mean posterior", f"{card.posterior:.2f}"))
     return rows
 
 
-def _directions(results: Results, card: ClusterCard) -> list[Any]:
-    drawn = results.files.averages / "space" / f"orientations_{card.number:02d}.png"
-    if not drawn.is_file():
+def _doubts(card: ClusterCard) -> list[html.Ul]:
+    if not card.doubts:
         return []
-    picture = html.Img(
-        src=f"directions/{card.number}.png",
-        alt=f"sphere of the sides from which cluster {card.number} is seen",
-    )
-    return [html.Details([html.Summary("from which sides it is seen"), picture])]
+    return [html.Ul([html.Li(text) for text in card.doubts], className="card-doubts")]
+
+
+def _grounds(results: Results, card: ClusterCard) -> list[Any]:
+    """Sentences and pictures on which the verdict rests."""
+    said = [text for text in (card.against_noise, card.orientations) if text]
+    if card.volume_file is None and card.mean_zyx is not None:
+        how = "aligned by the sorting" if card.mean_is_aligned else "not aligned to one another"
+        said.append(f"There is no average in two halves; shown is the mean of members {how}.")
+    texts = {
+        "fsc": f"Fourier shell correlation of the halves of cluster {card.number}",
+        "orientations": f"sphere of the sides from which cluster {card.number} is seen",
+    }
+    drawn = [
+        html.Img(src=f"drawn/{card.number}/{name}.png", alt=text, className="drawn")
+        for name, text in texts.items()
+        if name in card.pictures
+    ]
+    return [*map(html.P, said), *drawn] or [html.P("Nothing was averaged or tested yet.")]

@@ -49,6 +49,10 @@ def _move(one: Decision) -> list[str]:
     return ["--move", f"{_listed(one.particles)}={_listed(one.clusters) or 0}"]
 
 
+def _split(one: Decision) -> list[str]:
+    return ["--split", str(one.clusters[0]), *(["--seed", str(one.seed)] if one.seed else [])]
+
+
 _OPTIONS = {
     "merge": lambda one: ["--merge", _listed(one.clusters, "+")],
     "drop": lambda one: ["--drop", _listed(one.clusters)],
@@ -56,5 +60,6 @@ _OPTIONS = {
     "keep": lambda one: ["--keep-only", _listed(one.clusters)],
     "name": lambda one: ["--name", f"{_listed(one.clusters)}={one.name}"],
     "move": _move,
+    "split": _split,
     "undo": lambda one: ["--undo"],
 }

@@ -11,7 +11,7 @@ from dash import Dash, Input, Output, State, dcc, html
 from aitom_disca.explore import selection
 from aitom_disca.explore.figures import FILLING, SYMBOLS, empty_figure, packed, symbol_of
 from aitom_disca.explore.results import Results
-from aitom_disca.report.figures import CLUSTER_COLOURS, UNASSIGNED_COLOUR, cluster_colour
+from aitom_disca.report.cards import CLUSTER_COLOURS, UNASSIGNED_COLOUR, cluster_colour
 
 _MOST_DRAWN = 100_000  # of more, so many are drawn, chosen by chance; a lasso takes all
 _CLUSTER, _TOMOGRAM, _POSTERIOR = "cluster", "tomogram", "posterior"

@@ -11,7 +11,7 @@ from aitom_disca.explore.commands import command_of, replay_command
 from aitom_disca.explore.deciding import as_command
 from aitom_disca.explore.figures import empty_figure
 from aitom_disca.explore.results import Results
-from aitom_disca.report.figures import cluster_colour
+from aitom_disca.report.cards import cluster_colour
 
 _ACCENT = "#0077bb"
 _NO_BAR = {"displayModeBar": False}

@@ -20,6 +20,7 @@ from aitom_disca.io.npz import read_npz
 from aitom_disca.io.tables import read_rows_csv
 from aitom_disca.io.text_tables import read_csv_columns
 from aitom_disca.particles import ParticleSet
+from aitom_disca.pipeline.curating import curate
 from aitom_disca.pipeline.reports import store_of, tomograms_of
 from aitom_disca.pipeline.stages import write_stars
 from aitom_disca.run_folder import RunFolder
@@ -48,10 +49,12 @@ class Results:
 
     def __init__(self, folder: str | Path) -> None:
         self.files = RunFolder(folder)
-        self.record: dict[str, Any] = {"settings": {}, "stages": {}, "command": ""}
+        self.record: dict[str, Any] = {"settings": {}, "stages": {"mine": {}}, "command": ""}
         if self.files.record_file.is_file():
             self.files = RunFolder.open(folder)
             self.record = self.files.record
+        else:
+            self.files.record = self.record
         self.selected = np.zeros(0, int)
         self._lock = threading.RLock()
         self.labels_read_at = 0  # when the labels were last written, as they are held
@@ -95,9 +98,8 @@ class Results:
             If it does not fit; nothing is written then.
         """
         with self._lock:
+            curate(self.files.path, [decision], star_files=False)
             self.refresh()
-            self.curated = self.curation.add([decision])
-            self._read_labels()
 
     @property
     def decisions(self) -> list[Decision]:

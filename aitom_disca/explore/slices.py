@@ -9,8 +9,8 @@ from aitom_disca.explore.pictures import as_png, to_grey
 from aitom_disca.explore.results import Results
 from aitom_disca.io import Tomogram, open_map
 from aitom_disca.io.file_names import file_parts
+from aitom_disca.report.cards import cluster_colour
 from aitom_disca.report.cell_of_run import largest_diameter_angstrom
-from aitom_disca.report.figures import cluster_colour
 
 # Across and up of the slices along each axis (0: z, 1: y, 2: x).
 PLANES = {0: (2, 1), 1: (2, 0), 2: (1, 0)}

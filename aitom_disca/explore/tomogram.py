@@ -22,7 +22,7 @@ from aitom_disca.explore.slices import (
     slice_png,
 )
 from aitom_disca.explore.wall import tiles
-from aitom_disca.report.figures import cluster_colour
+from aitom_disca.report.cards import cluster_colour
 
 _CONTRAST = [2, 99]  # per cent of the voxels that are black, and not yet white
 _NEAR_DIAMETERS = 1 / 2  # particles nearer to the slice are drawn

@@ -9,13 +9,13 @@ import numpy as np
 from dash import Dash, Input, Output, dcc, html
 
 from aitom_disca.explore import selection
+from aitom_disca.explore.cards import cards_of
 from aitom_disca.explore.pictures import as_png, to_grey
 from aitom_disca.explore.results import Results
-from aitom_disca.subtomograms.preprocess import low_pass
+from aitom_disca.report.cards import ClusterCard, member_slices
 
 _PER_PAGE = 60
 _SELECTED = -1  # in place of the number of a cluster
-_SMOOTH_SHARE = 0.05  # standard deviation of the Gaussian, of the box
 _ORDERS = {"best": "best first", "worst": "worst first", "store": "in the order of the store"}
 
 
@@ -110,19 +110,14 @@ def tiles(results: Results, rows: np.ndarray) -> list[dict[str, Any]]:
     """The particles as options of a list: two pictures and a line each."""
     if not len(rows):
         return []
-    raw, smooth = member_slices(results, rows)
+    cards = {card.number: card for card in cards_of(results)}
+    first = int(results.labels[rows[0]]) + 1  # whose diameter says how much of the box is shown
+    card = cards.get(first) or ClusterCard(first, len(rows), 0.0)
+    raw, smooth = member_slices(results.store, card, rows.tolist())
     return [
         {"value": int(row), "label": _tile(results, int(row), one, other)}
         for row, one, other in zip(rows, raw, smooth, strict=True)
     ]
-
-
-def member_slices(results: Results, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Central slices (n, y, x) of particles, as they are and low-passed."""
-    volumes = results.store.read(rows)
-    middle = volumes.shape[1] // 2
-    smooth = low_pass(volumes, max(1.0, _SMOOTH_SHARE * volumes.shape[1]))
-    return volumes[:, middle], smooth[:, middle]
 
 
 def _tile(results: Results, row: int, raw: np.ndarray, smooth: np.ndarray) -> html.Span:

@@ -4,7 +4,8 @@ from aitom_disca.io.atomic import replacing, write_text
 from aitom_disca.io.mrc import Tomogram, open_map, open_tomogram, read_mask, write_volume
 from aitom_disca.io.star import write_cluster_stars, write_particles_star
 from aitom_disca.io.star_reading import read_particles_star
-from aitom_disca.io.store import StoreWriter, SubtomogramStore, open_store
+from aitom_disca.io.store import SubtomogramStore, open_store
+from aitom_disca.io.store_writer import StoreWriter
 from aitom_disca.io.tables import (
     read_labels_csv,
     read_picks,

@@ -20,7 +20,9 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import common_tilt_range
 from aitom_disca.io.atomic import replacing
 from aitom_disca.io.file_names import file_parts
-from aitom_disca.io.store import ROW, existing_store, open_store, seal_store
+from aitom_disca.io.store import open_store
+from aitom_disca.io.store_layout import ROW
+from aitom_disca.io.store_writer import existing_store, seal_store
 
 _VOLUMES, _TILTS = "subtomograms", "tilt_range_deg"
 _ATTRIBUTES = (

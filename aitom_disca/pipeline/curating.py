@@ -28,6 +28,7 @@ def curate(
     replay: str | Path | None = None,
     store: str | Path | None = None,
     relion: RelionVersion = "3.1",
+    star_files: bool = True,
 ) -> str:
     """Add decisions about the clusters in a folder; write its labels and star files anew.
 
@@ -44,6 +45,8 @@ def curate(
         Of the subtomograms; by default the folder's own. Where there is none, no star files are
         written.
     relion : {"3.1", "5"}
+    star_files : bool
+        Whether they are written, or left as they are until `write_stars` is called.
 
     Returns
     -------
@@ -74,7 +77,8 @@ def curate(
     said = f"decisions: {len(made)}, clusters left: {len(curated.clusters())}"
     if source is None:
         return f"{said}; no store is known, so that no star files were written (--store)"
-    write_stars(source, curation.labels_file, results, relion=relion)
+    if star_files:
+        write_stars(source, curation.labels_file, results, relion=relion)
     if outdated:
         said += f"; averages made before them: {', '.join(outdated)}; average these again"
     return said

@@ -19,7 +19,7 @@ from aitom_disca.io.atomic import replacing, write_text
 from aitom_disca.io.npz import read_npz
 from aitom_disca.io.reading import reading
 from aitom_disca.io.shards import remove_index, shard_files, shard_folder, write_index
-from aitom_disca.io.store import existing_store
+from aitom_disca.io.store_writer import existing_store
 from aitom_disca.particles import ParticleSet
 
 if TYPE_CHECKING:

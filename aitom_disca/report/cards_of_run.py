@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.curation import decided
+from aitom_disca.curation.averages import averages_now
 from aitom_disca.io import SubtomogramStore, read_labels_csv, read_rows_csv
 from aitom_disca.io.npz import read_npz
 from aitom_disca.report.cards import N_MEMBERS, ClusterCard, ranked
@@ -46,7 +47,8 @@ def cards_of_run(folder: RunFolder, store: SubtomogramStore) -> list[ClusterCard
     """
     labels, posterior = read_labels_csv(folder.labels)
     names, averages = decided(folder.labels)[0], averages_of_run(folder)
-    seen, found, changed = _orientations(folder), _found(folder), _changed(folder, labels, averages)
+    seen, found = _orientations(folder), _found(folder)
+    changed = averages_now(folder.averages).changed if averages else {}
     warnings = by_cluster(warnings_of_run(folder))
     means, picked = _means(folder, store, labels), store.diameter_angstrom
     cards = []
@@ -58,7 +60,7 @@ def cards_of_run(folder: RunFolder, store: SubtomogramStore) -> list[ClusterCard
             average,
             len(members),
             warnings.get(number, ()),
-            changed=number in changed,
+            changed=changed.get(number, ""),
             any_averages=bool(averages),
         )
         card = ClusterCard(
@@ -135,26 +137,6 @@ def _orientations(folder: RunFolder) -> dict[int, str]:
     return {int(row["cluster"]): _SEEN[row["preference"]] for row in read_rows_csv(path)}
 
 
-def _changed(
-    folder: RunFolder, labels: np.ndarray, averages: Mapping[int, Mapping[str, str]]
-) -> set[int]:
-    """Clusters that a person changed since they were averaged."""
-    if not averages or not folder.sorted_labels.exists():
-        return set()
-    table = folder.averages / "averages.csv"
-    recorded = folder.record["stages"].get("average", {}).get("rows")
-    if recorded is not None:  # by the run, before anyone could decide
-        of_run = {row["cluster"]: row["members"] for row in recorded}
-        since = {k: int(row["members"]) for k, row in averages.items()} != of_run
-    else:
-        since = table.stat().st_mtime > folder.curation.stat().st_mtime
-    if since:
-        return set()
-    before, _ = read_labels_csv(folder.sorted_labels)
-    every = np.unique(labels[labels >= 0])
-    return {int(k) + 1 for k in every if not np.array_equal(labels == k, before == k)}
-
-
 def _measured(average: Mapping[str, str]) -> dict[str, Any]:
     """Figures of an average, and in words."""
     better, p_value = (number_in(average, c) for c in ("fit_better_than_null", "p_value"))
@@ -183,8 +165,7 @@ def _means(
     """Aligned means (K, z, y, x) of the clusters that sorting kept, and their voxel size."""
     saved = read_npz(folder.clusters, "what a sorting kept", "sort the store again")
     means = saved["averages"]
-    n_clusters = int(labels.max(initial=-1)) + 1
-    fits = len(means) == n_clusters or (folder.curation.exists() and len(means) > n_clusters)
+    fits = len(means) == int(labels.max(initial=-1)) + 1 or folder.curation.exists()
     if means.ndim != 4 or not fits:
         return None, store.voxel_size_angstrom
     share = float(saved["averages_box_share"]) if "averages_box_share" in saved else 1.0
@@ -210,7 +191,7 @@ def _volume(
             "voxel_size_angstrom": store.voxel_size_angstrom,
         }
     aligned, voxel = means
-    if aligned is not None:
+    if aligned is not None and number <= len(aligned):  # a person may have split others off
         return found | {"mean_zyx": aligned[number - 1], "voxel_size_angstrom": voxel}
     return found | {
         "mean_zyx": mean_of(store, members[:_MOST_IN_MEAN]),

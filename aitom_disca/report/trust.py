@@ -16,7 +16,7 @@ _ROUND = (
     "looks so, and picks of noise do, which are bright in the middle."
 )
 _NOT_TESTED = "Whether its average is more than noise was not tested."
-_CHANGED = "A person changed its members since it was averaged: average it again."
+_CHANGED = "Its members are others than when it was averaged ({}): average it again."
 _GATHERED = (
     "Its orientations gather about the {}: particles that prefer an orientation do so, and so does "
     "an alignment that follows the missing wedge or neighbours."
@@ -31,7 +31,7 @@ def judge(
     size: int,
     warnings: Sequence[str] = (),
     *,
-    changed: bool = False,
+    changed: str = "",
     any_averages: bool = True,
 ) -> tuple[Verdict, list[str]]:
     """The verdict on a cluster, and what speaks against it.
@@ -55,8 +55,8 @@ def judge(
         Its members.
     warnings : sequence of str
         Of audit, refinement and repeated runs, as far as they are about this cluster.
-    changed : bool
-        Whether a person changed its members since it was averaged.
+    changed : str
+        Why its members are others than when it was averaged; empty where they are not.
     any_averages : bool
         Whether any cluster of the run was averaged.
 
@@ -67,7 +67,7 @@ def judge(
         Sentences; none for a cluster that is to be trusted.
     """
     if changed:
-        return "look again", [_CHANGED, *warnings]
+        return "look again", [_CHANGED.format(changed), *warnings]
     if average is None:
         if not any_averages:
             return "not judged", list(warnings)

@@ -21,7 +21,8 @@ from aitom_disca.io.formats.relion_columns import cut_anew
 from aitom_disca.io.mrc import Tomogram
 from aitom_disca.io.room import need_room
 from aitom_disca.io.shards import remove_index, shard_files, write_index
-from aitom_disca.io.store import StoreWriter, existing_store, open_store
+from aitom_disca.io.store import open_store
+from aitom_disca.io.store_writer import StoreWriter, existing_store
 from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import track

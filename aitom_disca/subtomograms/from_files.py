@@ -25,7 +25,7 @@ from aitom_disca.io.names import short_names
 from aitom_disca.io.pixel_sizes import UnknownPixelSize, check_given_pixel, differs
 from aitom_disca.io.room import need_room
 from aitom_disca.io.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
-from aitom_disca.io.store import StoreWriter
+from aitom_disca.io.store_writer import StoreWriter
 from aitom_disca.io.tilt_range import check_given_range
 from aitom_disca.io.wedge_volume import tilt_range_of_wedge
 from aitom_disca.particles import ParticleSet, TomogramInfo
