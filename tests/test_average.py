@@ -258,6 +258,8 @@ def test_after_decisions_single_clusters_are_averaged_again(
     assert not (tmp_path / "averages" / "cluster_03").exists()
     members = read_particles_star(tmp_path / "averages" / "particles.star")
     assert members.more["aitomDiscaClusterName"].tolist() == ["ring"] * 5 + ["None"] * 10
+    counts = read_rows_csv(tmp_path / "averages" / "space" / "counts.csv")
+    assert [(row["cluster"], row["name"]) for row in counts] == [("1", "ring"), ("2", "")]
 
 
 def test_a_particle_picked_twice_counts_once(tmp_path, made, capsys, monkeypatch) -> None:

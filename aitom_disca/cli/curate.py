@@ -11,6 +11,7 @@ import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import Relion
+from aitom_disca.cli.help_text import RARELY
 from aitom_disca.curation.decisions import Action, Decision
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
@@ -60,7 +61,10 @@ def curate(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", help="Of what --split sorts, and --suggest.", min=0)
+        int,
+        typer.Option(
+            "--seed", help="Random seed of --split and --suggest.", min=0, rich_help_panel=RARELY
+        ),
     ] = 0,
     undo: Annotated[bool, typer.Option("--undo", help="Take the last decision back.")] = False,
     replay: Annotated[
@@ -78,18 +82,26 @@ def curate(
         ),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print what --suggest proposes as JSON.")
+        bool,
+        typer.Option(
+            "--json", help="Print what --suggest proposes as JSON.", rich_help_panel=RARELY
+        ),
     ] = False,
     why: Annotated[str, typer.Option("--why", help="The reason, kept with the decisions.")] = "",
     who: Annotated[
         str | None,
-        typer.Option("--who", help="Whose decisions they are; by default your login name."),
+        typer.Option(
+            "--who",
+            help="Whose decisions they are; by default your login name.",
+            rich_help_panel=RARELY,
+        ),
     ] = None,
     store: Annotated[
         Path | None,
         typer.Option(
             "--store",
             help="Store of the subtomograms, for the star files; by default that of the run.",
+            rich_help_panel=RARELY,
         ),
     ] = None,
     relion: o.RelionVersion = Relion.v31,

@@ -203,7 +203,9 @@ def read_averages(table: Path) -> list[dict[str, str]]:
 
 
 def with_names(rows: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> list[dict[str, Any]]:
-    """Rows of ``averages.csv`` with a column of names behind the number, if there are any."""
+    """Rows about clusters with a column of names behind the number, if there are any."""
+    if not names and not any("name" in row for row in rows):
+        return [{**row} for row in rows]
     named = []
     for row in rows:
         rest = {key: value for key, value in row.items() if key not in ("cluster", "name")}

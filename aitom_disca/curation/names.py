@@ -29,6 +29,15 @@ def with_cluster_names(particles: ParticleSet, names: Mapping[int, str]) -> Part
     return replace(particles, more={**more, CLUSTER_NAME_COLUMN: np.array(words)})
 
 
+def names_in(particles: ParticleSet) -> dict[int, str]:
+    """Names of clusters, by their number from 1, as `with_cluster_names` put them there."""
+    words = particles.more.get(CLUSTER_NAME_COLUMN)
+    if words is None or particles.cluster is None:
+        return {}
+    pairs = zip(np.asarray(particles.cluster).tolist(), words.tolist(), strict=True)
+    return {k + 1: str(word) for k, word in pairs if k >= 0 and word != "None"}
+
+
 def called(number: int, names: Mapping[int, str]) -> str:
     """A cluster in words: ``5 ribosome``, or ``cluster 5`` where it has no name."""
     return f"{number} {names[number]}" if number in names else f"cluster {number}"

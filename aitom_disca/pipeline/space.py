@@ -11,6 +11,8 @@ import numpy as np
 from aitom_disca.analysis.orientation import OrientationPreference, preferred_orientations
 from aitom_disca.analysis.spatial import NeighbourPair, compare_neighbours, count_clusters
 from aitom_disca.analysis.sphere import view_directions_xyz
+from aitom_disca.curation.averages import with_names
+from aitom_disca.curation.names import names_in
 from aitom_disca.errors import InputError
 from aitom_disca.io.atomic import remove_unfinished, replacing
 from aitom_disca.io.tables import write_rows_csv
@@ -112,6 +114,7 @@ def write_space(
 ) -> list[Path]:
     """Write ``orientations.csv``, ``neighbours.csv``, ``counts.csv`` and the pictures.
 
+    Where clusters have names (`aitom_disca.curation`), the first and the last table hold them.
     Everything is computed before the first file is written. A table without rows is not written,
     and what an earlier run left under these names goes.
 
@@ -137,7 +140,12 @@ def write_space(
     out_dir = Path(out_dir)
     preferences = _preferences(particles)
     pairs = compare_neighbours(particles, n_permutations=n_permutations, seed=seed)
-    rows = (_orientation_rows(preferences), _neighbour_rows(pairs), count_rows(particles))
+    names = names_in(particles)
+    rows = (
+        with_names(_orientation_rows(preferences), names),
+        _neighbour_rows(pairs),
+        with_names(count_rows(particles), names),
+    )
     tables = {name: table for name, table in zip(_TABLES, rows, strict=True) if table}
     pictures = _pictures(particles, preferences, pairs)
     for name, table in tables.items():
