@@ -84,9 +84,8 @@ def say_plan(
             shortest = _rest_s(least, box_px, million, settings, stages)[0]
             longest = _rest_s(most, box_px, million, settings, stages)[1]
             text = (
-                f"picking takes {_on_cores(million * _PICK[0], million * _PICK[1])}; if there are "
-                f"{least} to {most} particles, as fit in, the rest takes "
-                f"{_on_cores(shortest, longest)}"
+                f"picking takes {_on_cores(million * _PICK[0], million * _PICK[1])}, the rest "
+                f"{_on_cores(shortest, longest)} for {least} to {most} particles that may be there"
             )
         say(f"{text} ({counted(n_cores(), 'core')})")
     what = f"subtomograms of {box_px} voxels, {in_words(4000 * box_px**3)} for every 1000 of them"
