@@ -346,7 +346,7 @@ def test_a_packed_tomogram_that_cannot_be_unpacked_is_refused_at_once(
 
 
 def test_lower_bounds_leave_out_versions_that_do_not_serve():
-    text = (Path(__file__).parents[1] / "setup.py").read_text()
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
     for name, least in (("typer", (0, 16)), ("keras", (3, 11, 3)), ("jinja2", (3, 1, 6))):
         (found,) = re.findall(rf'"{name}>=([\d.]+)"', text)
         assert tuple(map(int, found.split("."))) >= least

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import tomllib
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -104,12 +105,10 @@ def test_the_tests_that_the_formats_name_are_there():
 
 
 def test_the_extras_that_the_readme_names_are_those_of_the_package():
-    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
-    required = setup.split("extras_require={")[1].split("\n    },")[0]
-    extras = set(re.findall(r'^        "(\w+)":', required, re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     shown = (ROOT / "docs/quick-start.md").read_text(encoding="utf-8").split("## Extras")[1]
     table = [row.split("|")[1] for row in shown.splitlines() if row.startswith("| `")]
-    assert set(re.findall(r"`(\w+)`", " ".join(table))) == extras
+    assert set(re.findall(r"`(\w+)`", " ".join(table))) == set(project["optional-dependencies"])
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
