@@ -438,6 +438,7 @@ def test_settings_of_the_alignment_reach_it(asked_of_alignment):
         "seed": 0,
         "tilt_range_deg": (-50, 40),
         "checkpoint": usual["checkpoint"],
+        "workers": None,
     }
     for changes, expected in (
         ({"alignment_most": 60}, {"n_rows": 60, "starts": 5}),  # one for 12 subtomograms
