@@ -183,3 +183,15 @@ def test_the_wall_begins_with_the_best_or_the_worst(kept: Path) -> None:
     assert [one["value"] for one in wall.tiles(results, best[:3])] == best[:3].tolist()
     results.selected = np.array([5, 9])
     assert set(wall.ordered(results, -1, "store")) == {5, 9}
+
+
+def test_labels_made_anew_are_said_on_the_page(kept: Path, tmp_path: Path) -> None:
+    shutil.copytree(kept, tmp_path / "results")
+    results = Results(tmp_path / "results")
+    results.decide(Decision("drop", (2,)))
+    shutil.copy(kept / "labels.csv", tmp_path / "results" / "labels.csv")
+    with (tmp_path / "results" / "labels.csv").open("a") as file:
+        file.write("60,1,1\n")
+    client = create_app(results, "secret", 8050).server.test_client()
+    client.get("/?token=secret")
+    assert "was made anew since curation.json" in client.get("/_dash-layout").text

@@ -75,7 +75,10 @@ def create_app(results: Results, token: str, port: int = 8050) -> Dash:
 
 
 def _frame(results: Results) -> html.Div:
-    results.refresh()
+    try:
+        results.refresh()
+    except InputError as error:  # the labels were made anew since
+        return html.Div(deciding.failed(error), className="top")
     return html.Div(
         [
             html.A("Skip to the content", href="#content", className="skip"),
@@ -120,8 +123,8 @@ def _register_views(app: Dash, results: Results) -> None:
         wanted = (hash_ or "").lstrip("#") or "clusters"
         if wanted == shown or wanted not in VIEWS:
             return no_update, no_update, no_update
-        results.refresh()
         try:
+            results.refresh()
             content = VIEWS[wanted].layout(results)
         except (InputError, OSError) as error:
             content = deciding.failed(error)
