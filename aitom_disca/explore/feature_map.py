@@ -13,7 +13,7 @@ from aitom_disca.explore.figures import FILLING, SYMBOLS, empty_figure, packed, 
 from aitom_disca.explore.results import Results
 from aitom_disca.report.cards import CLUSTER_COLOURS, UNASSIGNED_COLOUR, cluster_colour
 
-_MOST_DRAWN = 100_000  # of more, so many are drawn, chosen by chance; a lasso takes all
+_MOST_DRAWN = 40_000  # of more, so many are drawn, by chance: a lasso takes all, and stays quick
 _CLUSTER, _TOMOGRAM, _POSTERIOR = "cluster", "tomogram", "posterior"
 _MEASURED = "measured: "
 _UMAP = "UMAP"
