@@ -113,6 +113,23 @@ def test_a_step_that_fails_is_said_and_done_again(tmp_path: Path, children: Chil
     assert len(children.asked) == 9
 
 
+def test_where_the_published_method_cannot_fit_in_others_get_its_time(
+    tmp_path: Path, children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = {**FOUND["network"], "features_per_s": 2.0, "steps_per_s": 0.3, "step_size": 2}
+    monkeypatch.setitem(FOUND, "network", slow)
+    result = measure_device(tmp_path, minutes=8)
+    kinds = [step for step, _, _ in children.asked]
+    assert "published" not in kinds and kinds[-1] == "scale"
+    assert children.asked[-1][1] > 7 * 60  # nothing else took any time here
+    said = dict(device_rows(result))["published snr-0.1"]
+    # 5 x 1000 subtomograms, 20 iterations: 1 / 2 s of features and 2 / 0.6 s of training each.
+    assert f"{100_000 * (1 / 2 + 2 / 0.6) / 0.8 / 3600:.1f} hours (extrapolated)" in said
+    children.asked = []
+    measure_device(tmp_path, minutes=60)  # more time: it fits in, in part
+    assert [step for step, _, _ in children.asked].count("published") == 2
+
+
 def test_how_much_of_the_published_method_fits_in() -> None:
     assert plan(1e6, 1e3, 1e3) == (1000, 20)
     n, iterations = plan(100, 1000, 400)

@@ -23,12 +23,24 @@ def plan(seconds: float, features_per_s: float, trained_per_s: float) -> tuple[i
 
     Subtomograms give way first, then iterations.
     """
-    each = 1 / features_per_s + _COPIES / trained_per_s
-    n = int(_RESERVE * seconds / (5 * _ITERATIONS * each))
+    each = _seconds_of_one(features_per_s, trained_per_s)
+    n = int(seconds / (5 * _ITERATIONS * each))
     if n >= _FEWEST_PER_CLASS:
         return min(n, _PER_CLASS), _ITERATIONS
-    iterations = int(_RESERVE * seconds / (5 * _FEWEST_PER_CLASS * each))
+    iterations = int(seconds / (5 * _FEWEST_PER_CLASS * each))
     return _FEWEST_PER_CLASS, max(iterations, _FEWEST_ITERATIONS)
+
+
+def least_and_all_seconds(features_per_s: float, trained_per_s: float) -> tuple[float, float]:
+    """What the smallest part of the method takes, and what all of it does, in seconds."""
+    each = _seconds_of_one(features_per_s, trained_per_s)
+    least = 5 * _FEWEST_PER_CLASS * _FEWEST_ITERATIONS * each
+    return least, 5 * _PER_CLASS * _ITERATIONS * each
+
+
+def _seconds_of_one(features_per_s: float, trained_per_s: float) -> float:
+    """Of one subtomogram in one iteration."""
+    return (1 / features_per_s + _COPIES / trained_per_s) / _RESERVE
 
 
 def measure_published(

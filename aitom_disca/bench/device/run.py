@@ -11,6 +11,7 @@ from typing import Any
 
 import aitom_disca
 from aitom_disca.bench.child import run_child
+from aitom_disca.bench.device.published import least_and_all_seconds
 from aitom_disca.bench.run import machine
 from aitom_disca.io.atomic import write_text
 from aitom_disca.progress import say
@@ -21,7 +22,7 @@ _BOXES_PX = (24, 32)
 _PRECISIONS = ("float32", "mixed")
 _CASES = ("snr-0.1", "snr-0.03")
 _START_S = 15.0  # of a process: imports, the device
-_FEWEST_S = 30.0  # that any step is let go on
+_FEWEST_S = 45.0  # that any step is let go on
 _LONGEST = 1.5  # times what a step was given, after which it is ended
 
 
@@ -116,8 +117,10 @@ def measure_device(
         if step.name not in result["steps"]
     ]
     for i, step in enumerate(todo):
-        left = ends - time.monotonic() - _START_S * (len(todo) - i)
-        seconds = max(left, 0.0) * step.share / sum(other.share for other in todo[i:])
+        left = ends - time.monotonic()
+        shares = {one.name: one.share for one in todo[i:] if _may_fit(one, left, result["steps"])}
+        left = max(left - _START_S * len(shares), 0.0)
+        seconds = left * shares.get(step.name, 0.0) / max(sum(shares.values()), 1e-9)
         result["steps"][step.name] = done = _do(step, seconds, device, result["steps"])
         write_text(path, json.dumps(result, indent=1) + "\n")
         for name, value in _rows(step.name, done, peak):
@@ -136,6 +139,8 @@ def _do(step: Step, seconds: float, device: dict[str, Any], before: dict[str, An
         fastest = _fastest(before)
         if fastest is None:
             return {"error": "not done, since no measurement of the network was"}
+        if not _may_fit(step, seconds, before):
+            return {"error": _too_long(fastest)}
         arguments |= fastest
     limit = _LONGEST * max(seconds, _FEWEST_S) + 2 * _START_S
     start = time.monotonic()
@@ -148,6 +153,26 @@ def _do(step: Step, seconds: float, device: dict[str, Any], before: dict[str, An
     except RuntimeError as error:
         return {"error": str(error)}
     return found | {"took_s": time.monotonic() - start}
+
+
+def _may_fit(step: Step, seconds: float, before: dict[str, Any]) -> bool:
+    """Whether the smallest part of a step can end in so many seconds, as far as is known."""
+    fastest = _fastest(before) if step.kind == "published" else None
+    if fastest is None:
+        return True
+    return least_and_all_seconds(*_speeds(fastest))[0] <= _LONGEST * max(seconds, _FEWEST_S)
+
+
+def _too_long(fastest: dict[str, Any]) -> str:
+    least_s, all_s = least_and_all_seconds(*_speeds(fastest))
+    return (
+        f"not done: at the speed of the network it would take {all_s / 3600:.1f} hours "
+        f"(extrapolated), its smallest part {least_s / 60:.1f} minutes; ask for more --minutes"
+    )
+
+
+def _speeds(fastest: dict[str, Any]) -> tuple[float, float]:
+    return fastest["features_per_s"], fastest["trained_per_s"]
 
 
 def _fastest(before: dict[str, Any]) -> dict[str, Any] | None:
