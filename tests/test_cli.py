@@ -7,7 +7,6 @@ import logging
 import re
 import subprocess
 import sys
-import time
 import warnings
 
 import h5py
@@ -171,14 +170,13 @@ def test_help_shows_values_that_spaces_separate(capsys, command, monkeypatch):
 @pytest.mark.parametrize("argument", ["--version", "--help"])
 def test_the_command_starts_without_a_network(argument):
     code = (
-        "import sys; from aitom_disca.cli import main; "
+        "import sys, time; from aitom_disca.cli import main; "
         f"assert main(['{argument}']) == 0; "
-        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules); "
+        "assert time.process_time() < 5"  # other work on the machine does not count
     )
-    start = time.perf_counter()
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0 and not result.stderr, result.stderr
-    assert time.perf_counter() - start < 10
 
 
 def test_running_the_package_is_running_the_command():
