@@ -19,6 +19,11 @@ from aitom_disca.cli.help_text import ALWAYS, OFTEN, group_of
 
 ROOT = Path(__file__).resolve().parents[1]
 _COMMANDS = "commands.md"
+_ELSEWHERE = {
+    "../tutorials/pictures/": "pictures/",
+    "../tutorials/README.md": "tutorials.md",
+    "../CHANGELOG.md": "changelog.md",
+}
 _POINTS_PER_EM = 10  # of equations, as Matplotlib draws them
 
 
@@ -50,8 +55,16 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Lead links to pictures, which in the repository lie beside the tutorials, into the site."""
-    return markdown.replace("](../tutorials/pictures/", "](pictures/")
+    """Lead into the site what in the repository lies elsewhere: pictures, tutorials, options."""
+    for here, there in _ELSEWHERE.items():
+        markdown = markdown.replace(f"]({here}", f"]({there}")
+    pages = {name: f"command-{name}.md" for name in commands()} | {"COMMAND": _COMMANDS}
+
+    def linked(found: re.Match[str]) -> str:
+        page = pages.get(found["name"])
+        return f"[{found[0]}]({page})" if page else found[0]
+
+    return re.sub(r"(?<!\[)`aitom-disca (?P<name>[\w-]+) --help`", linked, markdown)
 
 
 def on_page_content(content: str, **_: Any) -> str:
