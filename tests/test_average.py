@@ -35,7 +35,7 @@ from aitom_disca.io.store_writer import StoreWriter
 from aitom_disca.io.tables import write_labels_csv
 from aitom_disca.mining.by_alignment import drawn_rows
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.pipeline import average_files, averages
+from aitom_disca.pipeline import average_files, averages, averaging_one
 from aitom_disca.pipeline.average_files import posed
 from aitom_disca.pipeline.average_inputs import settings_for_members
 from aitom_disca.pipeline.averaged import Averaged
@@ -297,7 +297,7 @@ def test_a_particle_picked_twice_counts_once(tmp_path, made, capsys, monkeypatch
 def test_members_beyond_the_most_are_laid_on_the_average(
     tmp_path: Path, store: Path, made: SimulatedSubtomograms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(averages, "_LAID_AT_ONCE", 7)
+    monkeypatch.setattr(averaging_one, "_LAID_AT_ONCE", 7)
     (one,) = averages.average_store(
         store,
         tmp_path / "out",
