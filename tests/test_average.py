@@ -235,7 +235,11 @@ def average_at_once(found: ClusterAverage):
 
 
 def test_after_decisions_single_clusters_are_averaged_again(
-    tmp_path: Path, store: Path, found: ClusterAverage, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    store: Path,
+    found: ClusterAverage,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(averages, "average_members", average_at_once(found))
     monkeypatch.setattr(average_files, "_pictures", lambda *_: {})
@@ -245,6 +249,10 @@ def test_after_decisions_single_clusters_are_averaged_again(
     assert main(command) == 0
     decisions = ["--merge", "2+3", "--name", "1=ring", "--store", str(store)]
     assert main(["curate", str(tmp_path), *decisions]) == 0
+    said = "".join(capsys.readouterr().out.split())
+    assert "2decisionsadded" in said
+    typed = said.partition("makethemagain:aitom-disca")[2]
+    assert typed.startswith(f"average{store}--labels") and "--cluster2--overwrite" in typed
     assert averages_now(tmp_path / "averages").outdated == {
         2: "decision 1 merged 3 into it",
         3: "decision 1 merged it into 2",

@@ -123,13 +123,17 @@ def refuse_outdated(now: AveragesNow, numbers: Sequence[int], store: Path, folde
     """
     wrong = [number for number in numbers if number in now.outdated]
     if wrong:
-        where = ["--labels", str(now.labels), "--out", str(folder)]
-        which = [word for number in sorted(now.changed) for word in ("--cluster", str(number))]
-        again = ["aitom-disca", "average", str(store), *where, *which, "--overwrite"]
         raise InputError(
             f"the average of cluster {wrong[0]} is that of other subtomograms "
-            f"({now.outdated[wrong[0]]}); make it again: {shlex.join(again)}"
+            f"({now.outdated[wrong[0]]}); make it again: {command_to_average(now, store, folder)}"
         )
+
+
+def command_to_average(now: AveragesNow, store: Path, folder: Path) -> str:
+    """The command line that makes the averages of changed clusters again."""
+    where = ["--labels", str(now.labels), "--out", str(folder)]
+    which = [word for number in sorted(now.changed) for word in ("--cluster", str(number))]
+    return shlex.join(["aitom-disca", "average", str(store), *where, *which, "--overwrite"])
 
 
 def shown_averages(folder: str | Path) -> tuple[list[dict[str, str]], list[str]]:
@@ -164,7 +168,7 @@ def shown_averages(folder: str | Path) -> tuple[list[dict[str, str]], list[str]]
     return rows, notes
 
 
-def mark_averages(folder: str | Path) -> list[str]:
+def mark_averages(folder: str | Path) -> AveragesNow:
     """Write names, and what is outdated, into ``averages.csv``; say what is outdated.
 
     Raises
@@ -174,7 +178,7 @@ def mark_averages(folder: str | Path) -> list[str]:
     """
     table = Path(folder) / AVERAGES_TABLE
     if not table.is_file():
-        return []
+        return AveragesNow()
     now = averages_now(folder)
     rows = read_averages(table)
     marked = with_names(rows, now.names)
@@ -184,7 +188,7 @@ def mark_averages(folder: str | Path) -> list[str]:
         marked = [{k: v for k, v in row.items() if k != "outdated"} for row in marked]
     if marked != rows:
         write_rows_csv(table, marked)
-    return [f"cluster {number}: {why}" for number, why in sorted(now.changed.items())]
+    return now
 
 
 def read_averages(table: Path) -> list[dict[str, str]]:

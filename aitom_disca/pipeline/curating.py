@@ -9,7 +9,7 @@ from pathlib import Path
 from aitom_disca.config import MineSettings, RelionVersion
 from aitom_disca.curation import Curated, Curation, Decision, apply_decisions
 from aitom_disca.curation.apply import apply_one, in_force
-from aitom_disca.curation.averages import mark_averages
+from aitom_disca.curation.averages import command_to_average, mark_averages
 from aitom_disca.curation.record import read_record
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store
@@ -19,6 +19,7 @@ from aitom_disca.pipeline.reports import store_of
 from aitom_disca.pipeline.splitting import split_again
 from aitom_disca.pipeline.stages import labels_of_store, write_stars
 from aitom_disca.run_folder import RunFolder
+from aitom_disca.words import counted
 
 
 def curate(
@@ -73,14 +74,17 @@ def curate(
     earlier = [] if replay is None else _replayed(replay, digest)
     made = _fitted(curation, [*earlier, *(("", one) for one in decisions)], source, results)
     curated = curation.add(made, particles_sha256=digest)
-    outdated = mark_averages(RunFolder(results).averages)
-    said = f"decisions: {len(made)}, clusters left: {len(curated.clusters())}"
+    averages = RunFolder(results).averages
+    now = mark_averages(averages)
+    said = f"{counted(len(made), 'decision')} added, clusters left: {len(curated.clusters())}"
     if source is None:
         return f"{said}; no store is known, so that no star files were written (--store)"
     if star_files:
         write_stars(source, curation.labels_file, results, relion=relion)
-    if outdated:
-        said += f"; averages made before them: {', '.join(outdated)}; average these again"
+    if now.changed:
+        outdated = ", ".join(f"cluster {k}: {why}" for k, why in sorted(now.changed.items()))
+        said += f"; averages, and their star files, are of before: {outdated}; make them again: "
+        said += command_to_average(now, source, averages)
     return said
 
 
