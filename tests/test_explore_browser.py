@@ -82,6 +82,7 @@ def test_from_results_to_merged_named_exported_star_files(page: Any, results: Pa
     page.get_by_placeholder("why (kept").fill("one shape")
     page.get_by_role("button", name="Merge").click()
     says(page, f"aitom-disca curate {results} --merge 1+3 --why 'one shape'")
+    assert not page.get_by_placeholder("why (kept").input_value()  # the next has another reason
     name = page.get_by_label("name of cluster 1")
     name.fill("ribosome")
     name.press("Enter")

@@ -47,6 +47,7 @@ def layout(results: Results) -> html.Div:
 
 def register(app: Dash, results: Results) -> None:
     """What the toolbar and the cards do."""
+    reasons = Output({"why": ALL}, "value", allow_duplicate=True)
 
     @app.callback(
         Output("cards", "children"),
@@ -59,6 +60,7 @@ def register(app: Dash, results: Results) -> None:
 
     @app.callback(
         *OUTCOME,
+        reasons,
         Input({"do": ALL}, "n_clicks"),
         State({"tick": ALL}, "value"),
         State({"why": ALL}, "value"),
@@ -67,26 +69,47 @@ def register(app: Dash, results: Results) -> None:
     # all as patterns: when another view takes the place of this one, they are gone
     def act(
         clicks: list[int | None], ticks: list[list[int]], why: list[str | None]
-    ) -> tuple[Any, Any]:
+    ) -> tuple[Any, ...]:
         if not any(clicks):
-            return no_update, no_update
+            return _nothing(why)
         ticked = tuple(sorted(number for tick in ticks for number in tick or ()))
-        return decide(results, ctx.triggered_id["do"], ticked, why=why[0])
+        return _cleared(decide(results, ctx.triggered_id["do"], ticked, why=why[0]), why)
 
-    @app.callback(*OUTCOME, Input({"drop": ALL}, "n_clicks"), prevent_initial_call=True)
-    def drop(clicks: list[int | None]) -> tuple[Any, Any]:
+    @app.callback(
+        *OUTCOME,
+        reasons,
+        Input({"drop": ALL}, "n_clicks"),
+        State({"why": ALL}, "value"),
+        prevent_initial_call=True,
+    )
+    def drop(clicks: list[int | None], why: list[str | None]) -> tuple[Any, ...]:
         if not any(clicks) or not ctx.triggered_id:
-            return no_update, no_update
-        return decide(results, "drop", (ctx.triggered_id["drop"],))
+            return _nothing(why)
+        return _cleared(decide(results, "drop", (ctx.triggered_id["drop"],), why=why[0]), why)
 
-    @app.callback(*OUTCOME, Input({"name": ALL}, "value"), prevent_initial_call=True)
-    def rename(_: list[str | None]) -> tuple[Any, Any]:
+    @app.callback(
+        *OUTCOME,
+        reasons,
+        Input({"name": ALL}, "value"),
+        State({"why": ALL}, "value"),
+        prevent_initial_call=True,
+    )
+    def rename(_: list[str | None], why: list[str | None]) -> tuple[Any, ...]:
         for triggered in ctx.triggered_prop_ids.values():
             number = triggered["name"]
             given = (ctx.inputs.get(f'{{"name":{number}}}.value') or "").strip()
             if given and given != results.curated.names.get(number, ""):
-                return decide(results, "name", (number,), name=given)
-        return no_update, no_update
+                return _cleared(decide(results, "name", (number,), name=given, why=why[0]), why)
+        return _nothing(why)
+
+
+def _cleared(outcome: tuple[Any, Any], why: list[str | None]) -> tuple[Any, ...]:
+    """With an empty field for the reason: the next decision has another one."""
+    return (*outcome, [no_update if outcome[0] is no_update else "" for _ in why])
+
+
+def _nothing(why: list[str | None]) -> tuple[Any, ...]:
+    return no_update, no_update, [no_update for _ in why]
 
 
 def _order() -> dcc.Dropdown:

@@ -45,7 +45,8 @@ def _decisions(results: Results) -> list[Any]:
     rows = []
     for number, one in enumerate(results.decisions, 1):
         undone = number not in counting and one.action != "undo"
-        said = [html.Del(str(one)) if undone else str(one), html.Span(one.why, className="muted")]
+        decided = html.Del(str(one)) if undone else str(one)
+        said = [decided, " ", html.Span(one.why, className="muted")]
         when = f"{one.date[:16].replace('T', ' ')} {one.who}"
         command = as_command(command_of(results.files.path, one))
         rows.append(html.Li([*said, html.Span(when, className="muted"), command]))
