@@ -35,4 +35,4 @@ def explore(
         )
     from aitom_disca.explore.server import explore as serve
 
-    serve(results, port=port, host=host)
+    serve(results.absolute(), port=port, host=host)  # commands that are shown hold anywhere
