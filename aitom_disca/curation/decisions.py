@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from aitom_disca.errors import InputError
+from aitom_disca.words import counted
 
 Action = Literal["merge", "drop", "junk", "keep", "name", "move", "split", "undo"]
 _ACTIONS = get_args(Action)
@@ -134,7 +135,7 @@ class Decision:
             "junk": f"call {_listed(self.clusters)} junk ({self.name or 'other'})",
             "keep": f"keep only {_listed(self.clusters)}",
             "name": f"name {_listed(self.clusters)} {self.name!r}",
-            "move": f"move {len(self.particles)} particle{'s' * (len(self.particles) != 1)} to "
+            "move": f"move {counted(len(self.particles), 'particle')} to "
             + (f"cluster {self.clusters[0]}" if self.clusters else "no cluster"),
             "split": f"split {_listed(self.clusters[:1])} (seed {self.seed})",
             "undo": "undo",

@@ -16,6 +16,7 @@ from aitom_disca.explore.pictures import surface_bytes, three_slices
 from aitom_disca.explore.results import Results
 from aitom_disca.explore.token import protect
 from aitom_disca.report.cards import STYLE_SHEET
+from aitom_disca.words import counted
 
 VIEWS: dict[str, ModuleType] = {
     "clusters": clusters,
@@ -108,7 +109,7 @@ def _headline(results: Results) -> str:
     n, k = len(results.labels), len(results.clusters())
     none = int((results.labels < 0).sum())
     rest = f", {none:,} in none" if none else ""
-    return f"{n:,} subtomograms in {k} cluster{'s' * (k != 1)}{rest}"
+    return f"{n:,} subtomograms in {counted(k, 'cluster')}{rest}"
 
 
 def _register_views(app: Dash, results: Results) -> None:

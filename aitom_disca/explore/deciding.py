@@ -12,6 +12,7 @@ from aitom_disca.curation.decisions import Action
 from aitom_disca.errors import InputError
 from aitom_disca.explore.commands import command_of, export_command
 from aitom_disca.explore.results import Results
+from aitom_disca.words import counted
 
 # What a callback that decides writes to: the pages learn from `version` that labels changed.
 OUTCOME = (
@@ -114,13 +115,13 @@ def register(app: Dash, results: Results) -> None:
         command = export_command(results.store_path or "", _folder(results), relion)
         return (
             f"{len(results.decisions)}, written {ctx.triggered[0]['value']}",
-            told(f"Done: {n_files} star files written to {_folder(results)}.", command),
+            told(f"Done: {counted(n_files, 'star file')} written to {_folder(results)}.", command),
         )
 
     @app.callback(Output("standing", "children"), Input("version", "data"))
     def standing(_: Any) -> str:
         n = len(results.decisions)
-        made = f"{n} decision{'s' * (n != 1)}" if n else "no decisions yet"
+        made = counted(n, "decision") if n else "no decisions yet"
         stars = "older than the labels" if results.stars_are_old else "up to date"
         return f"{made}; star files are {stars}"
 
