@@ -15,9 +15,9 @@ from aitom_disca.averaging.compare import compare_with_map
 from aitom_disca.averaging.fsc import FscCurve
 from aitom_disca.averaging.judged import KnownMap
 from aitom_disca.averaging.random_phases import randomise_phases
-from aitom_disca.curation.averages import averages_now
+from aitom_disca.curation.averages import AVERAGES_TABLE, averages_now, read_averages
 from aitom_disca.errors import InputError
-from aitom_disca.io import open_map, read_rows_csv, write_rows_csv
+from aitom_disca.io import open_map, write_rows_csv
 from aitom_disca.pipeline.average_inputs import map_names
 from aitom_disca.progress import say, track
 from aitom_disca.run_folder import RunFolder
@@ -246,11 +246,11 @@ def propose(found: Sequence[Identified], results: str | Path) -> list[str]:
 
 def _resolutions(folder: Path) -> dict[int, float]:
     """Resolution of every average by its number, where the table has it."""
-    table = folder / "averages.csv"
+    table = folder / AVERAGES_TABLE
     if not table.is_file():
         return {}
     found = {}
-    for row in read_rows_csv(table):
+    for row in read_averages(table):
         text = row.get("resolution_0.143_angstrom", "")
         if text:
             found[int(row["cluster"])] = float(text)

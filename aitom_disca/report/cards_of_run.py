@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.curation import decided
-from aitom_disca.curation.averages import averages_now
+from aitom_disca.curation.averages import AVERAGES_TABLE, averages_now, read_averages
 from aitom_disca.io import SubtomogramStore, read_labels_csv, read_rows_csv
 from aitom_disca.io.npz import read_npz
 from aitom_disca.report.cards import N_MEMBERS, ClusterCard, ranked
@@ -84,8 +84,8 @@ def cards_of_run(folder: RunFolder, store: SubtomogramStore) -> list[ClusterCard
 
 def averages_of_run(folder: RunFolder) -> dict[int, dict[str, str]]:
     """Rows of averages.csv by the number of their cluster; empty where nothing was averaged."""
-    table = folder.averages / "averages.csv"
-    return {int(row["cluster"]): row for row in read_rows_csv(table)} if table.exists() else {}
+    table = folder.averages / AVERAGES_TABLE
+    return {int(row["cluster"]): row for row in read_averages(table)} if table.exists() else {}
 
 
 def sorting_of(stages: Mapping[str, Any]) -> dict[str, Any]:
