@@ -62,12 +62,7 @@ def register(app: Dash, results: Results) -> None:
     def draw(by: str, across: str, up: str, _: Any) -> tuple[dict[str, Any], list[Any]]:
         return figure_of(results, by, across, up), legend_of(results, by)
 
-    app.clientside_callback(
-        selection.SHAPE_OF_SELECTION,
-        Output("map-shape", "data"),
-        Input("map", "selectedData"),
-        prevent_initial_call=True,
-    )
+    selection.keep_shape(app, "map", "map-shape")
 
     @app.callback(
         Output("selected", "children", allow_duplicate=True),

@@ -69,7 +69,7 @@ def inside(shape: dict[str, list[float]], x: np.ndarray, y: np.ndarray) -> np.nd
 
 
 # The shape alone is sent, not the points: a lasso of a million is as quick as one of ten.
-SHAPE_OF_SELECTION = """
+_SHAPE_OF_SELECTION = """
 function (selected) {
   if (!selected) return window.dash_clientside.no_update;
   const drawn = selected.lassoPoints || selected.range;
@@ -78,6 +78,16 @@ function (selected) {
   return {x: drawn[x], y: drawn[y], at: Date.now()};
 }
 """
+
+
+def keep_shape(app: Dash, graph: str, store: str) -> None:
+    """Keep what is drawn on a graph, a lasso or a box, in a store of the page."""
+    app.clientside_callback(
+        _SHAPE_OF_SELECTION,
+        Output(store, "data"),
+        Input(graph, "selectedData"),
+        prevent_initial_call=True,
+    )
 
 
 def register(app: Dash, results: Results) -> None:

@@ -114,12 +114,7 @@ def register(app: Dash, results: Results) -> None:
     ) -> dict[str, Any]:
         return _figure(results, name, int(axis), at, contrast, placed)
 
-    app.clientside_callback(
-        selection.SHAPE_OF_SELECTION,
-        Output("slice-shape", "data"),
-        Input("slice", "selectedData"),
-        prevent_initial_call=True,
-    )
+    selection.keep_shape(app, "slice", "slice-shape")
 
     @app.callback(
         Output("selected", "children", allow_duplicate=True),
