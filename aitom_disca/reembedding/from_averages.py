@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aitom_disca.curation.averages import averages_now, refuse_outdated
+from aitom_disca.curation.averages import AVERAGES_TABLE, averages_now, refuse_outdated
 from aitom_disca.errors import InputError
 from aitom_disca.io import (
     open_map,
@@ -34,7 +34,6 @@ from aitom_disca.reembedding.chimerax import chimerax_script
 from aitom_disca.reembedding.embed import PlacedAverage, embed_tomogram
 from aitom_disca.words import counted
 
-_TABLE = "averages.csv"
 LEGEND = "legend.csv"
 
 
@@ -185,15 +184,17 @@ class _Task(NamedTuple):
 
 
 def _numbers(folder: Path, wanted: Sequence[int], gone: Mapping[int, str]) -> list[int]:
-    if not (folder / _TABLE).is_file():
+    if not (folder / AVERAGES_TABLE).is_file():
         raise InputError(
-            f"{folder} holds no {_TABLE}; give the folder that the average command wrote."
+            f"{folder} holds no {AVERAGES_TABLE}; give the folder that the average command wrote."
         )
-    rows = read_rows_csv(folder / _TABLE)
+    rows = read_rows_csv(folder / AVERAGES_TABLE)
     if "cluster" not in rows[0]:
-        raise InputError(f"{folder / _TABLE} has no column cluster; average the clusters again.")
+        raise InputError(
+            f"{folder / AVERAGES_TABLE} has no column cluster; average the clusters again."
+        )
     made = [row["cluster"] for row in rows if not row.get("error")]
-    known = to_whole_numbers(made, _TABLE, "cluster").tolist()
+    known = to_whole_numbers(made, AVERAGES_TABLE, "cluster").tolist()
     for number in sorted({*known, *wanted} & {*gone}):
         if number in wanted:
             raise InputError(f"there is no cluster {number} any more: {gone[number]}.")
