@@ -100,9 +100,9 @@ def mixed_precision() -> list[float]:
 
 def expectation() -> list[float]:
     """Two references in three rotations, weighed by the engine for devices, in blocks of 4."""
-    from aitom_disca.alignment import likelihood, on_device
+    from aitom_disca.alignment import expectation, expectation_on_device
     from aitom_disca.alignment.coefficients import Coefficients
-    from aitom_disca.alignment.likelihood import Particles, expect
+    from aitom_disca.alignment.expectation import Particles, expect
 
     known, coefficients = np.random.default_rng(3), Coefficients(10, 3, (-60, 60))
     parts = known.normal(size=(2, 12, len(coefficients))).astype(np.float32)
@@ -110,9 +110,9 @@ def expectation() -> list[float]:
     particles = Particles(coefficients, values[:6], np.zeros((6, 3)), np.arange(6) % 2)
     references = 0.3 * values[6:].reshape(2, 3, -1)
     shifts = np.array([[0.0, 0, 0], [0, 1, 0]])
-    on_device._most_scores["cpu:0"] = 4 * 12
+    expectation_on_device._most_scores["cpu:0"] = 4 * 12
     on_processor = expect(particles, references, np.zeros(2), shifts)
-    likelihood.accelerator = lambda: "cpu:0"
+    expectation.accelerator = lambda: "cpu:0"
     found = expect(particles, references, np.zeros(2), shifts)
     np.testing.assert_allclose(found.sums, on_processor.sums, atol=1e-3)
     np.testing.assert_array_equal(found.offset_zyx_px, on_processor.offset_zyx_px)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aitom_disca.alignment.likelihood import Expectation, Particles
+from aitom_disca.alignment.expectation import Expectation, Particles
 
 NEGLIGIBLE = 5.0  # poses whose log likelihood is this much below the best are left out
 
@@ -19,7 +19,7 @@ def plain_expect(
     compared: np.ndarray | None = None,
     shell_weight: np.ndarray | None = None,
 ) -> Expectation:
-    """As `aitom_disca.alignment.likelihood.expect`; sums are always wanted."""
+    """As `aitom_disca.alignment.expectation.expect`; sums are always wanted."""
     coefficients, n = particles.coefficients, len(particles)
     k, r, c = references.shape
     weight = np.ones((k, c)) if shell_weight is None else shell_weight[:, coefficients.shell]

@@ -11,13 +11,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from aitom_disca.alignment import (
-    AlignmentSorter,
-    Coefficients,
-    Slicer,
-    align,
-    rotation_grid,
-)
+from aitom_disca.alignment import Coefficients, Slicer, align, rotation_grid
+from aitom_disca.classification import AlignmentSorter
 from aitom_disca.errors import InputError, IterationError
 from aitom_disca.mining import DISCA
 from aitom_disca.mining.bundle import Bundle

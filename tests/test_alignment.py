@@ -11,7 +11,6 @@ from scipy.spatial.transform import Rotation
 from sklearn.metrics import adjusted_rand_score
 
 from aitom_disca.alignment import (
-    AlignmentSorter,
     Averager,
     Coefficients,
     Particles,
@@ -21,16 +20,18 @@ from aitom_disca.alignment import (
     rotation_grid,
     to_volume,
 )
-from aitom_disca.alignment.assigning import Assigner
-from aitom_disca.alignment.centring import centred, dense_centre
-from aitom_disca.alignment.classes import Classes
+from aitom_disca.alignment.align_averages import AveragePairs, turned
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
+from aitom_disca.alignment.expectation import log_likelihood_held_out, shell_power, whitened
 from aitom_disca.alignment.interpolation import trilinear
-from aitom_disca.alignment.likelihood import log_likelihood_held_out, shell_power, whitened
-from aitom_disca.alignment.merging import Merger
-from aitom_disca.alignment.pairing import AveragePairs, turned
-from aitom_disca.alignment.rounds import Search, ball, cross
-from aitom_disca.alignment.second_look import second_look
+from aitom_disca.alignment.search_grids import ball, cross
+from aitom_disca.classification import AlignmentSorter
+from aitom_disca.classification.assign import Assigner
+from aitom_disca.classification.centring import centred, dense_centre
+from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.expectation_maximisation import Search
+from aitom_disca.classification.merge import Merger
+from aitom_disca.classification.shifts_by_class import second_look
 from aitom_disca.clustering.calibration import calibration_error
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 

@@ -13,19 +13,26 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from aitom_disca.alignment import AlignmentSorter, all_particles, missed, passes, seen
-from aitom_disca.alignment import second_look as second_look_
-from aitom_disca.alignment.all_particles import AllParticles
-from aitom_disca.alignment.classes import Classes
-from aitom_disca.alignment.rounds import cross
-from aitom_disca.alignment.second_look import finely, roughly, second_look
-from aitom_disca.alignment.standing import Standing
+from aitom_disca.alignment.search_grids import cross
+from aitom_disca.classification import (
+    AlignmentSorter,
+    all_particles,
+    coarse_and_fine,
+    detail,
+    missed_structures,
+    sort_all,
+)
+from aitom_disca.classification import shifts_by_class as second_look_
+from aitom_disca.classification.all_particles import AllParticles
+from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.shifts_by_class import finely, roughly, second_look
 from aitom_disca.config import MineSettings
 from aitom_disca.io import StoreWriter, open_store
 from aitom_disca.io.row_file import RowFile
 from aitom_disca.io.row_shards import RowShards
-from aitom_disca.mining.by_alignment import sort_source
 from aitom_disca.mining.checkpoint import Checkpoint
+from aitom_disca.mining.sort_store import sort_source
 from aitom_disca.parallel import added_in_pairs, sharing
 from aitom_disca.particles import ParticleSet
 from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulate_subtomograms
@@ -39,10 +46,10 @@ UNKNOWN = np.ones((3, 1))  # signal of three averages
 def quick() -> Any:
     """Few rotations and small blocks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seen, "COARSE", (3.5, 100, cross(1.25), 4))
-        patch.setattr(seen, "FINE", (4.5, 200, cross(0.8), 4))
-        patch.setattr(seen, "_SPLIT_TRIES", 1)
-        patch.setattr(missed, "_MEMBERS", 60)
+        patch.setattr(detail, "COARSE", (3.5, 100, cross(1.25), 4))
+        patch.setattr(detail, "FINE", (4.5, 200, cross(0.8), 4))
+        patch.setattr(coarse_and_fine, "_SPLIT_TRIES", 1)
+        patch.setattr(missed_structures, "_MEMBERS", 60)
         patch.setattr(all_particles, "_BLOCK", 32)
         patch.setattr(all_particles, "_PIECE_BLOCKS", 1)
         yield
@@ -162,7 +169,7 @@ def test_without_looks_or_room_nothing_joins(made, half_done, options):
 
 
 def test_what_turns_out_to_be_known_does_not_join(made, half_done, monkeypatch):
-    monkeypatch.setattr(passes, "of_their_own", lambda *_: [])
+    monkeypatch.setattr(sort_all, "of_their_own", lambda *_: [])
     assert sort(made, half_done).labels.max() + 1 == 2
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment import Coefficients, Slicer, local
+from aitom_disca.alignment import Coefficients, Slicer, local_search
 from aitom_disca.alignment.coefficients import centred_fft
-from aitom_disca.alignment.local import refine_poses, slices_at
-from aitom_disca.alignment.reference import padded_for_slices
+from aitom_disca.alignment.local_search import refine_poses, slices_at
+from aitom_disca.alignment.slices import padded_for_slices
 from aitom_disca.alignment.to_reference import AlignedPoses
 from aitom_disca.analysis.wedge_bias import pose_gathering
 from aitom_disca.averaging import (
@@ -33,7 +33,7 @@ from aitom_disca.io import open_store, read_rows_csv
 from aitom_disca.io.star_reading import read_particles_star
 from aitom_disca.io.store_writer import StoreWriter
 from aitom_disca.io.tables import write_labels_csv
-from aitom_disca.mining.by_alignment import drawn_rows
+from aitom_disca.mining.sort_store import drawn_rows
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline import average_files, averages, averaging_one
 from aitom_disca.pipeline.average_files import posed
@@ -104,7 +104,7 @@ def test_what_stays_is_not_tried_again_and_nothing_else_changes(
     )
     spectrum = centred_fft(padded_for_slices(volume)).astype(np.complex64)
     for step in ((4.0, 0.5),) * 3 + ((2.0, 0.3),) * 3:
-        quaternions, offsets, score, _ = local._step(
+        quaternions, offsets, score, _ = local_search._step(
             values, coefficients, spectrum, quaternions, offsets, step
         )
     assert errors_deg(found[0], Rotation.from_quat(quaternions)).max() < 1e-4

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aitom_disca.alignment import AlignmentSorter
-from aitom_disca.alignment.centring import dense_centre
 from aitom_disca.bench.crowded import crowded_subtomograms, hollow_shell
+from aitom_disca.classification import AlignmentSorter
+from aitom_disca.classification.centring import dense_centre
 
 
 def shell(box_px: int, centre_zyx_px: np.ndarray, radius_px: float) -> np.ndarray:

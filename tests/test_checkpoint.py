@@ -13,7 +13,7 @@ pytest.importorskip("keras")
 from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
-from aitom_disca.mining import DISCA, checkpoint, loop
+from aitom_disca.mining import DISCA, checkpoint, published_loop
 from aitom_disca.mining.checkpoint import Checkpoint, fingerprint
 from aitom_disca.mining.solution import Solution, pack, unpack_solution
 from aitom_disca.network import Classifier, build_feature_extractor
@@ -276,7 +276,7 @@ def calling(patch, owner, name, *, kill_at=0, after=False) -> list:
 @pytest.mark.parametrize(
     ("owner", "name", "kill_at", "after", "trainings_left"),
     [
-        (loop, "cluster_features", 1, False, 2),
+        (published_loop, "cluster_features", 1, False, 2),
         (Checkpoint, "save", 1, True, 2),
         (PreparedVolumes, "read", 7, False, 1),  # in the second training
         (checkpoint, "_write", 30, False, 2),  # while iteration 2 is written

@@ -21,9 +21,9 @@ pytest.importorskip("keras")
 from small_run import DIAMETER, SETTINGS, VOXEL_SIZE, check_same_store
 
 from aitom_disca import device, picking, pipeline
-from aitom_disca.alignment import AlignmentSorter, all_particles
-from aitom_disca.alignment.all_particles import AllParticles
-from aitom_disca.alignment.standing import Standing
+from aitom_disca.classification import AlignmentSorter, all_particles
+from aitom_disca.classification.all_particles import AllParticles
+from aitom_disca.classification.assignments import Standing
 from aitom_disca.cli import main
 from aitom_disca.cluster import tasks_on
 from aitom_disca.errors import InputError

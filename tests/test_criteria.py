@@ -13,10 +13,15 @@ from aitom_disca.cli import tables
 from aitom_disca.cli.app import app
 from aitom_disca.clustering import choose_mixture, criteria, estimate_k, fitting
 from aitom_disca.clustering.fitting import MixtureFitter, one_thread
-from aitom_disca.clustering.moves import merge_closest, merging_costs, split_worst, two_or_one
+from aitom_disca.clustering.split_merge_moves import (
+    merge_closest,
+    merging_costs,
+    split_worst,
+    two_or_one,
+)
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
-from aitom_disca.mining import clusters
+from aitom_disca.mining import clusters_of_features
 
 CENTRES = 9.0 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
 
@@ -225,9 +230,9 @@ def test_the_setting_reaches_the_choice(four, monkeypatch):
         used.append(criterion)
         return choose_mixture(*args, criterion=criterion, **options)
 
-    monkeypatch.setattr(clusters, "choose_mixture", choose)
+    monkeypatch.setattr(clusters_of_features, "choose_mixture", choose)
     settings = MineSettings(k_criterion="jump", candidate_k=(2, 3, 4, 5))
-    assert clusters.cluster_features(four[0], None, settings, 1).k == 4
+    assert clusters_of_features.cluster_features(four[0], None, settings, 1).k == 4
     assert used == ["jump"]
 
 

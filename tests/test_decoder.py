@@ -16,7 +16,7 @@ from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import apply_wedge
 from aitom_disca.io import StoreWriter
-from aitom_disca.mining.decoding import find_centers
+from aitom_disca.mining.decoded_centres import find_centers
 from aitom_disca.network import build_feature_extractor, extract_features
 from aitom_disca.network.decoder import Decoder
 from aitom_disca.particles import ParticleSet

@@ -12,9 +12,9 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
 from aitom_disca.clustering import choose_mixture, em, fit_mixture, fitting
-from aitom_disca.clustering import products as products_module
+from aitom_disca.clustering import quadratic_terms as products_module
 from aitom_disca.clustering.fitting import MixtureFitter
-from aitom_disca.clustering.starts import kmeans_labels
+from aitom_disca.clustering.initialisation import kmeans_labels
 
 
 def planted(n, k, d, seed=0, spread=3.0):

@@ -20,7 +20,7 @@ pytest.importorskip("keras")
 
 from aitom_disca import DISCA, InputError, MineSettings
 from aitom_disca.config import PRESETS
-from aitom_disca.mining import embedding, loop, predicting
+from aitom_disca.mining import feature_extraction, predicting, published_loop
 from aitom_disca.mining import parameters as parameters_module
 
 EDGE = 6
@@ -95,11 +95,11 @@ CHECKS = [
 @pytest.fixture(autouse=True)
 def one_network(monkeypatch):
     """Networks of the same settings are built once."""
-    for module in (loop, predicting):
+    for module in (published_loop, predicting):
         monkeypatch.setattr(module, "build_extractor", _built)
 
 
-_built = lru_cache(embedding.build_extractor)
+_built = lru_cache(feature_extraction.build_extractor)
 
 
 @pytest.fixture(scope="module")

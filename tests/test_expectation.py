@@ -9,15 +9,16 @@ import pytest
 from plain_expectation import plain_expect
 
 from aitom_disca.alignment import (
-    likelihood,
-    on_device,
-    on_processor,
-    reference,
+    expectation,
+    expectation_on_device,
+    expectation_on_processor,
+    slices,
     slices_on_device,
 )
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.likelihood import Expectation, Particles, expect
-from aitom_disca.alignment.reference import Slicer, rotation_grid
+from aitom_disca.alignment.expectation import Expectation, Particles, expect
+from aitom_disca.alignment.search_grids import rotation_grid
+from aitom_disca.alignment.slices import Slicer
 
 SHIFTS = np.array([[0.0, 0, 0], [0, 0.7, 0], [0, -0.7, 0], [1, 0, 0]])
 ONE, TWO = (-60.0, 60.0), np.array([[-60.0, 60.0], [-40.0, 50.0]])
@@ -61,12 +62,12 @@ def test_it_is_that_of_one_subtomogram_after_the_other(case, rng, monkeypatch, h
         options["shell_weight"] = rng.uniform(0.2, 1, (3, 10))
     plain = plain_expect(*case, **options)
     agree(expect(*case, **options), plain)
-    monkeypatch.setattr(on_processor, "_SCORES_AT_ONCE", 50)  # in blocks of two
+    monkeypatch.setattr(expectation_on_processor, "_SCORES_AT_ONCE", 50)  # in blocks of two
     agree(expect(*case, **options), plain)
 
 
 def test_blocks_are_halved_where_a_device_runs_out_of_memory(case, monkeypatch):
-    real, sizes = on_device._weigh, []
+    real, sizes = expectation_on_device._weigh, []
 
     def weigh(values, *rest, **how):
         sizes.append(len(values))
@@ -74,10 +75,12 @@ def test_blocks_are_halved_where_a_device_runs_out_of_memory(case, monkeypatch):
             raise MemoryError("RESOURCE_EXHAUSTED: no room for the scores")
         return real(values, *rest, **how)
 
-    monkeypatch.setattr(likelihood, "accelerator", lambda: "cpu:0")
-    monkeypatch.setattr(on_device, "_most_scores", {})
+    monkeypatch.setattr(expectation, "accelerator", lambda: "cpu:0")
+    monkeypatch.setattr(expectation_on_device, "_most_scores", {})
     monkeypatch.setattr(
-        on_device, "_compiled", lambda name, *how: partial(weigh, add_up=True, tempered=False)
+        expectation_on_device,
+        "_compiled",
+        lambda name, *how: partial(weigh, add_up=True, tempered=False),
     )
     plain = plain_expect(*case)
     agree(expect(*case), plain)
@@ -90,8 +93,8 @@ def test_other_errors_of_a_device_are_not_hidden(case, monkeypatch):
     def broken(*given):
         raise ValueError("no such kernel")
 
-    monkeypatch.setattr(likelihood, "accelerator", lambda: "cpu:0")
-    monkeypatch.setattr(on_device, "_compiled", lambda name, *how: broken)
+    monkeypatch.setattr(expectation, "accelerator", lambda: "cpu:0")
+    monkeypatch.setattr(expectation_on_device, "_compiled", lambda name, *how: broken)
     with pytest.raises(ValueError, match="no such kernel"):
         expect(*case)
 
@@ -99,7 +102,7 @@ def test_other_errors_of_a_device_are_not_hidden(case, monkeypatch):
 def test_a_device_says_the_same(case, rng, monkeypatch):
     options = {"shell_weight": rng.uniform(0.2, 1, (3, 10)), "compared": rng.random((9, 3)) < 0.5}
     options["compared"][~options["compared"].any(axis=1), 1] = True
-    monkeypatch.setattr(likelihood, "accelerator", lambda: "cpu:0")
+    monkeypatch.setattr(expectation, "accelerator", lambda: "cpu:0")
     agree(expect(*case, **options), plain_expect(*case, **options))
     silent = expect(*case, add_up=False)
     assert silent.sums.size == 0
@@ -119,7 +122,7 @@ def test_slices_are_taken_and_put_back_alike(rng, monkeypatch, tilts):
     sums, counts[2] = taken[0].copy(), 0  # nothing in one of the rotations
     sums[2] = 0
     inserted = slicer.insert(sums, counts)
-    monkeypatch.setattr(reference, "accelerator", lambda: "cpu:0")
+    monkeypatch.setattr(slices, "accelerator", lambda: "cpu:0")
     np.testing.assert_array_equal(slicer.several(volumes), taken)  # once it is not worth it
     np.testing.assert_allclose(slicer.several(volumes), taken, rtol=1e-4, atol=1e-3)
     assert list(slicer._on_devices) == ["cpu:0"]

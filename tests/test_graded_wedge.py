@@ -10,11 +10,10 @@ import pytest
 from rich.console import Console
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment import AlignmentSorter, Coefficients, Slicer
-from aitom_disca.alignment.assigning import Assigner
+from aitom_disca.alignment import Coefficients, Slicer
 from aitom_disca.alignment.graded_wedge import measure_fall_off
-from aitom_disca.alignment.local import slices_at
-from aitom_disca.alignment.reference import rotation_grid
+from aitom_disca.alignment.local_search import slices_at
+from aitom_disca.alignment.search_grids import rotation_grid
 from aitom_disca.analysis.wedge_bias import pose_gathering
 from aitom_disca.averaging.compare import compare_with_map
 from aitom_disca.averaging.gold_standard import average_cluster
@@ -25,6 +24,8 @@ from aitom_disca.bench.crowded import (
     measure_wedge_bias,
 )
 from aitom_disca.bench.data import load_templates
+from aitom_disca.classification import AlignmentSorter
+from aitom_disca.classification.assign import Assigner
 from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff

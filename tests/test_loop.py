@@ -16,9 +16,9 @@ import aitom_disca.network
 from aitom_disca.clustering import GaussianMixtureModel, Projection, choose_mixture
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError, IterationError
-from aitom_disca.mining import clusters as clusters_module
-from aitom_disca.mining import loop
-from aitom_disca.mining.loop import Solution, cluster_features, record, run_loop
+from aitom_disca.mining import clusters_of_features as clusters_module
+from aitom_disca.mining import published_loop
+from aitom_disca.mining.published_loop import Solution, cluster_features, record, run_loop
 from aitom_disca.progress import shown
 
 N = 200
@@ -68,9 +68,9 @@ def play(monkeypatch):
         script = script if isinstance(script, Script) else Script(script, indices)
         extractor = SimpleNamespace(get_weights=lambda: [np.array(len(script.trainings))])
         monkeypatch.setattr(aitom_disca.network, "Classifier", lambda *_, **__: script)
-        monkeypatch.setattr(loop, "build_extractor", lambda *_: extractor)
-        monkeypatch.setattr(loop, "compute_features", lambda *_: np.zeros((N, 1)))
-        monkeypatch.setattr(loop, "cluster_features", script.cluster)
+        monkeypatch.setattr(published_loop, "build_extractor", lambda *_: extractor)
+        monkeypatch.setattr(published_loop, "compute_features", lambda *_: np.zeros((N, 1)))
+        monkeypatch.setattr(published_loop, "cluster_features", script.cluster)
         volumes = SimpleNamespace(box_px=16, read=lambda rows: rows)
         result = run_loop(volumes, MineSettings(**settings), checkpoint)
         return result, script

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from aitom_disca.alignment import AlignmentSorter
-from aitom_disca.alignment.merging import Merger, Verdict
+from aitom_disca.classification import AlignmentSorter
+from aitom_disca.classification.merge import Merger, Verdict
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
 MOST = 800  # members of a pair whose test is taken as it is

@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from aitom_disca.alignment import AlignmentSorter, Averager, Coefficients, Particles, Slicer
-from aitom_disca.alignment.assigning import Assigner
-from aitom_disca.alignment.classes import Classes, equal_detail
-from aitom_disca.alignment.likelihood import expect
-from aitom_disca.alignment.looking import Look
-from aitom_disca.alignment.reference import rotation_grid
-from aitom_disca.alignment.rounds import Search, cross
+from aitom_disca.alignment import Averager, Coefficients, Particles, Slicer
+from aitom_disca.alignment.expectation import expect
+from aitom_disca.alignment.search_grids import cross, rotation_grid
+from aitom_disca.classification import AlignmentSorter
+from aitom_disca.classification.assign import Assigner
+from aitom_disca.classification.classes import Classes, equal_detail
+from aitom_disca.classification.detail import Look
+from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.rotations import random_rotations
 from aitom_disca.geometry.sphere import soft_sphere
-from aitom_disca.mining.by_alignment import looked_at_px
-from aitom_disca.mining.embedding import mask_radius_px
+from aitom_disca.mining.feature_extraction import mask_radius_px
+from aitom_disca.mining.sort_store import looked_at_px
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes
 from aitom_disca.subtomograms.mask_diameter import mask_diameter_angstrom

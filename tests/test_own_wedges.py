@@ -11,18 +11,18 @@ from scipy.spatial.transform import Rotation
 from sklearn.metrics import adjusted_rand_score
 
 from aitom_disca.alignment import Coefficients, Slicer, expect, rotation_grid
+from aitom_disca.alignment.exhaustive_search import align
+from aitom_disca.alignment.expectation import Particles, shell_power, whitened
 from aitom_disca.alignment.graded_wedge import measure_fall_off
-from aitom_disca.alignment.likelihood import Particles, shell_power, whitened
-from aitom_disca.alignment.local import correlations, refine_poses
-from aitom_disca.alignment.looking import Look
-from aitom_disca.alignment.rounds import cross
-from aitom_disca.alignment.search import align
+from aitom_disca.alignment.local_search import correlations, refine_poses
+from aitom_disca.alignment.search_grids import cross
 from aitom_disca.alignment.to_reference import align_to_reference
 from aitom_disca.averaging.by_poses import average_at_poses
 from aitom_disca.averaging.gold_standard import ClusterAverage
 from aitom_disca.averaging.initial_model import _Level
 from aitom_disca.averaging.null_test import null_test, round_densities
 from aitom_disca.bench.crowded import falling_off
+from aitom_disca.classification.detail import Look
 from aitom_disca.cli.app import main
 from aitom_disca.geometry.fall_off import TILTS_DEG, weighed_by_tilt
 from aitom_disca.geometry.wedge import (
@@ -38,7 +38,7 @@ from aitom_disca.io.star_blocks import read_blocks
 from aitom_disca.io.tables import read_rows_csv, write_labels_csv
 from aitom_disca.io.wedge_volume import tilt_range_of_wedge, wedge_volume
 from aitom_disca.mining import predicting
-from aitom_disca.mining.by_alignment import sort_source
+from aitom_disca.mining.sort_store import sort_source
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.search.references import references_of_maps
 from aitom_disca.simulation import load_phantoms

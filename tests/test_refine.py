@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from aitom_disca.alignment import AlignmentSorter
-from aitom_disca.alignment.held_out import held_out_gain
-from aitom_disca.alignment.likelihood import Particles, shell_power, whitened
-from aitom_disca.alignment.rounds import Search, cross
-from aitom_disca.alignment.starts import singles
+from aitom_disca.alignment.expectation import Particles, shell_power, whitened
+from aitom_disca.alignment.search_grids import cross
+from aitom_disca.classification import AlignmentSorter
+from aitom_disca.classification.expectation_maximisation import Search
+from aitom_disca.classification.first_references import singles
+from aitom_disca.classification.held_out_posterior import held_out_gain
 from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, read_labels_csv, read_rows_csv, write_labels_csv
 from aitom_disca.mining import DISCA
-from aitom_disca.mining.by_alignment import drawn_rows
+from aitom_disca.mining.sort_store import drawn_rows
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 

@@ -17,9 +17,15 @@ import aitom_disca.network
 from aitom_disca.clustering import ddbi, fitting
 from aitom_disca.config import PRESETS, MineSettings
 from aitom_disca.geometry.rotations import cube_rotations, rotate_by_cube
-from aitom_disca.mining import DISCA, aligned, clusters, embedding, loop
-from aitom_disca.mining.aligned import Known, run_aligned
-from aitom_disca.mining.loop import cluster_features
+from aitom_disca.mining import (
+    DISCA,
+    clusters_of_features,
+    fast_loop,
+    feature_extraction,
+    published_loop,
+)
+from aitom_disca.mining.fast_loop import Known, run_aligned
+from aitom_disca.mining.published_loop import cluster_features
 from aitom_disca.network import Classifier, devices
 from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes
 
@@ -108,7 +114,7 @@ def test_a_preset_names_only_what_differs():
 
 def prepared(volumes: np.ndarray, **changes: Any) -> np.ndarray:
     settings = MineSettings(**{**TINY, **changes})
-    seen = embedding.prepare_volumes(ArraySource(volumes), settings)
+    seen = feature_extraction.prepare_volumes(ArraySource(volumes), settings)
     return seen.read(np.arange(len(volumes)))
 
 
@@ -125,7 +131,7 @@ def test_box_and_low_pass_of_what_the_network_sees(volumes):
 
 
 def shapes(**changes: Any) -> list[tuple[int, ...]]:
-    extractor = embedding.build_extractor(BOX, MineSettings(**{**TINY, **changes}))
+    extractor = feature_extraction.build_extractor(BOX, MineSettings(**{**TINY, **changes}))
     return [w.shape for w in extractor.get_weights() if w.ndim > 1]
 
 
@@ -139,7 +145,7 @@ def test_size_of_the_network():
 
 def test_seed_and_precision_of_the_network():
     def built(**changes):
-        return embedding.build_extractor(BOX, MineSettings(**{**TINY, **changes}))
+        return feature_extraction.build_extractor(BOX, MineSettings(**{**TINY, **changes}))
 
     one, same, other = (built(seed=seed).get_weights()[0] for seed in (0, 0, 1))
     assert np.array_equal(one, same) and not np.array_equal(one, other)
@@ -150,19 +156,19 @@ def test_seed_and_precision_of_the_network():
 def test_number_of_devices(monkeypatch):
     asked, whole = [], devices.data_parallel
     monkeypatch.setattr(devices, "data_parallel", lambda n: asked.append(n) or whole(1))
-    embedding.build_extractor(BOX, MineSettings(**TINY, n_devices=3))
+    feature_extraction.build_extractor(BOX, MineSettings(**TINY, n_devices=3))
     assert asked == [3]
 
 
 def test_features_are_means_over_rotations_of_the_cube(volumes):
     seen = PreparedVolumes(ArraySource(volumes[:2]))
     settings = MineSettings(**TINY)
-    extractor = embedding.build_extractor(BOX, settings)
+    extractor = feature_extraction.build_extractor(BOX, settings)
     for n in (1, 4):
         turned = [rotate_by_cube(seen.read(np.arange(2)), r) for r in cube_rotations()[:n]]
         each = [np.asarray(extractor(np.array(t)[..., None])) for t in turned]
         changed = settings.changed(n_cube_rotations=n)
-        found = embedding.compute_features(extractor, seen, changed)
+        found = feature_extraction.compute_features(extractor, seen, changed)
         np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-4)
 
 
@@ -171,7 +177,7 @@ def test_features_are_means_over_rotations_of_the_cube(volumes):
 
 def trained(volumes: np.ndarray, *, head: float | None = None, **options: Any) -> Any:
     """One pass over all in one batch: loss, and how far the weights went."""
-    extractor = embedding.build_extractor(BOX, MineSettings(**TINY))
+    extractor = feature_extraction.build_extractor(BOX, MineSettings(**TINY))
     classifier = Classifier(extractor, batch_size=99, rotate=options.pop("rotate", None))
     labels = np.arange(len(volumes)) % 2
     classifier.new_head(np.zeros((len(volumes), 6), np.float32), labels, 2, epochs=0)
@@ -254,9 +260,9 @@ def asked_of_training(request, volumes, monkeypatch):
     def ask(**changes) -> Recorded:
         settings = MineSettings(**{**TINY, "max_iterations": 4, "stop_iterations": 9, **changes})
         source = ArraySource(volumes)
-        seen = embedding.prepare_volumes(source, settings)
+        seen = feature_extraction.prepare_volumes(source, settings)
         if request.param == "the loop":
-            loop.run_loop(seen, settings)
+            published_loop.run_loop(seen, settings)
         else:
             labels = np.arange(len(volumes)) % 2
             run_aligned(source, seen, settings, (-60, 60), known=Known(labels))
@@ -317,7 +323,7 @@ def test_whitening(features):
     first = clustered(features)
     for whiten, expected in ((False, plain), (True, white)):
         settings = MineSettings(whiten=whiten)
-        taught = aligned._second(features, known.labels, first, settings)
+        taught = fast_loop._second(features, known.labels, first, settings)
         np.testing.assert_allclose(taught.embedding.std(axis=0), expected, rtol=1e-3)
 
 
@@ -330,7 +336,7 @@ def test_ddbi_is_of_all_components(features):
         for d in (8, found.mixture.means.shape[1])
     )
     assert found.ddbi == pytest.approx(every) and found.ddbi != pytest.approx(leading, rel=0.01)
-    taught = aligned._second(features, found.labels, found, MineSettings(whiten=False))
+    taught = fast_loop._second(features, found.labels, found, MineSettings(whiten=False))
     assert taught.ddbi == pytest.approx(every)
     assert clustered(features, choose_dimensions=False).mixture.means.shape[1] == 8
 
@@ -353,13 +359,13 @@ def test_what_decides_k(features):
 @pytest.fixture
 def asked_of_mixtures(features, monkeypatch):
     """What settings ask of the choice of a mixture."""
-    whole, asked = clusters.choose_mixture, []
+    whole, asked = clusters_of_features.choose_mixture, []
 
     def choose(samples, candidates, **options):
         asked.append({**options, "candidates": candidates})
         return whole(samples, candidates, **options)
 
-    monkeypatch.setattr(clusters, "choose_mixture", choose)
+    monkeypatch.setattr(clusters_of_features, "choose_mixture", choose)
 
     def ask(*args, **changes):
         clustered(features, *args, **changes)
@@ -412,7 +418,7 @@ def asked_of_alignment(volumes, monkeypatch):
         begin(SimpleNamespace(sort=lambda starts, **how: asked.update(how, starts=len(starts))))
         raise Caught
 
-    monkeypatch.setattr(aligned, "sort_source", sort_source)
+    monkeypatch.setattr(fast_loop, "sort_source", sort_source)
     many = np.tile(volumes, (10, 1, 1, 1))
     many = many + np.random.default_rng(0).normal(size=many.shape).astype(np.float32)
 

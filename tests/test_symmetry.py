@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment.averages import Averager
+from aitom_disca.alignment.align_averages import turned
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.pairing import turned
-from aitom_disca.alignment.reference import Slicer, rotation_grid
+from aitom_disca.alignment.maximisation import Averager
+from aitom_disca.alignment.search_grids import rotation_grid
+from aitom_disca.alignment.slices import Slicer
 from aitom_disca.averaging.axes_search import _Operations
 from aitom_disca.averaging.compare import compare_with_map, masked_correlation
 from aitom_disca.averaging.gold_standard import average_cluster

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment import to_reference
-from aitom_disca.alignment.reference import rotation_grid
+from aitom_disca.alignment.search_grids import rotation_grid
 from aitom_disca.alignment.to_reference import align_to_reference, n_rotations
 from aitom_disca.bench.plain_alignment import align_plainly
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms

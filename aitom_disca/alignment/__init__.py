@@ -1,14 +1,13 @@
-"""Missing-wedge-aware alignment of subtomograms, and sorting by what they align to."""
+"""The engine of alignment: Fourier slices, expectation, maximisation, search of poses."""
 
-from aitom_disca.alignment.averages import Averager
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.likelihood import Expectation, Particles, expect
-from aitom_disca.alignment.reference import Slicer, rotation_grid, to_volume
-from aitom_disca.alignment.search import Poses, align
-from aitom_disca.alignment.sorting import AlignmentSorter
+from aitom_disca.alignment.exhaustive_search import Poses, align
+from aitom_disca.alignment.expectation import Expectation, Particles, expect
+from aitom_disca.alignment.maximisation import Averager
+from aitom_disca.alignment.search_grids import rotation_grid
+from aitom_disca.alignment.slices import Slicer, to_volume
 
 __all__ = [
-    "AlignmentSorter",
     "Averager",
     "Coefficients",
     "Expectation",

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.likelihood import shell_power
+from aitom_disca.alignment.expectation import shell_power
 from aitom_disca.geometry.fall_off import (
     TILTS_DEG,
     FallOff,

@@ -15,7 +15,7 @@ _PLACES_AT_ONCE = 2**17  # in slices
 
 
 class SlicesOnDevice:
-    """What `aitom_disca.alignment.reference.Slicer` does, on a device.
+    """What `aitom_disca.alignment.slices.Slicer` does, on a device.
 
     Parameters
     ----------

@@ -8,10 +8,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.local import correlations, refine_poses, slices_at
-from aitom_disca.alignment.reference import rotation_grid
-from aitom_disca.alignment.rounds import ball
-from aitom_disca.alignment.search import real_view, shares_of_norm
+from aitom_disca.alignment.exhaustive_search import real_view, shares_of_norm
+from aitom_disca.alignment.local_search import correlations, refine_poses, slices_at
+from aitom_disca.alignment.search_grids import ball, rotation_grid
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges

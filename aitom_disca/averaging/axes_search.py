@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import Coefficients, centred_fft, centred_ifft
 from aitom_disca.alignment.interpolation import trilinear
-from aitom_disca.alignment.reference import padded_for_slices, rotation_grid
+from aitom_disca.alignment.search_grids import rotation_grid
+from aitom_disca.alignment.slices import padded_for_slices
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.symmetry import point_group
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment.averages import Averager
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.reference import Slicer, counts_of_each, rotation_grid
+from aitom_disca.alignment.maximisation import Averager
+from aitom_disca.alignment.search_grids import rotation_grid
+from aitom_disca.alignment.slices import Slicer, counts_of_each
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 

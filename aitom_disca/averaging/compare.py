@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from aitom_disca.alignment.align_averages import turned
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.local import slices_at
-from aitom_disca.alignment.pairing import turned
-from aitom_disca.alignment.reference import rotation_grid
-from aitom_disca.alignment.search import real_view
+from aitom_disca.alignment.exhaustive_search import real_view
+from aitom_disca.alignment.local_search import slices_at
+from aitom_disca.alignment.search_grids import rotation_grid
 from aitom_disca.averaging.checks import as_cube, as_map, as_mask, check_positive
 from aitom_disca.averaging.fsc import FscCurve, fourier_shell_correlation
 from aitom_disca.errors import InputError

@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment.centring import dense_centre
 from aitom_disca.alignment.graded_wedge import measure_fall_off
 from aitom_disca.averaging.half import LAST_ROUNDS, PIECES, SMALLEST_STEPS, FindsPoses, Half
 from aitom_disca.averaging.halves import balanced_halves
 from aitom_disca.averaging.initial_model import initial_model
 from aitom_disca.averaging.symmetrise import CLEARLY, SymmetryAxes, find_axes
+from aitom_disca.classification.centring import dense_centre
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group

@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment.assigning import search_at
-from aitom_disca.alignment.averages import Average, Averager, Totals
-from aitom_disca.alignment.centring import dense_centre
-from aitom_disca.alignment.classes import Classes
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.likelihood import Particles, shell_power, whitened
-from aitom_disca.alignment.local import correlations, refine_poses
-from aitom_disca.alignment.reference import Slicer, counts_of_each, rotation_grid
-from aitom_disca.alignment.rounds import Search, cross, cube
+from aitom_disca.alignment.expectation import Particles, shell_power, whitened
+from aitom_disca.alignment.local_search import correlations, refine_poses
+from aitom_disca.alignment.maximisation import Average, Averager, Totals
+from aitom_disca.alignment.search_grids import cross, cube, rotation_grid
+from aitom_disca.alignment.slices import Slicer, counts_of_each
 from aitom_disca.averaging.compare import compare_with_map
 from aitom_disca.averaging.masks import sphere_round_particle
 from aitom_disca.averaging.symmetrise import SymmetryAxes, expanded, lay_on_axes
+from aitom_disca.classification.centring import dense_centre
+from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.detail import search_at
+from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment.averages import Totals
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.likelihood import Particles, shell_power
-from aitom_disca.alignment.reference import Slicer, rotation_grid, shell_index, to_volume
-from aitom_disca.alignment.rounds import ball
-from aitom_disca.alignment.search import real_view
+from aitom_disca.alignment.exhaustive_search import real_view
+from aitom_disca.alignment.expectation import Particles, shell_power
+from aitom_disca.alignment.maximisation import Totals
+from aitom_disca.alignment.search_grids import ball, rotation_grid
+from aitom_disca.alignment.slices import Slicer, shell_index, to_volume
 from aitom_disca.averaging.compare import compare_with_map
 from aitom_disca.device import accelerator
 from aitom_disca.geometry.fall_off import FallOff
@@ -285,7 +285,7 @@ class _Level:
         power: float,
     ) -> _Met:
         """As `weigh`, on an accelerator; slices are real, the prior is (T, n_rotations)."""
-        from aitom_disca.alignment.on_device import expect_on_device
+        from aitom_disca.alignment.expectation_on_device import expect_on_device
 
         n = len(values)
         members = Particles(self._coefficients, values, np.zeros((n, 3)), np.zeros(n, int), wedge)

@@ -9,10 +9,9 @@ from scipy import fft
 from scipy.special import ndtr
 
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.local import slices_at
-from aitom_disca.alignment.reference import rotation_grid
-from aitom_disca.alignment.rounds import ball
-from aitom_disca.alignment.search import align
+from aitom_disca.alignment.exhaustive_search import align
+from aitom_disca.alignment.local_search import slices_at
+from aitom_disca.alignment.search_grids import ball, rotation_grid
 from aitom_disca.averaging.gold_standard import ClusterAverage
 from aitom_disca.averaging.masks import default_diameter_px, sphere_round_particle
 from aitom_disca.geometry.fall_off import FallOff

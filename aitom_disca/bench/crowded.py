@@ -182,12 +182,12 @@ def measure_wedge_bias(
         Of each structure and seed: figures of `pose_gathering`, how far the average lies from the
         centre of its box, and its resolution along the axis of the beam and across.
     """
-    from aitom_disca.alignment.centring import dense_centre
     from aitom_disca.analysis.wedge_bias import pose_gathering
     from aitom_disca.averaging.compare import compare_with_map
     from aitom_disca.averaging.directional import along_and_across
     from aitom_disca.averaging.gold_standard import average_cluster
     from aitom_disca.averaging.masks import default_diameter_px, sphere_round_particle
+    from aitom_disca.classification.centring import dense_centre
 
     (ribosome,) = templates.take(["4v4r"])
     cases = (("shell", hollow_shell(), 20, 13.0), ("4v4r", ribosome, 28, 16.0))

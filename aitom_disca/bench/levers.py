@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from aitom_disca.alignment import AlignmentSorter
+from aitom_disca.classification import AlignmentSorter
 from aitom_disca.io import open_store
-from aitom_disca.mining.by_alignment import sort_source
+from aitom_disca.mining.sort_store import sort_source
 
 _WHOLE_DEG = (-90.0, 90.0)
 _STARTS, _MOST = 18, 12  # as `mine` has them for its default range of K

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment.pairing import turned
+from aitom_disca.alignment.align_averages import turned
 from aitom_disca.alignment.to_reference import align_to_reference
 from aitom_disca.geometry.fourier import frequency_grid_zyx
 from aitom_disca.geometry.sphere import soft_sphere

@@ -91,8 +91,12 @@ def time_iteration(
     store: SubtomogramStore, settings: MineSettings, training_batches: int
 ) -> dict[str, float]:
     """Seconds of the parts of an iteration: prepare, features, clustering, head, training."""
-    from aitom_disca.mining.embedding import build_extractor, compute_features, prepare_volumes
-    from aitom_disca.mining.loop import cluster_features
+    from aitom_disca.mining.feature_extraction import (
+        build_extractor,
+        compute_features,
+        prepare_volumes,
+    )
+    from aitom_disca.mining.published_loop import cluster_features
     from aitom_disca.network import Classifier
 
     volumes, prepare_s = _timed(lambda: prepare_volumes(store, settings))

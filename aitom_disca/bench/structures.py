@@ -36,7 +36,7 @@ def measure_alignment(
     The plain search is run on ten of them with a grid of 20 degrees. Its seconds at 7.5 degrees
     are those times 19, the ratio of the rotations.
     """
-    from aitom_disca.alignment.reference import rotation_grid
+    from aitom_disca.alignment.search_grids import rotation_grid
     from aitom_disca.alignment.to_reference import align_to_reference, n_rotations
     from aitom_disca.bench.plain_alignment import align_plainly
 
@@ -104,7 +104,7 @@ def measure_refinement(
     Once from the labels of the preset fast, once from those of the network alone. The model of
     either sorts as many new subtomograms before and after it was taught the refined labels.
     """
-    from aitom_disca.alignment import AlignmentSorter
+    from aitom_disca.classification import AlignmentSorter
     from aitom_disca.mining import DISCA
 
     rows = []

@@ -8,7 +8,7 @@ from scipy.special import log_softmax
 
 from aitom_disca.clustering.em import Gaussians, run_em
 from aitom_disca.clustering.mixture import GaussianMixtureModel, mixture_of_labels
-from aitom_disca.clustering.products import Products
+from aitom_disca.clustering.quadratic_terms import Products
 
 _HOTTEST = 50.0
 _PIECE = 8192  # samples whose density is computed at once

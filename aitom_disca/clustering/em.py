@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aitom_disca.clustering.products import Products, n_products, places
+from aitom_disca.clustering.quadratic_terms import Products, n_products, places
 
 _FEWEST_MEMBERS = 0.5  # a component with less than half a sample is empty
 _FIRST_RIDGE = 1e-12  # added to a singular covariance, in units of the dimensions' variance

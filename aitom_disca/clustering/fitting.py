@@ -15,9 +15,9 @@ from aitom_disca.clustering.em import (
     moments_of_labels,
     run_em,
 )
+from aitom_disca.clustering.initialisation import kmeans_labels
 from aitom_disca.clustering.mixture import GaussianMixtureModel
-from aitom_disca.clustering.products import Products, n_products
-from aitom_disca.clustering.starts import kmeans_labels
+from aitom_disca.clustering.quadratic_terms import Products, n_products
 
 _FEW = 16384  # starts are tried on no more samples than this,
 _FEW_PER_PARAMETER = 4  # or than this many times the parameters of the mixture

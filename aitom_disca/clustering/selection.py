@@ -11,7 +11,7 @@ from aitom_disca.clustering import criteria as c
 from aitom_disca.clustering.em import Fitted
 from aitom_disca.clustering.fitting import MixtureFit, MixtureFitter, mean_and_variance, one_thread
 from aitom_disca.clustering.mixture import GaussianMixtureModel
-from aitom_disca.clustering.moves import merge_closest, split_worst
+from aitom_disca.clustering.split_merge_moves import merge_closest, split_worst
 from aitom_disca.progress import step, track
 
 # Numbers of leading principal components that are tried.

@@ -9,14 +9,14 @@ import numpy as np
 from sklearn.base import ClusterMixin
 from sklearn.utils import Tags
 
-from aitom_disca.alignment.assigning import LearntAverages
+from aitom_disca.classification.assign import LearntAverages
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges
-from aitom_disca.mining.aligned import Known, run_aligned
 from aitom_disca.mining.checkpoint import Checkpoint, fingerprint
-from aitom_disca.mining.embedding import fit_input
-from aitom_disca.mining.loop import run_loop
+from aitom_disca.mining.fast_loop import Known, run_aligned
+from aitom_disca.mining.feature_extraction import fit_input
+from aitom_disca.mining.published_loop import run_loop
 from aitom_disca.mining.trained import Trained
 from aitom_disca.parallel import Workers
 from aitom_disca.subtomograms.dataset import Source

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.alignment.assigning import LearntAverages
-from aitom_disca.alignment.classes import Classes
+from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.classes import Classes
 from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.progress import say
 

@@ -32,7 +32,7 @@ def decode(path: str | Path, *, epochs: int = 20, overwrite: bool = False) -> Ru
         If the folder holds no finished run, or its store is gone, or such maps are there.
     """
     from aitom_disca.mining import DISCA
-    from aitom_disca.mining.decoding import decode_clusters
+    from aitom_disca.mining.decoded_centres import decode_clusters
 
     folder = finished_run(path)
     labels, _ = read_labels_csv(folder.labels)

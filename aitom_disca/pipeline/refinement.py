@@ -19,7 +19,7 @@ from aitom_disca.run_folder import RunFolder
 from aitom_disca.words import counted
 
 if TYPE_CHECKING:
-    from aitom_disca.mining.by_alignment import Sorted
+    from aitom_disca.mining.sort_store import Sorted
 
 _DOUBTFUL_Z = 3.0
 
@@ -147,8 +147,8 @@ def sort_again(
     workers: Workers | None = None,
 ) -> Sorted:
     """Sort a store by alignment from the clusters that it has."""
-    from aitom_disca.mining.by_alignment import drawn_rows, sort_source
-    from aitom_disca.mining.embedding import mask_radius_px
+    from aitom_disca.mining.feature_extraction import mask_radius_px
+    from aitom_disca.mining.sort_store import drawn_rows, sort_source
 
     rng = np.random.default_rng(settings.seed)
     rows = drawn_rows(len(source), settings.alignment_most, rng, before)

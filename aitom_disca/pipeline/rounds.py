@@ -23,7 +23,7 @@ from aitom_disca.run_folder import RunFolder
 from aitom_disca.words import counted
 
 if TYPE_CHECKING:
-    from aitom_disca.mining.by_alignment import Sorted
+    from aitom_disca.mining.sort_store import Sorted
 
 _PAYS = 0.05  # a round that gains a smaller share of particles is the last
 _APART_DIAMETERS = 0.5

@@ -73,8 +73,8 @@ def sorted_again(
     source: SubtomogramStore, rows: np.ndarray, settings: MineSettings, seed: int
 ) -> np.ndarray:
     """Labels (n,) from 0, -1 for noise, of some subtomograms of a store, by themselves."""
-    from aitom_disca.mining.by_alignment import drawn_rows, sort_source
-    from aitom_disca.mining.embedding import mask_radius_px
+    from aitom_disca.mining.feature_extraction import mask_radius_px
+    from aitom_disca.mining.sort_store import drawn_rows, sort_source
 
     drawn = drawn_rows(len(rows), settings.alignment_most, np.random.default_rng(seed))
     _, most = settings.changed(candidate_k=None).bounds(len(rows))

@@ -212,8 +212,8 @@ def _asked(
     seed: int,
 ) -> tuple[list[Any], list[Any]]:
     """Verdicts on pairs of clusters and on each, by as many members as are sorted at once."""
-    from aitom_disca.mining.by_alignment import drawn_rows, sort_source
-    from aitom_disca.mining.embedding import mask_radius_px
+    from aitom_disca.mining.feature_extraction import mask_radius_px
+    from aitom_disca.mining.sort_store import drawn_rows, sort_source
     from aitom_disca.subtomograms.dataset import SomeOf
 
     inside = np.flatnonzero(np.isin(labels, np.array(large) - 1))

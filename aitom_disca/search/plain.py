@@ -8,7 +8,7 @@ import numpy as np
 from scipy import fft, ndimage
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment.reference import rotation_grid
+from aitom_disca.alignment.search_grids import rotation_grid
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.wedge import apply_wedge

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from aitom_disca.alignment.assigning import FINE, LearntAverages, search_at
-from aitom_disca.alignment.likelihood import Particles, expect, shell_power, whitened
-from aitom_disca.alignment.rounds import Search
+from aitom_disca.alignment.expectation import Particles, expect, shell_power, whitened
 from aitom_disca.averaging.compare import resample
+from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.detail import FINE, search_at
+from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.sphere import soft_sphere

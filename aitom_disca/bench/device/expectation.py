@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.alignment.assigning import FINE, search_at
-from aitom_disca.alignment.likelihood import Expectation, Particles, expect
+from aitom_disca.alignment.expectation import Expectation, Particles, expect
+from aitom_disca.classification.detail import FINE, search_at
 from aitom_disca.device import use
 
 _BOX_PX = 20

@@ -6,10 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aitom_disca.alignment.likelihood import Particles, shell_power, whitened
-from aitom_disca.alignment.rounds import Search
+from aitom_disca.alignment.expectation import Particles, shell_power, whitened
+from aitom_disca.alignment.search_grids import ball, cross
+from aitom_disca.classification.expectation_maximisation import Search
+from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.sphere import soft_sphere
+from aitom_disca.geometry.wedge import TiltRanges
 from aitom_disca.subtomograms.preprocess import in_spheres, mask_edge_px
+
+# How finely is searched: largest frequency, rotations, shifts, rounds at most.
+COARSE = (5.0, 600, cross(1.25), 8)
+FINE = (7.0, 1500, cross(0.8), 12)
+WIDE = (ball(1.67, 3.8), 1)  # shifts and rounds of a second look, in coarse detail
+Level = tuple[float, int, np.ndarray, int]
 
 
 @dataclass(frozen=True)
@@ -86,3 +95,47 @@ class Look:
         values = whitened(values, coefficients.shell, self.power, measured)
         values *= np.float32(self.share**0.5)
         return Particles(coefficients, values, offset_zyx_px, half, wedge)
+
+
+def search_at(
+    level: Level,
+    box_px: int,
+    tilt_range_deg: TiltRanges,
+    mask_radius_px: float = np.inf,
+    fall_off: FallOff | None = None,
+) -> Search:
+    """A level of detail in a box."""
+    radius, n_rotations, shifts_zyx_px, rounds = level
+    radius = min(radius, box_px / 2 - 1)
+    return Search(
+        box_px, radius, tilt_range_deg, n_rotations, shifts_zyx_px, rounds, mask_radius_px, fall_off
+    )
+
+
+def one_rotation(level: Level) -> Level:
+    """The same level with one rotation, for what is not turned."""
+    return (level[0], 1, *level[2:])
+
+
+@dataclass(frozen=True)
+class Levels:
+    """How finely is looked: coarse, fine, and coarse over the whole range of shifts."""
+
+    coarse: Search
+    fine: Search
+    wide: Search
+
+    @classmethod
+    def of(
+        cls,
+        box_px: int,
+        tilt_range_deg: TiltRanges,
+        mask_radius_px: float = np.inf,
+        fall_off: FallOff | None = None,
+    ) -> Levels:
+        """All levels in a box."""
+        coarse, fine = (
+            search_at(level, box_px, tilt_range_deg, mask_radius_px, fall_off)
+            for level in (COARSE, FINE)
+        )
+        return cls(coarse, fine, coarse.trying(*WIDE))

@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from aitom_disca.alignment.assigning import LearntAverages
-from aitom_disca.alignment.averages import Totals, WithoutEach
-from aitom_disca.alignment.classes import Classes, equal_detail
-from aitom_disca.alignment.likelihood import expect
-from aitom_disca.alignment.pieces import (
+from aitom_disca.alignment.expectation import expect
+from aitom_disca.alignment.maximisation import Totals, WithoutEach
+from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.assignments import Standing, joined_blocks, side_by_side
+from aitom_disca.classification.classes import Classes, equal_detail
+from aitom_disca.classification.coarse_and_fine import Seen
+from aitom_disca.classification.expectation_maximisation import STAYED
+from aitom_disca.classification.expectation_tasks import (
     Expecting,
     FirstLook,
     Looking,
@@ -28,9 +31,6 @@ from aitom_disca.alignment.pieces import (
     in_a_task,
     levels_for,
 )
-from aitom_disca.alignment.rounds import STAYED
-from aitom_disca.alignment.seen import Seen
-from aitom_disca.alignment.standing import Standing, joined_blocks, side_by_side
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 from aitom_disca.io.row_file import RowFile
 from aitom_disca.io.row_shards import RowShards

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import Coefficients, centred_fft
 from aitom_disca.alignment.interpolation import trilinear
-from aitom_disca.alignment.reference import padded_for_slices, turned_frequencies
+from aitom_disca.alignment.slices import padded_for_slices, turned_frequencies
 from aitom_disca.parallel import on_all_cores
 
 # Steps of rotation (degrees) and shift (voxels), first to last.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aitom_disca.alignment.classes import Classes
-from aitom_disca.alignment.likelihood import Particles, expect
-from aitom_disca.alignment.rounds import Search
+from aitom_disca.alignment.expectation import Particles, expect
+from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.progress import track
 
 _FAR = 15.0

@@ -6,50 +6,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aitom_disca.alignment.assigning import COARSE, FINE, WIDE, search_at
-from aitom_disca.alignment.centring import centred
-from aitom_disca.alignment.classes import Classes
-from aitom_disca.alignment.likelihood import Particles
-from aitom_disca.alignment.merging import Merger
-from aitom_disca.alignment.pairing import AveragePairs
-from aitom_disca.alignment.reference import shell_index
-from aitom_disca.alignment.rounds import STAYED, Search
-from aitom_disca.alignment.second_look import second_look
-from aitom_disca.alignment.starts import singles
-from aitom_disca.geometry.fall_off import FallOff
-from aitom_disca.geometry.wedge import TiltRanges
+from aitom_disca.alignment.align_averages import AveragePairs
+from aitom_disca.alignment.expectation import Particles
+from aitom_disca.alignment.slices import shell_index
+from aitom_disca.classification.centring import centred
+from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.detail import Levels
+from aitom_disca.classification.expectation_maximisation import STAYED, Search
+from aitom_disca.classification.first_references import singles
+from aitom_disca.classification.merge import ONE_Z, Merger
+from aitom_disca.classification.shifts_by_class import second_look
 
-# Two clusters are one if members fit a joint average better by so many standard errors.
-ONE_Z = -3.0
 _SPLIT_STARTS = 3
 _SPLIT_TRIES = 2
 _SPLIT_ROUNDS = 4
 _SPLIT_LOOKS = 2
 _BALANCED_ROUNDS = 6, 3  # in coarse detail, in fine detail
-
-
-@dataclass(frozen=True)
-class Levels:
-    """How finely is looked: coarse, fine, and coarse over the whole range of shifts."""
-
-    coarse: Search
-    fine: Search
-    wide: Search
-
-    @classmethod
-    def of(
-        cls,
-        box_px: int,
-        tilt_range_deg: TiltRanges,
-        mask_radius_px: float = np.inf,
-        fall_off: FallOff | None = None,
-    ) -> Levels:
-        """All levels in a box."""
-        coarse, fine = (
-            search_at(level, box_px, tilt_range_deg, mask_radius_px, fall_off)
-            for level in (COARSE, FINE)
-        )
-        return cls(coarse, fine, coarse.trying(*WIDE))
 
 
 @dataclass(frozen=True)
@@ -130,14 +102,6 @@ class Seen:
 def starts_of_tries(n: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Which of n subtomograms are the first references, in several tries."""
     return [rng.choice(n, _SPLIT_STARTS, replace=False) for _ in range(_SPLIT_TRIES)]
-
-
-def merged(merger: Merger, classes: Classes, *, least_z: float, fewest: int, most: int) -> Classes:
-    """Clusters of which those that are one structure are merged."""
-    groups = merger.merge(
-        classes.members(), classes.averages, least_z=least_z, fewest=fewest, most=most
-    )
-    return classes if len(groups) == len(classes.averages) else classes.regrouped(groups)
 
 
 def unwhitened(search: Search, averages: list[np.ndarray], power: np.ndarray) -> list[np.ndarray]:

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aitom_disca.alignment.likelihood import Particles, expect, log_likelihood_held_out
-from aitom_disca.alignment.pairing import AveragePairs, turned
-from aitom_disca.alignment.rounds import Search, ball, cross
+from aitom_disca.alignment.align_averages import AveragePairs, turned
+from aitom_disca.alignment.expectation import Particles, expect, log_likelihood_held_out
+from aitom_disca.alignment.search_grids import ball, cross
+from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import say
 from aitom_disca.words import counted
+
+# Two clusters are one if members fit a joint average better by so many standard errors.
+ONE_Z = -3.0
 
 _NEIGHBOURS = 2
 _MOST_TESTED = 400  # members of each cluster that take part in a test
@@ -274,3 +279,11 @@ def _z(gains: list[np.ndarray], sizes: list[int]) -> float:
     total = sum(n * gain.mean() for gain, n in zip(gains, sizes, strict=True))
     variance = sum(n**2 * gain.var() / len(gain) for gain, n in zip(gains, sizes, strict=True))
     return float(total / (np.sqrt(variance) + 1e-9))
+
+
+def merged(merger: Merger, classes: Classes, *, least_z: float, fewest: int, most: int) -> Classes:
+    """Clusters of which those that are one structure are merged."""
+    groups = merger.merge(
+        classes.members(), classes.averages, least_z=least_z, fewest=fewest, most=most
+    )
+    return classes if len(groups) == len(classes.averages) else classes.regrouped(groups)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aitom_disca.alignment.classes import Classes
-from aitom_disca.alignment.held_out import HeldOut, held_out_gain
-from aitom_disca.alignment.rounds import cube
-from aitom_disca.alignment.seen import ONE_Z, Seen
-from aitom_disca.alignment.starts import singles
+from aitom_disca.alignment.search_grids import cube
+from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.coarse_and_fine import Seen
+from aitom_disca.classification.first_references import singles
+from aitom_disca.classification.held_out_posterior import HeldOut, held_out_gain
+from aitom_disca.classification.merge import ONE_Z
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import muted
 

@@ -9,9 +9,9 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.reference import Slicer, rotation_grid
-from aitom_disca.alignment.rounds import ball
-from aitom_disca.alignment.search import Poses, align
+from aitom_disca.alignment.exhaustive_search import Poses, align
+from aitom_disca.alignment.search_grids import ball, rotation_grid
+from aitom_disca.alignment.slices import Slicer
 from aitom_disca.geometry.box import centre_index
 
 _RADIUS = 6.0

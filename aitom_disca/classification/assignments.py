@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aitom_disca.alignment.classes import Classes
+from aitom_disca.classification.classes import Classes
 
 LIKELY = 1e-3  # probability of a cluster below which it is not compared in the next round
 

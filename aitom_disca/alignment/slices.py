@@ -24,21 +24,6 @@ _VOLUMES_AT_ONCE = 8
 _EDGE_PX, _EDGE_SIGMA_PX = 2.0, 1.0  # of the sphere that fills a box
 
 
-def rotation_grid(n: int) -> Rotation:
-    """Spread ``n`` rotations evenly over SO(3), the same ones every time.
-
-    References
-    ----------
-    .. [1] Alexa (2022), Super-Fibonacci spirals, CVPR.
-    """
-    phi, psi = np.sqrt(2.0), 1.533751168755204288118041
-    s = np.arange(n) + 0.5
-    r, big_r = np.sqrt(s / n), np.sqrt(1 - s / n)
-    alpha, beta = 2 * np.pi * s / phi, 2 * np.pi * s / psi
-    columns = (r * np.sin(alpha), r * np.cos(alpha), big_r * np.sin(beta), big_r * np.cos(beta))
-    return Rotation.from_quat(np.stack(columns, axis=1))
-
-
 def matrices_zyx(rotations: Rotation) -> np.ndarray:
     """Rotation matrices (n, 3, 3) that act on (z, y, x) vectors."""
     return rotations.as_matrix()[:, ::-1, ::-1]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aitom_disca.alignment.classes import Classes
-from aitom_disca.alignment.likelihood import Particles
-from aitom_disca.alignment.rounds import Search
+from aitom_disca.alignment.expectation import Particles
+from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import muted
 

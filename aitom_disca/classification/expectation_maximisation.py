@@ -9,11 +9,12 @@ from typing import Literal
 
 import numpy as np
 
-from aitom_disca.alignment.averages import Averager, Totals
-from aitom_disca.alignment.classes import Classes, equal_detail
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.likelihood import Expectation, Particles, expect
-from aitom_disca.alignment.reference import Slicer, rotation_grid
+from aitom_disca.alignment.expectation import Expectation, Particles, expect
+from aitom_disca.alignment.maximisation import Averager, Totals
+from aitom_disca.alignment.search_grids import rotation_grid
+from aitom_disca.alignment.slices import Slicer
+from aitom_disca.classification.classes import Classes, equal_detail
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.wedge import TiltRanges
 from aitom_disca.parallel import on_all_cores
@@ -25,23 +26,6 @@ _ALL_COMPARED = 3  # rounds, in the first of which all averages are; then those 
 _N_PARTS = 4  # of the data: averages without one of them hold three quarters of it
 STAYED = 0.002  # share of labels that may still change
 Prior = Literal["learnt", "even", "balanced"]
-
-
-def cube(step_px: float) -> np.ndarray:
-    """27 shifts: all combinations of -step, 0 and step."""
-    return (np.indices((3, 3, 3)).reshape(3, -1).T - 1) * step_px
-
-
-def ball(step_px: float, radius_px: float) -> np.ndarray:
-    """All shifts on a grid inside a radius, shape (S, 3)."""
-    n = int(radius_px / step_px)
-    grid = (np.indices((2 * n + 1,) * 3).reshape(3, -1).T - n) * step_px
-    return grid[np.linalg.norm(grid, axis=1) <= radius_px]
-
-
-def cross(step_px: float) -> np.ndarray:
-    """Seven shifts: none, and one step along each axis."""
-    return np.concatenate([np.zeros((1, 3)), np.eye(3), -np.eye(3)]) * step_px
 
 
 class Search:

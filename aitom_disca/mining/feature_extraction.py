@@ -9,7 +9,7 @@ import numpy as np
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import cube_rotations
-from aitom_disca.mining.checks import as_source, check_for_fit
+from aitom_disca.mining.check_subtomograms import as_source, check_for_fit
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 from aitom_disca.subtomograms.mask_diameter import mask_diameter_angstrom

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.ahead import read_ahead
-from aitom_disca.alignment import AlignmentSorter
-from aitom_disca.alignment.all_particles import AllParticles
-from aitom_disca.alignment.assigning import Assigner, LearntAverages
-from aitom_disca.alignment.passes import SortedAll, name_of_pass, sort_all
-from aitom_disca.alignment.standing import Standing
+from aitom_disca.classification import AlignmentSorter
+from aitom_disca.classification.all_particles import AllParticles
+from aitom_disca.classification.assign import Assigner, LearntAverages
+from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification.sort_all import SortedAll, name_of_pass, sort_all
 from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
 from aitom_disca.io import open_store
 from aitom_disca.io.store import SubtomogramStore

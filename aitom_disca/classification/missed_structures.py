@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aitom_disca.alignment.all_particles import AllParticles, Group
-from aitom_disca.alignment.classes import Classes
-from aitom_disca.alignment.noise import is_structure, noise_limit
-from aitom_disca.alignment.seen import ONE_Z, starts_of_tries
-from aitom_disca.alignment.standing import Standing
+from aitom_disca.classification.all_particles import AllParticles, Group
+from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.coarse_and_fine import starts_of_tries
+from aitom_disca.classification.merge import ONE_Z
+from aitom_disca.classification.noise_clusters import is_structure, noise_limit
 from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import muted
 

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from aitom_disca.alignment.assigning import LearntAverages
-from aitom_disca.alignment.averages import Totals
-from aitom_disca.alignment.classes import Classes
-from aitom_disca.alignment.likelihood import Expectation, Particles, expect
-from aitom_disca.alignment.looking import Look
-from aitom_disca.alignment.pairing import AveragePairs
-from aitom_disca.alignment.second_look import finely, roughly
-from aitom_disca.alignment.seen import Levels, Seen
-from aitom_disca.alignment.standing import LIKELY, joined_blocks
+from aitom_disca.alignment.align_averages import AveragePairs
+from aitom_disca.alignment.expectation import Expectation, Particles, expect
+from aitom_disca.alignment.maximisation import Totals
+from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.assignments import LIKELY, joined_blocks
+from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.coarse_and_fine import Seen
+from aitom_disca.classification.detail import Levels, Look
+from aitom_disca.classification.shifts_by_class import finely, roughly
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.io.row_file import RowFile
 from aitom_disca.io.row_shards import RowShards

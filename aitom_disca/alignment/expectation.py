@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.search import real_view
+from aitom_disca.alignment.exhaustive_search import real_view
 from aitom_disca.device import accelerator
 
 NEGLIGIBLE = 5.0  # poses whose log likelihood is this much below the best are left out
@@ -167,10 +167,10 @@ def expect(
         compared = np.ones((len(particles), n_classes), bool)
     given = (particles, slices, prior, shifts_zyx_px, add_up * (1 + by_half), compared)
     if (device := accelerator()) is None:
-        from aitom_disca.alignment.on_processor import expect_on_processor
+        from aitom_disca.alignment.expectation_on_processor import expect_on_processor
 
         return expect_on_processor(*given)
-    from aitom_disca.alignment.on_device import expect_on_device
+    from aitom_disca.alignment.expectation_on_device import expect_on_device
 
     return expect_on_device(device, *given)
 

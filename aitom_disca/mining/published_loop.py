@@ -11,8 +11,8 @@ import numpy as np
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError, IterationError
 from aitom_disca.mining.checkpoint import Checkpoint
-from aitom_disca.mining.clusters import cluster_features
-from aitom_disca.mining.embedding import build_extractor, compute_features
+from aitom_disca.mining.clusters_of_features import cluster_features
+from aitom_disca.mining.feature_extraction import build_extractor, compute_features
 from aitom_disca.mining.solution import (
     LoopResult,
     Solution,

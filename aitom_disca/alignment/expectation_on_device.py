@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from keras import device, ops
 
-from aitom_disca.alignment.likelihood import NEGLIGIBLE, Expectation, Particles
-from aitom_disca.alignment.search import real_view
+from aitom_disca.alignment.exhaustive_search import real_view
+from aitom_disca.alignment.expectation import NEGLIGIBLE, Expectation, Particles
 from aitom_disca.network import devices
 from aitom_disca.network.backend import BatchSize
 
@@ -51,7 +51,7 @@ def expect_on_device(
     name : str
         Keras' name of the device, such as ``gpu:0``.
     particles, slices, prior, shifts_zyx_px, n_halves, compared
-        As in `aitom_disca.alignment.on_processor.expect_on_processor`.
+        As in `aitom_disca.alignment.expectation_on_processor.expect_on_processor`.
     log_prior_of_shifts : ndarray of shape (S,), optional
         Added to log likelihoods.
     power : float

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
-from aitom_disca.alignment.reference import Slicer, shell_index, to_volume
+from aitom_disca.alignment.slices import Slicer, shell_index, to_volume
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.subtomograms.preprocess import mask_edge_px

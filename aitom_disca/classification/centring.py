@@ -8,9 +8,9 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment.classes import Classes
-from aitom_disca.alignment.pairing import turned
-from aitom_disca.alignment.reference import matrices_zyx
+from aitom_disca.alignment.align_averages import turned
+from aitom_disca.alignment.slices import matrices_zyx
+from aitom_disca.classification.classes import Classes
 from aitom_disca.geometry.box import centre_index
 
 _WINDOW = 1.15 / 1.6  # of the box: the particle's diameter, with a margin

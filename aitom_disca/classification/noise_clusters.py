@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from aitom_disca.alignment.classes import Classes
-from aitom_disca.alignment.likelihood import Particles, expect, log_likelihood_held_out
-from aitom_disca.alignment.looking import Look
-from aitom_disca.alignment.rounds import Search
+from aitom_disca.alignment.expectation import Particles, expect, log_likelihood_held_out
+from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.detail import Look
+from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.geometry.fall_off import weighed_by_tilt
 from aitom_disca.progress import say
 from aitom_disca.words import counted

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aitom_disca.alignment.classes import Classes
-from aitom_disca.alignment.likelihood import Particles, expect
-from aitom_disca.alignment.rounds import Search
-from aitom_disca.alignment.second_look import second_look
+from aitom_disca.alignment.expectation import Particles, expect
+from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.expectation_maximisation import Search
+from aitom_disca.classification.shifts_by_class import second_look
 
 _SHARE = 0.2  # of the coefficients is held out
 

@@ -8,19 +8,24 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment.assigning import LearntAverages
-from aitom_disca.alignment.centring import centred
-from aitom_disca.alignment.classes import Classes
+from aitom_disca.alignment.align_averages import AveragePairs
 from aitom_disca.alignment.graded_wedge import measure_fall_off
-from aitom_disca.alignment.held_out import HeldOut, held_out_gain, posterior_by_others
-from aitom_disca.alignment.known_clusters import Pair, judge_known
-from aitom_disca.alignment.looking import Look
-from aitom_disca.alignment.merging import Merger
-from aitom_disca.alignment.noise import without_noise
-from aitom_disca.alignment.pairing import AveragePairs
-from aitom_disca.alignment.rounds import STAYED, Prior, cube
-from aitom_disca.alignment.seen import ONE_Z, Levels, Seen, merged, starts_of_tries, unwhitened
-from aitom_disca.alignment.starts import averages_of, singles
+from aitom_disca.alignment.search_grids import cube
+from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.centring import centred
+from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.coarse_and_fine import Seen, starts_of_tries, unwhitened
+from aitom_disca.classification.detail import Levels, Look
+from aitom_disca.classification.expectation_maximisation import STAYED, Prior
+from aitom_disca.classification.first_references import averages_of, singles
+from aitom_disca.classification.held_out_posterior import (
+    HeldOut,
+    held_out_gain,
+    posterior_by_others,
+)
+from aitom_disca.classification.judge_known import Pair, judge_known
+from aitom_disca.classification.merge import ONE_Z, Merger, merged
+from aitom_disca.classification.noise_clusters import without_noise
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range, distinct_tilt_ranges
 from aitom_disca.parallel import on_all_cores

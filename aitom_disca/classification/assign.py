@@ -8,37 +8,14 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from scipy.special import logsumexp, softmax
 
-from aitom_disca.alignment.classes import Classes
-from aitom_disca.alignment.likelihood import Particles
-from aitom_disca.alignment.looking import Look
-from aitom_disca.alignment.rounds import Search, ball, cross
-from aitom_disca.alignment.second_look import fit_one, second_look
+from aitom_disca.alignment.expectation import Particles
+from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.detail import COARSE, FINE, WIDE, Look, one_rotation, search_at
+from aitom_disca.classification.expectation_maximisation import Search
+from aitom_disca.classification.shifts_by_class import fit_one, second_look
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges
-
-# How finely is searched: largest frequency, rotations, shifts, rounds at most.
-COARSE = (5.0, 600, cross(1.25), 8)
-FINE = (7.0, 1500, cross(0.8), 12)
-WIDE = (ball(1.67, 3.8), 1)  # shifts and rounds of a second look, in coarse detail
-
-
-Level = tuple[float, int, np.ndarray, int]
-
-
-def search_at(
-    level: Level,
-    box_px: int,
-    tilt_range_deg: TiltRanges,
-    mask_radius_px: float = np.inf,
-    fall_off: FallOff | None = None,
-) -> Search:
-    """A level of detail in a box."""
-    radius, n_rotations, shifts_zyx_px, rounds = level
-    radius = min(radius, box_px / 2 - 1)
-    return Search(
-        box_px, radius, tilt_range_deg, n_rotations, shifts_zyx_px, rounds, mask_radius_px, fall_off
-    )
 
 
 @dataclass(frozen=True)
@@ -148,7 +125,7 @@ class Assigner:
         fall_off = None if learnt.fall_off is None else FallOff(*learnt.fall_off)
         self._coarse, self._fine = (
             search_at(
-                _one_rotation(level) if spherical else level,
+                one_rotation(level) if spherical else level,
                 self.box_px,
                 tilts,
                 fall_off=fall_off,
@@ -228,10 +205,6 @@ class Assigner:
             np.stack([one.rotation for one in found], axis=1),
             np.stack([one.offset_zyx_px for one in found], axis=1),
         )
-
-
-def _one_rotation(level: Level) -> Level:
-    return (level[0], 1, *level[2:])
 
 
 def _chosen(values: np.ndarray, joint: np.ndarray) -> np.ndarray:

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.cluster import KMeans
 
-from aitom_disca.alignment import AlignmentSorter
-from aitom_disca.alignment.assigning import LearntAverages
+from aitom_disca.classification import AlignmentSorter
+from aitom_disca.classification.assign import LearntAverages
 from aitom_disca.clustering import ddbi, fit_projection, match_labels, mixture_of_labels
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError, IterationError
 from aitom_disca.geometry.wedge import TiltRanges
-from aitom_disca.mining.by_alignment import drawn_rows, sort_source, steps_of
 from aitom_disca.mining.checkpoint import Checkpoint
-from aitom_disca.mining.embedding import build_extractor, compute_features
-from aitom_disca.mining.loop import (
+from aitom_disca.mining.feature_extraction import build_extractor, compute_features
+from aitom_disca.mining.published_loop import (
     LoopResult,
     Solution,
     cluster_features,
@@ -26,6 +25,7 @@ from aitom_disca.mining.loop import (
     record,
 )
 from aitom_disca.mining.solution import Arrays, pack, unpack_part, unpack_solution
+from aitom_disca.mining.sort_store import drawn_rows, sort_source, steps_of
 from aitom_disca.parallel import Workers
 from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
