@@ -18,7 +18,7 @@ from aitom_disca.io import (
     write_particles_star,
     write_volume,
 )
-from aitom_disca.io.outputs import refuse_existing
+from aitom_disca.io.disk.outputs import refuse_existing
 from aitom_disca.pipeline import run
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder

@@ -17,10 +17,10 @@ from typing import Any
 
 import aitom_disca
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import remove_unfinished, write_text
-from aitom_disca.io.file_marks import difference, marks_of
-from aitom_disca.io.formats.files import load_json
-from aitom_disca.io.reading import reading
+from aitom_disca.io.disk.atomic import remove_unfinished, write_text
+from aitom_disca.io.disk.file_marks import difference, marks_of
+from aitom_disca.io.disk.reading import reading
+from aitom_disca.io.formats.file_text import load_json
 from aitom_disca.run_places import alike, as_it_is_now, same_inputs, seen_from
 
 logger = logging.getLogger(__name__)

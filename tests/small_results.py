@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from aitom_disca.io import write_labels_csv, write_volume
-from aitom_disca.io.store_writer import StoreWriter
+from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.io.tables import write_rows_csv
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.run_folder import RunFolder

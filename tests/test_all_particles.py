@@ -29,8 +29,8 @@ from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.shifts_by_class import finely, roughly, second_look
 from aitom_disca.config import MineSettings
 from aitom_disca.io import StoreWriter, open_store
-from aitom_disca.io.row_file import RowFile
-from aitom_disca.io.row_shards import RowShards
+from aitom_disca.io.stores.row_file import RowFile
+from aitom_disca.io.stores.row_shards import RowShards
 from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.mining.sort_store import sort_source
 from aitom_disca.parallel import added_in_pairs, sharing

@@ -14,7 +14,7 @@ import pytest
 
 from aitom_disca.curation import Curation, Decision
 from aitom_disca.io import StoreWriter, open_store, write_labels_csv, write_rows_csv
-from aitom_disca.io.mrc import write_volume
+from aitom_disca.io.tomograms.mrc import write_volume
 from aitom_disca.particles import ParticleSet
 from aitom_disca.report.cards import ClusterCard, cluster_colour, member_slices, ranked
 from aitom_disca.report.cards_of_run import by_cluster, cards_of_run

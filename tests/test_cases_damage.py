@@ -20,7 +20,6 @@ from aitom_disca.config import ExtractSettings, PickSettings, RunSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import (
     StoreWriter,
-    file_marks,
     open_store,
     open_tomogram,
     read_labels_csv,
@@ -28,11 +27,12 @@ from aitom_disca.io import (
     write_particles_star,
     write_volume,
 )
-from aitom_disca.io.defocus import read_defocus_file
+from aitom_disca.io.disk import file_marks
+from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.formats import NAMES, Known, get_format, recognise
-from aitom_disca.io.mrc import read_mask
-from aitom_disca.io.reading import reading
-from aitom_disca.io.tilt_angles import read_tilts
+from aitom_disca.io.tomograms.defocus import read_defocus_file
+from aitom_disca.io.tomograms.mrc import read_mask
+from aitom_disca.io.tomograms.tilt_angles import read_tilts
 from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.picking.kept import read_candidates

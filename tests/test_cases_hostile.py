@@ -27,9 +27,9 @@ from aitom_disca.bridge.pickles import read_pickle
 from aitom_disca.cli import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, open_tomogram, read_picks, write_rows_csv, write_volume
-from aitom_disca.io.checksums import checksums_of
-from aitom_disca.io.star import write_particles_star
-from aitom_disca.io.store_writer import seal_store
+from aitom_disca.io.disk.checksums import checksums_of
+from aitom_disca.io.formats.relion.write_star import write_particles_star
+from aitom_disca.io.stores.write_store import seal_store
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.reembedding import chimerax_script
 from aitom_disca.report.cards import ClusterCard

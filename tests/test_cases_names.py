@@ -14,8 +14,8 @@ import pytest
 from aitom_disca.cli import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, open_tomograms
-from aitom_disca.io.mrc import write_volume
-from aitom_disca.io.project_folders import tomograms_in
+from aitom_disca.io.tomograms.mrc import write_volume
+from aitom_disca.io.tomograms.project_folders import tomograms_in
 from aitom_disca.pipeline.picks import matched
 
 AT_80 = {"x": 80, "y": 80, "z": 80}

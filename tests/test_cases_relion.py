@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.cli.app import main
 from aitom_disca.io import open_store
-from aitom_disca.io.formats.of_store import labels_of
+from aitom_disca.io.formats.particles_of_store import labels_of
 
 pytestmark = pytest.mark.relion
 

@@ -16,9 +16,9 @@ from aitom_disca.doctor.wedge import check_wedge
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_tomogram, read_tomograms_star, write_volume
 from aitom_disca.io.formats import Known
-from aitom_disca.io.formats.reading import read_particles
-from aitom_disca.io.tilt_angles import read_tilts, tilts_beside
-from aitom_disca.io.tilt_range import doubt
+from aitom_disca.io.formats.read_particles import read_particles
+from aitom_disca.io.tomograms.tilt_angles import read_tilts, tilts_beside
+from aitom_disca.io.tomograms.tilt_range import doubt
 
 STEPS = np.arange(-54, 61, 3)
 SHIFTS = np.random.default_rng(3).normal(0, 25, (len(STEPS), 2))  # in range, but not even

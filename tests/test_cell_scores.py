@@ -14,7 +14,7 @@ from aitom_disca.bench.data import TemplateSet, load_templates
 from aitom_disca.cli import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, write_labels_csv, write_particles_star, write_picks_csv
-from aitom_disca.io.mrc import write_volume
+from aitom_disca.io.tomograms.mrc import write_volume
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.simulation import load_phantoms, match_picks
 from aitom_disca.simulation.cell import CellRecipe, CellTruth, Imaging

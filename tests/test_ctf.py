@@ -13,7 +13,7 @@ from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import ctf, electron_wavelength_angstrom
 from aitom_disca.io import open_store, open_tomogram, open_tomograms, write_picks_csv, write_volume
-from aitom_disca.io.defocus import check_defocus, read_defocus_file
+from aitom_disca.io.tomograms.defocus import check_defocus, read_defocus_file
 from aitom_disca.particles import ParticleSet
 
 DEFOCUS = 30600.0

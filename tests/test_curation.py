@@ -10,7 +10,7 @@ from aitom_disca.cli.app import main
 from aitom_disca.curation import Curation, Decision, apply_decisions, decided
 from aitom_disca.errors import InputError
 from aitom_disca.io import read_labels_csv, read_particles_star, write_labels_csv
-from aitom_disca.io.store_writer import StoreWriter
+from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.io.tables import read_rows_csv
 from aitom_disca.particles import ParticleSet, TomogramInfo
 

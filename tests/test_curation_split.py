@@ -13,7 +13,7 @@ from aitom_disca.cli.app import main
 from aitom_disca.curation import Curation, Decision
 from aitom_disca.curation.apply import of_clusters
 from aitom_disca.io import read_labels_csv, write_labels_csv
-from aitom_disca.io.store_writer import StoreWriter
+from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline import splitting
 from aitom_disca.pipeline.suggesting import suggest

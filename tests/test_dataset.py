@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aitom_disca.errors import InputError
-from aitom_disca.io import row_file
+from aitom_disca.io.stores import row_file
 from aitom_disca.subtomograms import dataset
 from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes, shuffled_rows
 

@@ -15,7 +15,7 @@ pytest.importorskip("keras")
 import aitom_disca
 from aitom_disca import DISCA, InputError, pipeline, reembedding
 from aitom_disca.io import StoreWriter, open_store
-from aitom_disca.io.checksums import seal
+from aitom_disca.io.disk.checksums import seal
 from aitom_disca.particles import ParticleSet
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 

@@ -25,7 +25,7 @@ from aitom_disca.io import (
     write_rows_csv,
     write_volume,
 )
-from aitom_disca.io.store_writer import StoreWriter
+from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.reembedding import PlacedAverage, embed_averages, embed_tomogram
 from aitom_disca.report.figures import cluster_colour

@@ -10,8 +10,8 @@ import pytest
 from aitom_disca.config import ExtractSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import fourier_crop
-from aitom_disca.io.mrc import Tomogram
-from aitom_disca.io.store import open_store
+from aitom_disca.io.stores.read_store import open_store
+from aitom_disca.io.tomograms.mrc import Tomogram
 from aitom_disca.particles import ParticleSet
 from aitom_disca.subtomograms import extract_subtomograms, plan_box
 

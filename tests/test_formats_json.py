@@ -17,7 +17,7 @@ from aitom_disca.geometry import (
 )
 from aitom_disca.io.formats import get_format, recognise
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.star_reading import read_particles_star
+from aitom_disca.io.formats.relion.read_star import read_particles_star
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 eman2, copick, portal = (get_format(name) for name in ("eman2", "copick", "portal"))

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.io.formats import NAMES, get_format
 from aitom_disca.io.formats.format import BOX_CENTER, CLUSTER, POSE, SCORE, Known
-from aitom_disca.io.formats.reading import read_particles
+from aitom_disca.io.formats.read_particles import read_particles
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 SHAPE_ZYX = (29, 44, 53)  # three edges, odd and even

@@ -12,7 +12,7 @@ from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.io.formats import NAMES, Known, get_format
 from aitom_disca.io.formats.convert import convert
 from aitom_disca.io.formats.format import POSE
-from aitom_disca.io.formats.reading import read_particles
+from aitom_disca.io.formats.read_particles import read_particles
 
 SAMPLES = {  # file: the pixel that it counts in, where it does not say it
     "relion30_subtomo_pixel_origins.star": 5.0,

@@ -14,7 +14,7 @@ from full_disk import files_no_larger_than
 from aitom_disca import errors
 from aitom_disca.cli import app, main
 from aitom_disca.io import StoreWriter, write_text, write_volume
-from aitom_disca.io.hdf5 import new_file
+from aitom_disca.io.disk.hdf5 import new_file
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.reembedding.map_file import DENSITY_MODE, new_map
 

@@ -11,9 +11,9 @@ from aitom_disca.alignment.to_reference import AlignedPoses
 from aitom_disca.cli.app import main
 from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.io import StoreWriter, open_store, read_rows_csv, write_volume
-from aitom_disca.io.formats.relion_images import export_subtomograms
-from aitom_disca.io.star_blocks import ANGLE_COLUMNS
-from aitom_disca.io.wedge_volume import wedge_volume
+from aitom_disca.io.formats.relion.star_blocks import ANGLE_COLUMNS
+from aitom_disca.io.formats.relion.subtomogram_images import export_subtomograms
+from aitom_disca.io.tomograms.wedge_volume import wedge_volume
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline.average_files import write_members
 from aitom_disca.subtomograms.from_files import import_subtomograms

@@ -11,7 +11,7 @@ import pytest
 from aitom_disca.errors import InputError
 from aitom_disca.io import read_picks
 from aitom_disca.io.formats import Known, get_format
-from aitom_disca.io.formats.reading import read_particles
+from aitom_disca.io.formats.read_particles import read_particles
 from aitom_disca.io.pixel_sizes import (
     check_labels_agree,
     coordinate_pixel_angstrom,

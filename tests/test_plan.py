@@ -10,7 +10,7 @@ from rich.console import Console
 
 from aitom_disca.config import MineSettings, PickSettings, RunSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io import room
+from aitom_disca.io.disk import room
 from aitom_disca.pipeline import plan
 from aitom_disca.pipeline.runs import stages_of
 from aitom_disca.progress import shown

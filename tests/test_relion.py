@@ -17,7 +17,7 @@ from aitom_disca.averaging.fsc import corrected_fsc, half_shells
 from aitom_disca.cli.app import main
 from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.io import open_store, write_particles_star, write_volume
-from aitom_disca.io.formats.reading import read_particles
+from aitom_disca.io.formats.read_particles import read_particles
 from aitom_disca.simulation import load_phantoms, simulate_tomogram
 
 pytestmark = pytest.mark.relion

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.star_blocks import find_table, read_blocks, write_blocks_text
-from aitom_disca.io.star_text import parse_star, quoted, words_of
+from aitom_disca.io.formats.relion.star_blocks import find_table, read_blocks, write_blocks_text
+from aitom_disca.io.formats.relion.star_text import parse_star, quoted, words_of
 
 TABLE = "data_particles\n\nloop_\n_rlnCoordinateX #1\n_rlnTomoName #2\n1 TS_01\n2 TS_02\n"
 RELION = shutil.which("relion_star_handler")

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aitom_disca.errors import InputError
-from aitom_disca.io import StoreWriter, open_store, store_layout
-from aitom_disca.io.shards import write_index
-from aitom_disca.io.store import _runs
+from aitom_disca.io import StoreWriter, open_store
+from aitom_disca.io.stores import store_layout
+from aitom_disca.io.stores.read_store import _runs
+from aitom_disca.io.stores.shards import write_index
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 BOX = (4, 7, 5)

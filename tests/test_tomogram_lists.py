@@ -9,7 +9,7 @@ import pytest
 
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_tomograms, read_tomograms_star, write_volume
-from aitom_disca.io.tomogram_lists import with_own_names
+from aitom_disca.io.tomograms.tomogram_lists import with_own_names
 
 SHAPE = (6, 9, 5)
 HEADER = (

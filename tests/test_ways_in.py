@@ -14,9 +14,9 @@ from aitom_disca import progress
 from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_tomogram, open_tomograms, write_volume
-from aitom_disca.io.project_folders import tomograms_in
-from aitom_disca.io.tilt_angles import read_tilts, tilts_beside
-from aitom_disca.io.zarr_tomogram import open_zarr_volume
+from aitom_disca.io.tomograms.project_folders import tomograms_in
+from aitom_disca.io.tomograms.tilt_angles import read_tilts, tilts_beside
+from aitom_disca.io.tomograms.zarr_tomogram import open_zarr_volume
 
 ANGLES = [0.0, 3.0, -3.0, 51.0, -54.02]
 RANGE = (-54.02, 51.0)

@@ -25,7 +25,7 @@ from aitom_disca.averaging import compare_with_map
 from aitom_disca.clustering import estimate_k
 from aitom_disca.config import AverageSettings, MineSettings
 from aitom_disca.io import read_labels_csv, read_rows_csv, write_labels_csv
-from aitom_disca.io.store_writer import StoreWriter
+from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.pipeline import average_store, mine, refine
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 

@@ -15,7 +15,7 @@ from aitom_disca.bench.cell_scores import JUNK
 from aitom_disca.bench.cell_truth import WANTED, known_cells
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_labels_csv
-from aitom_disca.io.atomic import replacing
+from aitom_disca.io.disk.atomic import replacing
 from aitom_disca.pipeline.reports import tomograms_of
 from aitom_disca.report.cards import cluster_colour
 from aitom_disca.report.cell_figure import AverageView, draw_cell

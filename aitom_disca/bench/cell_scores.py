@@ -16,7 +16,7 @@ from sklearn.metrics import adjusted_rand_score
 from aitom_disca.bench.cell_truth import KnownCells, known_cells
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_picks_csv
-from aitom_disca.io.star_reading import read_particles_star
+from aitom_disca.io.formats.relion.read_star import read_particles_star
 from aitom_disca.io.tables import read_labels_csv
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo, concatenate
 from aitom_disca.run_folder import RunFolder

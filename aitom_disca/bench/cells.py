@@ -16,7 +16,7 @@ from aitom_disca.bench.cell_scores import CellScore, score_cells
 from aitom_disca.bench.data import TemplateSet
 from aitom_disca.bench.run import machine
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.progress import say
 from aitom_disca.simulation import Template
 from aitom_disca.simulation.cell import (

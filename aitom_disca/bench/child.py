@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
 
 
 def run_child(module: str, *, timeout_s: float | None = None, **arguments: Any) -> dict[str, Any]:

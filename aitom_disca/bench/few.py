@@ -26,7 +26,7 @@ from aitom_disca.bench.run import machine
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.wedge import apply_wedge
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.progress import say
 from aitom_disca.simulation import Template
 

@@ -15,7 +15,7 @@ from aitom_disca.bench.data import TemplateSet, simulate_case
 from aitom_disca.bench.methods import BenchOptions, Method
 from aitom_disca.bench.scores import score_labels
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.parallel import n_cores
 from aitom_disca.progress import say
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from aitom_disca.bench.child import child_main, peak_mb, run_child
 from aitom_disca.bench.run import machine
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.progress import say
 
 _DIMENSIONS = 16

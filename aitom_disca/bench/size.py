@@ -14,7 +14,7 @@ from aitom_disca.bench.child import child_main, peak_mb, run_child
 from aitom_disca.bench.run import machine
 from aitom_disca.bench.stores import N_COMMON, write_synthetic_store
 from aitom_disca.config import MineSettings
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.progress import say
 
 SIZES = (500, 1000, 2000, 8000, 20000)

@@ -17,7 +17,7 @@ from aitom_disca.bench.run import machine
 from aitom_disca.bench.stores import write_case_store
 from aitom_disca.config import MineSettings
 from aitom_disca.io import SubtomogramStore, open_store
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.progress import say
 
 _CASE = "snr-0.1"

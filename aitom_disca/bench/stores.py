@@ -9,7 +9,7 @@ import numpy as np
 
 from aitom_disca.bench.cases import Case
 from aitom_disca.geometry import apply_wedge
-from aitom_disca.io.store_writer import StoreWriter
+from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import track
 from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulate_subtomograms

@@ -16,7 +16,7 @@ from sklearn.metrics import adjusted_rand_score
 from aitom_disca.bench.cases import CASES
 from aitom_disca.bench.data import TemplateSet, simulate_case
 from aitom_disca.bench.run import machine
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.progress import say
 
 Row = dict[str, Any]

@@ -16,8 +16,8 @@ import numpy as np
 
 from aitom_disca.bridge.pickle_checks import Unfolding, check_operations, most_bytes
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import replacing
-from aitom_disca.io.reading import reason_of
+from aitom_disca.io.disk.atomic import replacing
+from aitom_disca.io.disk.reading import reason_of
 
 _ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")
 _BUFFERS = ("numpy.core.numeric", "numpy._core.numeric")

@@ -17,9 +17,9 @@ from aitom_disca.bridge.files import (
 )
 from aitom_disca.bridge.writing import write_particles
 from aitom_disca.errors import InputError
-from aitom_disca.io.store import open_store
-from aitom_disca.io.store_writer import StoreWriter
-from aitom_disca.io.tilt_range import DEFAULT_TILT_RANGE_DEG
+from aitom_disca.io.stores.read_store import open_store
+from aitom_disca.io.stores.write_store import StoreWriter
+from aitom_disca.io.tomograms.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import ParticleSet
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
 

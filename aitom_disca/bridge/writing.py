@@ -14,7 +14,7 @@ from aitom_disca.bridge.files import BOX_KEY, KINDS, LOC, POINTS, SUBVOLUMES, TA
 from aitom_disca.bridge.pickles import write_pickle
 from aitom_disca.bridge.poses import angles_of_euler, loc_of_offset
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.particles import ParticleSet
 
 logger = logging.getLogger(__name__)

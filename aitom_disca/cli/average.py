@@ -118,7 +118,7 @@ def average(
     Example: aitom-disca average subtomograms.h5 --labels results/labels.csv --out averages
     """
     from aitom_disca.cli.tables import average_in_words
-    from aitom_disca.io.outputs import refuse_existing
+    from aitom_disca.io.disk.outputs import refuse_existing
     from aitom_disca.pipeline import average_store
     from aitom_disca.pipeline.average_files import averages_there
 

@@ -72,9 +72,9 @@ def aitom_import(
     Example: aitom-disca aitom-import subvolumes.pickle --out store.h5 --voxel-size-angstrom 13.6
     """
     from aitom_disca import bridge
+    from aitom_disca.io.disk.outputs import refuse_existing
     from aitom_disca.io.formats import Known, get_format
-    from aitom_disca.io.outputs import refuse_existing
-    from aitom_disca.io.tilt_range import check_given_range
+    from aitom_disca.io.tomograms.tilt_range import check_given_range
 
     tilt_range = check_given_range(tilt_range)
     refuse_existing([out], overwrite)
@@ -134,9 +134,9 @@ def aitom_export(
     """
     from aitom_disca import bridge
     from aitom_disca.io import open_store
+    from aitom_disca.io.disk.outputs import refuse_existing
     from aitom_disca.io.formats import Known
-    from aitom_disca.io.formats.reading import read_particles
-    from aitom_disca.io.outputs import refuse_existing
+    from aitom_disca.io.formats.read_particles import read_particles
 
     refuse_existing([out], overwrite)
     stored = source.suffix.lower() in _STORES

@@ -129,7 +129,7 @@ def export(
 
     Example: aitom-disca export subtomograms.h5 --labels labels.csv --out stars --relion 5
     """
-    from aitom_disca.io.outputs import refuse_existing
+    from aitom_disca.io.disk.outputs import refuse_existing
     from aitom_disca.pipeline import write_stars
     from aitom_disca.pipeline.stages import star_files_there
 

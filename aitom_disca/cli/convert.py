@@ -149,9 +149,9 @@ def convert(
     """
     from aitom_disca.io.formats import Known
     from aitom_disca.io.formats.convert import convert as convert_files
-    from aitom_disca.io.formats.tomograms import tomogram_infos
+    from aitom_disca.io.formats.tomogram_infos import tomogram_infos
     from aitom_disca.io.pixel_sizes import check_given_pixel
-    from aitom_disca.io.tilt_range import check_given_range
+    from aitom_disca.io.tomograms.tilt_range import check_given_range
 
     if listed:
         _print_formats()

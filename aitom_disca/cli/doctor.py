@@ -53,7 +53,7 @@ def doctor(
     from aitom_disca.doctor import examine
     from aitom_disca.doctor.inputs import Inputs
     from aitom_disca.io import write_text
-    from aitom_disca.io.outputs import refuse_existing
+    from aitom_disca.io.disk.outputs import refuse_existing
 
     refuse_existing([json_file] if json_file else [], overwrite)
     given = Inputs.of(inputs or [])

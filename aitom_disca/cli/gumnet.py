@@ -55,7 +55,7 @@ def train_gumnet(
 
     Example: aitom-disca train-gumnet subtomograms.h5 --labels results/labels.csv --out gum.keras
     """
-    from aitom_disca.io.outputs import refuse_existing
+    from aitom_disca.io.disk.outputs import refuse_existing
     from aitom_disca.pipeline.gumnet import train_gumnet_on_store
 
     if out.suffix != ".keras":

@@ -38,7 +38,7 @@ def import_subtomograms(
 
     Example: aitom-disca import-subtomograms particles.star --out subtomograms.h5
     """
-    from aitom_disca.io.tilt_angles import read_tilts
+    from aitom_disca.io.tomograms.tilt_angles import read_tilts
     from aitom_disca.subtomograms.from_files import import_subtomograms as import_files
 
     if tilt_range is None and tilt_file is not None:

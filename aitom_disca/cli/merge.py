@@ -9,7 +9,7 @@ import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.errors import InputError
-from aitom_disca.io.outputs import refuse_existing
+from aitom_disca.io.disk.outputs import refuse_existing
 from aitom_disca.progress import say
 from aitom_disca.words import counted
 

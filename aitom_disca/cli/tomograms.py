@@ -82,7 +82,7 @@ def pick(
     """
     from aitom_disca.doctor import ask_polarity
     from aitom_disca.io import write_particles_star, write_picks_csv
-    from aitom_disca.io.outputs import none_if_failed, refuse_existing
+    from aitom_disca.io.disk.outputs import none_if_failed, refuse_existing
     from aitom_disca.pipeline.stages import find_in_tomograms, write_junk
 
     if out.suffix not in ((".csv", ".star") if part is None else (".csv",)):

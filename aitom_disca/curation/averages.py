@@ -15,10 +15,10 @@ import numpy as np
 
 from aitom_disca.curation.record import curated_of
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.files import load_json
-from aitom_disca.io.formats.of_store import is_labels_table
-from aitom_disca.io.reading import reading
+from aitom_disca.io.disk.atomic import write_text
+from aitom_disca.io.disk.reading import reading
+from aitom_disca.io.formats.file_text import load_json
+from aitom_disca.io.formats.particles_of_store import is_labels_table
 from aitom_disca.io.tables import read_labels_csv, read_rows_csv, write_rows_csv
 from aitom_disca.run_folder import RunFolder
 

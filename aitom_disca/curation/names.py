@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from aitom_disca.io.star_blocks import CLUSTER_NAME_COLUMN
+from aitom_disca.io.formats.relion.star_blocks import CLUSTER_NAME_COLUMN
 from aitom_disca.particles import ParticleSet
 
 

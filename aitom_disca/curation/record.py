@@ -15,9 +15,9 @@ import numpy as np
 from aitom_disca.curation.apply import Curated, apply_decisions, in_force
 from aitom_disca.curation.decisions import Decision
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.files import load_json
-from aitom_disca.io.reading import reading
+from aitom_disca.io.disk.atomic import write_text
+from aitom_disca.io.disk.reading import reading
+from aitom_disca.io.formats.file_text import load_json
 from aitom_disca.io.tables import read_labels_csv, read_rows_csv, rows_as_csv
 from aitom_disca.run_folder import RunFolder
 

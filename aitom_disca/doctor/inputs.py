@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aitom_disca.io.formats import format_of
-from aitom_disca.io.formats.reading import is_store
+from aitom_disca.io.formats.read_particles import is_store
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 from aitom_disca.doctor.blocks import level_and_spread, slabs
 from aitom_disca.doctor.check import Check, judged
 from aitom_disca.io import Tomogram
-from aitom_disca.io.mrc_header import read_header
-from aitom_disca.io.zarr_tomogram import is_zarr
+from aitom_disca.io.tomograms.mrc_header import read_header
+from aitom_disca.io.tomograms.zarr_tomogram import is_zarr
 
 _TOLERANCE = 0.05  # of the header's statistics, in standard deviations
 

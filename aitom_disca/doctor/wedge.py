@@ -13,7 +13,7 @@ from aitom_disca.doctor.blocks import sample_blocks
 from aitom_disca.doctor.check import Check
 from aitom_disca.geometry.fall_off import BIN_DEG, TILTS_DEG, by_direction, mean_power
 from aitom_disca.io import Tomogram
-from aitom_disca.io.tilt_range import doubt
+from aitom_disca.io.tomograms.tilt_range import doubt
 from aitom_disca.progress import say
 
 _SMALLEST_PX = 24

@@ -16,7 +16,7 @@ from aitom_disca.config import RelionVersion
 from aitom_disca.curation import Curated, Curation, Decision
 from aitom_disca.errors import InputError
 from aitom_disca.io import SubtomogramStore, Tomogram, open_store, read_labels_csv
-from aitom_disca.io.npz import read_npz
+from aitom_disca.io.disk.npz import read_npz
 from aitom_disca.io.tables import read_rows_csv
 from aitom_disca.io.text_tables import read_csv_columns
 from aitom_disca.particles import ParticleSet

@@ -1,11 +1,10 @@
 """Reading and writing: tomograms, subtomogram stores, RELION star files, tables."""
 
-from aitom_disca.io.atomic import replacing, write_text
-from aitom_disca.io.mrc import Tomogram, open_map, open_tomogram, read_mask, write_volume
-from aitom_disca.io.star import write_cluster_stars, write_particles_star
-from aitom_disca.io.star_reading import read_particles_star
-from aitom_disca.io.store import SubtomogramStore, open_store
-from aitom_disca.io.store_writer import StoreWriter
+from aitom_disca.io.disk.atomic import replacing, write_text
+from aitom_disca.io.formats.relion.read_star import read_particles_star
+from aitom_disca.io.formats.relion.write_star import write_cluster_stars, write_particles_star
+from aitom_disca.io.stores.read_store import SubtomogramStore, open_store
+from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.io.tables import (
     read_labels_csv,
     read_picks,
@@ -15,7 +14,8 @@ from aitom_disca.io.tables import (
     write_picks_csv,
     write_rows_csv,
 )
-from aitom_disca.io.tomogram_lists import open_tomograms, read_tomograms_star
+from aitom_disca.io.tomograms.mrc import Tomogram, open_map, open_tomogram, read_mask, write_volume
+from aitom_disca.io.tomograms.tomogram_lists import open_tomograms, read_tomograms_star
 
 __all__ = [
     "StoreWriter",

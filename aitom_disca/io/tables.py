@@ -12,9 +12,14 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.formats.format import Format, Known
-from aitom_disca.io.formats.relion_family import PARTICLES_KEY, optimisation_set
+from aitom_disca.io.formats.relion.generations import PARTICLES_KEY, optimisation_set
+from aitom_disca.io.formats.relion.read_star import (
+    find_known,
+    read_in_tomograms,
+    read_particles_star,
+)
 from aitom_disca.io.numbers_in_files import (
     is_missing,
     to_clusters,
@@ -22,7 +27,6 @@ from aitom_disca.io.numbers_in_files import (
     to_whole_numbers,
 )
 from aitom_disca.io.pixel_sizes import check_given_pixel
-from aitom_disca.io.star_reading import find_known, read_in_tomograms, read_particles_star
 from aitom_disca.io.text_tables import as_cell, read_csv_columns
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
@@ -204,7 +208,7 @@ def read_picks(
         If it cannot be read.
     """
     # formats read tables themselves
-    from aitom_disca.io.formats.reading import (
+    from aitom_disca.io.formats.read_particles import (
         check_one_format,
         is_store,
         join,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.reading import reading
+from aitom_disca.io.disk.reading import reading
 
 
 def read_csv_columns(
@@ -58,7 +58,7 @@ def read_csv_columns(
 
 def csv_header(path: Path) -> list[str]:
     """Names of the columns of a comma-separated table; none where it cannot be read."""
-    from aitom_disca.io.formats.files import head
+    from aitom_disca.io.formats.file_text import head
 
     try:
         return [_of_cell(name) for name in next(csv.reader(head(path).splitlines()), [])]
@@ -111,7 +111,7 @@ def _is_number(text: str) -> bool:
 
 
 def _rows(path: Path) -> list[list[str]]:
-    from aitom_disca.io.formats.files import read_text  # the formats read tables themselves
+    from aitom_disca.io.formats.file_text import read_text  # the formats read tables themselves
 
     with reading(path, "a table"):
         found = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))

@@ -15,9 +15,9 @@ from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.clustering.outliers import OutlierScorer
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io.checksums import as_bytes, as_text, check_seal, seal
-from aitom_disca.io.hdf5 import new_file
-from aitom_disca.io.reading import reading
+from aitom_disca.io.disk.checksums import as_bytes, as_text, check_seal, seal
+from aitom_disca.io.disk.hdf5 import new_file
+from aitom_disca.io.disk.reading import reading
 
 _FORMAT = "aitom_disca model 1"
 

@@ -16,9 +16,9 @@ import numpy as np
 import aitom_disca
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io.checksums import as_bytes, as_text, check_seal, seal
-from aitom_disca.io.hdf5 import new_file
-from aitom_disca.io.reading import reading
+from aitom_disca.io.disk.checksums import as_bytes, as_text, check_seal, seal
+from aitom_disca.io.disk.hdf5 import new_file
+from aitom_disca.io.disk.reading import reading
 from aitom_disca.mining.solution import Arrays
 from aitom_disca.progress import say
 from aitom_disca.subtomograms.dataset import PreparedVolumes

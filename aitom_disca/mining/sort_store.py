@@ -18,7 +18,7 @@ from aitom_disca.classification.assignments import Standing
 from aitom_disca.classification.sort_all import SortedAll, name_of_pass, sort_all
 from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
 from aitom_disca.io import open_store
-from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.mining.checkpoint import Checkpoint, Step
 from aitom_disca.mining.solution import pack, with_parts
 from aitom_disca.parallel import Workers

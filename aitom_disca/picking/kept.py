@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from aitom_disca.io.atomic import replacing
-from aitom_disca.io.mrc import Tomogram
-from aitom_disca.io.npz import read_npz
-from aitom_disca.io.reading import reading
+from aitom_disca.io.disk.atomic import replacing
+from aitom_disca.io.disk.npz import read_npz
+from aitom_disca.io.disk.reading import reading
+from aitom_disca.io.tomograms.mrc import Tomogram
 from aitom_disca.particles import ParticleSet
 from aitom_disca.picking.found import Candidates, particle_set
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aitom_disca.config import PickSettings
-from aitom_disca.io.mrc import Tomogram
+from aitom_disca.io.tomograms.mrc import Tomogram
 from aitom_disca.picking.found import PARTICLE, Candidates, particle_set, why_none
 from aitom_disca.picking.noise import expected_in_noise
 from aitom_disca.picking.peaks import Peaks

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.mrc import Tomogram
+from aitom_disca.io.tomograms.mrc import Tomogram
 from aitom_disca.parallel import n_cores
 from aitom_disca.picking.blocks import Block, split_into_blocks
 from aitom_disca.picking.dog import difference_of_gaussians, kernel_radius_px

@@ -17,7 +17,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
 from aitom_disca.io import open_map
 from aitom_disca.io.file_names import distinct_parts
-from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import say
 from aitom_disca.subtomograms.mask_diameter import mask_diameter_angstrom

@@ -27,8 +27,8 @@ from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.geometry.wedge import tilt_ranges_of
 from aitom_disca.io import open_store, read_labels_csv
-from aitom_disca.io.formats.relion_images import checked_images
-from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.io.formats.relion.subtomogram_images import checked_images
+from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.mining.sort_store import drawn_rows
 from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet

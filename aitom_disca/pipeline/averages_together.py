@@ -20,7 +20,7 @@ from aitom_disca.curation.averages import (
 from aitom_disca.curation.names import with_cluster_names
 from aitom_disca.curation.record import decided
 from aitom_disca.io import read_particles_star, write_rows_csv
-from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline.average_files import write_all
 from aitom_disca.pipeline.averaged import Averaged, NotAveraged

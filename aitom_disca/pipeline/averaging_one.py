@@ -15,7 +15,7 @@ from aitom_disca.averaging.judged import JudgedAverage
 from aitom_disca.averaging.masks import sphere_round_particle
 from aitom_disca.config import AverageSettings
 from aitom_disca.geometry.wedge import tilt_ranges_of
-from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.mining.sort_store import drawn_rows
 from aitom_disca.picking import without_duplicates
 from aitom_disca.pipeline.average_files import posed

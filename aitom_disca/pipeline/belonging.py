@@ -11,7 +11,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store
-from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.run_folder import RunFolder
 
 _SAME_VOXELS = 1.5  # boxes of one pick, cut from tomograms of two voxel sizes

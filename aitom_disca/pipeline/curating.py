@@ -13,7 +13,7 @@ from aitom_disca.curation.averages import command_to_average, mark_averages
 from aitom_disca.curation.record import read_record
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store
-from aitom_disca.io.reading import reading
+from aitom_disca.io.disk.reading import reading
 from aitom_disca.pipeline.belonging import particles_digest
 from aitom_disca.pipeline.reports import store_of
 from aitom_disca.pipeline.splitting import split_again

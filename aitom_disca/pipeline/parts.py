@@ -15,11 +15,11 @@ import numpy as np
 from aitom_disca.config import ExtractSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram
-from aitom_disca.io.atomic import replacing, write_text
-from aitom_disca.io.npz import read_npz
-from aitom_disca.io.reading import reading
-from aitom_disca.io.shards import remove_index, shard_files, shard_folder, write_index
-from aitom_disca.io.store_writer import existing_store
+from aitom_disca.io.disk.atomic import replacing, write_text
+from aitom_disca.io.disk.npz import read_npz
+from aitom_disca.io.disk.reading import reading
+from aitom_disca.io.stores.shards import remove_index, shard_files, shard_folder, write_index
+from aitom_disca.io.stores.write_store import existing_store
 from aitom_disca.particles import ParticleSet
 
 if TYPE_CHECKING:

@@ -53,8 +53,8 @@ def files_of_picks(settings: RunSettings, out: Path) -> list[Path]:
         If a file is missing, or of no format that is known.
     """
     from aitom_disca.io.formats.format import Known  # the formats take time to import
-    from aitom_disca.io.formats.reading import is_store, readable
-    from aitom_disca.io.formats.relion_family import optimisation_set
+    from aitom_disca.io.formats.read_particles import is_store, readable
+    from aitom_disca.io.formats.relion.generations import optimisation_set
 
     found = [Path(path) for path in settings.pick.membranes]
     for path in map(Path, settings.picks):

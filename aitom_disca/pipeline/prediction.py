@@ -16,7 +16,7 @@ from aitom_disca.curation import Curation, Decision
 from aitom_disca.curation.apply import in_force, of_clusters
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_labels_csv, write_labels_csv
-from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.parallel import in_tasks
 from aitom_disca.pipeline.parts import Part, read_predicted, write_predicted
 from aitom_disca.pipeline.stages import sizes_of, write_stars

@@ -11,7 +11,7 @@ import numpy as np
 
 from aitom_disca.config import MineSettings, RelionVersion
 from aitom_disca.io import open_store, replacing, write_labels_csv, write_rows_csv
-from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.parallel import Workers, sharing
 from aitom_disca.pipeline.stages import labels_of_store, rotation_of, sizes_of, write_stars
 from aitom_disca.progress import say

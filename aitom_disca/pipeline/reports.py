@@ -9,8 +9,8 @@ from typing import Any
 
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram, open_store, open_tomogram
-from aitom_disca.io.atomic import write_text
-from aitom_disca.io.reading import reading
+from aitom_disca.io.disk.atomic import write_text
+from aitom_disca.io.disk.reading import reading
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
 

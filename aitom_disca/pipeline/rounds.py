@@ -13,7 +13,7 @@ import numpy as np
 
 from aitom_disca.config import MineSettings, RunSettings
 from aitom_disca.io import Tomogram, open_store, replacing, write_picks_csv
-from aitom_disca.io.file_marks import mark_of
+from aitom_disca.io.disk.file_marks import mark_of
 from aitom_disca.parallel import sharing
 from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.pipeline.refinement import sort_again

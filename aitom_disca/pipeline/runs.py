@@ -20,7 +20,7 @@ from aitom_disca.io import (
     write_particles_star,
     write_picks_csv,
 )
-from aitom_disca.io.file_marks import mark_of
+from aitom_disca.io.disk.file_marks import mark_of
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline import stages
 from aitom_disca.pipeline.averages import average_clusters

@@ -14,7 +14,7 @@ from aitom_disca.analysis.sphere import view_directions_xyz
 from aitom_disca.curation.averages import with_names
 from aitom_disca.curation.names import names_in
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import remove_unfinished, replacing
+from aitom_disca.io.disk.atomic import remove_unfinished, replacing
 from aitom_disca.io.tables import write_rows_csv
 from aitom_disca.particles import ParticleSet
 

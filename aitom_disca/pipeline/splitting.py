@@ -11,7 +11,7 @@ from aitom_disca.curation.apply import Curated
 from aitom_disca.curation.decisions import Decision
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import tilt_ranges_of
-from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.progress import say
 from aitom_disca.subtomograms.dataset import SomeOf
 

@@ -25,13 +25,17 @@ from aitom_disca.io import (
     write_particles_star,
     write_rows_csv,
 )
-from aitom_disca.io.atomic import replacing
+from aitom_disca.io.disk.atomic import replacing
+from aitom_disca.io.disk.outputs import none_if_failed
 from aitom_disca.io.file_names import file_parts
-from aitom_disca.io.formats.relion_images import checked_images, image_files, write_images
-from aitom_disca.io.formats.relion_optics import has_images
-from aitom_disca.io.outputs import none_if_failed
-from aitom_disca.io.star import cluster_star_paths
-from aitom_disca.io.store import SubtomogramStore
+from aitom_disca.io.formats.relion.optics_groups import has_images
+from aitom_disca.io.formats.relion.subtomogram_images import (
+    checked_images,
+    image_files,
+    write_images,
+)
+from aitom_disca.io.formats.relion.write_star import cluster_star_paths
+from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.parallel import in_tasks, sharing
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import say
@@ -207,7 +211,7 @@ def labels_of_store(
     InputError
         If the labels are not of this store.
     """
-    from aitom_disca.io.formats.of_store import labels_of
+    from aitom_disca.io.formats.particles_of_store import labels_of
     from aitom_disca.pipeline.belonging import check_labels_belong
 
     check_labels_belong(source, labels)

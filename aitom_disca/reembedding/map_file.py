@@ -12,8 +12,8 @@ import mrcfile
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import replacing
-from aitom_disca.io.mrc_header import read_header
+from aitom_disca.io.disk.atomic import replacing
+from aitom_disca.io.tomograms.mrc_header import read_header
 from aitom_disca.particles import TomogramInfo
 
 DENSITY_MODE = 2  # float32

@@ -126,7 +126,7 @@ class ClusterCard:
         """The average, read now, or the mean of the members; None where there is neither."""
         if self.volume_file is None:
             return self.mean_zyx
-        from aitom_disca.io.mrc import read_voxels
+        from aitom_disca.io.tomograms.mrc import read_voxels
 
         return read_voxels(self.volume_file)
 

@@ -11,7 +11,7 @@ import numpy as np
 from aitom_disca.curation import decided
 from aitom_disca.curation.averages import AVERAGES_TABLE, averages_now, read_averages
 from aitom_disca.io import SubtomogramStore, read_labels_csv, read_rows_csv
-from aitom_disca.io.npz import read_npz
+from aitom_disca.io.disk.npz import read_npz
 from aitom_disca.report.cards import N_MEMBERS, ClusterCard, ranked
 from aitom_disca.report.trust import judge, noise_in_words, number_in
 from aitom_disca.run_folder import RunFolder

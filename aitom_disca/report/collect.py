@@ -17,8 +17,8 @@ from aitom_disca.io import (
     read_labels_csv,
     read_rows_csv,
 )
-from aitom_disca.io.npz import read_npz
-from aitom_disca.io.reading import reading
+from aitom_disca.io.disk.npz import read_npz
+from aitom_disca.io.disk.reading import reading
 from aitom_disca.report.cards import member_slices
 from aitom_disca.report.cards_of_run import cards_of_run
 from aitom_disca.report.cell_of_run import largest_diameter_angstrom

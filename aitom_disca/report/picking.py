@@ -12,7 +12,7 @@ import numpy as np
 
 from aitom_disca.config import JUNK_KINDS, PickSettings
 from aitom_disca.io import Tomogram
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.picking import Candidates
 from aitom_disca.report.cards import cluster_colour
 from aitom_disca.report.cell_figure import draw_cell

@@ -11,7 +11,7 @@ import numpy as np
 
 from aitom_disca.config import PickSettings
 from aitom_disca.geometry.box import box_slices
-from aitom_disca.io.mrc import Tomogram
+from aitom_disca.io.tomograms.mrc import Tomogram
 from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet
 from aitom_disca.picking import find_peaks, without_duplicates

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from aitom_disca.classification.assign import Assigner, Poses
 from aitom_disca.geometry.fall_off import weighed_by_tilt
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
-from aitom_disca.io.mrc import Tomogram
+from aitom_disca.io.tomograms.mrc import Tomogram
 from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo, concatenate
 from aitom_disca.picking import without_duplicates

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from scipy.special import ndtr
 
 from aitom_disca.geometry import centre_index
-from aitom_disca.io.reading import reading
+from aitom_disca.io.disk.reading import reading
 
 EDGE_SIGMA_ANGSTROM = 5.0  # softness of a surface before it is sampled
 

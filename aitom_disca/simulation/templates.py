@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import centre_index
-from aitom_disca.io.reading import reading
+from aitom_disca.io.disk.reading import reading
 
 _RADIUS_LEVEL = 0.05  # voxels above this part of the maximum belong to the molecule
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
-from aitom_disca.io.row_file import RowFile
+from aitom_disca.io.stores.row_file import RowFile
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.preprocess import crop, in_spheres, low_pass, normalise
 

@@ -17,12 +17,12 @@ import numpy as np
 from aitom_disca.config import ExtractSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import box_slices, fourier_crop
-from aitom_disca.io.formats.relion_columns import cut_anew
-from aitom_disca.io.mrc import Tomogram
-from aitom_disca.io.room import need_room
-from aitom_disca.io.shards import remove_index, shard_files, write_index
-from aitom_disca.io.store import open_store
-from aitom_disca.io.store_writer import StoreWriter, existing_store
+from aitom_disca.io.disk.room import need_room
+from aitom_disca.io.formats.relion.particle_columns import cut_anew
+from aitom_disca.io.stores.read_store import open_store
+from aitom_disca.io.stores.shards import remove_index, shard_files, write_index
+from aitom_disca.io.stores.write_store import StoreWriter, existing_store
+from aitom_disca.io.tomograms.mrc import Tomogram
 from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import track
@@ -142,7 +142,7 @@ def extract_subtomograms(
         Whether an existing store may be replaced.
     executor : Executor, optional
         Computes tomograms as its tasks, each of which writes a shard of the store, see
-        `aitom_disca.io.shards`; the rows of the store are the same.
+        `aitom_disca.io.stores.shards`; the rows of the store are the same.
     keep_shards : bool
         Whether shards that are there are of these particles and settings, and not made again.
 
@@ -197,7 +197,7 @@ def extract_shards(
     """Cut the particles of some of the tomograms only, into shards; return how many there are.
 
     Parameters and errors as in `extract_subtomograms`, of which this is a part: the shards of all
-    tomograms are made one store by `aitom_disca.io.shards.write_index`.
+    tomograms are made one store by `aitom_disca.io.stores.shards.write_index`.
 
     Parameters
     ----------

@@ -21,8 +21,9 @@ import numpy as np
 import pytest
 
 from aitom_disca.cli import main
-from aitom_disca.io import StoreWriter, room, write_rows_csv, write_volume
-from aitom_disca.io.star import write_particles_star
+from aitom_disca.io import StoreWriter, write_rows_csv, write_volume
+from aitom_disca.io.disk import room
+from aitom_disca.io.formats.relion.write_star import write_particles_star
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 pytestmark = pytest.mark.campaign

@@ -72,7 +72,9 @@ def recognise(path: str | Path, *, for_convert: bool = True) -> Format:
     if found is not None:
         return found
     if path.suffix.lower() == ".star":
-        from aitom_disca.io.star_blocks import read_blocks  # it needs what is in this folder
+        from aitom_disca.io.formats.relion.star_blocks import (  # it needs what is in this folder
+            read_blocks,
+        )
 
         try:
             read_blocks(path)

@@ -13,9 +13,9 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.columns import rotations
-from aitom_disca.io.formats.files import one_file_per_tomogram
+from aitom_disca.io.disk.atomic import write_text
+from aitom_disca.io.formats.common_columns import rotations
+from aitom_disca.io.formats.file_text import one_file_per_tomogram
 from aitom_disca.io.formats.format import CLUSTER, Format, Known, need_positions
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.reembedding.chimerax import _Script, _show_tomogram, one_line

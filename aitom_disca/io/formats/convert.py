@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.disk.outputs import none_if_failed, refuse_existing
 from aitom_disca.io.formats import get_format
-from aitom_disca.io.formats.classes import numbered_objects
+from aitom_disca.io.formats.cluster_objects import numbered_objects
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -24,21 +25,20 @@ from aitom_disca.io.formats.format import (
     Format,
     Known,
 )
-from aitom_disca.io.formats.micrographs import named_as_in
-from aitom_disca.io.formats.of_store import (
+from aitom_disca.io.formats.particles_of_store import (
     clusters_of_particles,
     is_labels_table,
     labels_of,
     particles_of_store,
 )
-from aitom_disca.io.formats.reading import is_store, listed, read_sources
+from aitom_disca.io.formats.read_particles import is_store, listed, read_sources
+from aitom_disca.io.formats.relion.micrographs import named_as_in
+from aitom_disca.io.formats.relion.read_star import TABLE_KEY
+from aitom_disca.io.formats.relion.star_blocks import SUBTOMOGRAM_ANGLE_COLUMNS
+from aitom_disca.io.formats.relion.star_places import PIXEL_KEY
+from aitom_disca.io.formats.relion.subtomogram_images import LAYOUTS, export_subtomograms
 from aitom_disca.io.formats.relion5 import project_files, write_project
-from aitom_disca.io.formats.relion_images import LAYOUTS, export_subtomograms
-from aitom_disca.io.outputs import none_if_failed, refuse_existing
-from aitom_disca.io.star_blocks import SUBTOMOGRAM_ANGLE_COLUMNS
-from aitom_disca.io.star_places import PIXEL_KEY
-from aitom_disca.io.star_reading import TABLE_KEY
-from aitom_disca.io.store import open_store
+from aitom_disca.io.stores.read_store import open_store
 from aitom_disca.io.tables import read_labels_csv, write_rows_csv
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 from aitom_disca.words import counted

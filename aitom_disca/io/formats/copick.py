@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
+from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.file_names import file_part, file_parts
-from aitom_disca.io.formats.columns import (
+from aitom_disca.io.formats.common_columns import (
     box_centers,
     box_centers_if_moved,
     euler_zyz_deg,
@@ -29,7 +30,7 @@ from aitom_disca.io.formats.columns import (
     rotations,
     rotations_from_matrices,
 )
-from aitom_disca.io.formats.files import head, read_json
+from aitom_disca.io.formats.file_text import head, read_json
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -44,7 +45,6 @@ from aitom_disca.io.formats.format import (
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
 from aitom_disca.io.numbers_in_files import to_numbers, to_whole_numbers
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
-from aitom_disca.io.reading import reading
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 
 _PICKS = "ExperimentRuns/*/Picks/*.json"

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,

@@ -20,8 +20,8 @@ import pandas as pd
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.columns import (
+from aitom_disca.io.disk.atomic import write_text
+from aitom_disca.io.formats.common_columns import (
     box_centers,
     box_centers_if_moved,
     clusters_from_1,
@@ -32,7 +32,7 @@ from aitom_disca.io.formats.columns import (
     scores_or_none,
     zxz_deg,
 )
-from aitom_disca.io.formats.files import head, library, read_text
+from aitom_disca.io.formats.file_text import head, library, read_text
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -44,7 +44,7 @@ from aitom_disca.io.formats.format import (
     Known,
     need_positions,
 )
-from aitom_disca.io.formats.numbered import (
+from aitom_disca.io.formats.numbered_tomograms import (
     files_of_numbers,
     names_of_numbers,
     number_map_text,

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.file_names import file_parts, name_in
-from aitom_disca.io.formats.columns import lost_columns
-from aitom_disca.io.formats.files import head, one_file_per_tomogram, read_json
+from aitom_disca.io.formats.common_columns import lost_columns
+from aitom_disca.io.formats.file_text import head, one_file_per_tomogram, read_json
 from aitom_disca.io.formats.format import (
     CLUSTER,
     FURTHER,

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.names import check_names
-from aitom_disca.io.reading import reading
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 POSE, SCORE, CLUSTER = "pose", "score", "cluster"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.columns import numbers_from_1
-from aitom_disca.io.formats.files import one_file_per_tomogram
+from aitom_disca.io.disk.atomic import write_text
+from aitom_disca.io.formats.common_columns import numbers_from_1
+from aitom_disca.io.formats.file_text import one_file_per_tomogram
 from aitom_disca.io.formats.format import CLUSTER, POSE, SCORE, Format, Known, need_positions
 from aitom_disca.particles import ParticleSet
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.columns import (
+from aitom_disca.io.disk.atomic import write_text
+from aitom_disca.io.disk.reading import reading
+from aitom_disca.io.formats.common_columns import (
     clusters_from_1,
     euler_zyz_deg,
     lost_columns,
@@ -25,12 +26,11 @@ from aitom_disca.io.formats.columns import (
     rotations,
     rotations_from_matrices,
 )
-from aitom_disca.io.formats.files import head, one_file_per_tomogram, parse_json, read_text
+from aitom_disca.io.formats.file_text import head, one_file_per_tomogram, parse_json, read_text
 from aitom_disca.io.formats.format import CLUSTER, FURTHER, POSE, Format, Known, need_positions
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
 from aitom_disca.io.numbers_in_files import to_numbers
 from aitom_disca.io.pixel_sizes import pixel_in_folders
-from aitom_disca.io.reading import reading
 from aitom_disca.particles import ParticleSet
 
 logger = logging.getLogger(__name__)

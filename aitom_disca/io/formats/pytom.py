@@ -20,8 +20,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.columns import (
+from aitom_disca.io.disk.atomic import write_text
+from aitom_disca.io.disk.reading import reading
+from aitom_disca.io.formats.common_columns import (
     box_centers,
     box_centers_if_moved,
     clusters_from_1,
@@ -32,7 +33,7 @@ from aitom_disca.io.formats.columns import (
     scores_or_none,
     zxz_deg,
 )
-from aitom_disca.io.formats.files import head, parse_xml
+from aitom_disca.io.formats.file_text import head, parse_xml
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -47,7 +48,6 @@ from aitom_disca.io.formats.format import (
 from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
 from aitom_disca.io.names import is_called
 from aitom_disca.io.numbers_in_files import check_angles, is_missing, to_numbers
-from aitom_disca.io.reading import reading
 from aitom_disca.particles import ParticleSet
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats import relion_columns as rc
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -20,8 +19,10 @@ from aitom_disca.io.formats.format import (
     Known,
     need_positions,
 )
-from aitom_disca.io.formats.relion_family import read, reads
-from aitom_disca.io.formats.relion_optics import (
+from aitom_disca.io.formats.relion import particle_columns as rc
+from aitom_disca.io.formats.relion.box_centre import cut_at_voxels
+from aitom_disca.io.formats.relion.generations import read, reads
+from aitom_disca.io.formats.relion.optics_groups import (
     MICROSCOPE,
     Layout,
     counting,
@@ -29,7 +30,7 @@ from aitom_disca.io.formats.relion_optics import (
     lost_optics_columns,
     optics_value,
 )
-from aitom_disca.io.star_blocks import (
+from aitom_disca.io.formats.relion.star_blocks import (
     GROUP_COLUMN,
     ORIGIN_PX_COLUMNS,
     SUBTOMOGRAM_ANGLE_COLUMNS,
@@ -69,7 +70,7 @@ def rows_of(particles: ParticleSet, known: Known, layout: Layout = "3.0") -> pd.
     """The table of 3.0 and of Warp; origins of 0 are left out for Warp, which keeps fractions."""
     counted = counting(particles, known, layout)
     if layout == "3.0" and not (counted.images and has_images(particles)):
-        particles = rc.cut_at_voxels(particles)
+        particles = cut_at_voxels(particles)
     pixel = counted.pixel_angstrom
     dropped = rc.unfit_columns(particles, counted).values()
     origin = rc.turn_outwards(particles, rc.origins_angstrom(particles, counted.voxel_angstrom))

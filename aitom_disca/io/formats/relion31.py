@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats import relion_columns as rc
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.formats.format import Format, Known, need_positions
-from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention, unfit
-from aitom_disca.io.formats.relion_family import read, reads
-from aitom_disca.io.formats.relion_optics import (
+from aitom_disca.io.formats.relion import particle_columns as rc
+from aitom_disca.io.formats.relion.box_centre import cut_at_voxels
+from aitom_disca.io.formats.relion.generations import read, reads
+from aitom_disca.io.formats.relion.optics_groups import (
     build_optics,
     counting,
     has_images,
     lost_optics_columns,
 )
-from aitom_disca.io.star_blocks import (
+from aitom_disca.io.formats.relion.star_blocks import (
     GROUP_COLUMN,
     ORIGIN_ANGST_COLUMNS,
     SUBTOMOGRAM_ANGLE_COLUMNS,
     write_blocks_text,
 )
+from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention, unfit
 from aitom_disca.particles import ParticleSet
 
 VERSION = 30001
@@ -46,7 +47,7 @@ def text_of(
     counted = counting(particles, known)
     keeps_images = counted.images and has_images(particles)
     if at_voxels and not keeps_images:
-        particles = rc.cut_at_voxels(particles)
+        particles = cut_at_voxels(particles)
     origin = rc.turn_outwards(particles, rc.origins_angstrom(particles, counted.voxel_angstrom))
     optics, group = build_optics(
         particles,

@@ -7,25 +7,25 @@ from pathlib import Path
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats import relion_columns as rc
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.formats.format import Format, Known, need_positions, voxel_sizes
-from aitom_disca.io.formats.relion30 import KEEPS, convention
-from aitom_disca.io.formats.relion_family import read, reads
-from aitom_disca.io.formats.relion_optics import (
+from aitom_disca.io.formats.relion import particle_columns as rc
+from aitom_disca.io.formats.relion.generations import read, reads
+from aitom_disca.io.formats.relion.optics_groups import (
     build_optics,
     has_images,
     image_pixel,
     optics_value,
     tilt_series_pixel,
 )
-from aitom_disca.io.star_blocks import (
+from aitom_disca.io.formats.relion.star_blocks import (
     GROUP_COLUMN,
     IMAGE_PIXEL_COLUMN,
     ORIGIN_ANGST_COLUMNS,
     Block,
     write_blocks_text,
 )
+from aitom_disca.io.formats.relion30 import KEEPS, convention
 from aitom_disca.particles import ParticleSet
 
 VERSION = 30001  # as RELION 4 writes it

@@ -9,27 +9,27 @@ import numpy as np
 import pandas as pd
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats import relion_columns as rc
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.formats.format import Format, Known, need_positions, voxel_sizes
-from aitom_disca.io.formats.relion4 import general_block, optics_and_group
-from aitom_disca.io.formats.relion30 import KEEPS, convention
-from aitom_disca.io.formats.relion_family import PARTICLES_KEY, TOMOGRAMS_KEY, read, reads
-from aitom_disca.io.formats.relion_optics import (
+from aitom_disca.io.formats.relion import particle_columns as rc
+from aitom_disca.io.formats.relion.generations import PARTICLES_KEY, TOMOGRAMS_KEY, read, reads
+from aitom_disca.io.formats.relion.optics_groups import (
     has_images,
     microscope,
     optics_table,
     tilt_series_pixel,
 )
-from aitom_disca.io.names import check_names
-from aitom_disca.io.star_blocks import (
+from aitom_disca.io.formats.relion.read_star import TABLE_KEY
+from aitom_disca.io.formats.relion.star_blocks import (
     IMAGE_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
     TILT_SERIES_PIXEL_COLUMN,
     Block,
     write_blocks_text,
 )
-from aitom_disca.io.star_reading import TABLE_KEY
+from aitom_disca.io.formats.relion4 import general_block, optics_and_group
+from aitom_disca.io.formats.relion30 import KEEPS, convention
+from aitom_disca.io.names import check_names
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 VERSION = 50001

@@ -11,17 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
+from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.file_names import file_parts
-from aitom_disca.io.formats import relion_columns as rc
 from aitom_disca.io.formats.format import Format, Known, need_positions, voxel_sizes
-from aitom_disca.io.formats.micrographs import MICROGRAPH_COLUMN
-from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention
-from aitom_disca.io.star_blocks import (
+from aitom_disca.io.formats.relion import particle_columns as rc
+from aitom_disca.io.formats.relion.box_centre import cut_at_voxels
+from aitom_disca.io.formats.relion.micrographs import MICROGRAPH_COLUMN
+from aitom_disca.io.formats.relion.star_blocks import (
     MICROGRAPH_PIXEL_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
     write_blocks_text,
 )
+from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention
 from aitom_disca.particles import ParticleSet
 
 
@@ -38,7 +39,7 @@ def write(path: str | Path, particles: ParticleSet, known: Known) -> list[Path]:
     """
     need_positions(particles, FORMAT.title)
     path = Path(path)
-    particles = rc.cut_at_voxels(rc.cut_anew(particles))
+    particles = cut_at_voxels(rc.cut_anew(particles))
     written = []
     for name, stem in _stems(particles).items():
         members = particles.select(particles.tomogram_name == name)

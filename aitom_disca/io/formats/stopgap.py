@@ -16,8 +16,8 @@ import pandas as pd
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import write_text
-from aitom_disca.io.formats.columns import (
+from aitom_disca.io.disk.atomic import write_text
+from aitom_disca.io.formats.common_columns import (
     box_centers,
     box_centers_if_moved,
     clusters_from_1,
@@ -28,7 +28,7 @@ from aitom_disca.io.formats.columns import (
     scores_or_none,
     zxz_deg,
 )
-from aitom_disca.io.formats.files import head
+from aitom_disca.io.formats.file_text import head
 from aitom_disca.io.formats.format import (
     BOX_CENTER,
     CLUSTER,
@@ -40,7 +40,7 @@ from aitom_disca.io.formats.format import (
     Known,
     need_positions,
 )
-from aitom_disca.io.formats.numbered import (
+from aitom_disca.io.formats.numbered_tomograms import (
     files_of_numbers,
     names_of_numbers,
     number_map_text,
@@ -48,9 +48,9 @@ from aitom_disca.io.formats.numbered import (
     read_number_map,
 )
 from aitom_disca.io.formats.places import find_places
+from aitom_disca.io.formats.relion.star_blocks import find_table, read_blocks
+from aitom_disca.io.formats.relion.star_text import quoted
 from aitom_disca.io.numbers_in_files import check_angles, to_numbers, to_whole_numbers
-from aitom_disca.io.star_blocks import find_table, read_blocks
-from aitom_disca.io.star_text import quoted
 from aitom_disca.particles import ParticleSet
 
 _BLOCK = "stopgap_motivelist"

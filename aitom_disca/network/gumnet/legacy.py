@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.reading import reading
+from aitom_disca.io.disk.reading import reading
 
 # Layers of ours in the order in which Keras 2 numbered each kind, and the arrays that each has.
 _LAYERS = {

@@ -12,8 +12,8 @@ import numpy as np
 from keras import layers, ops
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import replacing
-from aitom_disca.io.reading import reading
+from aitom_disca.io.disk.atomic import replacing
+from aitom_disca.io.disk.reading import reading
 from aitom_disca.network.gumnet.layers import FeatureCorrelation, FeatureL2Norm, SpectralPooling
 from aitom_disca.network.gumnet.transform import (
     imputed,

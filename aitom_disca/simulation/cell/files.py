@@ -9,7 +9,7 @@ import mrcfile
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.atomic import replacing, write_text
+from aitom_disca.io.disk.atomic import replacing, write_text
 from aitom_disca.progress import say
 from aitom_disca.simulation.cell.cell import grow_cell, image_cell
 from aitom_disca.simulation.cell.imaging import reconstruct

@@ -1,0 +1,1 @@
+"""RELION's star files: their text, generations, columns, optics groups and images."""

@@ -1,0 +1,1 @@
+"""Tomograms: their volumes, headers, tilts and defocus, alone and by the list."""
