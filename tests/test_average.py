@@ -23,7 +23,7 @@ from aitom_disca.averaging import (
     fourier_shell_correlation,
 )
 from aitom_disca.averaging.fsc import corrected_fsc
-from aitom_disca.averaging.judged import JudgedAverage
+from aitom_disca.averaging.validation import JudgedAverage
 from aitom_disca.cli.app import main
 from aitom_disca.config import AverageSettings
 from aitom_disca.curation.averages import averages_now

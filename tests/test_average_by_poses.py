@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.averaging.by_poses import average_at_poses
+from aitom_disca.averaging.average_at_poses import average_at_poses
 from aitom_disca.errors import InputError
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 

@@ -11,11 +11,11 @@ import pytest
 from scipy import fft
 
 from aitom_disca.bench import CASES, load_templates
-from aitom_disca.bench.child import run_child
-from aitom_disca.bench.selection import make_samples
-from aitom_disca.bench.size import measure_sizes, size_rows
-from aitom_disca.bench.speed import extrapolate, measure_speed, speed_rows
-from aitom_disca.bench.stores import write_synthetic_store
+from aitom_disca.bench.child_process import run_child
+from aitom_disca.bench.choice_of_k import make_samples
+from aitom_disca.bench.memory_and_time import measure_sizes, size_rows
+from aitom_disca.bench.simulated_stores import write_synthetic_store
+from aitom_disca.bench.speed_of_presets import extrapolate, measure_speed, speed_rows
 from aitom_disca.cli import main
 from aitom_disca.config import MineSettings
 from aitom_disca.geometry import missing_wedge_mask
@@ -84,7 +84,7 @@ def test_every_size_is_measured_once_in_a_process_of_its_own(tmp_path: Path) -> 
 def test_choice_of_k_beside_scikit_learn(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aitom_disca.bench.selection._LARGEST_K", 3)
+    monkeypatch.setattr("aitom_disca.bench.choice_of_k._LARGEST_K", 3)
     out = str(tmp_path)
     assert main(["bench", "--what", "selection", "--samples", "400", "--out", out]) == 0
     result = json.loads((tmp_path / "selection.json").read_text())

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from aitom_disca.bench import load_templates, structures
+from aitom_disca.bench import known_truth, load_templates
 from aitom_disca.bench.cases import TEN
 from aitom_disca.bench.plain_alignment import turned_plainly
 from aitom_disca.cli.app import main
@@ -15,17 +15,17 @@ from aitom_disca.cli.app import main
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(structures, "_BOX_PX", 16)
-    monkeypatch.setattr(structures, "_VOXEL_ANGSTROM", 20.0)
-    monkeypatch.setattr(structures, "_PLAIN_STEP_DEG", 40.0)
-    monkeypatch.setattr(structures, "_PLAIN_VOLUMES", 3)
-    monkeypatch.setattr(structures, "_FIRST_STEP_DEG", 20.0)
-    monkeypatch.setattr(structures, "SNRS", (0.5,))
-    monkeypatch.setattr(structures, "STRUCTURES", (TEN[7],))  # whose stand-in has no symmetry
+    monkeypatch.setattr(known_truth, "_BOX_PX", 16)
+    monkeypatch.setattr(known_truth, "_VOXEL_ANGSTROM", 20.0)
+    monkeypatch.setattr(known_truth, "_PLAIN_STEP_DEG", 40.0)
+    monkeypatch.setattr(known_truth, "_PLAIN_VOLUMES", 3)
+    monkeypatch.setattr(known_truth, "_FIRST_STEP_DEG", 20.0)
+    monkeypatch.setattr(known_truth, "SNRS", (0.5,))
+    monkeypatch.setattr(known_truth, "STRUCTURES", (TEN[7],))  # whose stand-in has no symmetry
 
 
 def test_alignment_is_measured_beside_the_plain_search(tmp_path) -> None:
-    (row,) = structures.measure_alignment(tmp_path, load_templates(None), n=12)
+    (row,) = known_truth.measure_alignment(tmp_path, load_templates(None), n=12)
     assert row["same_median_error_deg"] < row["plain_median_error_deg"]
     assert row["per_minute"] > 0 and row["plain_per_minute"] > 0
     assert row["ratio"] == pytest.approx(row["per_minute"] / row["plain_per_minute"])

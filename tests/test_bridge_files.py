@@ -15,7 +15,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from aitom_disca import bridge
-from aitom_disca.bridge.poses import (
+from aitom_disca.bridge.aitom_poses import (
     loc_of_offset,
     offset_of_loc,
     output_of_transform,

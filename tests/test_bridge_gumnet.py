@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from aitom_disca import bridge
-from aitom_disca.bridge.poses import pose_of_transform, transform_of_output
+from aitom_disca.bridge.aitom_poses import pose_of_transform, transform_of_output
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import random_rotations
 

@@ -14,8 +14,8 @@ import pytest
 
 from aitom_disca import pipeline
 from aitom_disca.bridge.pickles import write_pickle
-from aitom_disca.bridge.stores import import_store
-from aitom_disca.bridge.writing import subvolumes_of
+from aitom_disca.bridge.store_pickles import import_store
+from aitom_disca.bridge.write_files import subvolumes_of
 from aitom_disca.config import ExtractSettings, PickSettings, RunSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import (
@@ -35,7 +35,7 @@ from aitom_disca.io.tomograms.mrc import read_mask
 from aitom_disca.io.tomograms.tilt_angles import read_tilts
 from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.picking.kept import read_candidates
+from aitom_disca.picking.kept_picks import read_candidates
 from aitom_disca.pipeline.average_inputs import map_names
 from aitom_disca.reembedding import embed_averages
 from aitom_disca.report.collect import _nuisance, _sorted

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aitom_disca.cli.app import main
-from aitom_disca.doctor.wedge import check_wedge
+from aitom_disca.doctor.measured_wedge import check_wedge
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_tomogram, read_tomograms_star, write_volume
 from aitom_disca.io.formats import Known

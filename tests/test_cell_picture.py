@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from aitom_disca import progress
-from aitom_disca.bench import cell_picture, cells
+from aitom_disca.bench import cell_picture, whole_cells
 from aitom_disca.io import (
     StoreWriter,
     open_tomogram,
@@ -61,7 +61,7 @@ def test_a_scored_run_is_drawn_and_scored_even_where_its_tomogram_is_gone(run, t
     rod = load_phantoms()["rod"]
     write_volume(run / "averages" / "cluster_02" / "average.mrc", rod.density(16, 20.0), 20.0)
     given = run, [tmp_path / "truth.csv"], {"rod": rod}
-    first = cells.score_with_averages(*given)
+    first = whole_cells.score_with_averages(*given)
     assert [row["correlation"] is None for row in first.clusters] == [True, False, True]
     picture = imread(BytesIO((run / "cell.png").read_bytes()))[..., :3]
     for colour in (cluster_colour(0), cluster_colour(1), cell_picture._NO_KIND_COLOUR):
@@ -70,7 +70,7 @@ def test_a_scored_run_is_drawn_and_scored_even_where_its_tomogram_is_gone(run, t
     (tmp_path / "cell_raw.mrc").unlink()
     console = Console(file=StringIO(), width=300)
     with progress.shown(console):
-        assert cells.score_with_averages(*given) == first
+        assert whole_cells.score_with_averages(*given) == first
     assert "no picture of the cell: Tomogram cell_raw is not where" in console.file.getvalue()
     assert not (run / "cell.png").exists()
 

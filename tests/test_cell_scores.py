@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from aitom_disca.bench import cells
+from aitom_disca.bench import whole_cells
+from aitom_disca.bench.case_data import TemplateSet, load_templates
 from aitom_disca.bench.cell_averages import compare_with_templates, through_lens
 from aitom_disca.bench.cell_scores import score_cells
-from aitom_disca.bench.data import TemplateSet, load_templates
 from aitom_disca.cli import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, write_labels_csv, write_particles_star, write_picks_csv
@@ -206,29 +206,29 @@ def test_cells_are_made_once_and_runs_go_on(tmp_path, monkeypatch) -> None:
         ) as store:
             store.append(np.random.default_rng(0).random((2, 4, 4, 4)), places)
 
-    monkeypatch.setattr(cells, "_run", pretend_run)
+    monkeypatch.setattr(whole_cells, "_run", pretend_run)
     shape = {"shape_zyx": (40, 64, 64), "ice_angstrom": 330.0, "filled_fraction": 0.05}
     shape |= {"n_abundant": 6, "n_membrane": 0, "n_fillers": 1, "n_vesicles": 0, "n_gold": 1}
     shape |= {"n_microtubules": 0, "n_actin": 0, "sheet": False}
     maps = load_templates(None)
-    (first,) = cells.measure_cells(tmp_path, maps, level="raw", seeds=[4], shape=shape)
+    (first,) = whole_cells.measure_cells(tmp_path, maps, level="raw", seeds=[4], shape=shape)
     made = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cells_4").glob("*.mrc")}
     assert set(made) == {"cell4a_raw.mrc", "cell4b_raw.mrc"}
-    (again,) = cells.measure_cells(tmp_path, maps, level="raw", seeds=[4], shape=shape)
+    (again,) = whole_cells.measure_cells(tmp_path, maps, level="raw", seeds=[4], shape=shape)
     assert calls == [False] and again == json.loads(json.dumps(first))
-    cells.measure_cells(tmp_path, maps, level="raw", seeds=[4], shape=shape, again=True)
+    whole_cells.measure_cells(tmp_path, maps, level="raw", seeds=[4], shape=shape, again=True)
     assert calls == [False, True]
     assert made == {p.name: p.stat().st_mtime_ns for p in (tmp_path / "cells_4").glob("*.mrc")}
-    assert cells.kind_rows(first)[0].keys() >= {"kind", "recall", "purity", "average"}
-    assert dict(cells.summary_rows(first))["picks"] == "2"
+    assert whole_cells.kind_rows(first)[0].keys() >= {"kind", "recall", "purity", "average"}
+    assert dict(whole_cells.summary_rows(first))["picks"] == "2"
 
 
 def test_roles_of_templates_by_name_and_by_size() -> None:
-    recipe, maps = cells.cell_recipe(load_templates(None), {})
+    recipe, maps = whole_cells.cell_recipe(load_templates(None), {})
     assert isinstance(recipe, CellRecipe) and len(recipe.abundant) == 6 and recipe.membrane
     phantoms = load_phantoms()
     few = TemplateSet({name: phantoms[name] for name in ("ring", "rod", "shell")}, "templates")
-    recipe, maps = cells.cell_recipe(few, {})
+    recipe, maps = whole_cells.cell_recipe(few, {})
     radii = [maps[name].radius_angstrom for name in (*recipe.abundant, *recipe.fillers)]
     assert radii == sorted(radii, reverse=True)
     assert len(recipe.abundant) == 2 and recipe.membrane is None

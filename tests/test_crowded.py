@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aitom_disca.bench.case_data import load_templates
 from aitom_disca.bench.crowded import crowded_subtomograms, measure_masks, measure_wedge_bias
-from aitom_disca.bench.data import load_templates
 from aitom_disca.geometry import apply_wedge
 from aitom_disca.simulation import load_phantoms
 

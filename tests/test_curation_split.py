@@ -11,7 +11,7 @@ import pytest
 
 from aitom_disca.cli.app import main
 from aitom_disca.curation import Curation, Decision
-from aitom_disca.curation.apply import of_clusters
+from aitom_disca.curation.replay import of_clusters
 from aitom_disca.io import read_labels_csv, write_labels_csv
 from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.particles import ParticleSet, TomogramInfo

@@ -20,11 +20,11 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import read_labels_csv
 
 pytest.importorskip("dash", reason="dash is not installed: pip install '.[explore]'")
-from aitom_disca.explore import feature_map, selection, wall
+from aitom_disca.explore import feature_map, selected_particles, wall
 from aitom_disca.explore import server as serving
-from aitom_disca.explore import tomogram as tomogram_view
+from aitom_disca.explore import tomogram_page as tomogram_view
 from aitom_disca.explore.app import create_app
-from aitom_disca.explore.commands import command_of, export_command
+from aitom_disca.explore.command_lines import command_of, export_command
 from aitom_disca.explore.results import Results
 
 
@@ -132,8 +132,8 @@ def test_a_lasso_takes_what_lies_in_it_and_a_box_too() -> None:
     x, y = rng.uniform(-2, 2, (2, 500))
     corners = {"x": [-1, 1, 1, 0, -1], "y": [-1, -1, 1, 0, 1]}  # a square with a notch
     plain = [abs(a) < 1 and -1 < b < abs(a) for a, b in zip(x, y, strict=True)]
-    np.testing.assert_array_equal(selection.inside(corners, x, y), plain)
-    box = selection.inside({"x": [1, 0], "y": [-1, 1]}, x, y)
+    np.testing.assert_array_equal(selected_particles.inside(corners, x, y), plain)
+    box = selected_particles.inside({"x": [1, 0], "y": [-1, 1]}, x, y)
     np.testing.assert_array_equal(box, (x >= 0) & (x <= 1) & (abs(y) <= 1))
 
 
@@ -148,8 +148,8 @@ def test_of_many_particles_some_are_drawn_and_a_lasso_takes_all(
         trace = feature_map.figure_of(results, by, "component 1", "component 3")["data"][0]
         assert len(base64.b64decode(trace["marker"]["color"]["bdata"])) == 40, by
     everything = {"x": [-99, 99], "y": [-99, 99]}
-    inside = selection.inside(everything, *results.embedding[:, :2].T)
-    assert "60 selected" in selection.select(results, np.flatnonzero(inside))
+    inside = selected_particles.inside(everything, *results.embedding[:, :2].T)
+    assert "60 selected" in selected_particles.select(results, np.flatnonzero(inside))
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

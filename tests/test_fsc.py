@@ -178,7 +178,7 @@ def test_refuses_what_it_cannot_use(rng, change, message):
 
 
 def test_relions_numbers_are_those_of_the_c_library():
-    from aitom_disca.averaging.random_phases import RelionNumbers
+    from aitom_disca.averaging.phase_randomisation import RelionNumbers
 
     numbers = RelionNumbers()
     first = np.concatenate([numbers.random(2), numbers.random(40)])

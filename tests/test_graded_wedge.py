@@ -15,15 +15,15 @@ from aitom_disca.alignment.graded_wedge import measure_fall_off
 from aitom_disca.alignment.local_search import slices_at
 from aitom_disca.alignment.search_grids import rotation_grid
 from aitom_disca.analysis.wedge_bias import pose_gathering
-from aitom_disca.averaging.compare import compare_with_map
+from aitom_disca.averaging.compare_maps import compare_with_map
 from aitom_disca.averaging.gold_standard import average_cluster
+from aitom_disca.bench.case_data import load_templates
 from aitom_disca.bench.crowded import (
     crowded_subtomograms,
     falling_off,
     hollow_shell,
     measure_wedge_bias,
 )
-from aitom_disca.bench.data import load_templates
 from aitom_disca.classification import AlignmentSorter
 from aitom_disca.classification.assign import Assigner
 from aitom_disca.cli.app import main

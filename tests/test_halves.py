@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aitom_disca.averaging.halves import balanced_halves, neighbour_groups
+from aitom_disca.averaging.half_sets import balanced_halves, neighbour_groups
 from aitom_disca.averaging.masks import sphere_round_particle
 from aitom_disca.errors import InputError
 

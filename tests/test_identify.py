@@ -14,7 +14,7 @@ from aitom_disca.io import read_rows_csv, write_labels_csv, write_rows_csv
 from aitom_disca.io.tomograms.mrc import write_volume
 from aitom_disca.pipeline.identifying import identify
 from aitom_disca.simulation import load_phantoms
-from aitom_disca.simulation.structures import read_structure
+from aitom_disca.simulation.atomic_models import read_structure
 
 BOX, VOXEL = 20, 16.0
 NAMES = ("two_lobes", "ring")

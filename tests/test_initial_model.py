@@ -9,7 +9,7 @@ import pytest
 
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.averaging import average_cluster, initial_model
-from aitom_disca.bench import few
+from aitom_disca.bench import few_particles
 from aitom_disca.simulation import MapTemplate, read_template
 
 N = 30
@@ -22,7 +22,7 @@ def ribosome(shared_data: Path) -> MapTemplate:
 
 @pytest.fixture(scope="module")
 def truth(ribosome: MapTemplate) -> np.ndarray:
-    return ribosome.density(few.BOX_PX, few.VOXEL_ANGSTROM)
+    return ribosome.density(few_particles.BOX_PX, few_particles.VOXEL_ANGSTROM)
 
 
 def test_few_noisy_ribosomes_are_found_where_single_ones_mislead(
@@ -32,32 +32,32 @@ def test_few_noisy_ribosomes_are_found_where_single_ones_mislead(
     monkeypatch.setattr(initial_model, "_MOST_RUNS", 2)
     monkeypatch.setattr(initial_model, "_GENERATIONS", 1)
     monkeypatch.setattr(initial_model, "_POWERS", (0.5, 0.75, 1.0))
-    volumes, _, _ = few.simulate_few(ribosome, N, seed=1)
-    found = average_cluster(volumes, few.TILT_RANGE_DEG, seed=0)
-    singles = average_cluster(volumes, few.TILT_RANGE_DEG, noisy=False, seed=0)
+    volumes, _, _ = few_particles.simulate_few(ribosome, N, seed=1)
+    found = average_cluster(volumes, few_particles.TILT_RANGE_DEG, seed=0)
+    singles = average_cluster(volumes, few_particles.TILT_RANGE_DEG, noisy=False, seed=0)
     assert found.noisy and not singles.noisy
-    correlation, not_radial = few.correlation_with_truth(found.average, truth)
+    correlation, not_radial = few_particles.correlation_with_truth(found.average, truth)
     assert correlation > 0.85 and not_radial > 0.65
-    assert few.correlation_with_truth(singles.average, truth)[1] < 0.55
+    assert few_particles.correlation_with_truth(singles.average, truth)[1] < 0.55
 
 
 def test_what_is_radial_says_nothing_of_the_structure(truth: np.ndarray) -> None:
-    blob = few.radial_part(truth, np.zeros(3))
-    correlation, not_radial = few.correlation_with_truth(blob, truth)
+    blob = few_particles.radial_part(truth, np.zeros(3))
+    correlation, not_radial = few_particles.correlation_with_truth(blob, truth)
     assert correlation > 0.7 and not_radial < 0.3
-    assert few.correlation_with_truth(truth, truth) == pytest.approx((1, 1), abs=0.02)
+    assert few_particles.correlation_with_truth(truth, truth) == pytest.approx((1, 1), abs=0.02)
 
 
 def test_noise_has_the_power_that_is_asked_for(ribosome: MapTemplate) -> None:
-    volumes, rotations, offset_zyx_px = few.simulate_few(ribosome, N, seed=0, share=0.5)
+    volumes, rotations, offset_zyx_px = few_particles.simulate_few(ribosome, N, seed=0, share=0.5)
     clean = [
-        ribosome.density(few.BOX_PX, few.VOXEL_ANGSTROM, *pose)
+        ribosome.density(few_particles.BOX_PX, few_particles.VOXEL_ANGSTROM, *pose)
         for pose in zip(rotations, offset_zyx_px, strict=True)
     ]
-    coefficients = Coefficients(few.BOX_PX, 10, few.TILT_RANGE_DEG)
+    coefficients = Coefficients(few_particles.BOX_PX, 10, few_particles.TILT_RANGE_DEG)
     seen, signal = (coefficients.of(np.array(one)) for one in (volumes, clean))
-    for angstrom, ssnr in zip(few.AT_ANGSTROM, few.SSNR, strict=True):
-        shell = round(few.BOX_PX * few.VOXEL_ANGSTROM / angstrom)
+    for angstrom, ssnr in zip(few_particles.AT_ANGSTROM, few_particles.SSNR, strict=True):
+        shell = round(few_particles.BOX_PX * few_particles.VOXEL_ANGSTROM / angstrom)
         x, s = (one[:, coefficients.shell == shell] for one in (seen, signal))
         squared = (x * s.conj()).real.sum() ** 2 / (np.abs(x) ** 2).sum() / (np.abs(s) ** 2).sum()
         assert squared / (1 - squared) == pytest.approx(0.5 * ssnr, rel=0.3)

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from aitom_disca.averaging import judged
-from aitom_disca.averaging.judged import JudgedAverage, KnownMap, judged_average
-from aitom_disca.averaging.null_test import (
+from aitom_disca.averaging import validation
+from aitom_disca.averaging.fit_significance import (
     _p_among_all,
     _p_among_copies,
     null_test,
     round_densities,
     with_random_phases,
 )
-from aitom_disca.bench.verdicts import measure_false_alarms
+from aitom_disca.averaging.validation import JudgedAverage, KnownMap, judged_average
+from aitom_disca.bench.false_alarms import measure_false_alarms
 from aitom_disca.cli.app import main
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
@@ -124,12 +124,17 @@ def test_known_maps_are_told_apart(done: JudgedAverage) -> None:
 
 def test_other_volumes_serve_if_there_are_enough(volumes: np.ndarray, done) -> None:
     settings = AverageSettings(null_test="others")
-    made_from, instead, tilts = judged._of_nothing(settings, lambda n: (volumes[:n], TILT), None)
+    made_from, instead, tilts = validation._of_nothing(
+        settings, lambda n: (volumes[:n], TILT), None
+    )
     assert made_from == "members of other clusters" and np.array_equal(instead, volumes)
     assert tilts == TILT
-    assert judged._of_nothing(settings, lambda n: (volumes[:5], TILT), None)[:2] == ("noise", None)
+    assert validation._of_nothing(settings, lambda n: (volumes[:5], TILT), None)[:2] == (
+        "noise",
+        None,
+    )
     empty = with_random_phases(volumes, np.random.default_rng(1))
-    made_from, instead, _ = judged._of_nothing(AverageSettings(), None, empty)
+    made_from, instead, _ = validation._of_nothing(AverageSettings(), None, empty)
     assert made_from == "empty places" and instead is empty
     test = null_test(volumes, done.found, TILT, null_volumes=empty)
     assert test.p_value < 1e-3 and test.n_noise == len(empty)
@@ -142,7 +147,7 @@ def test_a_mask_larger_than_the_box_is_refused(volumes: np.ndarray) -> None:
 
 def test_halves_that_share_nothing_do_not_end_the_work(done: JudgedAverage, monkeypatch) -> None:
     nothing = replace(done.found, half2=-done.found.half2)
-    monkeypatch.setattr(judged, "average_cluster", lambda *_, **__: nothing)
+    monkeypatch.setattr(validation, "average_cluster", lambda *_, **__: nothing)
     of_nothing = judged_average(np.zeros((N, BOX, BOX, BOX)), TILT, VOXEL, NO_TEST)
     assert np.isinf(of_nothing.resolution_angstrom) and np.isfinite(of_nothing.filtered).all()
     assert of_nothing.doubtful and of_nothing.verdict == "doubtful: its halves share nothing"
@@ -179,7 +184,7 @@ def judged_average_again(done: JudgedAverage) -> np.ndarray:
 
 def test_coarse_averages_are_not_sharpened_automatically(done: JudgedAverage) -> None:
     settings = AverageSettings(b_factor_angstrom2="auto")
-    assert judged._b_factor(settings, done.found.average, VOXEL, 60.0) == 0.0
+    assert validation._b_factor(settings, done.found.average, VOXEL, 60.0) == 0.0
 
 
 def test_the_verdict_follows_the_p_values(done: JudgedAverage) -> None:

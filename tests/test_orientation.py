@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import chi2, kstest
 
 from aitom_disca.analysis.orientation import preferred_orientation, preferred_orientations
-from aitom_disca.analysis.sphere import (
+from aitom_disca.analysis.view_directions import (
     bin_sphere,
     bingham_statistic,
     rayleigh_statistic,

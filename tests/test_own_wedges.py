@@ -17,10 +17,10 @@ from aitom_disca.alignment.graded_wedge import measure_fall_off
 from aitom_disca.alignment.local_search import correlations, refine_poses
 from aitom_disca.alignment.search_grids import cross
 from aitom_disca.alignment.to_reference import align_to_reference
-from aitom_disca.averaging.by_poses import average_at_poses
+from aitom_disca.averaging.average_at_poses import average_at_poses
+from aitom_disca.averaging.fit_significance import null_test, round_densities
 from aitom_disca.averaging.gold_standard import ClusterAverage
 from aitom_disca.averaging.initial_model import _Level
-from aitom_disca.averaging.null_test import null_test, round_densities
 from aitom_disca.bench.crowded import falling_off
 from aitom_disca.classification.detail import Look
 from aitom_disca.cli.app import main

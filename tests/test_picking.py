@@ -22,9 +22,9 @@ from aitom_disca.picking import (
     read_membranes,
     sigma_from_diameter,
 )
-from aitom_disca.picking.blocks import split_into_blocks
 from aitom_disca.picking.centre import centre_of_mass
 from aitom_disca.picking.dog import kernel_radius_px
+from aitom_disca.picking.filter_blocks import split_into_blocks
 from aitom_disca.picking.gold import _count
 from aitom_disca.picking.membranes import near_membranes
 from aitom_disca.picking.noise import expected_in_noise, peaks_in_noise_levels

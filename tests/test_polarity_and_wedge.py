@@ -8,16 +8,11 @@ from scipy import fft
 
 from aitom_disca import demo
 from aitom_disca.cli.app import main
-from aitom_disca.doctor.blocks import filled_slices, sample_blocks
-from aitom_disca.doctor.gold import check_gold
+from aitom_disca.doctor.gold_beads import check_gold
+from aitom_disca.doctor.measured_wedge import agrees, check_wedge, in_words, measured_tilts
 from aitom_disca.doctor.polarity import strongest_blobs
-from aitom_disca.doctor.values import check_values
-from aitom_disca.doctor.wedge import (
-    agrees,
-    check_wedge,
-    in_words,
-    measured_tilts,
-)
+from aitom_disca.doctor.sampled_blocks import filled_slices, sample_blocks
+from aitom_disca.doctor.voxel_values import check_values
 from aitom_disca.geometry.fall_off import by_direction, mean_power
 from aitom_disca.io import open_tomogram, write_volume
 from aitom_disca.simulation import load_phantoms, simulate_tomogram

@@ -12,7 +12,7 @@ import pytest
 import starfile
 
 from aitom_disca.averaging import fsc
-from aitom_disca.averaging.by_poses import average_at_poses
+from aitom_disca.averaging.average_at_poses import average_at_poses
 from aitom_disca.averaging.fsc import corrected_fsc, half_shells
 from aitom_disca.cli.app import main
 from aitom_disca.geometry import rotation_from_euler_zyz_deg

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from aitom_disca.doctor import polarity, wedge
-from aitom_disca.doctor.check import Check
+from aitom_disca.doctor import measured_wedge, polarity
+from aitom_disca.doctor.outcome import Check
 from aitom_disca.errors import InputError
-from aitom_disca.report.checks import (
+from aitom_disca.report.run_checks import (
     checks_of_tomograms,
     nuisance_of_run,
     problems_of_run,
@@ -59,7 +59,7 @@ def test_a_tomogram_that_is_not_what_was_said_is_serious(monkeypatch: pytest.Mon
 
     found = Check("polarity", "ok", "9 of the 9 blobs of 200 A are dark")
     monkeypatch.setattr(polarity, "check_polarity", lambda *_: found)
-    monkeypatch.setattr(wedge, "check_wedge", wedge_of)
+    monkeypatch.setattr(measured_wedge, "check_wedge", wedge_of)
     tomograms: list[Any] = [SimpleNamespace(name=name) for name in "abc"]
     looked = checks_of_tomograms(tomograms, 200.0)
     assert [(one.name, one.well, one.serious) for one in looked] == [

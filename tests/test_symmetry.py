@@ -11,8 +11,7 @@ from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.maximisation import Averager
 from aitom_disca.alignment.search_grids import rotation_grid
 from aitom_disca.alignment.slices import Slicer
-from aitom_disca.averaging.axes_search import _Operations
-from aitom_disca.averaging.compare import compare_with_map, masked_correlation
+from aitom_disca.averaging.compare_maps import compare_with_map, masked_correlation
 from aitom_disca.averaging.gold_standard import average_cluster
 from aitom_disca.averaging.symmetrise import (
     SymmetryAxes,
@@ -21,6 +20,7 @@ from aitom_disca.averaging.symmetrise import (
     lay_on_axes,
     symmetrised,
 )
+from aitom_disca.averaging.symmetry_axes import _Operations
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import apply_wedge, random_rotations
 from aitom_disca.geometry.sphere import soft_sphere

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.analysis.wedge_bias import pose_gathering
-from aitom_disca.averaging.directional import along_and_across, conical_fsc
+from aitom_disca.averaging.directional_fsc import along_and_across, conical_fsc
 from aitom_disca.averaging.fsc import FscCurve, fourier_shell_correlation, resolution_in_words
 from aitom_disca.geometry.symmetry import point_group
 

@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 import aitom_disca
 from aitom_disca import progress
 from aitom_disca.averaging import compare_with_map
-from aitom_disca.averaging.by_poses import average_at_poses
+from aitom_disca.averaging.average_at_poses import average_at_poses
 from aitom_disca.geometry import euler_zyz_deg_from_rotation, rotation_from_euler_zyz_deg
 from aitom_disca.io import write_volume
 from aitom_disca.io.formats import Known, get_format, recognise

@@ -20,7 +20,7 @@ from rich.console import Console
 from aitom_disca import progress
 from aitom_disca.alignment.to_reference import align_to_reference
 from aitom_disca.averaging import average_cluster, compare_with_map
-from aitom_disca.averaging.by_poses import average_at_poses
+from aitom_disca.averaging.average_at_poses import average_at_poses
 from aitom_disca.io import write_volume
 from aitom_disca.network.gumnet import predict_poses, save_gumnet, train_gumnet
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms

@@ -20,8 +20,8 @@ from aitom_disca.analysis.spatial import (
     compare_neighbours,
     count_clusters,
 )
-from aitom_disca.analysis.sphere import view_directions_xyz
 from aitom_disca.analysis.stability import Stability, compare_runs, fit_repeatedly
+from aitom_disca.analysis.view_directions import view_directions_xyz
 
 __all__ = [
     "Abundance",

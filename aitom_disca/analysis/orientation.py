@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
 from aitom_disca.analysis.association import holm
-from aitom_disca.analysis.sphere import (
+from aitom_disca.analysis.view_directions import (
     bingham_statistic,
     rayleigh_statistic,
     view_directions_xyz,

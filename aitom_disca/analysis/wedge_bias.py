@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import kstest
 
 from aitom_disca.analysis.orientation import OrientationPreference, preferred_orientation
-from aitom_disca.analysis.sphere import view_directions_xyz
+from aitom_disca.analysis.view_directions import view_directions_xyz
 
 _NEAR_DEG = 15.0
 _SIGNIFICANT, _EFFECT = 0.01, 0.2  # of what is worth a warning

@@ -1,6 +1,6 @@
 """Averages and how far to trust them: shell correlation, masks, sharpening, known maps."""
 
-from aitom_disca.averaging.compare import (
+from aitom_disca.averaging.compare_maps import (
     Comparison,
     compare_with_map,
     masked_correlation,
@@ -15,7 +15,7 @@ from aitom_disca.averaging.fsc import (
 )
 from aitom_disca.averaging.gold_standard import ClusterAverage, average_cluster
 from aitom_disca.averaging.masks import density_mask
-from aitom_disca.averaging.random_phases import randomise_phases
+from aitom_disca.averaging.phase_randomisation import randomise_phases
 from aitom_disca.averaging.sharpening import GuinierFit, fsc_weights, guinier_fit, sharpen
 
 __all__ = [

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from aitom_disca.averaging.checks import as_cube, as_mask, check_positive
-from aitom_disca.averaging.random_phases import RelionNumbers, randomise_phases
+from aitom_disca.averaging.check_maps import as_cube, as_mask, check_positive
+from aitom_disca.averaging.phase_randomisation import RelionNumbers, randomise_phases
 from aitom_disca.errors import InputError
 
 GOLD_STANDARD = 0.143

@@ -10,8 +10,14 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.graded_wedge import measure_fall_off
-from aitom_disca.averaging.half import LAST_ROUNDS, PIECES, SMALLEST_STEPS, FindsPoses, Half
-from aitom_disca.averaging.halves import balanced_halves
+from aitom_disca.averaging.half_set_refinement import (
+    LAST_ROUNDS,
+    PIECES,
+    SMALLEST_STEPS,
+    FindsPoses,
+    Half,
+)
+from aitom_disca.averaging.half_sets import balanced_halves
 from aitom_disca.averaging.initial_model import initial_model
 from aitom_disca.averaging.symmetrise import CLEARLY, SymmetryAxes, find_axes
 from aitom_disca.classification.centring import dense_centre

@@ -20,7 +20,7 @@ from aitom_disca.alignment.expectation import Particles, shell_power
 from aitom_disca.alignment.maximisation import Totals
 from aitom_disca.alignment.search_grids import ball, rotation_grid
 from aitom_disca.alignment.slices import Slicer, shell_index, to_volume
-from aitom_disca.averaging.compare import compare_with_map
+from aitom_disca.averaging.compare_maps import compare_with_map
 from aitom_disca.device import accelerator
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop

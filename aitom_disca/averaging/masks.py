@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from aitom_disca.averaging.checks import as_map, check_not_negative, check_positive
+from aitom_disca.averaging.check_maps import as_map, check_not_negative, check_positive
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.sphere import cosine_edge, soft_sphere

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from aitom_disca.averaging.checks import as_cube, check_positive
+from aitom_disca.averaging.check_maps import as_cube, check_positive
 from aitom_disca.averaging.fsc import FscCurve, half_shells
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import frequency_grid_zyx

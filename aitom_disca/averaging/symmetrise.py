@@ -8,8 +8,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.averaging.axes_search import best_axes, noise_of_shells
-from aitom_disca.averaging.checks import as_cube, check_positive
+from aitom_disca.averaging.check_maps import as_cube, check_positive
+from aitom_disca.averaging.symmetry_axes import best_axes, noise_of_shells
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.fourier import fourier_crop

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from aitom_disca.averaging.compare import Comparison, compare_with_map
+from aitom_disca.averaging.compare_maps import Comparison, compare_with_map
 from aitom_disca.geometry.fourier import frequency_grid_zyx
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.progress import track

@@ -10,7 +10,7 @@ from typing import Any
 import mrcfile
 import numpy as np
 
-from aitom_disca.averaging.compare import Comparison
+from aitom_disca.averaging.compare_maps import Comparison
 from aitom_disca.bench.cell_scores import JUNK
 from aitom_disca.bench.cell_truth import WANTED, known_cells
 from aitom_disca.errors import InputError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.bench.data import TemplateSet
+from aitom_disca.bench.case_data import TemplateSet
 from aitom_disca.geometry import apply_wedge, random_rotations
 from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff, weighed_by_tilt
 from aitom_disca.geometry.symmetry import point_group
@@ -132,7 +132,7 @@ def measure_masks(
     dict
         Of each structure, SNR, seed and mask: how the poses and the average fit the truth.
     """
-    from aitom_disca.averaging.compare import compare_with_map
+    from aitom_disca.averaging.compare_maps import compare_with_map
     from aitom_disca.averaging.gold_standard import average_cluster
     from aitom_disca.averaging.masks import default_diameter_px
 
@@ -183,8 +183,8 @@ def measure_wedge_bias(
         centre of its box, and its resolution along the axis of the beam and across.
     """
     from aitom_disca.analysis.wedge_bias import pose_gathering
-    from aitom_disca.averaging.compare import compare_with_map
-    from aitom_disca.averaging.directional import along_and_across
+    from aitom_disca.averaging.compare_maps import compare_with_map
+    from aitom_disca.averaging.directional_fsc import along_and_across
     from aitom_disca.averaging.gold_standard import average_cluster
     from aitom_disca.averaging.masks import default_diameter_px, sphere_round_particle
     from aitom_disca.classification.centring import dense_centre

@@ -197,7 +197,7 @@ def _accuracy_table(out: Path) -> None:
 
 def _speed(out: Path, templates: Path | None, options: BenchOptions, seed: int) -> None:
     from aitom_disca.bench import load_templates
-    from aitom_disca.bench.speed import measure_speed, speed_rows
+    from aitom_disca.bench.speed_of_presets import measure_speed, speed_rows
     from aitom_disca.cli.tables import print_table
 
     result = measure_speed(
@@ -214,7 +214,7 @@ def _speed(out: Path, templates: Path | None, options: BenchOptions, seed: int) 
 def _size(out: Path, sizes: list[int], rare: list[int], options: BenchOptions, again: bool) -> None:
     from rich.console import Console
 
-    from aitom_disca.bench.size import measure_sizes, size_rows
+    from aitom_disca.bench.memory_and_time import measure_sizes, size_rows
     from aitom_disca.bench.table import rows_table
     from aitom_disca.config import MineSettings
 
@@ -237,7 +237,7 @@ def _device(
 
 
 def _selection(out: Path, samples: int, seed: int) -> None:
-    from aitom_disca.bench.selection import measure_selection, selection_rows
+    from aitom_disca.bench.choice_of_k import measure_selection, selection_rows
     from aitom_disca.cli.tables import print_table
 
     print_table("choice of K", selection_rows(measure_selection(out, n=samples, seed=seed)))
@@ -248,22 +248,22 @@ def _structures(
 ) -> None:
     from rich.console import Console
 
-    from aitom_disca.bench import few, load_templates, structures
+    from aitom_disca.bench import few_particles, known_truth, load_templates
     from aitom_disca.bench.table import rows_table
 
     maps, n = load_templates(templates), max(8, round(_COPIES * fraction))
     if what is What.few:
-        copies = [max(8, round(n * fraction)) for n in few.COPIES]
-        rows = few.measure_few(out, maps, copies=copies, seeds=seeds)
+        copies = [max(8, round(n * fraction)) for n in few_particles.COPIES]
+        rows = few_particles.measure_few(out, maps, copies=copies, seeds=seeds)
     elif what is What.refinement:
-        rows = structures.measure_refinement(out, maps, seeds=seeds)
+        rows = known_truth.measure_refinement(out, maps, seeds=seeds)
     elif what is What.averages:
-        rows = structures.measure_averages(out, maps, n=n, seed=seeds[0])
+        rows = known_truth.measure_averages(out, maps, n=n, seed=seeds[0])
     else:
-        rows = structures.measure_alignment(out, maps, n=n, seed=seeds[0])
+        rows = known_truth.measure_alignment(out, maps, n=n, seed=seeds[0])
     console = Console()
     console.width = max(console.width, _TABLE_WIDTH)
-    console.print(rows_table(what.value, structures.structure_rows(rows)))
+    console.print(rows_table(what.value, known_truth.structure_rows(rows)))
 
 
 def _split(names: list[str] | None) -> list[str]:

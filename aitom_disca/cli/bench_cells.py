@@ -21,7 +21,7 @@ def measure(
 ) -> None:
     """Simulate, run and score cells of every seed; print a table of each."""
     from aitom_disca.bench import load_templates
-    from aitom_disca.bench.cells import measure_cells
+    from aitom_disca.bench.whole_cells import measure_cells
 
     maps = load_templates(templates)
     for seed in seeds:
@@ -40,7 +40,7 @@ def score(
         If there is no truth to score it against.
     """
     from aitom_disca.bench import load_templates
-    from aitom_disca.bench.cells import score_with_averages
+    from aitom_disca.bench.whole_cells import score_with_averages
     from aitom_disca.simulation.cell import Imaging
 
     if not truth:
@@ -53,8 +53,8 @@ def score(
 def _print(title: str, done: Mapping[str, Any]) -> None:
     from rich.console import Console
 
-    from aitom_disca.bench.cells import kind_rows, summary_rows
     from aitom_disca.bench.table import rows_table
+    from aitom_disca.bench.whole_cells import kind_rows, summary_rows
     from aitom_disca.cli.tables import print_table
 
     Console().print(rows_table(title, kind_rows(done)))

@@ -120,7 +120,7 @@ def pick(
     picks = found.particles
     with none_if_failed(written):
         if report is not None:
-            from aitom_disca.report.picking import write_pick_report
+            from aitom_disca.report.picking_report import write_pick_report
 
             write_pick_report(report, opened, found, settings)
             say(f"report written to {report}")

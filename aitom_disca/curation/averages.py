@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.curation.record import curated_of
+from aitom_disca.curation.curation_file import curated_of
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.disk.reading import reading

@@ -6,8 +6,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from aitom_disca.doctor import gold, machine, particles, polarity, values, wedge
-from aitom_disca.doctor.check import Check, judged
+from aitom_disca.doctor import (
+    gold_beads,
+    machine,
+    measured_wedge,
+    picks_and_stores,
+    polarity,
+    voxel_values,
+)
+from aitom_disca.doctor.outcome import Check, judged
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram
 from aitom_disca.io.pixel_sizes import differs
@@ -58,7 +65,7 @@ def examine(
     if len(tomograms) > 1:
         rows.append(("tomograms", _same_voxels(tomograms)))
     check_picks = partial(
-        particles.check_picks,
+        picks_and_stores.check_picks,
         tomograms=tomograms,
         diameter_angstrom=None if is_guess else diameter_angstrom,
         file_pixel_angstrom=file_pixel_angstrom,
@@ -69,7 +76,7 @@ def examine(
         n_picks += n
         rows += [(path.name, check) for check in found]
     for path in map(Path, stores):
-        found, _ = _or_error("store", partial(particles.check_store, path))
+        found, _ = _or_error("store", partial(picks_and_stores.check_store, path))
         rows += [(path.name, check) for check in found]
     of_machine = [machine.check_backend(), *machine.check_packages(), machine.check_relion()]
     of_machine += machine.check_aitom()
@@ -90,14 +97,14 @@ def _of_tomogram(tomogram: Tomogram, diameter_angstrom: float) -> list[Check]:
             "tomograms are mostly at 5 to 20 A: correct it with --voxel-size-angstrom",
         )
     ]
-    checks += values.check_values(tomogram)
+    checks += voxel_values.check_values(tomogram)
     if checks[1].state == "error":  # voxels that are no numbers, or all the same
         return checks
     return [
         *checks,
-        *gold.check_gold(tomogram),
+        *gold_beads.check_gold(tomogram),
         polarity.check_polarity(tomogram, diameter_angstrom),
-        wedge.check_wedge(tomogram),
+        measured_wedge.check_wedge(tomogram),
     ]
 
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from aitom_disca.config import ExtractSettings
-from aitom_disca.doctor.check import Check, judged
+from aitom_disca.doctor.outcome import Check, judged
 from aitom_disca.io import Tomogram
 from aitom_disca.subtomograms.extract import plan_box
 from aitom_disca.words import counted

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage, stats
 
-from aitom_disca.doctor.blocks import sample_blocks
-from aitom_disca.doctor.check import Check
+from aitom_disca.doctor.outcome import Check
+from aitom_disca.doctor.sampled_blocks import sample_blocks
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram
 from aitom_disca.picking.dog import difference_of_gaussians, sigma_from_diameter

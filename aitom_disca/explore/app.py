@@ -10,17 +10,25 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from flask import Response, abort, request
 
 from aitom_disca.errors import InputError
-from aitom_disca.explore import clusters, deciding, feature_map, history, selection, tomogram, wall
-from aitom_disca.explore.cards import cards_of
-from aitom_disca.explore.pictures import surface_bytes, three_slices
+from aitom_disca.explore import (
+    clusters,
+    deciding,
+    feature_map,
+    history,
+    selected_particles,
+    tomogram_page,
+    wall,
+)
+from aitom_disca.explore.card_data import cards_of
 from aitom_disca.explore.results import Results
+from aitom_disca.explore.slice_pictures import surface_bytes, three_slices
 from aitom_disca.explore.token import protect
 from aitom_disca.report.cards import STYLE_SHEET
 from aitom_disca.words import counted
 
 VIEWS: dict[str, ModuleType] = {
     "clusters": clusters,
-    "tomogram": tomogram,
+    "tomogram": tomogram_page,
     "map": feature_map,
     "particles": wall,
     "history": history,
@@ -67,7 +75,7 @@ def create_app(results: Results, token: str, port: int = 8050) -> Dash:
     protect(app.server, token, port)
     app.layout = lambda: _frame(results)
     deciding.register(app, results)
-    selection.register(app, results)
+    selected_particles.register(app, results)
     for view in VIEWS.values():
         view.register(app, results)
     _register_views(app, results)

@@ -6,7 +6,7 @@ from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
-from aitom_disca.explore.cards import cards_of
+from aitom_disca.explore.card_data import cards_of
 from aitom_disca.explore.deciding import OUTCOME, decide
 from aitom_disca.explore.results import Results
 from aitom_disca.report.cards import ClusterCard

@@ -10,7 +10,7 @@ from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from aitom_disca.curation import Decision
 from aitom_disca.curation.decisions import Action
 from aitom_disca.errors import InputError
-from aitom_disca.explore.commands import command_of, export_command
+from aitom_disca.explore.command_lines import command_of, export_command
 from aitom_disca.explore.results import Results
 from aitom_disca.words import counted
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from dash import Dash, Input, Output, State, dcc, html
 
-from aitom_disca.explore import selection
-from aitom_disca.explore.figures import FILLING, SYMBOLS, empty_figure, packed, symbol_of
+from aitom_disca.explore import selected_particles
+from aitom_disca.explore.plot_style import FILLING, SYMBOLS, empty_figure, packed, symbol_of
 from aitom_disca.explore.results import Results
 from aitom_disca.report.cards import CLUSTER_COLOURS, UNASSIGNED_COLOUR, cluster_colour
 
@@ -43,7 +43,7 @@ def layout(results: Results) -> html.Div | html.P:
                 className="large",
             ),
             dcc.Store(id="map-shape"),
-            selection.bar(results),
+            selected_particles.bar(results),
         ]
     )
 
@@ -62,7 +62,7 @@ def register(app: Dash, results: Results) -> None:
     def draw(by: str, across: str, up: str, _: Any) -> tuple[dict[str, Any], list[Any]]:
         return figure_of(results, by, across, up), legend_of(results, by)
 
-    selection.keep_shape(app, "map", "map-shape")
+    selected_particles.keep_shape(app, "map", "map-shape")
 
     @app.callback(
         Output("selected", "children", allow_duplicate=True),
@@ -73,9 +73,11 @@ def register(app: Dash, results: Results) -> None:
     )
     def take(shape: dict[str, Any] | None, across: str, up: str) -> str:
         if shape is None:
-            return selection.described(results)
+            return selected_particles.described(results)
         x, y = along(results, across), along(results, up)
-        return selection.select(results, np.flatnonzero(selection.inside(shape, x, y)))
+        return selected_particles.select(
+            results, np.flatnonzero(selected_particles.inside(shape, x, y))
+        )
 
 
 def drawn_rows(n: int) -> np.ndarray:

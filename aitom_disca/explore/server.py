@@ -12,7 +12,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from aitom_disca.errors import InputError
 from aitom_disca.explore.app import create_app
-from aitom_disca.explore.commands import export_command
+from aitom_disca.explore.command_lines import export_command
 from aitom_disca.explore.results import Results
 from aitom_disca.explore.token import new_token
 from aitom_disca.progress import say

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from aitom_disca.explore.pictures import as_png, to_grey
 from aitom_disca.explore.results import Results
+from aitom_disca.explore.slice_pictures import as_png, to_grey
 from aitom_disca.io import Tomogram, open_map
 from aitom_disca.io.file_names import file_parts
 from aitom_disca.report.cards import cluster_colour

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from dash import Dash, Input, Output, dcc, html
 
-from aitom_disca.explore import selection
-from aitom_disca.explore.cards import cards_of
-from aitom_disca.explore.pictures import as_png, to_grey
+from aitom_disca.explore import selected_particles
+from aitom_disca.explore.card_data import cards_of
 from aitom_disca.explore.results import Results
+from aitom_disca.explore.slice_pictures import as_png, to_grey
 from aitom_disca.report.cards import ClusterCard, member_slices
 
 _PER_PAGE = 60
@@ -43,7 +43,7 @@ def layout(results: Results) -> html.Div | html.P:
                 ],
                 className="toolbar",
             ),
-            selection.bar(results, look=False),
+            selected_particles.bar(results, look=False),
             html.P(
                 "Each particle twice: as it is, and low-passed. Tick the false ones, then move "
                 "them to no cluster, or to another.",
@@ -92,8 +92,8 @@ def register(app: Dash, results: Results) -> None:
     )
     def tick(rows: list[int]) -> str:
         if not rows:
-            return selection.described(results)
-        return selection.select(results, np.array(rows, int))
+            return selected_particles.described(results)
+        return selected_particles.select(results, np.array(rows, int))
 
 
 def ordered(results: Results, whose: int, order: str) -> np.ndarray:

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from aitom_disca.alignment.to_reference import AlignedPoses
-from aitom_disca.averaging.judged import JudgedAverage
+from aitom_disca.averaging.validation import JudgedAverage
 from aitom_disca.config import RelionVersion
 from aitom_disca.curation.averages import AVERAGES_TABLE, MADE_OF
-from aitom_disca.curation.names import with_cluster_names
+from aitom_disca.curation.names_in_files import with_cluster_names
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
 from aitom_disca.io import replacing, write_particles_star, write_rows_csv

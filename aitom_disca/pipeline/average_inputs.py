@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from aitom_disca.averaging.checks import as_mask
-from aitom_disca.averaging.half import FindsPoses
-from aitom_disca.averaging.halves import neighbour_groups
-from aitom_disca.averaging.judged import KnownMap
+from aitom_disca.averaging.check_maps import as_mask
+from aitom_disca.averaging.half_set_refinement import FindsPoses
+from aitom_disca.averaging.half_sets import neighbour_groups
 from aitom_disca.averaging.masks import MASK_MARGIN
+from aitom_disca.averaging.validation import KnownMap
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.averaging.fsc import resolution_in_words
-from aitom_disca.averaging.judged import JudgedAverage
+from aitom_disca.averaging.validation import JudgedAverage
 
 
 @dataclass(frozen=True)

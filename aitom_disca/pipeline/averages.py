@@ -13,15 +13,10 @@ import numpy as np
 
 from aitom_disca.alignment.graded_wedge import measure_fall_off
 from aitom_disca.averaging.gold_standard import FEWEST_MEMBERS
-from aitom_disca.averaging.half import FindsPoses
-from aitom_disca.averaging.judged import (
-    KnownMap,
-    judged_average,
-    mask_diameter_px,
-    tested,
-)
+from aitom_disca.averaging.half_set_refinement import FindsPoses
+from aitom_disca.averaging.validation import KnownMap, judged_average, mask_diameter_px, tested
 from aitom_disca.config import AverageSettings, RelionVersion
-from aitom_disca.curation.record import decided
+from aitom_disca.curation.curation_file import decided
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from aitom_disca.config import MineSettings, RelionVersion
 from aitom_disca.curation import Curated, Curation, Decision, apply_decisions
-from aitom_disca.curation.apply import apply_one, in_force
 from aitom_disca.curation.averages import command_to_average, mark_averages
-from aitom_disca.curation.record import read_record
+from aitom_disca.curation.curation_file import read_record
+from aitom_disca.curation.replay import apply_one, in_force
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store
 from aitom_disca.io.disk.reading import reading

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.averaging.compare import compare_with_map
+from aitom_disca.averaging.compare_maps import compare_with_map
 from aitom_disca.averaging.fsc import FscCurve
-from aitom_disca.averaging.judged import KnownMap
-from aitom_disca.averaging.random_phases import randomise_phases
+from aitom_disca.averaging.phase_randomisation import randomise_phases
+from aitom_disca.averaging.validation import KnownMap
 from aitom_disca.curation.averages import AVERAGES_TABLE, averages_now, read_averages
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_map, write_rows_csv
 from aitom_disca.pipeline.average_inputs import map_names
 from aitom_disca.progress import say, track
 from aitom_disca.run_folder import RunFolder
-from aitom_disca.simulation.structures import is_structure, read_structure
+from aitom_disca.simulation.atomic_models import is_structure, read_structure
 from aitom_disca.words import counted
 
 _MAP_ENDINGS = (".mrc", ".map", ".rec", ".mrc.gz", ".map.gz", ".mrc.bz2", ".map.bz2")

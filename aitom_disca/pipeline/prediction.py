@@ -13,7 +13,7 @@ import numpy as np
 
 from aitom_disca.config import RelionVersion
 from aitom_disca.curation import Curation, Decision
-from aitom_disca.curation.apply import in_force, of_clusters
+from aitom_disca.curation.replay import in_force, of_clusters
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_labels_csv, write_labels_csv
 from aitom_disca.io.stores.read_store import SubtomogramStore

@@ -10,9 +10,9 @@ import numpy as np
 
 from aitom_disca.analysis.orientation import OrientationPreference, preferred_orientations
 from aitom_disca.analysis.spatial import NeighbourPair, compare_neighbours, count_clusters
-from aitom_disca.analysis.sphere import view_directions_xyz
+from aitom_disca.analysis.view_directions import view_directions_xyz
 from aitom_disca.curation.averages import with_names
-from aitom_disca.curation.names import names_in
+from aitom_disca.curation.names_in_files import names_in
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import remove_unfinished, replacing
 from aitom_disca.io.tables import write_rows_csv

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from aitom_disca.config import MineSettings
-from aitom_disca.curation.apply import Curated
 from aitom_disca.curation.decisions import Decision
+from aitom_disca.curation.replay import Curated
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import tilt_ranges_of
 from aitom_disca.io.stores.read_store import SubtomogramStore

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aitom_disca.config import JUNK_KINDS, MineSettings, PickSettings, RelionVersion
-from aitom_disca.curation.names import with_cluster_names
-from aitom_disca.curation.record import decided
+from aitom_disca.curation.curation_file import decided
+from aitom_disca.curation.names_in_files import with_cluster_names
 from aitom_disca.io import (
     Tomogram,
     open_store,
@@ -112,7 +112,7 @@ def _find(
 ) -> Candidates:
     """Pick the particles of a tomogram, unless they are kept in the task's file."""
     from aitom_disca.picking import find_candidates, read_membranes
-    from aitom_disca.picking.kept import read_candidates, write_candidates
+    from aitom_disca.picking.kept_picks import read_candidates, write_candidates
 
     tomogram, kept = task
     if kept is not None and kept.exists():

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.config import MineSettings
-from aitom_disca.curation.apply import Curated
 from aitom_disca.curation.averages import averages_now, shown_averages
-from aitom_disca.curation.record import curated_of
+from aitom_disca.curation.curation_file import curated_of
+from aitom_disca.curation.replay import Curated
 from aitom_disca.curation.suggestions import (
     Suggestion,
     drops_by_averages,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from aitom_disca.curation.names import called
+from aitom_disca.curation.names_in_files import called
 from aitom_disca.errors import InputError
 from aitom_disca.particles import TomogramInfo
 from aitom_disca.reembedding.embed import SURFACE

@@ -17,9 +17,9 @@ from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.report import figures, pictures
 from aitom_disca.report.cards import ClusterCard, cluster_colour
 from aitom_disca.report.cell_of_run import cropped
-from aitom_disca.report.choice import criteria_table
 from aitom_disca.report.data import DecodedCluster, ReportData
 from aitom_disca.report.headline import counted, explained, headline
+from aitom_disca.report.k_criteria import criteria_table
 from aitom_disca.report.nuisance_table import drawn_rows
 from aitom_disca.report.pictures import data_uri
 

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from skimage.filters import threshold_otsu
 from skimage.measure import marching_cubes
 
-from aitom_disca.averaging.checks import as_map, check_positive
+from aitom_disca.averaging.check_maps import as_map, check_positive
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import centre_index
 from aitom_disca.report import figures

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from aitom_disca.analysis.orientation import OrientationPreference
 from aitom_disca.analysis.spatial import NeighbourPair
-from aitom_disca.analysis.sphere import SphereBins, bin_sphere
+from aitom_disca.analysis.view_directions import SphereBins, bin_sphere
 from aitom_disca.report import figures
 from aitom_disca.report.cards import cluster_colour
 

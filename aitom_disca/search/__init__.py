@@ -1,14 +1,14 @@
 """Averages that were found go back over the tomograms and find the rest of their particles."""
 
 from aitom_disca.search.candidates import candidates_in, candidates_of
-from aitom_disca.search.finding import Found, Judge, Judged, accepted, search
-from aitom_disca.search.null import (
+from aitom_disca.search.false_positives import (
     particle_probability,
     q_values,
     q_values_of_bulk,
     without_structure,
 )
-from aitom_disca.search.plain import template_peaks, template_search
+from aitom_disca.search.finding import Found, Judge, Judged, accepted, search
+from aitom_disca.search.plain_template_matching import template_peaks, template_search
 from aitom_disca.search.references import References, references_of_maps, references_of_run
 
 __all__ = [

@@ -19,7 +19,7 @@ from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo, concate
 from aitom_disca.picking import without_duplicates
 from aitom_disca.progress import say, track
 from aitom_disca.search.candidates import candidates_in, cut_boxes
-from aitom_disca.search.null import (
+from aitom_disca.search.false_positives import (
     noise_boxes,
     particle_probability,
     q_values,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from aitom_disca.alignment.expectation import Particles, expect, shell_power, whitened
-from aitom_disca.averaging.compare import resample
+from aitom_disca.averaging.compare_maps import resample
 from aitom_disca.classification.assign import LearntAverages
 from aitom_disca.classification.detail import FINE, search_at
 from aitom_disca.classification.expectation_maximisation import Search

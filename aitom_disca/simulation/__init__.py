@@ -1,7 +1,7 @@
 """Simulated data with known truth: phantoms, subtomograms, whole tomograms, pick scores."""
 
 from aitom_disca.simulation.phantoms import Phantom, Template, load_phantoms
-from aitom_disca.simulation.scoring import PickScore, match_picks
+from aitom_disca.simulation.pick_scores import PickScore, match_picks
 from aitom_disca.simulation.simulate import (
     SimulatedSubtomograms,
     SimulatedTomogram,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from aitom_disca.bench.case_data import load_templates, simulate_case
 from aitom_disca.bench.cases import CASES
-from aitom_disca.bench.data import load_templates, simulate_case
 from aitom_disca.bench.scores import score_labels
 from aitom_disca.config import MineSettings
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import aitom_disca
-from aitom_disca.bench.child import run_child
+from aitom_disca.bench.accuracy import machine
+from aitom_disca.bench.child_process import run_child
 from aitom_disca.bench.device.published import least_and_all_seconds
-from aitom_disca.bench.run import machine
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.progress import say
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aitom_disca.bench.child import child_main
+from aitom_disca.bench.child_process import child_main
 
 
 def measure(step: str, seconds: float, arguments: dict[str, Any]) -> dict[str, Any]:

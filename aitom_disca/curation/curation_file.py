@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.curation.apply import Curated, apply_decisions, in_force
 from aitom_disca.curation.decisions import Decision
+from aitom_disca.curation.replay import Curated, apply_decisions, in_force
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.disk.reading import reading

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from aitom_disca.bridge.aitom_poses import euler_of_angles, offset_of_loc
 from aitom_disca.bridge.pickles import read_pickle
-from aitom_disca.bridge.poses import euler_of_angles, offset_of_loc
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.formats.file_text import read_json

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.bench.child import child_main, peak_mb, run_child
-from aitom_disca.bench.run import machine
+from aitom_disca.bench.accuracy import machine
+from aitom_disca.bench.child_process import child_main, peak_mb, run_child
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.progress import say
 
@@ -34,7 +34,7 @@ def measure_selection(out: str | Path, *, n: int = 200_000, seed: int = 0) -> di
     from sklearn.mixture import GaussianMixture
 
     result: dict[str, Any] = {"n": n, "largest_k": _LARGEST_K, "k_true": _TRUE_K}
-    result |= run_child("aitom_disca.bench.selection", n=n, largest_k=_LARGEST_K, seed=seed)
+    result |= run_child("aitom_disca.bench.choice_of_k", n=n, largest_k=_LARGEST_K, seed=seed)
     say(f"K = {result['k']} in {result['seconds']:.1f} s; now scikit-learn, that K alone")
     samples = make_samples(n, seed)
     start = time.perf_counter()

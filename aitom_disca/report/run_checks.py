@@ -39,8 +39,8 @@ class Looked:
 
 def checks_of_tomograms(tomograms: Sequence[Tomogram], diameter_angstrom: float) -> list[Looked]:
     """Whether polarity and tilt range are what the first, middle and last tomogram show."""
+    from aitom_disca.doctor.measured_wedge import check_wedge
     from aitom_disca.doctor.polarity import check_polarity
-    from aitom_disca.doctor.wedge import check_wedge
 
     looked = []
     few = np.unique(np.linspace(0, max(len(tomograms) - 1, 0), _MOST_CHECKED).astype(int))

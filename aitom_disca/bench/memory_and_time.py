@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.bench.child import child_main, peak_mb, run_child
-from aitom_disca.bench.run import machine
-from aitom_disca.bench.stores import N_COMMON, write_synthetic_store
+from aitom_disca.bench.accuracy import machine
+from aitom_disca.bench.child_process import child_main, peak_mb, run_child
+from aitom_disca.bench.simulated_stores import N_COMMON, write_synthetic_store
 from aitom_disca.config import MineSettings
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.progress import say
@@ -69,7 +69,9 @@ def _measure_size(
     say(f"{n} subtomograms of {box_px} voxels")
     try:
         write_synthetic_store(store, n, box_px=box_px, rare=rare)
-        measured = run_child("aitom_disca.bench.size", store=store, settings=plan["settings"])
+        measured = run_child(
+            "aitom_disca.bench.memory_and_time", store=store, settings=plan["settings"]
+        )
     finally:
         store.unlink(missing_ok=True)
     result = plan | measured | {"machine": machine()}

@@ -9,13 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.bridge.files import (
-    SUBVOLUMES,
-    box_of,
-    load,
-    read_particles,
-)
-from aitom_disca.bridge.writing import write_particles
+from aitom_disca.bridge.read_files import SUBVOLUMES, box_of, load, read_particles
+from aitom_disca.bridge.write_files import write_particles
 from aitom_disca.errors import InputError
 from aitom_disca.io.stores.read_store import open_store
 from aitom_disca.io.stores.write_store import StoreWriter

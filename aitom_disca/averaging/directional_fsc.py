@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft
 
-from aitom_disca.averaging.checks import as_cube, check_positive
+from aitom_disca.averaging.check_maps import as_cube, check_positive
 from aitom_disca.averaging.fsc import FscCurve, half_shells
 
 _ALONG_DEG, _ACROSS_DEG = 45.0, 60.0  # a cone of 29 % of all directions, a belt of 50 %

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-from aitom_disca.doctor.check import Check, judged
+from aitom_disca.doctor.outcome import Check, judged
 from aitom_disca.geometry.wedge import distinct_tilt_ranges
 from aitom_disca.io import Tomogram, open_store, read_picks
 from aitom_disca.io.formats import Known

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import aitom_disca
+from aitom_disca.bench.case_data import TemplateSet, simulate_case
 from aitom_disca.bench.cases import CASES, Case
-from aitom_disca.bench.data import TemplateSet, simulate_case
 from aitom_disca.bench.methods import BenchOptions, Method
 from aitom_disca.bench.scores import score_labels
 from aitom_disca.errors import InputError

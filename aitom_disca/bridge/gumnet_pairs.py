@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from aitom_disca.bridge.aitom_poses import pose_of_transform, transform_of_pose
 from aitom_disca.bridge.pickles import read_pickle, write_pickle
-from aitom_disca.bridge.poses import pose_of_transform, transform_of_pose
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import missing_wedge_mask
 

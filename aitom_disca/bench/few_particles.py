@@ -18,11 +18,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
-from aitom_disca.averaging.by_poses import average_at_poses
-from aitom_disca.averaging.compare import compare_with_map, masked_correlation
+from aitom_disca.averaging.average_at_poses import average_at_poses
+from aitom_disca.averaging.compare_maps import compare_with_map, masked_correlation
 from aitom_disca.averaging.gold_standard import average_cluster
-from aitom_disca.bench.data import TemplateSet
-from aitom_disca.bench.run import machine
+from aitom_disca.bench.accuracy import machine
+from aitom_disca.bench.case_data import TemplateSet
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.wedge import apply_wedge

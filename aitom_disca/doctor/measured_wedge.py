@@ -9,8 +9,8 @@ from itertools import permutations
 import numpy as np
 from scipy import fft
 
-from aitom_disca.doctor.blocks import sample_blocks
-from aitom_disca.doctor.check import Check
+from aitom_disca.doctor.outcome import Check
+from aitom_disca.doctor.sampled_blocks import sample_blocks
 from aitom_disca.geometry.fall_off import BIN_DEG, TILTS_DEG, by_direction, mean_power
 from aitom_disca.io import Tomogram
 from aitom_disca.io.tomograms.tilt_range import doubt

@@ -9,17 +9,17 @@ from typing import Literal
 import numpy as np
 
 from aitom_disca.analysis.wedge_bias import PoseGathering, pose_gathering
-from aitom_disca.averaging.compare import Comparison, compare_with_map
-from aitom_disca.averaging.directional import along_and_across
+from aitom_disca.averaging.compare_maps import Comparison, compare_with_map
+from aitom_disca.averaging.directional_fsc import along_and_across
+from aitom_disca.averaging.fit_significance import FALSE_ALARMS, NullTest, null_test
 from aitom_disca.averaging.fsc import CorrectedFsc, FscCurve, corrected_fsc
 from aitom_disca.averaging.gold_standard import ClusterAverage, average_cluster
-from aitom_disca.averaging.half import FindsPoses
+from aitom_disca.averaging.half_set_refinement import FindsPoses
 from aitom_disca.averaging.masks import (
     default_diameter_px,
     density_mask,
     sphere_round_particle,
 )
-from aitom_disca.averaging.null_test import FALSE_ALARMS, NullTest, null_test
 from aitom_disca.averaging.sharpening import guinier_fit, sharpen
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aitom_disca.doctor.blocks import level_and_spread, slabs
-from aitom_disca.doctor.check import Check, judged
+from aitom_disca.doctor.outcome import Check, judged
+from aitom_disca.doctor.sampled_blocks import level_and_spread, slabs
 from aitom_disca.io import Tomogram
 from aitom_disca.io.tomograms.mrc_header import read_header
 from aitom_disca.io.tomograms.zarr_tomogram import is_zarr

@@ -9,9 +9,9 @@ import numpy as np
 from dash import Dash, Input, Output, State, dcc, html
 from flask import Response, abort, request
 
-from aitom_disca.explore import selection
+from aitom_disca.explore import selected_particles
 from aitom_disca.explore.feature_map import legend_of
-from aitom_disca.explore.figures import FILLING, empty_figure, symbol_of
+from aitom_disca.explore.plot_style import FILLING, empty_figure, symbol_of
 from aitom_disca.explore.results import Results
 from aitom_disca.explore.slices import (
     AXES,
@@ -75,7 +75,7 @@ def layout(results: Results) -> html.Div | html.P:
                 className="beside",
             ),
             dcc.Store(id="slice-shape"),
-            selection.bar(results),
+            selected_particles.bar(results),
         ]
     )  # fmt: skip
 
@@ -114,7 +114,7 @@ def register(app: Dash, results: Results) -> None:
     ) -> dict[str, Any]:
         return _figure(results, name, int(axis), at, contrast, placed)
 
-    selection.keep_shape(app, "slice", "slice-shape")
+    selected_particles.keep_shape(app, "slice", "slice-shape")
 
     @app.callback(
         Output("selected", "children", allow_duplicate=True),
@@ -126,12 +126,12 @@ def register(app: Dash, results: Results) -> None:
     )
     def take(shape: dict[str, Any] | None, at: int, name: str, axis: str) -> str:
         if shape is None:
-            return selection.described(results)
+            return selected_particles.described(results)
         rows = rows_near(results, name, int(axis), at)
         across, up = PLANES[int(axis)]
         places = results.particles.center_zyx_px[rows]
-        return selection.select(
-            results, rows[selection.inside(shape, places[:, across], places[:, up])]
+        return selected_particles.select(
+            results, rows[selected_particles.inside(shape, places[:, across], places[:, up])]
         )
 
     @app.callback(
@@ -142,7 +142,7 @@ def register(app: Dash, results: Results) -> None:
     )
     def look(click: dict[str, Any]) -> tuple[Any, str]:
         row = int(click["points"][0]["customdata"])
-        return _particle(results, row), selection.select(results, np.array([row]))
+        return _particle(results, row), selected_particles.select(results, np.array([row]))
 
     values = lru_cache(maxsize=64)(lambda name: contrast_of(results, results.tomograms[name]))
 

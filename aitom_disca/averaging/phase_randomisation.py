@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft
 
-from aitom_disca.averaging.checks import as_cube
+from aitom_disca.averaging.check_maps import as_cube
 
 _SHORT, _LONG = 3, 31  # the lags of the generator
 _WARM_UP = 310  # numbers that it leaves out at the start

@@ -13,7 +13,7 @@ from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.exhaustive_search import real_view
 from aitom_disca.alignment.local_search import slices_at
 from aitom_disca.alignment.search_grids import rotation_grid
-from aitom_disca.averaging.checks import as_cube, as_map, as_mask, check_positive
+from aitom_disca.averaging.check_maps import as_cube, as_map, as_mask, check_positive
 from aitom_disca.averaging.fsc import FscCurve, fourier_shell_correlation
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.box import centre_index

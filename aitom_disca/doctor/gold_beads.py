@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from aitom_disca.doctor.blocks import level_and_spread, slabs
-from aitom_disca.doctor.check import Check, judged
+from aitom_disca.doctor.outcome import Check, judged
+from aitom_disca.doctor.sampled_blocks import level_and_spread, slabs
 from aitom_disca.io import Tomogram
 from aitom_disca.picking.gold import find_gold
 from aitom_disca.picking.search import Balls

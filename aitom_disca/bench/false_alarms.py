@@ -30,10 +30,10 @@ def measure_false_alarms(n_sets: int = 200, *, seed: int = 0) -> Iterator[Row]:
     dict
         Of each set: what it is, its members and box, and the two p-values.
     """
+    from aitom_disca.averaging.fit_significance import null_test
     from aitom_disca.averaging.gold_standard import average_cluster
-    from aitom_disca.averaging.halves import neighbour_groups
+    from aitom_disca.averaging.half_sets import neighbour_groups
     from aitom_disca.averaging.masks import default_diameter_px
-    from aitom_disca.averaging.null_test import null_test
 
     for i in range(n_sets):
         rng = np.random.default_rng((seed, i))

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from aitom_disca.bench.accuracy import machine
+from aitom_disca.bench.case_data import TemplateSet
 from aitom_disca.bench.cell_scores import CellScore, score_cells
-from aitom_disca.bench.data import TemplateSet
-from aitom_disca.bench.run import machine
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.progress import say

@@ -13,7 +13,7 @@ from aitom_disca.alignment.local_search import correlations, refine_poses
 from aitom_disca.alignment.maximisation import Average, Averager, Totals
 from aitom_disca.alignment.search_grids import cross, cube, rotation_grid
 from aitom_disca.alignment.slices import Slicer, counts_of_each
-from aitom_disca.averaging.compare import compare_with_map
+from aitom_disca.averaging.compare_maps import compare_with_map
 from aitom_disca.averaging.masks import sphere_round_particle
 from aitom_disca.averaging.symmetrise import SymmetryAxes, expanded, lay_on_axes
 from aitom_disca.classification.centring import dense_centre

@@ -13,9 +13,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import adjusted_rand_score
 
+from aitom_disca.bench.accuracy import machine
+from aitom_disca.bench.case_data import TemplateSet, simulate_case
 from aitom_disca.bench.cases import CASES
-from aitom_disca.bench.data import TemplateSet, simulate_case
-from aitom_disca.bench.run import machine
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.progress import say
 
@@ -71,7 +71,7 @@ def measure_averages(
     out: str | Path, templates: TemplateSet, *, n: int = 200, seed: int = 0
 ) -> list[Row]:
     """Averages of n copies of one structure, without a reference, beside the true template."""
-    from aitom_disca.averaging.judged import KnownMap, judged_average
+    from aitom_disca.averaging.validation import KnownMap, judged_average
     from aitom_disca.config import AverageSettings
 
     rows = []

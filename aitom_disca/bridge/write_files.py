@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.bridge.files import BOX_KEY, KINDS, LOC, POINTS, SUBVOLUMES, TABLE
+from aitom_disca.bridge.aitom_poses import angles_of_euler, loc_of_offset
 from aitom_disca.bridge.pickles import write_pickle
-from aitom_disca.bridge.poses import angles_of_euler, loc_of_offset
+from aitom_disca.bridge.read_files import BOX_KEY, KINDS, LOC, POINTS, SUBVOLUMES, TABLE
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.particles import ParticleSet
