@@ -26,8 +26,8 @@ import aitom_disca.reembedding
 import aitom_disca.report.html  # noqa: F401  so that not every process imports them
 from aitom_disca.cli.app import main
 from aitom_disca.config import PRESETS
-from aitom_disca.pipeline import runs
-from aitom_disca.pipeline.averages import average_clusters
+from aitom_disca.pipeline import run_stages
+from aitom_disca.pipeline.average import average_clusters
 
 TINY = TRAINED | {"max_iterations": 2}
 VOXEL_ANGSTROM = 20.0
@@ -154,7 +154,7 @@ def average_without_null_test(folder, store, settings, *rest):
 
 
 if __name__ == "__main__":
-    runs.average_clusters = average_without_null_test
+    run_stages.average_clusters = average_without_null_test
     where, wanted = Path(sys.argv[1]), sys.argv[2]
     if wanted == "paper":
         PRESETS["paper"].update(TINY)

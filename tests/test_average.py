@@ -35,10 +35,10 @@ from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.io.tables import write_labels_csv
 from aitom_disca.mining.sort_store import drawn_rows
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.pipeline import average_files, averages, averaging_one
+from aitom_disca.pipeline import average, average_files, average_one_cluster
 from aitom_disca.pipeline.average_files import posed
 from aitom_disca.pipeline.average_inputs import settings_for_members
-from aitom_disca.pipeline.averaged import Averaged
+from aitom_disca.pipeline.average_row import Averaged
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.simulation.simulate import SimulatedSubtomograms
 
@@ -241,7 +241,7 @@ def test_after_decisions_single_clusters_are_averaged_again(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(averages, "average_members", average_at_once(found))
+    monkeypatch.setattr(average, "average_members", average_at_once(found))
     monkeypatch.setattr(average_files, "_pictures", lambda *_: {})
     write_labels_csv(tmp_path / "labels.csv", np.array([0] * 5 + [1] * 5 + [2] * 5 + [-1] * 25))
     command = ["average", str(store), "--labels", str(tmp_path / "labels.csv")]
@@ -272,9 +272,9 @@ def test_after_decisions_single_clusters_are_averaged_again(
 
 def test_a_particle_picked_twice_counts_once(tmp_path, made, capsys, monkeypatch) -> None:
     begun, tests = [], []
-    judged, tested = averages.judged_average, averages.tested
+    judged, tested = average.judged_average, average.tested
 
-    def average(*args, begin, **options):
+    def average_it(*args, begin, **options):
         begun.append(begin)
         return judged(*args, begin=begin, **options)
 
@@ -282,8 +282,8 @@ def test_a_particle_picked_twice_counts_once(tmp_path, made, capsys, monkeypatch
         tests.append(args)
         return tested(*args, **options)
 
-    monkeypatch.setattr(averages, "judged_average", average)
-    monkeypatch.setattr(averages, "tested", test)
+    monkeypatch.setattr(average, "judged_average", average_it)
+    monkeypatch.setattr(average, "tested", test)
     info = TomogramInfo("t", 8.0, (300, 310, 320), TILT)
     centres = np.random.default_rng(3).uniform(50, 250, (N, 3))
     twice = np.append(np.arange(N), 2)
@@ -305,8 +305,8 @@ def test_a_particle_picked_twice_counts_once(tmp_path, made, capsys, monkeypatch
 def test_members_beyond_the_most_are_laid_on_the_average(
     tmp_path: Path, store: Path, made: SimulatedSubtomograms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(averaging_one, "_LAID_AT_ONCE", 7)
-    (one,) = averages.average_store(
+    monkeypatch.setattr(average_one_cluster, "_LAID_AT_ONCE", 7)
+    (one,) = average.average_store(
         store,
         tmp_path / "out",
         AverageSettings(most=24, mask_diameter_angstrom=300, null_test="none"),
@@ -395,14 +395,14 @@ def test_a_network_is_trained_and_used_from_the_command_line(tmp_path, store, ca
 def test_a_cluster_that_fails_does_not_keep_the_others_from_it(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    whole, said = averages.judged_average, "the fit is singular"
+    whole, said = average.judged_average, "the fit is singular"
 
     def judged(volumes: np.ndarray, **options):
         if len(volumes) == 16:
             raise np.linalg.LinAlgError(said)
         return whole(volumes, **options)
 
-    monkeypatch.setattr(averages, "judged_average", judged)
+    monkeypatch.setattr(average, "judged_average", judged)
     labels = np.array([0] * 24 + [1] * 16)
     write_labels_csv(tmp_path / "labels.csv", labels)
     out = tmp_path / "out"
@@ -425,8 +425,8 @@ def test_members_whose_boxes_overlap_go_into_one_half(tmp_path, made) -> None:
     particles = ParticleSet(np.array(["t"] * N), centres, tomograms={"t": info})
     with StoreWriter.create(tmp_path / "s.h5", (BOX,) * 3, VOXEL, TILT, {"t": info}) as writer:
         writer.append(made.volumes, particles)
-    (one,) = averages.average_store(tmp_path / "s.h5", tmp_path / "out", NO_TEST)
-    assert isinstance(one, averages.Averaged)
+    (one,) = average.average_store(tmp_path / "s.h5", tmp_path / "out", NO_TEST)
+    assert isinstance(one, average.Averaged)
     half = one.judged.found.half
     assert (half[::2] == half[1::2]).all() and abs(int(half.sum()) - N // 2) <= 2
 

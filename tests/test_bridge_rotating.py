@@ -19,7 +19,7 @@ from aitom_disca.cli.given import mine_settings
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import rotation_from_euler_zyz_deg
-from aitom_disca.pipeline.stages import rotation_of
+from aitom_disca.pipeline.mine_clusters import rotation_of
 
 ANGLES = st.tuples(*[st.floats(-3.1, 3.1)] * 3)
 

@@ -16,7 +16,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, open_tomograms
 from aitom_disca.io.tomograms.mrc import write_volume
 from aitom_disca.io.tomograms.project_folders import tomograms_in
-from aitom_disca.pipeline.picks import matched
+from aitom_disca.pipeline.picks_of_run import matched
 
 AT_80 = {"x": 80, "y": 80, "z": 80}
 

@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, open_tomogram, write_particles_star, write_volume
 from aitom_disca.particles import ParticleSet
-from aitom_disca.pipeline.reports import tomograms_of
+from aitom_disca.pipeline.report import tomograms_of
 from aitom_disca.report import cell_figure, cell_of_run, cell_slice, cluster_colour, tomogram_view
 from aitom_disca.report.cell_figure import AverageView, draw_cell
 from aitom_disca.report.cell_slice import CellSlice, Kind, cluster_kind, slice_with_most

@@ -30,8 +30,8 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram, open_store, open_tomogram, open_tomograms, write_volume
 from aitom_disca.mining import predicting
 from aitom_disca.parallel import in_tasks, n_cores, sharing
-from aitom_disca.pipeline.searching import search_tomograms
-from aitom_disca.pipeline.stages import find_in_tomograms
+from aitom_disca.pipeline.pick import find_in_tomograms
+from aitom_disca.pipeline.search import search_tomograms
 from aitom_disca.run_folder import RunFolder
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.subtomograms import extract, extract_subtomograms

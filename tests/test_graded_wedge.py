@@ -33,7 +33,7 @@ from aitom_disca.io import open_tomogram
 from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.io.tables import write_labels_csv
 from aitom_disca.particles import ParticleSet
-from aitom_disca.pipeline import averages
+from aitom_disca.pipeline import average
 from aitom_disca.progress import shown
 from aitom_disca.search.candidates import cut_boxes
 from aitom_disca.simulation.phantoms import Phantom
@@ -201,7 +201,7 @@ def test_all_clusters_of_a_store_are_averaged_with_one_fall_off(
         given.append(fall_off)
         raise InputError("nothing was averaged")
 
-    monkeypatch.setattr(averages, "judged_average", judged)
+    monkeypatch.setattr(average, "judged_average", judged)
     labels = ["--labels", str(tmp_path / "labels.csv")]
     command = ["average", str(tmp_path / "s.h5"), *labels, "--out", str(tmp_path / "out")]
     assert main(command) == main([*command, "--binary-wedge"]) == 2

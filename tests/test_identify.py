@@ -12,7 +12,7 @@ from aitom_disca.curation import Curation, Decision
 from aitom_disca.errors import InputError
 from aitom_disca.io import read_rows_csv, write_labels_csv, write_rows_csv
 from aitom_disca.io.tomograms.mrc import write_volume
-from aitom_disca.pipeline.identifying import identify
+from aitom_disca.pipeline.identify import identify
 from aitom_disca.simulation import load_phantoms
 from aitom_disca.simulation.atomic_models import read_structure
 

@@ -17,7 +17,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import write_picks_csv
 from aitom_disca.mining import predicting
 from aitom_disca.pipeline.parts import Part
-from aitom_disca.pipeline.stages import find_in_tomograms
+from aitom_disca.pipeline.pick import find_in_tomograms
 
 DIAMETER = ["--particle-diameter-angstrom", "220"]
 

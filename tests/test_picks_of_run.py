@@ -11,7 +11,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, open_tomogram, read_picks, write_picks_csv, write_volume
 from aitom_disca.io.formats import Known, get_format
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.pipeline.picks import (
+from aitom_disca.pipeline.picks_of_run import (
     matched,
     picks_of_run,
     read_all_picks,

@@ -12,7 +12,7 @@ from aitom_disca.config import MineSettings, PickSettings, RunSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk import room
 from aitom_disca.pipeline import plan
-from aitom_disca.pipeline.runs import stages_of
+from aitom_disca.pipeline.run_stages import stages_of
 from aitom_disca.progress import shown
 
 CELL = SimpleNamespace(shape_zyx=(150, 300, 300), voxel_size_angstrom=10.0)

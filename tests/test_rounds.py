@@ -11,7 +11,7 @@ from aitom_disca import pipeline
 from aitom_disca.config import ExtractSettings, MineSettings, PickSettings, RunSettings
 from aitom_disca.io import open_store, open_tomogram, read_labels_csv, read_picks, write_volume
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.pipeline.rounds import joined_with
+from aitom_disca.pipeline.search_rounds import joined_with
 from aitom_disca.simulation import load_phantoms, match_picks, simulate_tomogram
 
 VOXEL, DIAMETER = 14.0, 200.0

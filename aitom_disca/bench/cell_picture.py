@@ -16,7 +16,7 @@ from aitom_disca.bench.cell_truth import WANTED, known_cells
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_labels_csv
 from aitom_disca.io.disk.atomic import replacing
-from aitom_disca.pipeline.reports import tomograms_of
+from aitom_disca.pipeline.report import tomograms_of
 from aitom_disca.report.cards import cluster_colour
 from aitom_disca.report.cell_figure import AverageView, draw_cell
 from aitom_disca.report.cell_of_run import cropped, junk_of_run, kinds_in, largest_diameter_angstrom

@@ -94,7 +94,7 @@ def predict(
     Example: aitom-disca predict new.h5 --model results/model.h5 --out new_labels
     """
     from aitom_disca.pipeline import predict as predict_store
-    from aitom_disca.pipeline.prediction import predict_part
+    from aitom_disca.pipeline.predict_labels import predict_part
 
     how: dict[str, Any] = {
         "by": None if by is None else by.value,
@@ -131,7 +131,7 @@ def export(
     """
     from aitom_disca.io.disk.outputs import refuse_existing
     from aitom_disca.pipeline import write_stars
-    from aitom_disca.pipeline.stages import star_files_there
+    from aitom_disca.pipeline.star_files import star_files_there
 
     refuse_existing(star_files_there(out, images), overwrite)
     summary = write_stars(store, labels, out, relion=relion.value, images=images)

@@ -113,8 +113,8 @@ def curate(
 
     Example: aitom-disca curate results --merge 3+7 --drop 2 --name 5=ribosome
     """
-    from aitom_disca.pipeline.curating import curate as curate_results
-    from aitom_disca.pipeline.curating import describe
+    from aitom_disca.pipeline.curate import curate as curate_results
+    from aitom_disca.pipeline.curate import describe
 
     by = _login() if who is None else who
     decisions = [
@@ -143,7 +143,7 @@ def curate(
 
 
 def _suggest(results: Path, store: Path | None, seed: int, as_json: bool) -> None:
-    from aitom_disca.pipeline.suggesting import suggest
+    from aitom_disca.pipeline.suggest import suggest
     from aitom_disca.progress import muted
 
     if as_json:

@@ -33,8 +33,8 @@ def identify(
 
     Example: aitom-disca identify results --maps known_structures
     """
-    from aitom_disca.pipeline.identifying import identify as identify_averages
-    from aitom_disca.pipeline.identifying import propose
+    from aitom_disca.pipeline.identify import identify as identify_averages
+    from aitom_disca.pipeline.identify import propose
 
     for line in propose(identify_averages(results, maps, seed=seed), results):
         say(line)

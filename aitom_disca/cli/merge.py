@@ -28,7 +28,7 @@ def merge(
     Example: aitom-disca merge subtomograms.h5
     """
     from aitom_disca.pipeline.parts import merge_picks, merge_shards
-    from aitom_disca.pipeline.prediction import merge_predicted
+    from aitom_disca.pipeline.predict_labels import merge_predicted
 
     if out.suffix == ".csv":
         refuse_existing([out], overwrite)

@@ -48,7 +48,7 @@ def search(
     Example: aitom-disca search tomogram.mrc --averages results --out found -d 250
     """
     from aitom_disca.doctor import ask_polarity
-    from aitom_disca.pipeline.searching import search_tomograms
+    from aitom_disca.pipeline.search import search_tomograms
 
     opened = open_given(
         tomograms, voxel_size_angstrom, tilt_range, tilt_file, zarr_level, dark_protein

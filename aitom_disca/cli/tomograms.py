@@ -83,7 +83,8 @@ def pick(
     from aitom_disca.doctor import ask_polarity
     from aitom_disca.io import write_particles_star, write_picks_csv
     from aitom_disca.io.disk.outputs import none_if_failed, refuse_existing
-    from aitom_disca.pipeline.stages import find_in_tomograms, write_junk
+    from aitom_disca.pipeline.pick import find_in_tomograms
+    from aitom_disca.pipeline.star_files import write_junk
 
     if out.suffix not in ((".csv", ".star") if part is None else (".csv",)):
         kinds = ".csv or .star" if part is None else ".csv where they are parts"
@@ -164,7 +165,7 @@ def extract(
     Example: aitom-disca extract tomogram.mrc --picks picks.csv --out subtomograms.h5
     """
     from aitom_disca.pipeline.parts import extract_part
-    from aitom_disca.pipeline.picks import read_all_picks
+    from aitom_disca.pipeline.picks_of_run import read_all_picks
     from aitom_disca.subtomograms import extract_subtomograms
 
     optics = OpticsSettings.checked(

@@ -20,9 +20,9 @@ from aitom_disca.io.disk.npz import read_npz
 from aitom_disca.io.tables import read_rows_csv
 from aitom_disca.io.text_tables import read_csv_columns
 from aitom_disca.particles import ParticleSet
-from aitom_disca.pipeline.curating import curate
-from aitom_disca.pipeline.reports import store_of, tomograms_of
-from aitom_disca.pipeline.stages import write_stars
+from aitom_disca.pipeline.curate import curate
+from aitom_disca.pipeline.report import store_of, tomograms_of
+from aitom_disca.pipeline.star_files import write_stars
 from aitom_disca.run_folder import RunFolder
 
 T = TypeVar("T")

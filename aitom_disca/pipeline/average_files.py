@@ -60,7 +60,7 @@ def write_average(
 
 def averages_there(out: Path) -> list[Path]:
     """All files in a folder that averaging into it could replace or remove."""
-    from aitom_disca.pipeline.space import space_files_there
+    from aitom_disca.pipeline.space_tables import space_files_there
 
     found = [
         path
@@ -174,7 +174,7 @@ def write_all(folder: Path, members: list[ParticleSet], relion: RelionVersion) -
     ``folder/space`` holds the directions from which every cluster is seen, and the distances
     between clusters.
     """
-    from aitom_disca.pipeline.space import write_space
+    from aitom_disca.pipeline.space_tables import write_space
 
     if not members:
         return

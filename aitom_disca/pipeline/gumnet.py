@@ -8,7 +8,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io import SubtomogramStore, open_store
-from aitom_disca.pipeline.stages import labels_of_store
+from aitom_disca.pipeline.labels_of_store import labels_of_store
 
 
 def train_gumnet_on_store(

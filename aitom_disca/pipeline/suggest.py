@@ -25,8 +25,8 @@ from aitom_disca.geometry.wedge import tilt_ranges_of
 from aitom_disca.io import open_store, read_rows_csv
 from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.stores.read_store import SubtomogramStore
-from aitom_disca.pipeline.curating import settings_of, store_of_results
-from aitom_disca.pipeline.stages import labels_of_store
+from aitom_disca.pipeline.curate import settings_of, store_of_results
+from aitom_disca.pipeline.labels_of_store import labels_of_store
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
 

@@ -11,25 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.config import UNTIL, MineSettings, RelionVersion, RunSettings
+from aitom_disca.config import UNTIL, RunSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import (
     Tomogram,
-    open_store,
     read_picks_csv,
     write_particles_star,
     write_picks_csv,
 )
 from aitom_disca.io.disk.file_marks import mark_of
 from aitom_disca.particles import ParticleSet
-from aitom_disca.pipeline import stages
-from aitom_disca.pipeline.averages import average_clusters
-from aitom_disca.pipeline.embedding import embed_clusters
-from aitom_disca.pipeline.picks import files_of_picks, picks_of_run, tomograms_to_pick_on
+from aitom_disca.pipeline.average import average_clusters
+from aitom_disca.pipeline.embed import embed_clusters
+from aitom_disca.pipeline.mine_clusters import audit_clusters, mine_clusters
+from aitom_disca.pipeline.picks_of_run import files_of_picks, picks_of_run, tomograms_to_pick_on
 from aitom_disca.pipeline.plan import say_plan, say_rest
-from aitom_disca.pipeline.refinement import refine_mined
-from aitom_disca.pipeline.reports import make_report
-from aitom_disca.pipeline.rounds import search_rounds
+from aitom_disca.pipeline.refine_clusters import refine_mined
+from aitom_disca.pipeline.report import make_report
+from aitom_disca.pipeline.search_rounds import search_rounds
+from aitom_disca.pipeline.star_files import write_junk, write_stars
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
 
@@ -106,13 +106,11 @@ def run(
     work = {
         "pick": lambda: _pick(folder, tomograms, settings, pick_on, executor),
         "extract": lambda: _extract(folder, tomograms, settings, executor),
-        "mine": lambda: stages.mine_clusters(folder, store, settings.mine, settings.runs, executor),
+        "mine": lambda: mine_clusters(folder, store, settings.mine, settings.runs, executor),
         "refine": lambda: refine_mined(folder, store, settings.mine, executor),
         "search": lambda: search_rounds(folder, tomograms, settings, executor),
-        "audit": lambda: stages.audit_clusters(folder, store),
-        "write": lambda: stages.write_stars(
-            store, folder.labels, folder.path, relion=settings.relion
-        ),
+        "audit": lambda: audit_clusters(folder, store),
+        "write": lambda: write_stars(store, folder.labels, folder.path, relion=settings.relion),
         "average": lambda: average_clusters(
             folder, store, settings.average, settings.relion, executor
         ),
@@ -154,7 +152,7 @@ def _pick(
         shutil.rmtree(folder.picking, ignore_errors=True)
         raise
     write_picks_csv(folder.picks, found.particles)
-    stages.write_junk(folder.junk, found, relion=settings.relion)
+    write_junk(folder.junk, found, relion=settings.relion)
     shutil.rmtree(folder.picking, ignore_errors=True)  # all tomograms are done
     junk = {kind: len(particles) for kind, particles in found.junk.items()}
     return {"n_picks": len(found.particles), "set_apart": junk}
@@ -189,33 +187,3 @@ def _extract(
     )
     found = {k: v for k, v in vars(summary).items() if k != "path"}
     return found | {"store": mark_of(folder.store)}
-
-
-def mine(
-    store: str | Path,
-    out: str | Path,
-    settings: MineSettings | None = None,
-    *,
-    runs: int = 1,
-    relion: RelionVersion = "3.1",
-    overwrite: bool = False,
-    resume: bool = False,
-    executor: Executor | None = None,
-) -> RunFolder:
-    """Sort the subtomograms of a store; write labels, model, star files and a report.
-
-    Parameters and errors as in `run`; ``runs`` repeats the sorting with other seeds, writes the
-    consensus, and says how often each cluster was found; these are the tasks of the executor. Of
-    a single sorting pieces of the subtomograms are.
-    """
-    settings = settings or MineSettings()
-    folder = RunFolder(out)
-    with open_store(store):  # a store that cannot be used ends here, before anything is written
-        pass
-    recorded = {"mine": settings.model_dump(), "relion": relion, "runs": runs}
-    folder.start("mine", recorded, [str(Path(store).resolve())], overwrite=overwrite, resume=resume)
-    folder.stage("mine", lambda: stages.mine_clusters(folder, store, settings, runs, executor))
-    folder.stage("audit", lambda: stages.audit_clusters(folder, store))
-    folder.stage("write", lambda: stages.write_stars(store, folder.labels, out, relion=relion))
-    folder.stage("report", lambda: make_report(folder, store))
-    return folder

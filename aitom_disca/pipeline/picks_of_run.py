@@ -16,7 +16,7 @@ from aitom_disca.io.file_names import versions_of
 from aitom_disca.io.names import series_name
 from aitom_disca.io.pixel_sizes import differs
 from aitom_disca.particles import ParticleSet, concatenate
-from aitom_disca.pipeline.stages import find_in_tomograms
+from aitom_disca.pipeline.pick import find_in_tomograms
 from aitom_disca.progress import say
 from aitom_disca.words import counted
 

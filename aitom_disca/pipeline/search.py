@@ -18,7 +18,7 @@ from aitom_disca.io import (
     write_particles_star,
     write_picks_csv,
 )
-from aitom_disca.pipeline.stages import sizes_of
+from aitom_disca.pipeline.mine_clusters import sizes_of
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder
 from aitom_disca.words import counted

@@ -23,7 +23,7 @@ from aitom_disca.io import read_particles_star, write_rows_csv
 from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline.average_files import write_all
-from aitom_disca.pipeline.averaged import Averaged, NotAveraged
+from aitom_disca.pipeline.average_row import Averaged, NotAveraged
 
 
 def write_together(

@@ -6,13 +6,20 @@ import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aitom_disca.errors import InputError
-from aitom_disca.io import open_store
+from aitom_disca.io import (
+    open_store,
+)
 from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    pass
+
 
 _SAME_VOXELS = 1.5  # boxes of one pick, cut from tomograms of two voxel sizes
 
@@ -84,3 +91,20 @@ def _may_be_same(one: SubtomogramStore, other: SubtomogramStore) -> bool:
         sizes.append(own)
     apart = np.abs(places[0] - places[1]).max(axis=1)
     return bool((apart <= _SAME_VOXELS * np.maximum(*sizes)).all())
+
+
+def labels_of_store(
+    source: SubtomogramStore, labels: str | Path
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Clusters (from 0, -1 for none) and posteriors of a store's subtomograms.
+
+    Raises
+    ------
+    InputError
+        If the labels are not of this store.
+    """
+    from aitom_disca.io.formats.particles_of_store import labels_of
+    from aitom_disca.pipeline.labels_of_store import check_labels_belong
+
+    check_labels_belong(source, labels)
+    return labels_of(source, labels)

@@ -18,8 +18,9 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_labels_csv, write_labels_csv
 from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.parallel import in_tasks
+from aitom_disca.pipeline.mine_clusters import sizes_of
 from aitom_disca.pipeline.parts import Part, read_predicted, write_predicted
-from aitom_disca.pipeline.stages import sizes_of, write_stars
+from aitom_disca.pipeline.star_files import write_stars
 from aitom_disca.progress import say, track
 from aitom_disca.run_folder import RunFolder
 
