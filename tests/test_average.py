@@ -38,7 +38,7 @@ from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline import average, average_files, average_one_cluster
 from aitom_disca.pipeline.average_files import posed
 from aitom_disca.pipeline.average_inputs import settings_for_members
-from aitom_disca.pipeline.average_row import Averaged
+from aitom_disca.pipeline.average_tables import Averaged
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.simulation.simulate import SimulatedSubtomograms
 

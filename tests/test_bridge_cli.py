@@ -11,8 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from aitom_disca import bridge
+from aitom_disca.cli import aitom as commands
 from aitom_disca.cli import app
-from aitom_disca.cli import bridge as commands
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, open_store, read_picks

@@ -15,7 +15,7 @@ from aitom_disca import DISCA, bridge
 from aitom_disca.bridge import aitom_rotation
 from aitom_disca.bridge.aitom_rotation import angles_of_rotation, rotation_of_angles
 from aitom_disca.cli.choices import Preset, RotatedBy
-from aitom_disca.cli.given import mine_settings
+from aitom_disca.cli.given_options import mine_settings
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import rotation_from_euler_zyz_deg

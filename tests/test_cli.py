@@ -18,7 +18,7 @@ import typer
 import aitom_disca
 from aitom_disca.cli import main
 from aitom_disca.cli.app import app
-from aitom_disca.cli.given import parse_candidate_k
+from aitom_disca.cli.given_options import parse_candidate_k
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, open_store, read_picks, write_picks_csv, write_volume
 from aitom_disca.particles import ParticleSet, TomogramInfo

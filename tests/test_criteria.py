@@ -9,7 +9,7 @@ from sklearn.mixture import GaussianMixture
 from typer.testing import CliRunner
 
 from aitom_disca import pipeline
-from aitom_disca.cli import tables
+from aitom_disca.cli import printed_tables
 from aitom_disca.cli.app import app
 from aitom_disca.clustering import choose_mixture, criteria, estimate_k, fitting
 from aitom_disca.clustering.fitting import MixtureFitter, one_thread
@@ -245,7 +245,7 @@ def test_a_partition_criterion_needs_a_choice(criterion):
 def test_the_command_takes_the_criterion(monkeypatch, tmp_path):
     given = []
     monkeypatch.setattr(pipeline, "mine", lambda *args, **_: given.append(args[2]))
-    monkeypatch.setattr(tables, "print_run", lambda folder: None)
+    monkeypatch.setattr(printed_tables, "print_run", lambda folder: None)
     for options in ([], ["--k-criterion", "kl"]):
         CliRunner().invoke(app, ["mine", "store.h5", "-o", str(tmp_path), *options])
     assert [settings.k_criterion for settings in given] == ["bic", "kl"]

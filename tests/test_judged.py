@@ -26,7 +26,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry import apply_wedge
 from aitom_disca.io import StoreWriter, read_rows_csv, write_volume
 from aitom_disca.particles import ParticleSet
-from aitom_disca.pipeline.average_row import Averaged
+from aitom_disca.pipeline.average_tables import Averaged
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
 TILT = (-60.0, 60.0)

@@ -18,7 +18,7 @@ from tiny_settings import MINE
 from aitom_disca import pipeline
 from aitom_disca.analysis.stability import found_in_words
 from aitom_disca.cli import main
-from aitom_disca.cli.tables import run_rows
+from aitom_disca.cli.printed_tables import run_rows
 from aitom_disca.io import StoreWriter, open_store, read_labels_csv, read_rows_csv
 from aitom_disca.mining import disca as disca_module
 from aitom_disca.particles import ParticleSet, TomogramInfo

@@ -12,10 +12,9 @@ from rich.console import Console
 
 import aitom_disca
 from aitom_disca.cli import (
+    aitom,
     average,
     bench,
-    bridge,
-    clusters,
     convert,
     curate,
     decode,
@@ -23,14 +22,20 @@ from aitom_disca.cli import (
     doctor,
     embed,
     explore,
+    export,
+    extract,
     gumnet,
     identify,
     import_subtomograms,
+    info,
     merge,
+    mine,
+    pick,
+    predict,
     refine,
+    report,
     run,
     search,
-    tomograms,
 )
 from aitom_disca.cli.help_text import Command, Commands
 from aitom_disca.errors import InputError, disk_fault
@@ -46,25 +51,25 @@ app = typer.Typer(
 )
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "To begin with": (demo.demo, doctor.doctor, run.run),
-    "To look and decide": (clusters.report, explore.explore, curate.curate, identify.identify),
+    "To look and decide": (report.report, explore.explore, curate.curate, identify.identify),
     "One stage at a time": (
-        tomograms.info,
-        tomograms.pick,
-        tomograms.extract,
+        info.info,
+        pick.pick,
+        extract.extract,
         import_subtomograms.import_subtomograms,
-        clusters.mine,
+        mine.mine,
         refine.refine,
         search.search,
         average.average,
         embed.embed,
-        clusters.predict,
+        predict.predict,
         merge.merge,
     ),
     "For other programs": (
-        clusters.export,
+        export.export,
         convert.convert,
-        bridge.aitom_import,
-        bridge.aitom_export,
+        aitom.aitom_import,
+        aitom.aitom_export,
     ),
     "Rarely": (decode.decode, gumnet.train_gumnet, bench.bench),
 }

@@ -10,7 +10,7 @@ import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import Relion
-from aitom_disca.cli.given import workers_given
+from aitom_disca.cli.given_options import workers_given
 from aitom_disca.cli.help_text import rarely
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
@@ -117,7 +117,7 @@ def average(
 
     Example: aitom-disca average subtomograms.h5 --labels results/labels.csv --out averages
     """
-    from aitom_disca.cli.tables import average_in_words
+    from aitom_disca.cli.printed_tables import average_in_words
     from aitom_disca.io.disk.outputs import refuse_existing
     from aitom_disca.pipeline import average_store
     from aitom_disca.pipeline.average_files import averages_there

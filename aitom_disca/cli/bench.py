@@ -198,7 +198,7 @@ def _accuracy_table(out: Path) -> None:
 def _speed(out: Path, templates: Path | None, options: BenchOptions, seed: int) -> None:
     from aitom_disca.bench import load_templates
     from aitom_disca.bench.speed_of_presets import measure_speed, speed_rows
-    from aitom_disca.cli.tables import print_table
+    from aitom_disca.cli.printed_tables import print_table
 
     result = measure_speed(
         out,
@@ -227,7 +227,7 @@ def _device(
     out: Path, minutes: float, templates: Path | None, width: float, seed: int, again: bool
 ) -> None:
     from aitom_disca.bench.device import device_rows, measure_device
-    from aitom_disca.cli.tables import print_table
+    from aitom_disca.cli.printed_tables import print_table
 
     result = measure_device(
         out, minutes=minutes, templates=templates, width=width, seed=seed, again=again
@@ -238,7 +238,7 @@ def _device(
 
 def _selection(out: Path, samples: int, seed: int) -> None:
     from aitom_disca.bench.choice_of_k import measure_selection, selection_rows
-    from aitom_disca.cli.tables import print_table
+    from aitom_disca.cli.printed_tables import print_table
 
     print_table("choice of K", selection_rows(measure_selection(out, n=samples, seed=seed)))
 
@@ -325,7 +325,7 @@ def parse_changes(texts: list[str]) -> dict[str, Any]:
 
 def _print_names() -> None:
     from aitom_disca.bench import CASES, METHODS
-    from aitom_disca.cli.tables import print_table
+    from aitom_disca.cli.printed_tables import print_table
 
     print_table("cases", [(case.name, case.title) for case in CASES.values()])
     print_table("methods", [(method.name, method.title) for method in METHODS.values()])

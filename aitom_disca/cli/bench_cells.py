@@ -55,7 +55,7 @@ def _print(title: str, done: Mapping[str, Any]) -> None:
 
     from aitom_disca.bench.table import rows_table
     from aitom_disca.bench.whole_cells import kind_rows, summary_rows
-    from aitom_disca.cli.tables import print_table
+    from aitom_disca.cli.printed_tables import print_table
 
     Console().print(rows_table(title, kind_rows(done)))
     print_table("", summary_rows(done))

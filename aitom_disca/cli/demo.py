@@ -24,7 +24,7 @@ def demo(
 
     Example: aitom-disca demo --out disca_demo
     """
-    from aitom_disca.cli.tables import file_rows, print_table
+    from aitom_disca.cli.printed_tables import file_rows, print_table
     from aitom_disca.demo import run_demo
 
     result = run_demo(out, n_particles=particles, seed=seed, overwrite=overwrite)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aitom_disca.cli import options as o
-from aitom_disca.cli.given import chosen_diameter_angstrom, open_given
+from aitom_disca.cli.given_options import chosen_diameter_angstrom, open_given
 
 if TYPE_CHECKING:
     from aitom_disca.doctor import Check

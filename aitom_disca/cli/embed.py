@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from aitom_disca.cli import options as o
-from aitom_disca.cli.given import workers_given
+from aitom_disca.cli.given_options import workers_given
 from aitom_disca.progress import say
 from aitom_disca.words import counted
 

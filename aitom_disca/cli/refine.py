@@ -8,7 +8,7 @@ import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import Preset, Relion
-from aitom_disca.cli.given import mine_settings, workers_given
+from aitom_disca.cli.given_options import mine_settings, workers_given
 from aitom_disca.progress import say
 from aitom_disca.words import counted
 

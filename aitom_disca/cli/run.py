@@ -15,7 +15,7 @@ from aitom_disca.cli.choices import (
     RotatedBy,
     ThresholdRule,
 )
-from aitom_disca.cli.given import (
+from aitom_disca.cli.given_options import (
     chosen_diameters_angstrom,
     kinds_to_keep,
     mine_settings,
@@ -88,7 +88,7 @@ def run(
 
     Example: aitom-disca run tomogram.mrc --out results -d 250
     """
-    from aitom_disca.cli.tables import print_run
+    from aitom_disca.cli.printed_tables import print_run
     from aitom_disca.doctor import ask_polarity, ask_tilt_range
     from aitom_disca.pipeline import run as run_stages
 

@@ -9,7 +9,7 @@ import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import Relion
-from aitom_disca.cli.given import chosen_diameter_angstrom, open_given, workers_given
+from aitom_disca.cli.given_options import chosen_diameter_angstrom, open_given, workers_given
 from aitom_disca.progress import say
 
 

@@ -37,8 +37,7 @@ from aitom_disca.pipeline.average_inputs import (
     settings_for_members,
 )
 from aitom_disca.pipeline.average_one_cluster import average_members
-from aitom_disca.pipeline.average_row import Averaged, NotAveraged
-from aitom_disca.pipeline.average_tables import write_together
+from aitom_disca.pipeline.average_tables import Averaged, NotAveraged, write_together
 from aitom_disca.pipeline.labels_of_store import labels_of_store
 from aitom_disca.progress import say
 from aitom_disca.run_folder import RunFolder

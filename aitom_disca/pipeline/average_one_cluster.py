@@ -20,7 +20,7 @@ from aitom_disca.mining.sort_store import drawn_rows
 from aitom_disca.picking import without_duplicates
 from aitom_disca.pipeline.average_files import posed
 from aitom_disca.pipeline.average_inputs import groups_of
-from aitom_disca.pipeline.average_row import Averaged
+from aitom_disca.pipeline.average_tables import Averaged
 from aitom_disca.progress import say, track
 
 _LAID_AT_ONCE = 500
