@@ -101,8 +101,8 @@ def mixed_precision() -> list[float]:
 def expectation() -> list[float]:
     """Two references in three rotations, weighed by the engine for devices, in blocks of 4."""
     from aitom_disca.alignment import expectation, expectation_on_device
-    from aitom_disca.alignment.coefficients import Coefficients
-    from aitom_disca.alignment.expectation import Particles, expect
+    from aitom_disca.alignment.coefficients import Coefficients, Particles
+    from aitom_disca.alignment.expectation import expect
 
     known, coefficients = np.random.default_rng(3), Coefficients(10, 3, (-60, 60))
     parts = known.normal(size=(2, 12, len(coefficients))).astype(np.float32)

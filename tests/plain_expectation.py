@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from aitom_disca.alignment.expectation import Expectation, Particles
+from aitom_disca.alignment.coefficients import Particles
+from aitom_disca.alignment.expectation_result import Expectation
 
 NEGLIGIBLE = 5.0  # poses whose log likelihood is this much below the best are left out
 

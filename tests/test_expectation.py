@@ -15,8 +15,9 @@ from aitom_disca.alignment import (
     slices,
     slices_on_device,
 )
-from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.expectation import Expectation, Particles, expect
+from aitom_disca.alignment.coefficients import Coefficients, Particles
+from aitom_disca.alignment.expectation import expect
+from aitom_disca.alignment.expectation_result import Expectation
 from aitom_disca.alignment.search_grids import rotation_grid
 from aitom_disca.alignment.slices import Slicer
 

@@ -11,8 +11,9 @@ from scipy.spatial.transform import Rotation
 from sklearn.metrics import adjusted_rand_score
 
 from aitom_disca.alignment import Coefficients, Slicer, expect, rotation_grid
+from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.exhaustive_search import align
-from aitom_disca.alignment.expectation import Particles, shell_power, whitened
+from aitom_disca.alignment.expectation import shell_power, whitened
 from aitom_disca.alignment.graded_wedge import measure_fall_off
 from aitom_disca.alignment.local_search import correlations, refine_poses
 from aitom_disca.alignment.search_grids import cross

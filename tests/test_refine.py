@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from aitom_disca.alignment.expectation import Particles, shell_power, whitened
+from aitom_disca.alignment.coefficients import Particles
+from aitom_disca.alignment.expectation import shell_power, whitened
 from aitom_disca.alignment.search_grids import cross
 from aitom_disca.classification import AlignmentSorter
 from aitom_disca.classification.expectation_maximisation import Search

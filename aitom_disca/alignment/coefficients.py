@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import fft
@@ -126,3 +126,49 @@ class Coefficients:
         """Factors (n, n_coefficients) that move a volume by ``-shift`` voxels."""
         turns = np.asarray(shifts_zyx_px, np.float64) @ self.index_zyx.T / self.box_px
         return np.exp(2j * np.pi * turns).astype(np.complex64)
+
+
+@dataclass(frozen=True)
+class Particles:
+    """Subtomograms as whitened coefficients.
+
+    Parameters
+    ----------
+    coefficients : Coefficients
+    values : ndarray of complex64, shape (n, n_coefficients)
+        Whitened: real and imaginary part of each have about unit variance.
+    offset_zyx_px : ndarray of shape (n, 3)
+        Where each particle lies, from the box centre, as far as is known.
+    half : ndarray of int, shape (n,)
+        0 or 1: the half of the data that each belongs to.
+    wedge : ndarray of int, shape (n,), optional
+        Which of the tilt ranges of the coefficients each has; None where there is one range.
+    """
+
+    coefficients: Coefficients
+    values: np.ndarray
+    offset_zyx_px: np.ndarray
+    half: np.ndarray
+    wedge: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def select(self, rows: np.ndarray) -> Particles:
+        """Some of them, in that order."""
+        return replace(
+            self,
+            values=self.values[rows],
+            offset_zyx_px=self.offset_zyx_px[rows],
+            half=self.half[rows],
+            wedge=None if self.wedge is None else self.wedge[rows],
+        )
+
+    def moved(self, offset_zyx_px: np.ndarray) -> Particles:
+        """The same with other offsets."""
+        return replace(self, offset_zyx_px=offset_zyx_px)
+
+    @property
+    def measured(self) -> np.ndarray | None:
+        """As `Coefficients.measured_by`."""
+        return self.coefficients.measured_by(self.wedge)

@@ -6,89 +6,14 @@ The expectation step of maximum-likelihood classification, as matrix products.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from aitom_disca.alignment.coefficients import Coefficients
+from aitom_disca.alignment.coefficients import Coefficients, Particles
 from aitom_disca.alignment.exhaustive_search import real_view
+from aitom_disca.alignment.expectation_result import Expectation
 from aitom_disca.device import accelerator
-
-NEGLIGIBLE = 5.0  # poses whose log likelihood is this much below the best are left out
-
-
-@dataclass(frozen=True)
-class Particles:
-    """Subtomograms as whitened coefficients.
-
-    Parameters
-    ----------
-    coefficients : Coefficients
-    values : ndarray of complex64, shape (n, n_coefficients)
-        Whitened: real and imaginary part of each have about unit variance.
-    offset_zyx_px : ndarray of shape (n, 3)
-        Where each particle lies, from the box centre, as far as is known.
-    half : ndarray of int, shape (n,)
-        0 or 1: the half of the data that each belongs to.
-    wedge : ndarray of int, shape (n,), optional
-        Which of the tilt ranges of the coefficients each has; None where there is one range.
-    """
-
-    coefficients: Coefficients
-    values: np.ndarray
-    offset_zyx_px: np.ndarray
-    half: np.ndarray
-    wedge: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def select(self, rows: np.ndarray) -> Particles:
-        """Some of them, in that order."""
-        return replace(
-            self,
-            values=self.values[rows],
-            offset_zyx_px=self.offset_zyx_px[rows],
-            half=self.half[rows],
-            wedge=None if self.wedge is None else self.wedge[rows],
-        )
-
-    def moved(self, offset_zyx_px: np.ndarray) -> Particles:
-        """The same with other offsets."""
-        return replace(self, offset_zyx_px=offset_zyx_px)
-
-    @property
-    def measured(self) -> np.ndarray | None:
-        """As `Coefficients.measured_by`."""
-        return self.coefficients.measured_by(self.wedge)
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """What the subtomograms say about references of K clusters at R rotations.
-
-    Parameters
-    ----------
-    log_likelihood : ndarray of shape (n,)
-        Log of the mean likelihood ratio to pure noise, over clusters, rotations and shifts.
-    posterior : ndarray of shape (n, K)
-    rotation : ndarray of int, shape (n,)
-        Best one.
-    offset_zyx_px : ndarray of shape (n, 3)
-        Best one.
-    sums : ndarray of complex64, shape (2, K, R, n_coefficients)
-        Coefficients at each rotation, weighted by their probability, of each half of the
-        data; empty where they were not wanted.
-    counts : ndarray of shape (2, K, R), or (2, K, R, T) of T tilt ranges
-        The sum of these weights.
-    """
-
-    log_likelihood: np.ndarray
-    posterior: np.ndarray
-    rotation: np.ndarray
-    offset_zyx_px: np.ndarray
-    sums: np.ndarray
-    counts: np.ndarray
 
 
 def whitened(

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from keras import device, ops
 
+from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.exhaustive_search import real_view
-from aitom_disca.alignment.expectation import NEGLIGIBLE, Expectation, Particles
+from aitom_disca.alignment.expectation_result import NEGLIGIBLE, Expectation
 from aitom_disca.network import devices
 from aitom_disca.network.backend import BatchSize
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.exhaustive_search import real_view
-from aitom_disca.alignment.expectation import NEGLIGIBLE, Expectation, Particles
+from aitom_disca.alignment.expectation_result import NEGLIGIBLE, Expectation
 
 _SCORES_AT_ONCE = 2**21  # of one reference: 8 MB, which stay in the processor's cache
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.alignment.expectation import Particles, shell_power, whitened
+from aitom_disca.alignment.coefficients import Coefficients, Particles
+from aitom_disca.alignment.expectation import shell_power, whitened
 from aitom_disca.alignment.local_search import correlations, refine_poses
 from aitom_disca.alignment.maximisation import Average, Averager, Totals
 from aitom_disca.alignment.search_grids import cross, cube, rotation_grid

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.alignment.coefficients import Coefficients
+from aitom_disca.alignment.coefficients import Coefficients, Particles
 from aitom_disca.alignment.exhaustive_search import real_view
-from aitom_disca.alignment.expectation import Particles, shell_power
+from aitom_disca.alignment.expectation import shell_power
 from aitom_disca.alignment.maximisation import Totals
 from aitom_disca.alignment.search_grids import ball, rotation_grid
 from aitom_disca.alignment.slices import Slicer, shell_index, to_volume

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from scipy.special import logsumexp, softmax
 
-from aitom_disca.alignment.expectation import Particles
+from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.detail import COARSE, FINE, WIDE, Look, one_rotation, search_at
 from aitom_disca.classification.expectation_maximisation import Search

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aitom_disca.alignment.expectation import Expectation
+from aitom_disca.alignment.expectation_result import Expectation
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aitom_disca.alignment.align_averages import AveragePairs
-from aitom_disca.alignment.expectation import Particles
+from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.slices import shell_index
 from aitom_disca.classification.centring import centred
 from aitom_disca.classification.classes import Classes

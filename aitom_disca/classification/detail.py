@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aitom_disca.alignment.expectation import Particles, shell_power, whitened
+from aitom_disca.alignment.coefficients import Particles
+from aitom_disca.alignment.expectation import shell_power, whitened
 from aitom_disca.alignment.search_grids import ball, cross
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.geometry.fall_off import FallOff

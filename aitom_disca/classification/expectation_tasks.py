@@ -12,7 +12,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from aitom_disca.alignment.align_averages import AveragePairs
-from aitom_disca.alignment.expectation import Expectation, Particles, expect
+from aitom_disca.alignment.coefficients import Particles
+from aitom_disca.alignment.expectation import expect
+from aitom_disca.alignment.expectation_result import Expectation
 from aitom_disca.alignment.maximisation import Totals
 from aitom_disca.classification.assign import LearntAverages
 from aitom_disca.classification.assignments import LIKELY, joined_blocks

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aitom_disca.alignment.expectation import Particles
+from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.parallel import on_all_cores

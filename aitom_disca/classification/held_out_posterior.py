@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aitom_disca.alignment.expectation import Particles, expect
+from aitom_disca.alignment.coefficients import Particles
+from aitom_disca.alignment.expectation import expect
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.classification.shifts_by_class import second_look

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from aitom_disca.alignment.align_averages import AveragePairs, turned
-from aitom_disca.alignment.expectation import Particles, expect, log_likelihood_held_out
+from aitom_disca.alignment.coefficients import Particles
+from aitom_disca.alignment.expectation import expect, log_likelihood_held_out
 from aitom_disca.alignment.search_grids import ball, cross
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.expectation_maximisation import Search

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from aitom_disca.alignment.expectation import Particles, expect, log_likelihood_held_out
+from aitom_disca.alignment.coefficients import Particles
+from aitom_disca.alignment.expectation import expect, log_likelihood_held_out
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.detail import Look
 from aitom_disca.classification.expectation_maximisation import Search

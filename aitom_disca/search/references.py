@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aitom_disca.alignment.expectation import Particles, expect, shell_power, whitened
+from aitom_disca.alignment.coefficients import Particles
+from aitom_disca.alignment.expectation import expect, shell_power, whitened
 from aitom_disca.averaging.compare_maps import resample
 from aitom_disca.classification.assign import LearntAverages
 from aitom_disca.classification.detail import FINE, search_at

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.alignment.expectation import Expectation, Particles, expect
+from aitom_disca.alignment.coefficients import Particles
+from aitom_disca.alignment.expectation import expect
+from aitom_disca.alignment.expectation_result import Expectation
 from aitom_disca.classification.detail import FINE, search_at
 from aitom_disca.device import use
 
