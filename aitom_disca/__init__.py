@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from aitom_disca.version import __version__
 
 # Where each name comes from, and what it is called there if that differs.
 _HOME = {

@@ -21,7 +21,7 @@ from aitom_disca.io import (
 from aitom_disca.io.disk.outputs import refuse_existing
 from aitom_disca.pipeline import run
 from aitom_disca.progress import say
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.simulation import PickScore, load_phantoms, match_picks, simulate_tomogram
 
 PHANTOMS = ("two_lobes", "ring", "rod", "chaperone")

@@ -22,12 +22,12 @@ if backend == "tensorflow":
 import numpy as np  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
 
+from aitom_disca.computing import devices  # noqa: E402
 from aitom_disca.geometry import random_rotations  # noqa: E402
 from aitom_disca.mining import DISCA  # noqa: E402
 from aitom_disca.network import (  # noqa: E402
     Classifier,
     build_feature_extractor,
-    devices,
     extract_features,
     rotate_volumes,
 )

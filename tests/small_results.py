@@ -11,7 +11,7 @@ from aitom_disca.io import write_labels_csv, write_volume
 from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.io.tables import write_rows_csv
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 VOXEL_SIZE = 10.0
 _BATCH = 20_000

@@ -10,7 +10,7 @@ from tiny_settings import MINE
 from aitom_disca import pipeline
 from aitom_disca.config import ExtractSettings, PickSettings, RunSettings
 from aitom_disca.io import Tomogram, open_store, open_tomograms, write_volume
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.simulation import load_phantoms, simulate_tomogram
 
 VOXEL_SIZE, DIAMETER = 20.0, 220.0

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from aitom_disca.ahead import read_ahead
+from aitom_disca.computing.reading_ahead import read_ahead
 
 
 def test_the_next_is_read_while_one_is_worked_on():

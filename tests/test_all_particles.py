@@ -27,13 +27,13 @@ from aitom_disca.classification.all_particles import AllParticles
 from aitom_disca.classification.assignments import Standing
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.shifts_by_class import finely, roughly, second_look
+from aitom_disca.computing.parallel import added_in_pairs, sharing
 from aitom_disca.config import MineSettings
 from aitom_disca.io import StoreWriter, open_store
 from aitom_disca.io.stores.row_file import RowFile
 from aitom_disca.io.stores.row_shards import RowShards
 from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.mining.sort_store import sort_source
-from aitom_disca.parallel import added_in_pairs, sharing
 from aitom_disca.particles import ParticleSet
 from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulate_subtomograms
 from aitom_disca.subtomograms.dataset import ArraySource

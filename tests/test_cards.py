@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aitom_disca.colours import cluster_colour
 from aitom_disca.curation import Curation, Decision
 from aitom_disca.io import StoreWriter, open_store, write_labels_csv, write_rows_csv
 from aitom_disca.io.tomograms.mrc import write_volume
 from aitom_disca.particles import ParticleSet
-from aitom_disca.report.cards import ClusterCard, cluster_colour, member_slices, ranked
+from aitom_disca.report.cards import ClusterCard, member_slices, ranked
 from aitom_disca.report.cards_of_run import by_cluster, cards_of_run
 from aitom_disca.report.trust import judge, noise_in_words
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 GOOD = {
     "verdict": "more than noise", "resolution_0.143_angstrom": "32.1", "resolution": "32.1 A",

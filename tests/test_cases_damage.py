@@ -39,7 +39,7 @@ from aitom_disca.picking.kept_picks import read_candidates
 from aitom_disca.pipeline.average_inputs import map_names
 from aitom_disca.reembedding import embed_averages
 from aitom_disca.report.collect import _nuisance, _sorted
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.subtomograms import extract_subtomograms
 from aitom_disca.subtomograms.from_files import import_subtomograms
 

@@ -20,7 +20,7 @@ from aitom_disca.report.cell_figure import AverageView, draw_cell
 from aitom_disca.report.cell_slice import CellSlice, Kind, cluster_kind, slice_with_most
 from aitom_disca.report.pictures import grey_jpeg
 from aitom_disca.report.tomogram_view import Detail, TomogramView
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 DPI = 60  # for speed
 

@@ -20,19 +20,20 @@ pytest.importorskip("keras")
 
 from small_run import DIAMETER, SETTINGS, VOXEL_SIZE, check_same_store
 
-from aitom_disca import device, picking, pipeline
+from aitom_disca import picking, pipeline
 from aitom_disca.classification import AlignmentSorter, all_particles
 from aitom_disca.classification.all_particles import AllParticles
 from aitom_disca.classification.assignments import Standing
 from aitom_disca.cli import main
-from aitom_disca.cluster import tasks_on
+from aitom_disca.computing import chosen_device
+from aitom_disca.computing.cluster import tasks_on
+from aitom_disca.computing.parallel import in_tasks, n_cores, sharing
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram, open_store, open_tomogram, open_tomograms, write_volume
 from aitom_disca.mining import predicting
-from aitom_disca.parallel import in_tasks, n_cores, sharing
 from aitom_disca.pipeline.pick import find_in_tomograms
 from aitom_disca.pipeline.search import search_tomograms
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.subtomograms import extract, extract_subtomograms
 
@@ -173,18 +174,18 @@ def cores(_: int) -> int:
     return n_cores()
 
 
-def chosen_device(_: int) -> str:
-    return device.chosen()
+def device_there(_: int) -> str:
+    return chosen_device.chosen()
 
 
 def test_errors_threads_and_device_of_tasks(two_workers):
     with pytest.raises(InputError, match=r"^1 cannot be used\.$"):
         list(in_tasks(fail, [1], two_workers, "failing"))
     assert list(in_tasks(cores, [1, 2], two_workers, "counting")) == [max(1, n_cores() // 2)] * 2
-    device.use("cpu")
-    assert list(in_tasks(chosen_device, [1], two_workers, "asking")) == ["cpu"]
-    device.use("auto")
-    assert list(in_tasks(chosen_device, [1], two_workers, "asking")) == ["auto"]
+    chosen_device.use("cpu")
+    assert list(in_tasks(device_there, [1], two_workers, "asking")) == ["cpu"]
+    chosen_device.use("auto")
+    assert list(in_tasks(device_there, [1], two_workers, "asking")) == ["auto"]
 
 
 @pytest.mark.full

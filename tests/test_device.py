@@ -8,32 +8,31 @@ from contextlib import nullcontext
 
 import pytest
 
-from aitom_disca import device
 from aitom_disca.cli.app import main
+from aitom_disca.computing import chosen_device, devices
 from aitom_disca.errors import InputError
-from aitom_disca.network import devices
 
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    device._found.cache_clear()
+    chosen_device._found.cache_clear()
     yield
-    device.use("auto")
-    device._found.cache_clear()
+    chosen_device.use("auto")
+    chosen_device._found.cache_clear()
 
 
 @pytest.fixture
 def two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_drivers_are_there", lambda: True)
+    monkeypatch.setattr(chosen_device, "_drivers_are_there", lambda: True)
     monkeypatch.setattr(devices, "accelerators", lambda: ["gpu:0", "gpu:1"])
 
 
 def test_the_first_card_is_taken_unless_another_is_asked_for(two_cards, monkeypatch):
     monkeypatch.setattr("keras.device", lambda name: nullcontext())
-    assert device.accelerator() == "gpu:0"
+    assert chosen_device.accelerator() == "gpu:0"
     for name, wanted in [("cuda:1", "gpu:1"), ("gpu", "gpu:0"), ("cpu", None), ("auto", "gpu:0")]:
-        device.use(name)
-        assert device.accelerator() == wanted
+        chosen_device.use(name)
+        assert chosen_device.accelerator() == wanted
 
 
 def test_networks_are_built_on_the_device_that_was_asked_for(two_cards):
@@ -44,22 +43,22 @@ def test_networks_are_built_on_the_device_that_was_asked_for(two_cards):
 
     if "cpu:0" not in where():
         pytest.skip("this backend does not say where an array is")
-    device.use("cpu")
+    chosen_device.use("cpu")
     assert where().endswith("cpu:0")
 
 
 def test_without_a_card_keras_is_not_asked(monkeypatch):
-    monkeypatch.setattr(device, "_drivers_are_there", lambda: False)
+    monkeypatch.setattr(chosen_device, "_drivers_are_there", lambda: False)
     monkeypatch.setitem(sys.modules, "keras", None)  # an import would fail
-    assert device.accelerator() is None
-    device.use("cpu")
-    assert device.accelerator() is None
+    assert chosen_device.accelerator() is None
+    chosen_device.use("cpu")
+    assert chosen_device.accelerator() is None
 
 
 @pytest.mark.parametrize("name", ["cuda:x", "", "quick", "cpu:3", "cuda:0 "])
 def test_other_names_are_refused(name):
     with pytest.raises(InputError, match=r"takes auto, cpu, or a device such as cuda:0; got "):
-        device.use(name)
+        chosen_device.use(name)
 
 
 @pytest.mark.parametrize("command", ["mine", "refine", "average", "predict", "run", "decode"])

@@ -13,6 +13,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from aitom_disca.cli.app import main
+from aitom_disca.colours import cluster_colour
 from aitom_disca.curation import Curation, Decision
 from aitom_disca.curation.averages import mark_averages, shown_averages
 from aitom_disca.errors import InputError
@@ -28,7 +29,6 @@ from aitom_disca.io import (
 from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.reembedding import PlacedAverage, embed_averages, embed_tomogram
-from aitom_disca.report.figures import cluster_colour
 from aitom_disca.simulation import SimulatedTomogram, load_phantoms, simulate_tomogram
 
 SHAPE, VOXEL = (62, 98, 113), 12.0

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import starfile
 
+from aitom_disca.colours import cluster_colour
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import euler_zyz_deg_from_rotation, random_rotations
 from aitom_disca.io.formats import NAMES, get_format
 from aitom_disca.io.formats.artiax import name_for_artiax
 from aitom_disca.io.formats.format import Known
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.report.figures import cluster_colour
 
 chimerax, artiax, napari = (get_format(name) for name in ("chimerax", "artiax", "napari"))
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from aitom_disca import parallel
 from aitom_disca.cli import main
-from aitom_disca.parallel import n_cores, on_all_cores
+from aitom_disca.computing import parallel
+from aitom_disca.computing.parallel import n_cores, on_all_cores
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,7 @@ from aitom_disca.io import (
     write_volume,
 )
 from aitom_disca.particles import ParticleSet
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.simulation import load_phantoms, match_picks, simulate_tomogram
 
 VOXEL_SIZE = 20.0

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from aitom_disca import progress
-from aitom_disca.parallel import in_tasks, on_all_cores
+from aitom_disca.computing.parallel import in_tasks, on_all_cores
 from aitom_disca.words import about, between, counted, duration
 
 

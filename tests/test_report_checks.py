@@ -17,7 +17,7 @@ from aitom_disca.report.run_checks import (
     problems_of_run,
     remarks_of_run,
 )
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 
 def a_run(path: Path, **stages: Any) -> RunFolder:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aitom_disca.errors import InputError
-from aitom_disca.run_folder import RunFolder, versions
+from aitom_disca.runs.run_folder import RunFolder, versions
 
 SETTINGS = {
     "pick": {"threshold": 3.0, "sigma_px": None},

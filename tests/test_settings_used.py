@@ -15,6 +15,7 @@ pytest.importorskip("keras")
 
 import aitom_disca.network
 from aitom_disca.clustering import ddbi, fitting
+from aitom_disca.computing import devices
 from aitom_disca.config import PRESETS, MineSettings
 from aitom_disca.geometry.rotations import cube_rotations, rotate_by_cube
 from aitom_disca.mining import (
@@ -26,7 +27,7 @@ from aitom_disca.mining import (
 )
 from aitom_disca.mining.fast_loop import Known, run_aligned
 from aitom_disca.mining.published_loop import cluster_features
-from aitom_disca.network import Classifier, devices
+from aitom_disca.network import Classifier
 from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes
 
 BOX = 6

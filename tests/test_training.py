@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip("keras")
 
+from aitom_disca.computing.keras_backend import BatchSize, is_out_of_memory
 from aitom_disca.errors import IterationError
 from aitom_disca.network import Classifier, batches, build_feature_extractor, extract_features
 from aitom_disca.network.augmentation import RotatedCopies
-from aitom_disca.network.backend import BatchSize, is_out_of_memory
 from aitom_disca.network.batches import equal_batches
 from aitom_disca.network.training import smooth_labels
 
@@ -202,7 +202,7 @@ def test_out_of_memory_is_told_in_every_backends_words():
 @pytest.fixture
 def said(monkeypatch):
     lines = []
-    monkeypatch.setattr("aitom_disca.network.backend.say", lines.append)
+    monkeypatch.setattr("aitom_disca.computing.keras_backend.say", lines.append)
     return lines
 
 

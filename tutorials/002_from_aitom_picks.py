@@ -19,8 +19,8 @@ from sklearn.metrics.cluster import contingency_matrix
 
 import aitom_disca
 from aitom_disca import bridge, progress
+from aitom_disca.colours import cluster_colour
 from aitom_disca.io import write_volume
-from aitom_disca.report.figures import cluster_colour
 from aitom_disca.simulation import load_phantoms, match_picks, simulate_tomogram
 
 VOXEL_ANGSTROM = 13.5

@@ -16,8 +16,8 @@ from rich.console import Console
 
 import aitom_disca
 from aitom_disca import progress
+from aitom_disca.colours import cluster_colour
 from aitom_disca.io import write_volume
-from aitom_disca.report.figures import cluster_colour
 from aitom_disca.simulation import load_phantoms, match_picks, simulate_tomogram
 
 VOXEL_ANGSTROM, TILTS = 13.5, (-60.0, 60.0)

@@ -35,6 +35,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from aitom_disca.cli import main as aitom_disca
+from aitom_disca.colours import cluster_colour
 from aitom_disca.io import (
     open_store,
     open_tomogram,
@@ -42,7 +43,6 @@ from aitom_disca.io import (
     read_picks_csv,
     write_volume,
 )
-from aitom_disca.report.figures import cluster_colour
 from aitom_disca.simulation import load_phantoms, match_picks, simulate_tomogram
 
 TILTS = ("-60", "60")  # what was measured: the header rarely says it, the .tlt or .mdoc file does

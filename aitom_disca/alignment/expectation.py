@@ -13,7 +13,7 @@ import numpy as np
 from aitom_disca.alignment.coefficients import Coefficients, Particles
 from aitom_disca.alignment.exhaustive_search import real_view
 from aitom_disca.alignment.expectation_result import Expectation
-from aitom_disca.device import accelerator
+from aitom_disca.computing.chosen_device import accelerator
 
 
 def whitened(

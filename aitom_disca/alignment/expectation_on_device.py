@@ -18,8 +18,8 @@ from keras import device, ops
 from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.exhaustive_search import real_view
 from aitom_disca.alignment.expectation_result import NEGLIGIBLE, Expectation
-from aitom_disca.network import devices
-from aitom_disca.network.backend import BatchSize
+from aitom_disca.computing import devices
+from aitom_disca.computing.keras_backend import BatchSize
 
 _BYTES_A_SCORE = 16  # scores, weights, and what lies between them
 _SHARE = 0.5  # of the memory that is free

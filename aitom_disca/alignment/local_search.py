@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from aitom_disca.alignment.coefficients import Coefficients, centred_fft
 from aitom_disca.alignment.interpolation import trilinear
 from aitom_disca.alignment.slices import padded_for_slices, turned_frequencies
-from aitom_disca.parallel import on_all_cores
+from aitom_disca.computing.parallel import on_all_cores
 
 # Steps of rotation (degrees) and shift (voxels), first to last.
 STEPS = ((8.0, 0.8), (4.0, 0.5), (2.0, 0.3), (1.0, 0.15))

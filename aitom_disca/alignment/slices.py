@@ -10,10 +10,10 @@ from scipy import sparse
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.coefficients import Coefficients, centred_fft, centred_ifft
-from aitom_disca.device import accelerator
+from aitom_disca.computing.chosen_device import accelerator
+from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.sphere import soft_sphere
-from aitom_disca.parallel import on_all_cores
 
 if TYPE_CHECKING:
     from aitom_disca.alignment.slices_on_device import SlicesOnDevice

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from keras import device, ops
 
-from aitom_disca.network import devices
+from aitom_disca.computing import devices
 
 _PLACES_AT_ONCE = 2**17  # in slices
 

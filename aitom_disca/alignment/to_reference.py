@@ -11,10 +11,10 @@ from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.exhaustive_search import real_view, shares_of_norm
 from aitom_disca.alignment.local_search import correlations, refine_poses, slices_at
 from aitom_disca.alignment.search_grids import ball, rotation_grid
+from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
-from aitom_disca.parallel import on_all_cores
 
 _BOX_PX = 20  # of the search everywhere: the volumes are Fourier-cropped to it
 _RADIUS = 5.0  # its largest frequency, in steps of 1 / box

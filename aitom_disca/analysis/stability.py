@@ -13,8 +13,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
 
+from aitom_disca.computing.parallel import in_tasks
 from aitom_disca.config import MineSettings
-from aitom_disca.parallel import in_tasks
 from aitom_disca.progress import say
 from aitom_disca.subtomograms.dataset import Source
 

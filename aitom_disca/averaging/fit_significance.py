@@ -14,10 +14,10 @@ from aitom_disca.alignment.local_search import slices_at
 from aitom_disca.alignment.search_grids import ball, rotation_grid
 from aitom_disca.averaging.gold_standard import ClusterAverage
 from aitom_disca.averaging.masks import default_diameter_px, sphere_round_particle
+from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range, distinct_tilt_ranges
-from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import track
 
 FALSE_ALARMS = 0.01  # share of averages of noise that are taken for a structure

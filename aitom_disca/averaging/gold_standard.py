@@ -21,11 +21,11 @@ from aitom_disca.averaging.half_sets import balanced_halves
 from aitom_disca.averaging.initial_model import initial_model
 from aitom_disca.averaging.symmetrise import CLEARLY, SymmetryAxes, find_axes
 from aitom_disca.classification.centring import dense_centre
+from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
-from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import muted, say, step
 
 FEWEST_MEMBERS = 4

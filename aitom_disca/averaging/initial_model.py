@@ -21,12 +21,12 @@ from aitom_disca.alignment.maximisation import Totals
 from aitom_disca.alignment.search_grids import ball, rotation_grid
 from aitom_disca.alignment.slices import Slicer, shell_index, to_volume
 from aitom_disca.averaging.compare_maps import compare_with_map
-from aitom_disca.device import accelerator
+from aitom_disca.computing.chosen_device import accelerator
+from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
-from aitom_disca.parallel import on_all_cores
 
 _BOX_PX = 20  # the volumes are Fourier-cropped to it
 _MOST_MEMBERS = 100  # the model is made of so many; the others are laid on it

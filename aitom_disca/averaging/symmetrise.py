@@ -10,12 +10,12 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.averaging.check_maps import as_cube, check_positive
 from aitom_disca.averaging.symmetry_axes import best_axes, noise_of_shells
+from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.symmetry import point_group
-from aitom_disca.parallel import on_all_cores
 
 CLEARLY = 0.1  # above the best of several draws of noise, a symmetry is there
 _DRAWS = 4

@@ -9,15 +9,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import aitom_disca
 from aitom_disca.bench.case_data import TemplateSet, simulate_case
 from aitom_disca.bench.cases import CASES, Case
 from aitom_disca.bench.methods import BenchOptions, Method
 from aitom_disca.bench.scores import score_labels
+from aitom_disca.computing.parallel import n_cores
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.parallel import n_cores
 from aitom_disca.progress import say
+from aitom_disca.version import __version__
 
 RESULTS = "results"  # folder of the single results inside a benchmark's folder
 
@@ -81,7 +81,7 @@ def run_bench(
                 "k_given": answer.k_given,
                 "n_subtomograms": len(data.labels),
                 "seconds": answer.seconds,
-                "version": aitom_disca.__version__,
+                "version": __version__,
                 "machine": machine(),
             }
             write_text(_path(folder, plan), json.dumps(result, indent=1) + "\n")

@@ -13,15 +13,15 @@ import numpy as np
 from aitom_disca.averaging.compare_maps import Comparison
 from aitom_disca.bench.cell_scores import JUNK
 from aitom_disca.bench.cell_truth import WANTED, known_cells
+from aitom_disca.colours import cluster_colour
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_labels_csv
 from aitom_disca.io.disk.atomic import replacing
 from aitom_disca.pipeline.report import tomograms_of
-from aitom_disca.report.cards import cluster_colour
 from aitom_disca.report.cell_figure import AverageView, draw_cell
 from aitom_disca.report.cell_of_run import cropped, junk_of_run, kinds_in, largest_diameter_angstrom
 from aitom_disca.report.cell_slice import Kind, slice_with_most
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.simulation.cell import CellTruth
 
 _NO_KIND_COLOUR = "#83868c"  # of clusters that hold junk alone

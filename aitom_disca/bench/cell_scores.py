@@ -19,7 +19,7 @@ from aitom_disca.io import open_store, read_picks_csv
 from aitom_disca.io.formats.relion.read_star import read_particles_star
 from aitom_disca.io.tables import read_labels_csv
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo, concatenate
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.simulation.cell import CellTruth
 
 _LISTED_PX = 0.5  # places in files of junk are those of the subtomograms

@@ -31,10 +31,10 @@ from aitom_disca.classification.expectation_tasks import (
     in_a_task,
     levels_for,
 )
+from aitom_disca.computing.parallel import Workers, added_in_pairs, in_tasks, on_all_cores
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 from aitom_disca.io.stores.row_file import RowFile
 from aitom_disca.io.stores.row_shards import RowShards
-from aitom_disca.parallel import Workers, added_in_pairs, in_tasks, on_all_cores
 from aitom_disca.progress import say, track
 
 Group = tuple[np.ndarray, np.ndarray]  # rows of some members, average

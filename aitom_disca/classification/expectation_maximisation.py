@@ -16,9 +16,9 @@ from aitom_disca.alignment.maximisation import Averager, Totals
 from aitom_disca.alignment.search_grids import rotation_grid
 from aitom_disca.alignment.slices import Slicer
 from aitom_disca.classification.classes import Classes, equal_detail
+from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.wedge import TiltRanges
-from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import step
 from aitom_disca.words import counted
 

@@ -22,10 +22,10 @@ from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.coarse_and_fine import Seen
 from aitom_disca.classification.detail import Levels, Look
 from aitom_disca.classification.shifts_by_class import finely, roughly
+from aitom_disca.computing.parallel import each_on_all_cores, on_all_cores
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.io.stores.row_file import RowFile
 from aitom_disca.io.stores.row_shards import RowShards
-from aitom_disca.parallel import each_on_all_cores, on_all_cores
 
 ReadVolumes = Callable[[np.ndarray], np.ndarray]
 _SHARES = 4  # of a block that is seen for the first time, each on a core

@@ -9,7 +9,7 @@ import numpy as np
 from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.expectation_maximisation import Search
-from aitom_disca.parallel import on_all_cores
+from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.progress import muted
 
 _SINGLE = 0.4  # share of a single subtomogram that is taken for signal

@@ -12,7 +12,7 @@ from aitom_disca.classification.coarse_and_fine import Seen
 from aitom_disca.classification.first_references import singles
 from aitom_disca.classification.held_out_posterior import HeldOut, held_out_gain
 from aitom_disca.classification.merge import ONE_Z
-from aitom_disca.parallel import on_all_cores
+from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.progress import muted
 
 _FIRST = (cube(1.67), 3)  # shifts and rounds before all others, in coarse detail

@@ -12,7 +12,7 @@ from aitom_disca.alignment.expectation import expect, log_likelihood_held_out
 from aitom_disca.alignment.search_grids import ball, cross
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.expectation_maximisation import Search
-from aitom_disca.parallel import on_all_cores
+from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.progress import say
 from aitom_disca.words import counted
 

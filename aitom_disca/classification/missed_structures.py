@@ -13,7 +13,7 @@ from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.coarse_and_fine import starts_of_tries
 from aitom_disca.classification.merge import ONE_Z
 from aitom_disca.classification.noise_clusters import is_structure, noise_limit
-from aitom_disca.parallel import on_all_cores
+from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.progress import muted
 
 _MISFITS = 0.15  # share of the subtomograms, those that fit their averages worst, ...

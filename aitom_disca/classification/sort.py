@@ -26,9 +26,9 @@ from aitom_disca.classification.held_out_posterior import (
 from aitom_disca.classification.judge_known import Pair, judge_known
 from aitom_disca.classification.merge import ONE_Z, Merger, merged
 from aitom_disca.classification.noise_clusters import without_noise
+from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range, distinct_tilt_ranges
-from aitom_disca.parallel import on_all_cores
 from aitom_disca.progress import muted, say
 
 _BOX_PX = 20  # everything is measured in this box: the volumes are Fourier-cropped to it

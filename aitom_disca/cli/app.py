@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-import aitom_disca
 from aitom_disca.cli import (
     aitom,
     average,
@@ -40,6 +39,7 @@ from aitom_disca.cli import (
 from aitom_disca.cli.help_text import Command, Commands
 from aitom_disca.errors import InputError, disk_fault
 from aitom_disca.progress import shown
+from aitom_disca.version import __version__
 
 app = typer.Typer(
     name="aitom-disca",
@@ -82,7 +82,7 @@ for group, commands in COMMANDS.items():
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"aitom-disca {aitom_disca.__version__}")
+        print(f"aitom-disca {__version__}")
         raise typer.Exit
 
 

@@ -141,7 +141,7 @@ def workers_given(
     workers: int | None, scheduler: str | None, cluster: JobsOf | None, config: Path | None
 ) -> AbstractContextManager[Executor | None]:
     """An executor as the options say; None for this process."""
-    from aitom_disca.cluster import tasks_on
+    from aitom_disca.computing.cluster import tasks_on
 
     queue = None if cluster is None else cluster.value
     return tasks_on(workers=workers, scheduler=scheduler, queue=queue, config=config)

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from aitom_disca.io import Tomogram
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.words import counted
 
 

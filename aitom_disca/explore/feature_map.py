@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from dash import Dash, Input, Output, State, dcc, html
 
+from aitom_disca.colours import CLUSTER_COLOURS, UNASSIGNED_COLOUR, cluster_colour
 from aitom_disca.explore import selected_particles
 from aitom_disca.explore.plot_style import FILLING, SYMBOLS, empty_figure, packed, symbol_of
 from aitom_disca.explore.results import Results
-from aitom_disca.report.cards import CLUSTER_COLOURS, UNASSIGNED_COLOUR, cluster_colour
 
 _MOST_DRAWN = 40_000  # of more, so many are drawn, by chance: a lasso takes all, and stays quick
 _CLUSTER, _TOMOGRAM, _POSTERIOR = "cluster", "tomogram", "posterior"

@@ -6,12 +6,12 @@ from typing import Any
 
 from dash import Dash, Input, Output, dcc, html
 
+from aitom_disca.colours import cluster_colour
 from aitom_disca.curation.replay import in_force
 from aitom_disca.explore.command_lines import command_of, replay_command
 from aitom_disca.explore.deciding import as_command
 from aitom_disca.explore.plot_style import empty_figure
 from aitom_disca.explore.results import Results
-from aitom_disca.report.cards import cluster_colour
 
 _ACCENT = "#0077bb"
 _NO_BAR = {"displayModeBar": False}

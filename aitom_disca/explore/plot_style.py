@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.report.cards import CLUSTER_COLOURS
+from aitom_disca.colours import CLUSTER_COLOURS
 
 FILLING: Any = {"responsive": True, "style": {"height": "100%"}}  # of a graph in its frame
 

@@ -23,7 +23,7 @@ from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline.curate import curate
 from aitom_disca.pipeline.report import store_of, tomograms_of
 from aitom_disca.pipeline.star_files import write_stars
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 T = TypeVar("T")
 _NOT_NUMBERS = ("index", "cluster", "posterior")

@@ -9,6 +9,7 @@ import numpy as np
 from dash import Dash, Input, Output, State, dcc, html
 from flask import Response, abort, request
 
+from aitom_disca.colours import cluster_colour
 from aitom_disca.explore import selected_particles
 from aitom_disca.explore.feature_map import legend_of
 from aitom_disca.explore.plot_style import FILLING, empty_figure, symbol_of
@@ -22,7 +23,6 @@ from aitom_disca.explore.slices import (
     slice_png,
 )
 from aitom_disca.explore.wall import tiles
-from aitom_disca.report.cards import cluster_colour
 
 _CONTRAST = [2, 99]  # per cent of the voxels that are black, and not yet white
 _NEAR_DIAMETERS = 1 / 2  # particles nearer to the slice are drawn

@@ -13,7 +13,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-import aitom_disca
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.checksums import as_bytes, as_text, check_seal, seal
@@ -22,6 +21,7 @@ from aitom_disca.io.disk.reading import reading
 from aitom_disca.mining.solution import Arrays
 from aitom_disca.progress import say
 from aitom_disca.subtomograms.dataset import PreparedVolumes
+from aitom_disca.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ def fingerprint(volumes: PreparedVolumes, settings: MineSettings, *others: Any) 
         Plain values on which the outcome depends as well.
     """
     held = [len(volumes), volumes.box_px, volumes.crc32]
-    known = [aitom_disca.__version__, settings.model_dump(), *held, *others]
+    known = [__version__, settings.model_dump(), *held, *others]
     return hashlib.sha256(json.dumps(known, default=_plain).encode()).hexdigest()
 
 

@@ -10,6 +10,7 @@ from sklearn.base import ClusterMixin
 from sklearn.utils import Tags
 
 from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.computing.parallel import Workers
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges
@@ -18,7 +19,6 @@ from aitom_disca.mining.fast_loop import Known, run_aligned
 from aitom_disca.mining.feature_extraction import fit_input
 from aitom_disca.mining.published_loop import run_loop
 from aitom_disca.mining.trained import Trained
-from aitom_disca.parallel import Workers
 from aitom_disca.subtomograms.dataset import Source
 
 _TILT_RANGE_DEG = (-60.0, 60.0)
@@ -202,7 +202,8 @@ class DISCA(ClusterMixin, Trained):
             settings, the fit goes on from it; otherwise it is replaced. It stays when the fit is
             done.
         workers : Workers, optional
-            From `aitom_disca.parallel.sharing`: do the passes over all subtomograms of a store.
+            From `aitom_disca.computing.parallel.sharing`: do the passes over all subtomograms
+            of a store.
 
         Raises
         ------

@@ -12,6 +12,7 @@ from sklearn.cluster import KMeans
 from aitom_disca.classification import AlignmentSorter
 from aitom_disca.classification.assign import LearntAverages
 from aitom_disca.clustering import ddbi, fit_projection, match_labels, mixture_of_labels
+from aitom_disca.computing.parallel import Workers
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError, IterationError
 from aitom_disca.geometry.wedge import TiltRanges
@@ -26,7 +27,6 @@ from aitom_disca.mining.published_loop import (
 )
 from aitom_disca.mining.solution import Arrays, pack, unpack_part, unpack_solution
 from aitom_disca.mining.sort_store import drawn_rows, sort_source, steps_of
-from aitom_disca.parallel import Workers
 from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 

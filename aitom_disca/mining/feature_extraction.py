@@ -119,7 +119,8 @@ def mask_radius_px(
 
 def build_extractor(box_px: int, settings: MineSettings) -> keras.Model:
     """Build the feature extractor for prepared volumes. Imports Keras."""
-    from aitom_disca.network import build_feature_extractor, devices
+    from aitom_disca.computing import devices
+    from aitom_disca.network import build_feature_extractor
 
     with devices.data_parallel(settings.n_devices):
         return build_feature_extractor(

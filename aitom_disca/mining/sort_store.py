@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.ahead import read_ahead
 from aitom_disca.classification import AlignmentSorter
 from aitom_disca.classification.all_particles import AllParticles
 from aitom_disca.classification.assign import Assigner, LearntAverages
 from aitom_disca.classification.assignments import Standing
 from aitom_disca.classification.sort_all import SortedAll, name_of_pass, sort_all
+from aitom_disca.computing.parallel import Workers
+from aitom_disca.computing.reading_ahead import read_ahead
 from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
 from aitom_disca.io import open_store
 from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.mining.checkpoint import Checkpoint, Step
 from aitom_disca.mining.solution import pack, with_parts
-from aitom_disca.parallel import Workers
 from aitom_disca.progress import muted, track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 

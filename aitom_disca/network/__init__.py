@@ -4,7 +4,7 @@ Importing this package imports Keras and its backend, which takes seconds: impor
 network is built.
 """
 
-from aitom_disca.network.backend import import_keras
+from aitom_disca.computing.keras_backend import import_keras
 
 import_keras()
 

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from aitom_disca.network.backend import BatchSize
+from aitom_disca.computing.devices import compile_model
+from aitom_disca.computing.keras_backend import BatchSize
 from aitom_disca.network.batches import train_pass
-from aitom_disca.network.devices import compile_model
 from aitom_disca.network.features import extract_features
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, shuffled_rows

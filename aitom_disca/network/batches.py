@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from aitom_disca.computing.devices import count, train_on_batch
+from aitom_disca.computing.keras_backend import BatchSize
 from aitom_disca.errors import IterationError
-from aitom_disca.network.backend import BatchSize
-from aitom_disca.network.devices import count, train_on_batch
 from aitom_disca.progress import track
 
 MakeBatch = Callable[[np.ndarray], tuple[Any, Any]]

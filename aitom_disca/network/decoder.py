@@ -13,10 +13,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from aitom_disca.computing.devices import compile_model
+from aitom_disca.computing.keras_backend import BatchSize
 from aitom_disca.network.autoencoder import build_decoder
-from aitom_disca.network.backend import BatchSize
 from aitom_disca.network.batches import train_pass
-from aitom_disca.network.devices import compile_model
 from aitom_disca.network.features import predict
 from aitom_disca.progress import step
 from aitom_disca.subtomograms.dataset import PreparedVolumes, shuffled_rows

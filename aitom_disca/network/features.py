@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
+from aitom_disca.computing.devices import count, predict_on_batch
+from aitom_disca.computing.keras_backend import BatchSize
 from aitom_disca.geometry.rotations import CubeRotation, cube_rotations, rotate_by_cube
-from aitom_disca.network.backend import BatchSize
-from aitom_disca.network.devices import count, predict_on_batch
 
 
 def extract_features(

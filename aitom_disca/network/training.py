@@ -10,10 +10,10 @@ import numpy as np
 from keras import ops
 from scipy.spatial.transform import Rotation
 
+from aitom_disca.computing import devices
+from aitom_disca.computing.keras_backend import BatchSize
 from aitom_disca.geometry.rotations import random_rotations
-from aitom_disca.network import devices
 from aitom_disca.network.augmentation import RotatedCopies, inverse_matrices_zyx
-from aitom_disca.network.backend import BatchSize
 from aitom_disca.network.batches import train_pass
 from aitom_disca.network.yopo import build_classification_layer
 from aitom_disca.progress import track

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from aitom_disca.network import devices
+from aitom_disca.computing import devices
 
 # SI Fig. S2: channels of the ten convolutions.
 CHANNELS = (64, 80, 96, 112, 128, 144, 160, 176, 192, 208)
@@ -47,7 +47,7 @@ def build_feature_extractor(
     dropout : float
         Rate of the Gaussian dropout at the input.
     precision : {"auto", "float32", "mixed"}
-        As in `aitom_disca.network.devices.dtype_policy`; the features are float32 always.
+        As in `aitom_disca.computing.devices.dtype_policy`; the features are float32 always.
     seed : int
         Seed of the initial weights and of the dropout.
 

@@ -101,7 +101,8 @@ def write_members(
 
 
 def _pictures(cluster: int, judged: JudgedAverage, voxel_size_angstrom: float) -> dict[str, bytes]:
-    from aitom_disca.report.figures import cluster_colour, draw_orthoslices
+    from aitom_disca.colours import cluster_colour
+    from aitom_disca.report.figures import draw_orthoslices
     from aitom_disca.report.fsc_figure import draw_fsc
     from aitom_disca.report.isosurface import draw_isosurface
 

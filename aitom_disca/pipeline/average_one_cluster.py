@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.ahead import read_ahead
 from aitom_disca.alignment.to_reference import AlignedPoses, align_to_reference
 from aitom_disca.averaging.gold_standard import FEWEST_MEMBERS
 from aitom_disca.averaging.masks import sphere_round_particle
 from aitom_disca.averaging.validation import JudgedAverage
+from aitom_disca.computing.reading_ahead import read_ahead
 from aitom_disca.config import AverageSettings
 from aitom_disca.geometry.wedge import tilt_ranges_of
 from aitom_disca.io.stores.read_store import SubtomogramStore

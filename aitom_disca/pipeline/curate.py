@@ -18,7 +18,7 @@ from aitom_disca.pipeline.labels_of_store import labels_of_store, particles_dige
 from aitom_disca.pipeline.report import store_of
 from aitom_disca.pipeline.split import split_again
 from aitom_disca.pipeline.star_files import write_stars
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.words import counted
 
 

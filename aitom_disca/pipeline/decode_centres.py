@@ -8,7 +8,7 @@ from typing import Any
 from aitom_disca.io import open_store, read_labels_csv, write_volume
 from aitom_disca.io.disk.outputs import refuse_existing
 from aitom_disca.pipeline.report import finished_run, report_again, store_of
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 
 def decode(path: str | Path, *, epochs: int = 20, overwrite: bool = False) -> RunFolder:

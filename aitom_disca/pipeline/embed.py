@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aitom_disca.reembedding import embed_averages
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 
 def embed_clusters(

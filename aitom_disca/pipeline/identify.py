@@ -20,7 +20,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import open_map, write_rows_csv
 from aitom_disca.pipeline.average_inputs import map_names
 from aitom_disca.progress import say, track
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.simulation.atomic_models import is_structure, read_structure
 from aitom_disca.words import counted
 

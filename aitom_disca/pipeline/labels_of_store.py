@@ -15,7 +15,7 @@ from aitom_disca.io import (
     open_store,
 )
 from aitom_disca.io.stores.read_store import SubtomogramStore
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     pass

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aitom_disca.computing.parallel import sharing
 from aitom_disca.config import MineSettings
 from aitom_disca.io import (
     open_store,
@@ -17,9 +18,8 @@ from aitom_disca.io import (
     write_rows_csv,
 )
 from aitom_disca.io.disk.atomic import replacing
-from aitom_disca.parallel import sharing
 from aitom_disca.progress import say
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from aitom_disca.mining import DISCA

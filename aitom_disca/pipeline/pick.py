@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aitom_disca.computing.parallel import in_tasks
 from aitom_disca.config import PickSettings
 from aitom_disca.io import (
     Tomogram,
     read_mask,
 )
 from aitom_disca.io.file_names import file_parts
-from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import say
 from aitom_disca.words import counted

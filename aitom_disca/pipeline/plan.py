@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from aitom_disca.computing.parallel import n_cores
 from aitom_disca.config import RunSettings
 from aitom_disca.io import Tomogram
 from aitom_disca.io.disk.room import in_words, need_room
-from aitom_disca.parallel import n_cores
 from aitom_disca.progress import say
 from aitom_disca.reembedding.from_averages import bytes_of_maps
 from aitom_disca.words import between, counted

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aitom_disca.computing.parallel import in_tasks
 from aitom_disca.config import RelionVersion
 from aitom_disca.curation import Curation, Decision
 from aitom_disca.curation.replay import in_force, of_clusters
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_labels_csv, write_labels_csv
 from aitom_disca.io.stores.read_store import SubtomogramStore
-from aitom_disca.parallel import in_tasks
 from aitom_disca.pipeline.mine_clusters import sizes_of
 from aitom_disca.pipeline.parts import Part, read_predicted, write_predicted
 from aitom_disca.pipeline.star_files import write_stars
 from aitom_disca.progress import say, track
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from aitom_disca.mining import DISCA

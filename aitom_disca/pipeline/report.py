@@ -12,7 +12,7 @@ from aitom_disca.io import Tomogram, open_store, open_tomogram
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.disk.reading import reading
 from aitom_disca.progress import say
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 
 def make_report(

@@ -31,7 +31,7 @@ from aitom_disca.pipeline.report import make_report
 from aitom_disca.pipeline.search_rounds import search_rounds
 from aitom_disca.pipeline.star_files import write_junk, write_stars
 from aitom_disca.progress import say
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 _STAGES = (
     "pick", "extract", "mine", "refine", "search", "audit", "write", "average", "embed", "report",
@@ -66,7 +66,7 @@ def run(
         Go on with a run that is already there, where it stopped.
     executor : Executor, optional
         Computes tomograms, and subtomograms in chunks, as its tasks; results are the same. See
-        `aitom_disca.cluster`.
+        `aitom_disca.computing.cluster`.
 
     Returns
     -------

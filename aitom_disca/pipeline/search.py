@@ -20,7 +20,7 @@ from aitom_disca.io import (
 )
 from aitom_disca.pipeline.mine_clusters import sizes_of
 from aitom_disca.progress import say
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.words import counted
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from aitom_disca.io.formats.relion.write_star import cluster_star_paths
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline.labels_of_store import labels_of_store
 from aitom_disca.progress import say
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from aitom_disca.picking import Candidates

@@ -28,7 +28,7 @@ from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.pipeline.curate import settings_of, store_of_results
 from aitom_disca.pipeline.labels_of_store import labels_of_store
 from aitom_disca.progress import say
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 FEWEST_TO_TEST = 8  # members, of which two halves can be averaged
 _TOLD_Z = 3.0

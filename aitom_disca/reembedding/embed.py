@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
 
+from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import centre_index, rotation_from_euler_zyz_deg
 from aitom_disca.geometry.sphere import soft_sphere
-from aitom_disca.parallel import on_all_cores
 from aitom_disca.particles import TomogramInfo
 from aitom_disca.progress import track
 from aitom_disca.reembedding.map_file import DENSITY_MODE, LABEL_MODE, new_map

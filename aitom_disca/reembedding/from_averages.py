@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aitom_disca.computing.parallel import in_tasks
 from aitom_disca.curation.averages import AVERAGES_TABLE, averages_now, refuse_outdated
 from aitom_disca.errors import InputError
 from aitom_disca.io import (
@@ -27,7 +28,6 @@ from aitom_disca.io.disk.room import need_room
 from aitom_disca.io.file_names import file_part, file_parts
 from aitom_disca.io.numbers_in_files import to_whole_numbers
 from aitom_disca.io.tomograms.mrc import Tomogram
-from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say
 from aitom_disca.reembedding.chimerax import chimerax_script
@@ -165,7 +165,7 @@ def embed_averages(
 
 
 def _legend_row(one: _Cluster, names: Mapping[int, str]) -> dict[str, object]:
-    from aitom_disca.report.figures import cluster_colour
+    from aitom_disca.colours import cluster_colour
 
     return {
         "cluster": one.number,

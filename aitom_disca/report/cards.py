@@ -13,26 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aitom_disca.colours import cluster_colour
 from aitom_disca.report.trust import IN_ORDER, Verdict
 
 if TYPE_CHECKING:
     from aitom_disca.io import SubtomogramStore
 
-# Paul Tol's "vibrant" scheme and four of his "muted": told apart by colour-blind readers too.
-CLUSTER_COLOURS = (
-    "#0077bb", "#ee7733", "#009988", "#ee3377", "#33bbee",
-    "#cc3311", "#332288", "#999933", "#882255", "#117733",
-)  # fmt: skip
-UNASSIGNED_COLOUR = "#b8b8b4"
 STYLE_SHEET = Path(__file__).with_name("cards.css")  # of cards: light, dark, and printed
 N_MEMBERS = 9  # of a cluster, on its card
 _SHOWN_DIAMETERS = 2.0
 _SMOOTH_DIAMETERS = 0.08  # standard deviation of the Gaussian that low-passes members
-
-
-def cluster_colour(cluster: int) -> str:
-    """Colour of a cluster (from 0; negative: unassigned), the same in every figure."""
-    return UNASSIGNED_COLOUR if cluster < 0 else CLUSTER_COLOURS[cluster % len(CLUSTER_COLOURS)]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from aitom_disca.io import SubtomogramStore, read_labels_csv, read_rows_csv
 from aitom_disca.io.disk.npz import read_npz
 from aitom_disca.report.cards import N_MEMBERS, ClusterCard, ranked
 from aitom_disca.report.trust import judge, noise_in_words, number_in
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 _PICTURES = ("surface", "slices", "fsc")  # PNG files in the folder of an average
 _SUBJECT = re.compile(r"(?:The average of c|C)luster (\d+)\b")

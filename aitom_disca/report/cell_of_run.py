@@ -12,7 +12,7 @@ from aitom_disca.geometry.box import box_slices
 from aitom_disca.io import read_particles_star
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.report.cell_slice import Kind, cluster_kind
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 _DEFAULT_DIAMETER_ANGSTROM = 200.0
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from aitom_disca.colours import CLUSTER_COLOURS, cluster_colour
 from aitom_disca.io import Tomogram
-from aitom_disca.report.cards import CLUSTER_COLOURS, cluster_colour
 
 _NEAR_DIAMETERS = 1 / 4  # particles nearer to the slice are drawn
 _THICK_DIAMETERS = 1 / 3  # of the slice

@@ -31,7 +31,7 @@ from aitom_disca.report.run_checks import (
     remarks_of_run,
 )
 from aitom_disca.report.tomogram_view import views_of_run
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 _AGAIN = "sort the store again (mine, or run with --overwrite)"
 _MOST_FINDINGS = 12

@@ -16,9 +16,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import MaxNLocator
 
+from aitom_disca.colours import CLUSTER_COLOURS, cluster_colour
+from aitom_disca.colours import UNASSIGNED_COLOUR as UNASSIGNED_COLOUR
 from aitom_disca.geometry import centre_index
-from aitom_disca.report.cards import CLUSTER_COLOURS, cluster_colour
-from aitom_disca.report.cards import UNASSIGNED_COLOUR as UNASSIGNED_COLOUR
 
 _MARKERS = "os^Dv"  # a new shape when the colours begin again
 _INK, _MUTED, _GRID, _ACCENT = "#26292e", "#6a6f76", "#e6e6e2", "#0077bb"

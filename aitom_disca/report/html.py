@@ -12,10 +12,11 @@ from urllib.parse import quote
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from aitom_disca.colours import cluster_colour
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.report import figures, pictures
-from aitom_disca.report.cards import ClusterCard, cluster_colour
+from aitom_disca.report.cards import ClusterCard
 from aitom_disca.report.cell_of_run import cropped
 from aitom_disca.report.data import DecodedCluster, ReportData
 from aitom_disca.report.headline import counted, explained, headline

@@ -14,10 +14,10 @@ from skimage.filters import threshold_otsu
 from skimage.measure import marching_cubes
 
 from aitom_disca.averaging.check_maps import as_map, check_positive
+from aitom_disca.colours import CLUSTER_COLOURS
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import centre_index
 from aitom_disca.report import figures
-from aitom_disca.report.cards import CLUSTER_COLOURS
 
 _DRAWN_PX = 56  # edge that smaller volumes are made finer to, and larger ones coarser
 _FINEST = 3.0  # times finer, at the most

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from aitom_disca.colours import cluster_colour
 from aitom_disca.config import JUNK_KINDS, PickSettings
 from aitom_disca.io import Tomogram
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.picking import Candidates
-from aitom_disca.report.cards import cluster_colour
 from aitom_disca.report.cell_figure import draw_cell
 from aitom_disca.report.cell_slice import Kind, slice_with_most
 from aitom_disca.report.figures import _plot, _png

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from aitom_disca.colours import cluster_colour
 from aitom_disca.io import open_map
 from aitom_disca.io.file_names import file_parts
 from aitom_disca.report import pictures
-from aitom_disca.report.cards import cluster_colour
 from aitom_disca.report.cell_slice import MOST_PIXELS
-from aitom_disca.run_folder import RunFolder
+from aitom_disca.runs.run_folder import RunFolder
 
 _FAINT = 0.4  # density of an average put back, 1 at its surface, that is not drawn
 _SOLID = 1.6  # and above that, which is drawn most strongly

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aitom_disca.computing.parallel import in_tasks
 from aitom_disca.config import ExtractSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import box_slices, fourier_crop
@@ -23,7 +24,6 @@ from aitom_disca.io.stores.read_store import open_store
 from aitom_disca.io.stores.shards import remove_index, shard_files, write_index
 from aitom_disca.io.stores.write_store import StoreWriter, existing_store
 from aitom_disca.io.tomograms.mrc import Tomogram
-from aitom_disca.parallel import in_tasks
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise

@@ -12,7 +12,7 @@ from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.expectation import expect
 from aitom_disca.alignment.expectation_result import Expectation
 from aitom_disca.classification.detail import FINE, search_at
-from aitom_disca.device import use
+from aitom_disca.computing.chosen_device import use
 
 _BOX_PX = 20
 _TILTS_DEG = (-60.0, 60.0)
@@ -29,7 +29,7 @@ def measure_expectation(seconds: float, *, device: str, seed: int = 0) -> dict[s
     seconds : float
         About so long for each of the device and, where that is another, the processor.
     device : str
-        As `aitom_disca.device.use` takes it.
+        As `aitom_disca.computing.chosen_device.use` takes it.
     seed : int
 
     Returns

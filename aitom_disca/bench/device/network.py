@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from aitom_disca.computing.keras_backend import BatchSize
 from aitom_disca.network import Classifier, build_feature_extractor
-from aitom_disca.network.backend import BatchSize
 from aitom_disca.network.features import predict
 from aitom_disca.network.yopo import CHANNELS
 

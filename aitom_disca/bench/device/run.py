@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aitom_disca
 from aitom_disca.bench.accuracy import machine
 from aitom_disca.bench.child_process import run_child
 from aitom_disca.bench.device.published import least_and_all_seconds
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.progress import say
+from aitom_disca.version import __version__
 
 RESULT = "device.json"
 _STEP_MODULE = "aitom_disca.bench.device.step"
@@ -97,7 +97,7 @@ def measure_device(
     plan = {
         "backend": device["backend"],
         "device": device["device"],
-        "version": aitom_disca.__version__,
+        "version": __version__,
         "width": width,
         "seed": seed,
     }

@@ -14,11 +14,11 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from aitom_disca.io.disk.atomic import write_text
+from aitom_disca.io.formats.chimerax_script import Script, one_line, show_tomogram_in
 from aitom_disca.io.formats.common_columns import rotations
 from aitom_disca.io.formats.file_text import one_file_per_tomogram
 from aitom_disca.io.formats.format import CLUSTER, Format, Known, need_positions
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.reembedding.chimerax import _Script, _show_tomogram, one_line
 
 _RADIUS_PX = 4.0  # of a sphere, where no box is known
 
@@ -37,7 +37,7 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
     written: list[Path] = []
     for own, name, members in one_file_per_tomogram(path, particles):
         info = known.info(name, members)
-        script = _Script(own.parent)
+        script = Script(own.parent)
         script.add(
             f"# {one_line(name)}: particles in their places, in the colours of the report.",
             "# Open it with File > Open. Models are counted from #1, so begin with an empty",
@@ -57,17 +57,17 @@ def write(path: Path, particles: ParticleSet, known: Known) -> list[Path]:
     return written
 
 
-def show_tomogram(script: _Script, info: TomogramInfo) -> None:
+def show_tomogram(script: Script, info: TomogramInfo) -> None:
     """Open a tomogram whose file is there, with voxel 0 at the origin."""
     before = len(script.lines)
-    _show_tomogram(script, info)
+    show_tomogram_in(script, info)
     if any(line.startswith("open ") for line in script.lines[before:]):
         script.add(f"volume #1 voxelSize {info.voxel_size_angstrom:.6g} originIndex 0,0,0")
 
 
 def clusters(members: ParticleSet) -> list[tuple[str, str, str, np.ndarray]]:
     """Title, part of a file's name, colour and rows of every cluster; all in one if none are."""
-    from aitom_disca.report.cards import cluster_colour
+    from aitom_disca.colours import cluster_colour
 
     if members.cluster is None:
         return [("particles", "", cluster_colour(0), np.full(len(members), True))]

@@ -225,7 +225,7 @@ def _last(cluster: int) -> tuple[bool, int]:
 
 
 def _object(models: Any, title: str, points: np.ndarray, cluster: int) -> Any:
-    from aitom_disca.report.cards import cluster_colour
+    from aitom_disca.colours import cluster_colour
 
     colour = cluster_colour(cluster).lstrip("#")
     red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4))

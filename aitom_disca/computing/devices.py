@@ -11,11 +11,15 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops, tree
 
+from aitom_disca.computing.keras_backend import import_keras
 from aitom_disca.errors import InputError
+
+import_keras()  # without the messages of its start
+
+import keras
+from keras import ops, tree
 
 _MIXED = "mixed_bfloat16"
 _MEMORY_BYTES = 2**31

@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aitom_disca.computing.parallel import n_cores, use_threads
 from aitom_disca.errors import InputError
-from aitom_disca.parallel import n_cores, use_threads
 from aitom_disca.progress import say
 
 if TYPE_CHECKING:

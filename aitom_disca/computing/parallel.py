@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from aitom_disca import device
+from aitom_disca.computing import chosen_device
 from aitom_disca.progress import track
 
 Item = TypeVar("Item")
@@ -162,13 +162,13 @@ def in_tasks(
     if executor is None:
         here = map(function, items)
         return here if len(items) == 1 else track(here, what, len(items))
-    task = partial(_on_device, function, device.chosen())
+    task = partial(_on_device, function, chosen_device.chosen())
     return track(executor.map(task, items), what, len(items))
 
 
 def _on_device(function: Callable[[Item], Result], name: str, item: Item) -> Result:
     """``function(item)`` in another process, on the device that was chosen in the first."""
-    device.use(name)
+    chosen_device.use(name)
     return function(item)
 
 

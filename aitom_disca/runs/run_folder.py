@@ -15,13 +15,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import aitom_disca
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import remove_unfinished, write_text
 from aitom_disca.io.disk.file_marks import difference, marks_of
 from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.formats.file_text import load_json
-from aitom_disca.run_places import alike, as_it_is_now, same_inputs, seen_from
+from aitom_disca.runs.input_places import alike, as_it_is_now, same_inputs, seen_from
+from aitom_disca.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ class RunFolder:
         self.check_free(overwrite=overwrite)
         self._put_back()
         self._remove_unfinished()
-        self.record = {"aitom_disca": aitom_disca.__version__, **new, "versions": versions()}
+        self.record = {"aitom_disca": __version__, **new, "versions": versions()}
         marks = marks_of(files)
         for mark, relative in zip(marks.values(), seen_from(self.path, [*marks]), strict=True):
             if mark is not None:
@@ -401,7 +401,7 @@ def command_line() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a result."""
-    found = {"aitom-disca": aitom_disca.__version__, "python": platform.python_version()}
+    found = {"aitom-disca": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)

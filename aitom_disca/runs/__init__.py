@@ -1,0 +1,1 @@
+"""Runs: their folders, the record of how they were made, and where their inputs lie."""
