@@ -14,7 +14,8 @@ import numpy as np
 from aitom_disca.alignment.graded_wedge import measure_fall_off
 from aitom_disca.averaging.gold_standard import FEWEST_MEMBERS
 from aitom_disca.averaging.half_set_refinement import FindsPoses
-from aitom_disca.averaging.validation import KnownMap, judged_average, mask_diameter_px, tested
+from aitom_disca.averaging.masks import mask_diameter_px
+from aitom_disca.averaging.validation import KnownMap, judged_average, tested
 from aitom_disca.computing.parallel import in_tasks
 from aitom_disca.config import AverageSettings, RelionVersion
 from aitom_disca.curation.curation_file import decided

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.bench.simulated_stores import clean_phantoms, noisy
+from aitom_disca.bench.case_data import clean_phantoms, noisy
 from aitom_disca.config import MineSettings
 
 _BOX_PX = 32
