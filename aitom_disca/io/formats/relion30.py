@@ -7,18 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.io.formats.format import (
-    BOX_CENTER,
-    CLUSTER,
-    FURTHER,
-    NAME,
-    POSE,
-    POSTERIOR,
-    SCORE,
-    Format,
-    Known,
-    need_positions,
-)
+from aitom_disca.io.formats.format import EVERYTHING, Format, Known, need_positions
 from aitom_disca.io.formats.relion import particle_columns as rc
 from aitom_disca.io.formats.relion.box_centre import cut_at_voxels
 from aitom_disca.io.formats.relion.generations import read, reads
@@ -38,7 +27,6 @@ from aitom_disca.io.formats.relion.star_blocks import (
 )
 from aitom_disca.particles import ParticleSet
 
-KEEPS = frozenset({POSE, SCORE, CLUSTER, POSTERIOR, BOX_CENTER, FURTHER, NAME})
 IN_PIXELS = "Coordinates count pixels from 0, voxel centres at integers"
 
 
@@ -114,6 +102,6 @@ FORMAT = Format(
     recognises=reads("relion30"),
     read=read,
     write=write,
-    keeps=KEEPS,
+    keeps=EVERYTHING,
     loses=lost,
 )

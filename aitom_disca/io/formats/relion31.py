@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.io.formats.format import Format, Known, need_positions
+from aitom_disca.io.formats.format import EVERYTHING, Format, Known, need_positions
 from aitom_disca.io.formats.relion import particle_columns as rc
 from aitom_disca.io.formats.relion.box_centre import cut_at_voxels
 from aitom_disca.io.formats.relion.generations import read, reads
@@ -22,7 +22,7 @@ from aitom_disca.io.formats.relion.star_blocks import (
     SUBTOMOGRAM_ANGLE_COLUMNS,
     write_blocks_text,
 )
-from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention, unfit
+from aitom_disca.io.formats.relion30 import IN_PIXELS, convention, unfit
 from aitom_disca.particles import ParticleSet
 
 VERSION = 30001
@@ -93,6 +93,6 @@ FORMAT = Format(
     recognises=reads("relion31"),
     read=read,
     write=write,
-    keeps=KEEPS,
+    keeps=EVERYTHING,
     loses=loses,
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.io.formats.format import Format, Known, need_positions, voxel_sizes
+from aitom_disca.io.formats.format import EVERYTHING, Format, Known, need_positions, voxel_sizes
 from aitom_disca.io.formats.relion import particle_columns as rc
 from aitom_disca.io.formats.relion.generations import read, reads
 from aitom_disca.io.formats.relion.optics_groups import (
@@ -25,7 +25,7 @@ from aitom_disca.io.formats.relion.star_blocks import (
     Block,
     write_blocks_text,
 )
-from aitom_disca.io.formats.relion30 import KEEPS, convention
+from aitom_disca.io.formats.relion30 import convention
 from aitom_disca.particles import ParticleSet
 
 VERSION = 30001  # as RELION 4 writes it
@@ -129,6 +129,6 @@ FORMAT = Format(
     recognises=reads("relion4"),
     read=read,
     write=write,
-    keeps=KEEPS,
+    keeps=EVERYTHING,
     loses=loses,
 )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.io.formats.format import Format, Known, need_positions, voxel_sizes
+from aitom_disca.io.formats.format import EVERYTHING, Format, Known, need_positions, voxel_sizes
 from aitom_disca.io.formats.relion import particle_columns as rc
 from aitom_disca.io.formats.relion.generations import PARTICLES_KEY, TOMOGRAMS_KEY, read, reads
 from aitom_disca.io.formats.relion.optics_groups import (
@@ -28,7 +28,7 @@ from aitom_disca.io.formats.relion.star_blocks import (
     write_blocks_text,
 )
 from aitom_disca.io.formats.relion4 import general_block, optics_and_group
-from aitom_disca.io.formats.relion30 import KEEPS, convention
+from aitom_disca.io.formats.relion30 import convention
 from aitom_disca.io.names import check_names
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
@@ -217,6 +217,6 @@ FORMAT = Format(
     recognises=reads("relion5"),
     read=read,
     write=write,
-    keeps=KEEPS,
+    keeps=EVERYTHING,
     loses=loses,
 )
