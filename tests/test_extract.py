@@ -11,7 +11,7 @@ from aitom_disca.config import ExtractSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import fourier_crop
 from aitom_disca.io.stores.read_store import open_store
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.particles import ParticleSet
 from aitom_disca.subtomograms import extract_subtomograms, plan_box
 

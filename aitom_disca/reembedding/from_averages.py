@@ -27,7 +27,7 @@ from aitom_disca.io.disk.outputs import none_if_failed, refuse_existing
 from aitom_disca.io.disk.room import need_room
 from aitom_disca.io.file_names import file_part, file_parts
 from aitom_disca.io.numbers_in_files import to_whole_numbers
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say
 from aitom_disca.reembedding.chimerax import chimerax_script

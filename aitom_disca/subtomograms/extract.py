@@ -23,7 +23,7 @@ from aitom_disca.io.formats.relion.particle_columns import cut_anew
 from aitom_disca.io.stores.read_store import open_store
 from aitom_disca.io.stores.shards import remove_index, shard_files, write_index
 from aitom_disca.io.stores.write_store import StoreWriter, existing_store
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise

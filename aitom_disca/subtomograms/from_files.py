@@ -24,9 +24,10 @@ from aitom_disca.io.names import short_names
 from aitom_disca.io.pixel_sizes import UnknownPixelSize, check_given_pixel, differs
 from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.io.tomograms.defocus import optics_of
-from aitom_disca.io.tomograms.mrc import open_tomogram, read_voxels
+from aitom_disca.io.tomograms.mrc import read_voxels
 from aitom_disca.io.tomograms.mrc_header import read_header, tilt_range_of
 from aitom_disca.io.tomograms.tilt_range import check_given_range
+from aitom_disca.io.tomograms.tomogram import open_tomogram
 from aitom_disca.io.tomograms.wedge_volume import tilt_range_of_wedge
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say, track
