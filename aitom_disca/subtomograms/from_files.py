@@ -17,8 +17,9 @@ from aitom_disca.io import Tomogram
 from aitom_disca.io.disk.room import need_room
 from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.read_particles import read_particles
-from aitom_disca.io.formats.relion.optics_groups import is_two_stage, optics_by_tomogram
+from aitom_disca.io.formats.relion.optics_groups import optics_by_tomogram
 from aitom_disca.io.formats.relion.particle_columns import cut_anew
+from aitom_disca.io.formats.relion.particle_images import is_two_stage
 from aitom_disca.io.formats.relion.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
 from aitom_disca.io.names import short_names
 from aitom_disca.io.pixel_sizes import UnknownPixelSize, check_given_pixel, differs

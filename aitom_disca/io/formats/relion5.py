@@ -13,12 +13,8 @@ from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.formats.format import EVERYTHING, Format, Known, need_positions, voxel_sizes
 from aitom_disca.io.formats.relion import particle_columns as rc
 from aitom_disca.io.formats.relion.generations import PARTICLES_KEY, TOMOGRAMS_KEY, read, reads
-from aitom_disca.io.formats.relion.optics_groups import (
-    has_images,
-    microscope,
-    optics_table,
-    tilt_series_pixel,
-)
+from aitom_disca.io.formats.relion.optics_groups import microscope, optics_table
+from aitom_disca.io.formats.relion.particle_images import has_images, tilt_series_pixel
 from aitom_disca.io.formats.relion.read_star import TABLE_KEY
 from aitom_disca.io.formats.relion.star_blocks import (
     IMAGE_COLUMNS,

@@ -14,13 +14,10 @@ from aitom_disca.io.disk.room import need_room
 from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.formats import get_format
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.formats.relion.optics_groups import (
-    OPTICS_KEY,
-    counting,
-    optics_of_images,
-    tilt_series_pixel,
-)
+from aitom_disca.io.formats.relion.optics_groups import OPTICS_KEY
+from aitom_disca.io.formats.relion.particle_images import coordinate_pixels, tilt_series_pixel
 from aitom_disca.io.formats.relion.star_blocks import GROUP_COLUMN
+from aitom_disca.io.formats.relion.write_optics import optics_of_images
 from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.io.tomograms.mrc import write_volume
 from aitom_disca.io.tomograms.wedge_volume import wedge_volume
@@ -90,7 +87,7 @@ def export_subtomograms(
         particles = replace(particles, tomograms=infos)
     planned = with_images(store, folder, particles, rows)
     _check_binning(planned, known, to)
-    if to == "relion30" and not (fits := counting(planned, known, "3.0")).images:
+    if to == "relion30" and not (fits := coordinate_pixels(planned, known, "3.0")).images:
         raise InputError(
             f"{target.title} has no place for images {fits.reason}; use --to relion31, or "
             "subtomograms that were not reduced."
