@@ -45,12 +45,7 @@ from aitom_disca.io.formats.relion.star_places import (
     without_places,
 )
 from aitom_disca.io.names import tomogram_names
-from aitom_disca.io.numbers_in_files import (
-    check_angles,
-    to_clusters,
-    to_numbers,
-    to_probabilities,
-)
+from aitom_disca.io.numbers_in_files import check_angles, to_clusters, to_numbers, to_probabilities
 from aitom_disca.io.pixel_sizes import check_labels_agree
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
