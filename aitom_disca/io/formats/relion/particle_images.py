@@ -16,8 +16,14 @@ from aitom_disca.io.formats.relion.star_blocks import (
     SUBTOMOGRAM_ANGLE_COLUMNS,
     TILT_SERIES_PIXEL_COLUMN,
 )
+from aitom_disca.io.formats.relion.star_pixels import (
+    DETECTOR,
+    MAGNIFICATION,
+    PLAIN,
+    of_detector_angstrom,
+)
 from aitom_disca.io.formats.relion.star_places import PIXEL_KEY
-from aitom_disca.io.pixel_sizes import differs, of_detector_angstrom
+from aitom_disca.io.pixel_sizes import differs
 from aitom_disca.particles import ParticleSet
 
 Layout = Literal["3.0", "3.1", "warp"]
@@ -59,14 +65,14 @@ def image_pixel(particles: ParticleSet) -> np.ndarray | None:
     if given is not None:
         return np.full(len(particles), float(given))
     own = optics_value(particles, IMAGE_PIXEL_COLUMN)
-    if own is None and {"rlnDetectorPixelSize", "rlnMagnification"} <= set(particles.more):
+    if own is None and {DETECTOR, MAGNIFICATION} <= set(particles.more):
         detector, magnification = (
-            numbers_of(particles.more[c], c) for c in ("rlnDetectorPixelSize", "rlnMagnification")
+            numbers_of(particles.more[c], c) for c in (DETECTOR, MAGNIFICATION)
         )
         own = of_detector_angstrom(detector, magnification)
-    elif own is None and "rlnDetectorPixelSize" in particles.more:  # alone it is in Angstrom
-        own = numbers_of(particles.more["rlnDetectorPixelSize"], "rlnDetectorPixelSize")
-    return optics_value(particles, "rlnPixelSize") if own is None else own
+    elif own is None and DETECTOR in particles.more:  # alone it is in Angstrom
+        own = numbers_of(particles.more[DETECTOR], DETECTOR)
+    return optics_value(particles, PLAIN) if own is None else own
 
 
 def tilt_series_pixel(particles: ParticleSet, known: Known) -> np.ndarray | None:

@@ -36,6 +36,7 @@ from aitom_disca.io.formats.relion.star_names import (
     with_paths,
     with_whole_names,
 )
+from aitom_disca.io.formats.relion.star_pixels import check_labels_agree
 from aitom_disca.io.formats.relion.star_places import (
     has_any,
     need_columns,
@@ -46,7 +47,6 @@ from aitom_disca.io.formats.relion.star_places import (
 )
 from aitom_disca.io.names import tomogram_names
 from aitom_disca.io.numbers_in_files import check_angles, to_clusters, to_numbers, to_probabilities
-from aitom_disca.io.pixel_sizes import check_labels_agree
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 TABLE_KEY = "relion:"  # in more_blocks: name of the block that held the particles
