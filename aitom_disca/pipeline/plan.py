@@ -68,7 +68,7 @@ def say_plan(
     InputError
         If there is too little room.
     """
-    from aitom_disca.subtomograms.extract import plan_box
+    from aitom_disca.subtomograms.box_plan import plan_box
 
     million = sum(math.prod(one.shape_zyx) for one in tomograms) / 1e6
     words = [_WORDS[name] for name in stages if name in _WORDS]
@@ -103,7 +103,7 @@ def say_rest(
     stages: Sequence[str],
 ) -> None:
     """Say how long what comes after picking may take, now that the number is known."""
-    from aitom_disca.subtomograms.extract import plan_box
+    from aitom_disca.subtomograms.box_plan import plan_box
 
     if not _known(settings):
         return
