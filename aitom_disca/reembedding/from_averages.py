@@ -31,7 +31,8 @@ from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say
 from aitom_disca.reembedding.chimerax import chimerax_script
-from aitom_disca.reembedding.embed import PlacedAverage, embed_tomogram
+from aitom_disca.reembedding.embed import embed_tomogram
+from aitom_disca.reembedding.placed_average import PlacedAverage
 from aitom_disca.words import counted
 
 LEGEND = "legend.csv"
