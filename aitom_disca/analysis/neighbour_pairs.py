@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.analysis.abundance import labels_or_clusters
-from aitom_disca.analysis.nearest import Room, nearest_of_each, tomograms_of
+from aitom_disca.analysis.nearest import Neighbours, nearest_of_each, tomograms_of
 from aitom_disca.errors import InputError
 from aitom_disca.particles import ParticleSet
 from aitom_disca.words import digits
@@ -139,13 +139,13 @@ def compare_neighbours(
     clusters, labels = np.unique(labels[kept], return_inverse=True)
     if not len(clusters):
         return []
-    rooms = [Room(rows, places) for rows, places in tomograms_of(particles, kept)]
+    by_tomogram = [Neighbours(rows, places) for rows, places in tomograms_of(particles, kept)]
     k, rng = len(clusters), np.random.default_rng(seed)
-    observed = _by_pair(rooms, labels, k)
+    observed = _by_pair(by_tomogram, labels, k)
     medians, shares = [_medians(observed)], []
     edges: list[np.ndarray] = []
     for _ in range(n_permutations):
-        drawn = _by_pair(rooms, _permuted(labels, rooms, rng), k)
+        drawn = _by_pair(by_tomogram, _permuted(labels, by_tomogram, rng), k)
         if not edges:  # bins that hold what is observed and what comes by chance
             edges = [_edges(np.append(*both)) for both in zip(observed, drawn, strict=True)]
             shares.append(_shares(observed, edges))
@@ -160,17 +160,19 @@ def compare_neighbours(
 # -- pairs --------------------------------------------------------------------------------------
 
 
-def _by_pair(rooms: list[Room], labels: np.ndarray, k: int) -> list[np.ndarray]:
+def _by_pair(by_tomogram: list[Neighbours], labels: np.ndarray, k: int) -> list[np.ndarray]:
     """The finite distances of every pair of clusters, (0, 0), (0, 1), ..."""
-    nearest = nearest_of_each(rooms, labels, k)
+    nearest = nearest_of_each(by_tomogram, labels, k)
     columns = (column for a in range(k) for column in nearest[labels == a].T)
     return [column[np.isfinite(column)] for column in columns]
 
 
-def _permuted(labels: np.ndarray, rooms: list[Room], rng: np.random.Generator) -> np.ndarray:
+def _permuted(
+    labels: np.ndarray, by_tomogram: list[Neighbours], rng: np.random.Generator
+) -> np.ndarray:
     permuted = labels.copy()
-    for room in rooms:
-        permuted[room.rows] = rng.permutation(labels[room.rows])
+    for one in by_tomogram:
+        permuted[one.rows] = rng.permutation(labels[one.rows])
     return permuted
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from aitom_disca.computing.parallel import in_tasks
 from aitom_disca.config import ExtractSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io.disk.room import need_room
+from aitom_disca.io.disk.free_space import need_space
 from aitom_disca.io.formats.relion.particle_columns import cut_anew
 from aitom_disca.io.stores.shards import remove_index, shard_files, write_index
 from aitom_disca.io.stores.write_store import existing_store
@@ -113,7 +113,7 @@ def extract_subtomograms(
             f"{plan.cut_px} voxels; choose a smaller box, or check the coordinates' unit and order."
         )
     n_bytes = 4 * plan.box_px**3 * int(fits.sum())
-    need_room(
+    need_space(
         Path(path).parent, n_bytes, f"{Path(path).name}, {counted(int(fits.sum()), 'subtomogram')}"
     )
     rows = np.flatnonzero(fits)

@@ -14,7 +14,7 @@ import numpy as np
 from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram
-from aitom_disca.io.disk.room import need_room
+from aitom_disca.io.disk.free_space import need_space
 from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.read_particles import read_particles
 from aitom_disca.io.formats.relion.optics_groups import optics_by_tomogram
@@ -118,7 +118,7 @@ def import_subtomograms(
     }
     particles = replace(_as_cut(particles), tomograms=infos)
     n_bytes = 4 * math.prod(box) * len(paths)
-    need_room(Path(out).parent, n_bytes, f"{Path(out).name}, {counted(len(paths), 'subtomogram')}")
+    need_space(Path(out).parent, n_bytes, f"{Path(out).name}, {counted(len(paths), 'subtomogram')}")
     n_constant = 0
     with StoreWriter.create(
         out, box, voxel, tilts, infos, _NORMALISATION, str(source), overwrite

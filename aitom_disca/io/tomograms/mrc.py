@@ -15,8 +15,8 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import replacing
+from aitom_disca.io.disk.free_space import free_bytes, in_words
 from aitom_disca.io.disk.reading import reading
-from aitom_disca.io.disk.room import free_bytes, in_words
 from aitom_disca.io.tomograms.mrc_bytes import (
     bytes_are_unsigned,
     neighbours_are_unsigned,

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.disk.free_space import need_space
 from aitom_disca.io.disk.outputs import none_if_failed, replacing_files
-from aitom_disca.io.disk.room import need_room
 from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.formats import get_format
 from aitom_disca.io.formats.format import Known
@@ -246,7 +246,7 @@ def write_images(
     edge, voxel = _even(store.box_shape_zyx[0]), store.voxel_size_angstrom
     wedges = _wedges(folder, store, particles)
     n_bytes = (len(rows) + len(wedges)) * (4 * edge**3 + _HEADER_BYTES)
-    need_room(folder, n_bytes, f"images of {counted(len(rows), 'subtomogram')}")
+    need_space(folder, n_bytes, f"images of {counted(len(rows), 'subtomogram')}")
     with replacing_files(folder) as new:
         paths = _paths(new, store, rows)
         for start in track(range(0, len(rows), _BATCH), "writing subtomograms"):
