@@ -26,7 +26,7 @@ from aitom_disca.io.formats.relion.star_blocks import (
     IMAGE_PIXEL_COLUMN,
     MICROGRAPH_PIXEL_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
-    ORIGIN_PX_COLUMNS,
+    PLACED_COLUMNS,
     PLAIN_COLUMNS,
     POSTERIOR_COLUMN,
     SCORE_COLUMN,
@@ -43,18 +43,7 @@ Columns = dict[str, Any]
 _PRIORS = ["rlnAngleTiltPrior", "rlnAnglePsiPrior"]
 _PIXELS = ["rlnPixelSize", "rlnDetectorPixelSize", "rlnMagnification"]
 _FILE = "the star file"  # that brought the columns along
-_PLACED = {
-    *PLAIN_COLUMNS,
-    *CENTERED_COLUMNS,
-    *ORIGIN_ANGST_COLUMNS,
-    *ORIGIN_PX_COLUMNS,
-    *ANGLE_COLUMNS,
-    CLASS_COLUMN,
-    POSTERIOR_COLUMN,
-    SCORE_COLUMN,
-    GROUP_COLUMN,
-    GROUP_NAME_COLUMN,
-}
+_PLACED = {*PLACED_COLUMNS, GROUP_COLUMN, GROUP_NAME_COLUMN}
 
 
 def cut_anew(particles: ParticleSet) -> ParticleSet:

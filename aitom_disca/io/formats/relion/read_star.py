@@ -21,7 +21,7 @@ from aitom_disca.io.formats.relion.star_blocks import (
     IMAGE_COLUMNS,
     NAME_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
-    ORIGIN_PX_COLUMNS,
+    PLACED_COLUMNS,
     PLAIN_COLUMNS,
     POSTERIOR_COLUMN,
     SCORE_COLUMN,
@@ -51,16 +51,6 @@ from aitom_disca.particles import ParticleSet, TomogramInfo
 
 TABLE_KEY = "relion:"  # in more_blocks: name of the block that held the particles
 _Called = Literal["as in the file", "known", "plain"]  # what particles call their tomograms
-_PLACED = {
-    *PLAIN_COLUMNS,
-    *CENTERED_COLUMNS,
-    *ORIGIN_ANGST_COLUMNS,
-    *ORIGIN_PX_COLUMNS,
-    *ANGLE_COLUMNS,
-    CLASS_COLUMN,
-    POSTERIOR_COLUMN,
-    SCORE_COLUMN,
-}
 
 
 def read_particles_star(
@@ -182,7 +172,7 @@ def _is_told(path: Path, known: Known) -> bool:
 
 def _further_columns(rows: pd.DataFrame, keep: list[str]) -> dict[str, np.ndarray]:
     """Columns that have no place of their own and those to keep, text as text."""
-    placed = {*_PLACED, name_column(rows)} - set(keep)
+    placed = {*PLACED_COLUMNS, name_column(rows)} - set(keep)
     columns = {str(c): rows[c].to_numpy() for c in rows.columns if c not in placed}
     return {c: v.astype(str) if v.dtype == object else v for c, v in columns.items()}
 

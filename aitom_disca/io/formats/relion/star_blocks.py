@@ -43,6 +43,17 @@ CLASS_COLUMN = "rlnClassNumber"
 CLUSTER_NAME_COLUMN = "aitomDiscaClusterName"  # which RELION passes over
 POSTERIOR_COLUMN = "rlnMaxValueProbDistribution"
 SCORE_COLUMN = "rlnAutopickFigureOfMerit"
+# What a particle set has a place for; all other columns are kept as they are.
+PLACED_COLUMNS = (
+    *PLAIN_COLUMNS,
+    *CENTERED_COLUMNS,
+    *ORIGIN_ANGST_COLUMNS,
+    *ORIGIN_PX_COLUMNS,
+    *ANGLE_COLUMNS,
+    CLASS_COLUMN,
+    POSTERIOR_COLUMN,
+    SCORE_COLUMN,
+)
 NAME_COLUMNS = ("rlnTomoName", "rlnMicrographName")
 GROUP_COLUMN = "rlnOpticsGroup"
 TILT_SERIES_PIXEL_COLUMN = TILT_SERIES
