@@ -32,10 +32,7 @@ T = TypeVar("T")
 SHORT_S = 2.0  # steps that take less are not shown
 _FIRST_LINE_S = 60.0  # of a long step in a log; the next ones come after twice the time each
 _NOTEBOOK_S = 0.5
-
-
-def _now() -> float:
-    return time.monotonic()
+_now = time.monotonic
 
 
 class Step:

@@ -1,6 +1,8 @@
-"""Numbers in sentences: how many of what, and how long."""
+"""Numbers in sentences and tables: how many of what, how long, how much."""
 
 from __future__ import annotations
+
+from math import isnan
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -45,6 +47,11 @@ def between(least_seconds: float, most_seconds: float) -> str:
         return f"about {most}"
     number, unit = least.split()
     return f"{number if unit == most.split()[1] else least} to {most}"
+
+
+def digits(value: float) -> str:
+    """A number for a table: four digits; empty for NaN."""
+    return "" if isnan(value) else f"{value:.4g}"
 
 
 def _two(smaller_units: float, per_larger: int, names: str) -> str:

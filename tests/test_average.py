@@ -40,7 +40,7 @@ from aitom_disca.pipeline.average_files import posed
 from aitom_disca.pipeline.average_inputs import settings_for_members
 from aitom_disca.pipeline.average_tables import Averaged
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
-from aitom_disca.simulation.simulate import SimulatedSubtomograms
+from aitom_disca.simulation.subtomograms import SimulatedSubtomograms
 
 TILT = (-60.0, 60.0)
 BOX, VOXEL, N = 20, 16.0, 40

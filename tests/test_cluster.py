@@ -35,7 +35,7 @@ from aitom_disca.pipeline.pick import find_in_tomograms
 from aitom_disca.pipeline.search import search_tomograms
 from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
-from aitom_disca.subtomograms import extract, extract_subtomograms
+from aitom_disca.subtomograms import cut_boxes, extract_subtomograms
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ class Here(Executor):
 
 def test_tomograms_that_are_done_are_not_done_again(alone, tomograms, tmp_path, monkeypatch):
     done: dict[str, list[str]] = {"pick": [], "extract": []}
-    find, store = picking.find_candidates, extract._Cutting.store
+    find, store = picking.find_candidates, cut_boxes.BoxCutter.store
 
     def found(tomogram, *args, **kwargs):
         done["pick"].append(tomogram.name)
@@ -114,7 +114,7 @@ def test_tomograms_that_are_done_are_not_done_again(alone, tomograms, tmp_path, 
         return store(self, path, used, *args, **kwargs)
 
     monkeypatch.setattr(picking, "find_candidates", found)
-    monkeypatch.setattr(extract._Cutting, "store", cut)
+    monkeypatch.setattr(cut_boxes.BoxCutter, "store", cut)
     out = tmp_path / "run"
     for _ in ("picking", "extracting"):
         with pytest.raises(KeyboardInterrupt):

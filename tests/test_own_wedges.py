@@ -43,7 +43,7 @@ from aitom_disca.mining.sort_store import sort_source
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.search.references import references_of_maps
 from aitom_disca.simulation import load_phantoms
-from aitom_disca.simulation.simulate import simulate_subtomograms
+from aitom_disca.simulation.subtomograms import simulate_subtomograms
 
 BOX, VOXEL = 16, 17.5
 RANGES = np.array([(-60.0, 40.0), (-50.0, 60.0)])  # neither holds the other

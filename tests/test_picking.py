@@ -13,7 +13,8 @@ from aitom_disca.cli import main
 from aitom_disca.config import ExtractSettings, PickSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_picks
-from aitom_disca.io.tomograms.mrc import Tomogram, open_tomogram, write_volume
+from aitom_disca.io.tomograms.mrc import write_volume
+from aitom_disca.io.tomograms.tomogram import Tomogram, open_tomogram
 from aitom_disca.picking import (
     choose_threshold,
     difference_of_gaussians,

@@ -300,7 +300,7 @@ def quick_mining(monkeypatch, finished):
             getattr(folder, name).write_bytes(getattr(finished, name).read_bytes())
         return {k: v for k, v in finished.record["stages"]["mine"].items() if k != "seconds"}
 
-    monkeypatch.setattr(pipeline.stages, "mine_clusters", mine)
+    monkeypatch.setattr(pipeline.run_stages, "mine_clusters", mine)
     return calls
 
 
@@ -312,7 +312,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tomogram, tmp_path, monkeypatch, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.stages, "mine_clusters", killed)
+        patch.setattr(pipeline.run_stages, "mine_clusters", killed)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(opened, out, SETTINGS)
     assert {p.name for p in out.iterdir()} == {"run.json", "picks.csv", "subtomograms.h5"}
@@ -416,7 +416,7 @@ def test_a_stage_that_fails_while_writing_leaves_no_half_file(finished, tmp_path
     def fail(*_, **__):
         raise RuntimeError("disk on fire")
 
-    monkeypatch.setattr(pipeline.stages, "write_cluster_stars", fail)
+    monkeypatch.setattr(pipeline.star_files, "write_cluster_stars", fail)
     monkeypatch.setattr(np, "savez", fail)
     with pytest.raises(RuntimeError, match="disk on fire"):
         pipeline.mine(finished.store, tmp_path / "out", MINE)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from aitom_disca.config import MineSettings, PickSettings, RunSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io.disk import room
+from aitom_disca.io.disk import free_space
 from aitom_disca.pipeline import plan
 from aitom_disca.pipeline.run_stages import stages_of
 from aitom_disca.progress import shown
@@ -84,6 +84,6 @@ def test_the_rest_is_said_once_the_number_is_known():
 
 
 def test_a_disk_without_room_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "free_bytes", lambda folder: 1000)
+    monkeypatch.setattr(free_space, "free_bytes", lambda folder: 1000)
     with pytest.raises(InputError, match=r"maps of 1 tomogram would take 81 MB"):
         said(tmp_path, settings_of())

@@ -30,7 +30,7 @@ from aitom_disca.report.html import render_report, write_report
 from aitom_disca.report.nuisance_table import NuisanceTable, table_of_rows
 from aitom_disca.report.run_checks import Looked
 from aitom_disca.report.tomogram_view import KindInView, SliceView, TomogramView
-from aitom_disca.runs.run_folder import command_line
+from aitom_disca.runs.record import command_line
 
 SECTIONS = {
     "problems", "tomogram", "clusters", "warnings", "map", "where", "files", "more", "limits",

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from aitom_disca.config import PickSettings
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.picking.centre import centre_of_mass, window_radius_px
 from aitom_disca.picking.filter_blocks import Block, split_into_blocks
 from aitom_disca.picking.membranes import near_membranes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.picking.dog import sigma_from_diameter
 from aitom_disca.picking.peaks import Peaks, apart_rows, join
 from aitom_disca.picking.search import NO_BALLS, Balls, Filter, search

@@ -10,7 +10,7 @@ import numpy as np
 from aitom_disca.io.disk.atomic import replacing
 from aitom_disca.io.disk.npz import read_npz
 from aitom_disca.io.disk.reading import reading
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.particles import ParticleSet
 from aitom_disca.picking.what_is_found import Candidates, particle_set
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aitom_disca.config import PickSettings
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.picking.noise import expected_in_noise
 from aitom_disca.picking.peaks import Peaks
 from aitom_disca.picking.scales import Scale

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from aitom_disca.config import PickSettings
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.particles import ParticleSet
 from aitom_disca.picking.centres_and_kinds import places_and_kinds
 from aitom_disca.picking.gold import find_gold

@@ -9,7 +9,7 @@ import numpy as np
 
 from aitom_disca.config import PickSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.picking.scales import Scale
 from aitom_disca.picking.search import Region
 

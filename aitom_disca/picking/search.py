@@ -12,7 +12,7 @@ import numpy as np
 
 from aitom_disca.computing.parallel import n_cores
 from aitom_disca.errors import InputError
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.picking.dog import difference_of_gaussians, kernel_radius_px
 from aitom_disca.picking.filter_blocks import Block, split_into_blocks
 from aitom_disca.picking.peaks import Peaks, join, local_extrema, merge_plateaus

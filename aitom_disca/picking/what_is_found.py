@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from aitom_disca.config import PickSettings
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.particles import ParticleSet, concatenate
 
 PARTICLE = "particle"

@@ -19,13 +19,14 @@ from aitom_disca.curation.names_in_files import with_cluster_names
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
 from aitom_disca.io import replacing, write_particles_star, write_rows_csv
-from aitom_disca.io.formats.relion.optics_groups import OPTICS_KEY, optics_of_images
+from aitom_disca.io.formats.relion.optics_groups import OPTICS_KEY
 from aitom_disca.io.formats.relion.star_blocks import (
     ANGLE_COLUMNS,
     GROUP_COLUMN,
     ORIGIN_ANGST_COLUMNS,
 )
 from aitom_disca.io.formats.relion.subtomogram_images import written_images
+from aitom_disca.io.formats.relion.write_optics import optics_of_images
 from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.io.tomograms.mrc import write_volume
 from aitom_disca.particles import ParticleSet, concatenate

@@ -11,7 +11,7 @@ import numpy as np
 from aitom_disca.computing.parallel import n_cores
 from aitom_disca.config import RunSettings
 from aitom_disca.io import Tomogram
-from aitom_disca.io.disk.room import in_words, need_room
+from aitom_disca.io.disk.free_space import in_words, need_space
 from aitom_disca.progress import say
 from aitom_disca.reembedding.from_averages import bytes_of_maps
 from aitom_disca.words import between, counted
@@ -68,7 +68,7 @@ def say_plan(
     InputError
         If there is too little room.
     """
-    from aitom_disca.subtomograms.extract import plan_box
+    from aitom_disca.subtomograms.box_plan import plan_box
 
     million = sum(math.prod(one.shape_zyx) for one in tomograms) / 1e6
     words = [_WORDS[name] for name in stages if name in _WORDS]
@@ -93,7 +93,7 @@ def say_plan(
     if "embed" in stages:
         what += f", and maps of {counted(len(tomograms), 'tomogram')}"
         n_bytes = sum(bytes_of_maps(math.prod(one.shape_zyx)) for one in tomograms)
-    need_room(folder, n_bytes, what)
+    need_space(folder, n_bytes, what)
 
 
 def say_rest(
@@ -103,7 +103,7 @@ def say_rest(
     stages: Sequence[str],
 ) -> None:
     """Say how long what comes after picking may take, now that the number is known."""
-    from aitom_disca.subtomograms.extract import plan_box
+    from aitom_disca.subtomograms.box_plan import plan_box
 
     if not _known(settings):
         return

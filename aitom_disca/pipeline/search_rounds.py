@@ -44,7 +44,7 @@ def search_rounds(
     """
     from aitom_disca.search import candidates_in, references_of_run, search
     from aitom_disca.subtomograms import extract_subtomograms
-    from aitom_disca.subtomograms.extract import plan_box
+    from aitom_disca.subtomograms.box_plan import plan_box
 
     voxel = tomograms[0].voxel_size_angstrom
     diameter = settings.extract.particle_diameter_angstrom

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from aitom_disca.analysis.abundance import count_clusters
+from aitom_disca.analysis.neighbour_pairs import NeighbourPair, compare_neighbours
 from aitom_disca.analysis.orientation import OrientationPreference, preferred_orientations
-from aitom_disca.analysis.spatial import NeighbourPair, compare_neighbours, count_clusters
 from aitom_disca.analysis.view_directions import view_directions_xyz
 from aitom_disca.curation.averages import with_names
 from aitom_disca.curation.names_in_files import names_in

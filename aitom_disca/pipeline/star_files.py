@@ -17,7 +17,7 @@ from aitom_disca.io import (
 )
 from aitom_disca.io.disk.outputs import none_if_failed
 from aitom_disca.io.file_names import file_parts
-from aitom_disca.io.formats.relion.optics_groups import has_images
+from aitom_disca.io.formats.relion.particle_images import has_images
 from aitom_disca.io.formats.relion.subtomogram_images import (
     checked_images,
     image_files,

@@ -23,15 +23,16 @@ from aitom_disca.io import (
     write_rows_csv,
     write_text,
 )
+from aitom_disca.io.disk.free_space import need_space
 from aitom_disca.io.disk.outputs import none_if_failed, refuse_existing
-from aitom_disca.io.disk.room import need_room
 from aitom_disca.io.file_names import file_part, file_parts
 from aitom_disca.io.numbers_in_files import to_whole_numbers
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say
 from aitom_disca.reembedding.chimerax import chimerax_script
-from aitom_disca.reembedding.embed import PlacedAverage, embed_tomogram
+from aitom_disca.reembedding.embed import embed_tomogram
+from aitom_disca.reembedding.placed_average import PlacedAverage
 from aitom_disca.words import counted
 
 LEGEND = "legend.csv"
@@ -150,7 +151,7 @@ def embed_averages(
     files = [legend, *(path for one in planned for path in one.files)]
     refuse_existing(files, overwrite)
     n_bytes = sum(bytes_of_maps(one.n_voxels, len(one.clusters)) for one in planned)
-    need_room(out_dir, n_bytes, f"maps of {counted(len(planned), 'tomogram')}")
+    need_space(out_dir, n_bytes, f"maps of {counted(len(planned), 'tomogram')}")
     tasks = []
     for one in planned:
         placed = [c.placed_in(one.name) for c in read if one.name in c.tomogram_name]

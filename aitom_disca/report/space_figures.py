@@ -9,8 +9,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from aitom_disca.analysis.neighbour_pairs import NeighbourPair
 from aitom_disca.analysis.orientation import OrientationPreference
-from aitom_disca.analysis.spatial import NeighbourPair
 from aitom_disca.analysis.view_directions import SphereBins, bin_sphere
 from aitom_disca.colours import cluster_colour
 from aitom_disca.report import figures

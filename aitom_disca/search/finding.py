@@ -14,7 +14,7 @@ from aitom_disca.classification.assign import Assigner, Poses
 from aitom_disca.computing.parallel import in_tasks
 from aitom_disca.geometry.fall_off import weighed_by_tilt
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo, concatenate
 from aitom_disca.picking import without_duplicates
 from aitom_disca.progress import say, track

@@ -16,6 +16,7 @@ from aitom_disca.particles import ParticleSet, TomogramInfo
 
 POSE, SCORE, CLUSTER = "pose", "score", "cluster"
 POSTERIOR, BOX_CENTER, FURTHER, NAME = "posterior", "box centre", "further columns", "tomogram name"
+EVERYTHING = frozenset({POSE, SCORE, CLUSTER, POSTERIOR, BOX_CENTER, FURTHER, NAME})
 
 
 @dataclass(frozen=True)

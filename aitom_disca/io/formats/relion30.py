@@ -7,29 +7,16 @@ from pathlib import Path
 import pandas as pd
 
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.io.formats.format import (
-    BOX_CENTER,
-    CLUSTER,
-    FURTHER,
-    NAME,
-    POSE,
-    POSTERIOR,
-    SCORE,
-    Format,
-    Known,
-    need_positions,
-)
+from aitom_disca.io.formats.format import EVERYTHING, Format, Known, need_positions
 from aitom_disca.io.formats.relion import particle_columns as rc
 from aitom_disca.io.formats.relion.box_centre import cut_at_voxels
 from aitom_disca.io.formats.relion.generations import read, reads
 from aitom_disca.io.formats.relion.optics_groups import (
     MICROSCOPE,
-    Layout,
-    counting,
-    has_images,
     lost_optics_columns,
     optics_value,
 )
+from aitom_disca.io.formats.relion.particle_images import Layout, coordinate_pixels, has_images
 from aitom_disca.io.formats.relion.star_blocks import (
     GROUP_COLUMN,
     ORIGIN_PX_COLUMNS,
@@ -38,7 +25,6 @@ from aitom_disca.io.formats.relion.star_blocks import (
 )
 from aitom_disca.particles import ParticleSet
 
-KEEPS = frozenset({POSE, SCORE, CLUSTER, POSTERIOR, BOX_CENTER, FURTHER, NAME})
 IN_PIXELS = "Coordinates count pixels from 0, voxel centres at integers"
 
 
@@ -61,14 +47,14 @@ def lost(particles: ParticleSet, known: Known, layout: Layout = "3.0") -> list[s
 
 def unfit(particles: ParticleSet, known: Known, layout: Layout) -> list[str]:
     """What 3.0, 3.1 and Warp cannot keep of the rows, in words."""
-    reasons = rc.unfit_columns(particles, counting(particles, known, layout))
+    reasons = rc.unfit_columns(particles, coordinate_pixels(particles, known, layout))
     found = [f"{', '.join(columns)} ({reason})" for reason, columns in reasons.items() if columns]
     return found + rc.foreign(particles)
 
 
 def rows_of(particles: ParticleSet, known: Known, layout: Layout = "3.0") -> pd.DataFrame:
     """The table of 3.0 and of Warp; origins of 0 are left out for Warp, which keeps fractions."""
-    counted = counting(particles, known, layout)
+    counted = coordinate_pixels(particles, known, layout)
     if layout == "3.0" and not (counted.images and has_images(particles)):
         particles = cut_at_voxels(particles)
     pixel = counted.pixel_angstrom
@@ -114,6 +100,6 @@ FORMAT = Format(
     recognises=reads("relion30"),
     read=read,
     write=write,
-    keeps=KEEPS,
+    keeps=EVERYTHING,
     loses=lost,
 )

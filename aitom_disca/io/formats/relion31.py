@@ -6,23 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.io.formats.format import Format, Known, need_positions
+from aitom_disca.io.formats.format import EVERYTHING, Format, Known, need_positions
 from aitom_disca.io.formats.relion import particle_columns as rc
 from aitom_disca.io.formats.relion.box_centre import cut_at_voxels
 from aitom_disca.io.formats.relion.generations import read, reads
-from aitom_disca.io.formats.relion.optics_groups import (
-    build_optics,
-    counting,
-    has_images,
-    lost_optics_columns,
-)
+from aitom_disca.io.formats.relion.optics_groups import lost_optics_columns
+from aitom_disca.io.formats.relion.particle_images import coordinate_pixels, has_images
 from aitom_disca.io.formats.relion.star_blocks import (
     GROUP_COLUMN,
     ORIGIN_ANGST_COLUMNS,
     SUBTOMOGRAM_ANGLE_COLUMNS,
     write_blocks_text,
 )
-from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention, unfit
+from aitom_disca.io.formats.relion.write_optics import build_optics
+from aitom_disca.io.formats.relion30 import IN_PIXELS, convention, unfit
 from aitom_disca.particles import ParticleSet
 
 VERSION = 30001
@@ -44,7 +41,7 @@ def text_of(
     at_voxels: bool = True,
 ) -> str:
     """Both tables as text; without ``at_voxels`` coordinates may have fractions, for viewers."""
-    counted = counting(particles, known)
+    counted = coordinate_pixels(particles, known)
     keeps_images = counted.images and has_images(particles)
     if at_voxels and not keeps_images:
         particles = cut_at_voxels(particles)
@@ -93,6 +90,6 @@ FORMAT = Format(
     recognises=reads("relion31"),
     read=read,
     write=write,
-    keeps=KEEPS,
+    keeps=EVERYTHING,
     loses=loses,
 )

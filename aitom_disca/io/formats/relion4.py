@@ -8,16 +8,11 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.io.formats.format import Format, Known, need_positions, voxel_sizes
+from aitom_disca.io.formats.format import EVERYTHING, Format, Known, need_positions, voxel_sizes
 from aitom_disca.io.formats.relion import particle_columns as rc
 from aitom_disca.io.formats.relion.generations import read, reads
-from aitom_disca.io.formats.relion.optics_groups import (
-    build_optics,
-    has_images,
-    image_pixel,
-    optics_value,
-    tilt_series_pixel,
-)
+from aitom_disca.io.formats.relion.optics_groups import optics_value
+from aitom_disca.io.formats.relion.particle_images import has_images, image_pixel, tilt_series_pixel
 from aitom_disca.io.formats.relion.star_blocks import (
     GROUP_COLUMN,
     IMAGE_PIXEL_COLUMN,
@@ -25,7 +20,8 @@ from aitom_disca.io.formats.relion.star_blocks import (
     Block,
     write_blocks_text,
 )
-from aitom_disca.io.formats.relion30 import KEEPS, convention
+from aitom_disca.io.formats.relion.write_optics import build_optics
+from aitom_disca.io.formats.relion30 import convention
 from aitom_disca.particles import ParticleSet
 
 VERSION = 30001  # as RELION 4 writes it
@@ -129,6 +125,6 @@ FORMAT = Format(
     recognises=reads("relion4"),
     read=read,
     write=write,
-    keeps=KEEPS,
+    keeps=EVERYTHING,
     loses=loses,
 )

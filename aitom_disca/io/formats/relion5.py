@@ -10,15 +10,11 @@ import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.io.formats.format import Format, Known, need_positions, voxel_sizes
+from aitom_disca.io.formats.format import EVERYTHING, Format, Known, need_positions, voxel_sizes
 from aitom_disca.io.formats.relion import particle_columns as rc
 from aitom_disca.io.formats.relion.generations import PARTICLES_KEY, TOMOGRAMS_KEY, read, reads
-from aitom_disca.io.formats.relion.optics_groups import (
-    has_images,
-    microscope,
-    optics_table,
-    tilt_series_pixel,
-)
+from aitom_disca.io.formats.relion.optics_groups import microscope, optics_table
+from aitom_disca.io.formats.relion.particle_images import has_images, tilt_series_pixel
 from aitom_disca.io.formats.relion.read_star import TABLE_KEY
 from aitom_disca.io.formats.relion.star_blocks import (
     IMAGE_COLUMNS,
@@ -28,7 +24,7 @@ from aitom_disca.io.formats.relion.star_blocks import (
     write_blocks_text,
 )
 from aitom_disca.io.formats.relion4 import general_block, optics_and_group
-from aitom_disca.io.formats.relion30 import KEEPS, convention
+from aitom_disca.io.formats.relion30 import convention
 from aitom_disca.io.names import check_names
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
@@ -217,6 +213,6 @@ FORMAT = Format(
     recognises=reads("relion5"),
     read=read,
     write=write,
-    keeps=KEEPS,
+    keeps=EVERYTHING,
     loses=loses,
 )

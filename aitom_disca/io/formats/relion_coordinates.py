@@ -13,7 +13,7 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.file_names import file_parts
-from aitom_disca.io.formats.format import Format, Known, need_positions, voxel_sizes
+from aitom_disca.io.formats.format import EVERYTHING, Format, Known, need_positions, voxel_sizes
 from aitom_disca.io.formats.relion import particle_columns as rc
 from aitom_disca.io.formats.relion.box_centre import cut_at_voxels
 from aitom_disca.io.formats.relion.micrographs import MICROGRAPH_COLUMN
@@ -22,7 +22,7 @@ from aitom_disca.io.formats.relion.star_blocks import (
     ORIGIN_ANGST_COLUMNS,
     write_blocks_text,
 )
-from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention
+from aitom_disca.io.formats.relion30 import IN_PIXELS, convention
 from aitom_disca.particles import ParticleSet
 
 
@@ -88,6 +88,6 @@ FORMAT = Format(
     suffixes=(".star",),
     recognises=lambda path: False,  # they are read as tables of RELION 3.0
     write=write,
-    keeps=KEEPS,
+    keeps=EVERYTHING,
     loses=lambda particles, known: rc.foreign(particles),
 )

@@ -24,19 +24,16 @@ from aitom_disca.io.formats.relion.star_blocks import (
     SUBTOMOGRAM_ANGLE_COLUMNS,
     TILT_SERIES_PIXEL_COLUMN,
 )
-from aitom_disca.io.numbers_in_files import to_numbers
-from aitom_disca.io.pixel_sizes import (
+from aitom_disca.io.formats.relion.star_pixels import (
     LABELS,
     MAGNIFICATION,
     MICROGRAPH,
     MICROGRAPH_ORIGINAL,
-    UnknownPixelSize,
     coordinate_pixel_angstrom,
-    differs,
     image_pixel_angstrom,
-    pixels_in_voxels,
-    to_pixel_sizes,
 )
+from aitom_disca.io.numbers_in_files import to_numbers
+from aitom_disca.io.pixel_sizes import UnknownPixelSize, differs, pixels_in_voxels, to_pixel_sizes
 from aitom_disca.particles import TomogramInfo
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.file_names import file_part
 from aitom_disca.io.formats import relion5, relion31
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.formats.relion.optics_groups import has_images
+from aitom_disca.io.formats.relion.particle_images import has_images
 from aitom_disca.io.names import check_names
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 

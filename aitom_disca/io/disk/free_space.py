@@ -1,4 +1,4 @@
-"""Whether there is room on the disk for what will be written, said before it begins."""
+"""Whether there is space on the disk for what will be written, said before it begins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
 
-def need_room(folder: str | Path, n_bytes: float, what: str) -> None:
+def need_space(folder: str | Path, n_bytes: float, what: str) -> None:
     """Say how much room is needed and is there; refuse what does not fit.
 
     Parameters

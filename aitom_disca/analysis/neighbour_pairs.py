@@ -1,4 +1,4 @@
-"""Where clusters lie to each other: nearest neighbours against chance, counts and densities."""
+"""Where clusters lie to each other: distances of nearest neighbours against chance."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.analysis.nearest import Room, nearest_of_each, tomograms_of
+from aitom_disca.analysis.abundance import labels_or_clusters
+from aitom_disca.analysis.nearest import Neighbours, nearest_of_each, tomograms_of
 from aitom_disca.errors import InputError
 from aitom_disca.particles import ParticleSet
+from aitom_disca.words import digits
 
 _N_BINS = 40
 _SIGNIFICANT = 0.01
-_UM3_PER_ANGSTROM3 = 1e-12
 
 
 @dataclass(frozen=True)
@@ -78,40 +79,11 @@ class NeighbourPair:
             "cluster": self.cluster + 1,
             "neighbour": self.neighbour + 1,
             "members": self.members,
-            "median_angstrom": _digits(self.median_angstrom),
-            "median_by_chance_angstrom": _digits(self.null_median_angstrom),
-            "effect": _digits(self.effect),
-            "p": _digits(self.p),
-            "p_adjusted": _digits(self.p_guarded),
-        }
-
-
-@dataclass(frozen=True)
-class Abundance:
-    """How many members of a cluster a tomogram holds.
-
-    Parameters
-    ----------
-    tomogram : str
-    cluster : int
-        From 0.
-    count : int
-    per_um3 : float
-        By cubic micrometre of the tomogram as given; NaN where its size is unknown.
-    """
-
-    tomogram: str
-    cluster: int
-    count: int
-    per_um3: float
-
-    def row(self) -> dict[str, Any]:
-        """Plain values for a table; clusters from 1."""
-        return {
-            "tomogram": self.tomogram,
-            "cluster": self.cluster + 1,
-            "count": self.count,
-            "per_um3": _digits(self.per_um3),
+            "median_angstrom": digits(self.median_angstrom),
+            "median_by_chance_angstrom": digits(self.null_median_angstrom),
+            "effect": digits(self.effect),
+            "p": digits(self.p),
+            "p_adjusted": digits(self.p_guarded),
         }
 
 
@@ -162,18 +134,18 @@ def compare_neighbours(
         raise InputError(
             f"n_permutations must be 1 or more, but is {n_permutations}; 199 is a usual number."
         )
-    labels = _labels(particles, labels)
+    labels = labels_or_clusters(particles, labels)
     kept = np.flatnonzero(labels >= 0)
     clusters, labels = np.unique(labels[kept], return_inverse=True)
     if not len(clusters):
         return []
-    rooms = [Room(rows, places) for rows, places in tomograms_of(particles, kept)]
+    by_tomogram = [Neighbours(rows, places) for rows, places in tomograms_of(particles, kept)]
     k, rng = len(clusters), np.random.default_rng(seed)
-    observed = _by_pair(rooms, labels, k)
+    observed = _by_pair(by_tomogram, labels, k)
     medians, shares = [_medians(observed)], []
     edges: list[np.ndarray] = []
     for _ in range(n_permutations):
-        drawn = _by_pair(rooms, _permuted(labels, rooms, rng), k)
+        drawn = _by_pair(by_tomogram, _permuted(labels, by_tomogram, rng), k)
         if not edges:  # bins that hold what is observed and what comes by chance
             edges = [_edges(np.append(*both)) for both in zip(observed, drawn, strict=True)]
             shares.append(_shares(observed, edges))
@@ -185,55 +157,22 @@ def compare_neighbours(
     return [_pair(clusters, j, *column, by_pair[j]) for j, column in enumerate(columns)]
 
 
-def count_clusters(particles: ParticleSet, labels: np.ndarray | None = None) -> list[Abundance]:
-    """Count the members of every cluster in every tomogram.
-
-    Parameters
-    ----------
-    particles : ParticleSet
-    labels : ndarray of int, shape (n,), optional
-        Clusters from 0, by default those of the particles; labels below 0 are not counted.
-
-    Returns
-    -------
-    list of Abundance
-        By tomogram and cluster, those with none too.
-
-    Raises
-    ------
-    InputError
-        If labels are missing.
-    """
-    labels = _labels(particles, labels)
-    clusters = np.unique(labels[labels >= 0])
-    found = []
-    for name in np.unique(particles.tomogram_name):
-        info = particles.tomograms.get(str(name))
-        volume = float("nan")
-        if info is not None and info.shape_zyx is not None:
-            voxels = float(np.prod(np.array(info.shape_zyx, float)))
-            volume = voxels * info.voxel_size_angstrom**3 * _UM3_PER_ANGSTROM3
-        inside = labels[particles.tomogram_name == name]
-        for cluster in clusters:
-            count = int((inside == cluster).sum())
-            found.append(Abundance(str(name), int(cluster), count, count / volume))
-    return found
-
-
 # -- pairs --------------------------------------------------------------------------------------
 
 
-def _by_pair(rooms: list[Room], labels: np.ndarray, k: int) -> list[np.ndarray]:
+def _by_pair(by_tomogram: list[Neighbours], labels: np.ndarray, k: int) -> list[np.ndarray]:
     """The finite distances of every pair of clusters, (0, 0), (0, 1), ..."""
-    nearest = nearest_of_each(rooms, labels, k)
+    nearest = nearest_of_each(by_tomogram, labels, k)
     columns = (column for a in range(k) for column in nearest[labels == a].T)
     return [column[np.isfinite(column)] for column in columns]
 
 
-def _permuted(labels: np.ndarray, rooms: list[Room], rng: np.random.Generator) -> np.ndarray:
+def _permuted(
+    labels: np.ndarray, by_tomogram: list[Neighbours], rng: np.random.Generator
+) -> np.ndarray:
     permuted = labels.copy()
-    for room in rooms:
-        permuted[room.rows] = rng.permutation(labels[room.rows])
+    for one in by_tomogram:
+        permuted[one.rows] = rng.permutation(labels[one.rows])
     return permuted
 
 
@@ -285,22 +224,3 @@ def _pair(
         int(clusters[a]), int(clusters[b]), len(observed), float(medians[0]), null, effect,
         float(p), float(guarded), edges, shares[0], shares[1:].mean(axis=0), low, high,
     )  # fmt: skip
-
-
-# -- what particles give -----------------------------------------------------------------------
-
-
-def _labels(particles: ParticleSet, labels: np.ndarray | None) -> np.ndarray:
-    labels = particles.cluster if labels is None else np.asarray(labels)
-    if labels is None:
-        raise InputError("The particles have no clusters; give labels, or cluster them first.")
-    if len(labels) != len(particles):
-        raise InputError(
-            f"There are {len(particles)} particles but {len(labels)} labels; "
-            "give one label for each particle."
-        )
-    return labels
-
-
-def _digits(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.4g}"
