@@ -29,6 +29,7 @@ from aitom_disca.io import (
 from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.reembedding import PlacedAverage, embed_averages, embed_tomogram
+from aitom_disca.reembedding.embedded_files import files_of_earlier
 from aitom_disca.simulation import SimulatedTomogram, load_phantoms, simulate_tomogram
 
 SHAPE, VOXEL = (62, 98, 113), 12.0
@@ -448,3 +449,24 @@ def test_averages_that_make_no_sense(tmp_path, average, match) -> None:
     assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match="the size of tomogram t is not known"):
         embed(tmp_path, [one_ball()], TomogramInfo("t", 10.0))
+
+
+def test_what_an_earlier_embedding_left_goes_and_nothing_else(folder: Path) -> None:
+    assert run(folder, "--per-cluster") == 0
+    own = {"notes.txt", "simulated_cluster_01_edited.mrc", "other_density.mrc"}
+    for name in own:
+        (folder / "out" / name).write_text("a person's")
+    decide(folder, Decision("name", (2,), name="two lobes"))
+    assert run(folder, "--per-cluster", "--overwrite") == 0
+    maps = {"simulated_density.mrc", "simulated_labels.mrc", "simulated.cxc", "legend.csv"}
+    named = {"simulated_cluster_01.mrc", "simulated_cluster_02_two-lobes.mrc"}
+    assert files(folder / "out") == maps | named | own
+    assert run(folder, "--overwrite") == 0
+    assert files(folder / "out") == maps | own
+
+
+def test_maps_without_a_script_are_of_no_earlier_embedding(tmp_path: Path) -> None:
+    left = {tmp_path / f"a{end}" for end in ("_density.mrc", "_labels.mrc", ".cxc")}
+    for path in (*left, tmp_path / "b_density.mrc"):
+        path.write_text('open "a.mrc" name "tomogram"')
+    assert {*files_of_earlier([tmp_path / "a", tmp_path / "b"])} == left
