@@ -229,3 +229,12 @@ def test_labels_of_a_run_are_refused_for_other_particles(
     assert export(store("binned.h5", 20.0, 10.4)) == 0  # the same picks, half a voxel off
     assert export(store("other.h5", 10.0, 14.0)) == 2
     assert "the particles of" in capsys.readouterr().err
+
+
+def test_the_file_says_of_how_many_clusters_the_labels_were(results: Path) -> None:
+    file = results / "curation.json"
+    Curation(results).add([Decision("drop", (4,))])
+    assert json.loads(file.read_text())["n_clusters"] == 4
+    file.write_text(file.read_text().replace('"n_clusters": 4', '"n_clusters": 0'))  # an older one
+    Curation(results).add([Decision("drop", (3,))])
+    assert json.loads(file.read_text())["n_clusters"] == 4
