@@ -109,13 +109,13 @@ def register(app: Dash, results: Results) -> None:
     )
     def write(_: int, relion: Any) -> tuple[Any, Any]:
         try:
-            n_files = results.write_stars(relion)
+            written = results.write_stars(relion)
         except (InputError, OSError) as error:
             return no_update, failed(error)
         command = export_command(results.store_path or "", _folder(results), relion)
         return (
             f"{len(results.decisions)}, written {ctx.triggered[0]['value']}",
-            told(f"Done: {counted(n_files, 'star file')} written to {_folder(results)}.", command),
+            told(f"Done: {written}.", command),
         )
 
     @app.callback(Output("standing", "children"), Input("version", "data"))

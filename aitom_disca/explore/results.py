@@ -22,7 +22,7 @@ from aitom_disca.io.text_tables import read_csv_columns
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline.curate import curate
 from aitom_disca.pipeline.report import store_of, tomograms_of
-from aitom_disca.pipeline.star_files import write_stars
+from aitom_disca.pipeline.star_files import what_was_written, write_stars
 from aitom_disca.runs.run_folder import RunFolder
 
 T = TypeVar("T")
@@ -129,8 +129,8 @@ class Results:
         star, labels = self.files.star, self.files.labels
         return not star.is_file() or star.stat().st_mtime_ns < labels.stat().st_mtime_ns
 
-    def write_stars(self, relion: RelionVersion = "3.1") -> int:
-        """Write the star files that follow from the labels; how many.
+    def write_stars(self, relion: RelionVersion = "3.1") -> str:
+        """Write the star files that follow from the labels; what was written, in words.
 
         Raises
         ------
@@ -141,7 +141,7 @@ class Results:
             raise InputError("no store of subtomograms is known, so that no star file is written.")
         with self._lock:
             done = write_stars(self.store_path, self.files.labels, self.files.path, relion=relion)
-        return int(done["star_files"])
+        return what_was_written(done, self.files.path)
 
     # -- particles ---------------------------------------------------------------------------
 
