@@ -238,3 +238,19 @@ def test_the_file_says_of_how_many_clusters_the_labels_were(results: Path) -> No
     file.write_text(file.read_text().replace('"n_clusters": 4', '"n_clusters": 0'))  # an older one
     Curation(results).add([Decision("drop", (3,))])
     assert json.loads(file.read_text())["n_clusters"] == 4
+
+
+def test_names_in_any_script_are_kept_and_plain_in_file_names(results: Path) -> None:
+    assert curate(results, "--name", "1=核糖体", "--name", "2=protéasome α") == 0
+    assert curate(results, "--junk", "3=золото", "--junk", "4=краска") == 0
+    stars = {path.relative_to(results).as_posix() for path in results.rglob("*.star")}
+    assert stars == {
+        "particles.star",
+        "clusters/cluster_01.star",
+        "clusters/cluster_02_proteasome-alpha.star",
+        "junk/curated_other.star",
+        "junk/curated_other-2.star",
+        "junk/noise.star",
+    }
+    kept = read_particles_star(results / "particles.star")
+    assert {*kept.more["aitomDiscaClusterName"]} == {"核糖体", "protéasome_α"}

@@ -17,7 +17,7 @@ from aitom_disca.io import (
     write_particles_star,
 )
 from aitom_disca.io.disk.outputs import none_if_failed
-from aitom_disca.io.file_names import file_parts
+from aitom_disca.io.file_names import distinct_parts, plain_part
 from aitom_disca.io.formats.relion.optics_groups import has_images
 from aitom_disca.io.formats.relion.subtomogram_images import (
     checked_images,
@@ -113,7 +113,8 @@ def _left_out(
     """Star files of what is in no cluster, with its rows: by the kind of junk, or noise."""
     rest = cluster < 0
     parts = {}
-    for kind, name in file_parts(junk).items():
+    names = distinct_parts(plain_part(kind) or "other" for kind in junk)
+    for kind, name in zip(junk, names, strict=True):
         rows = np.flatnonzero(np.isin(np.arange(len(cluster)), junk[kind]) & rest)
         parts[folder.junk / f"curated_{name}.star"] = rows
         rest[rows] = False

@@ -25,7 +25,7 @@ from aitom_disca.io import (
 )
 from aitom_disca.io.disk.outputs import none_if_failed, refuse_existing
 from aitom_disca.io.disk.room import need_room
-from aitom_disca.io.file_names import file_part, file_parts
+from aitom_disca.io.file_names import file_parts, name_endings
 from aitom_disca.io.numbers_in_files import to_whole_numbers
 from aitom_disca.io.tomograms.mrc import Tomogram
 from aitom_disca.particles import ParticleSet, TomogramInfo
@@ -236,11 +236,12 @@ def _planned(
 ) -> EmbeddedTomogram:
     """The files that one tomogram gets; their names begin with ``start``."""
     own = [one.number for one in members] if per_cluster else []
+    ends = name_endings(names)
     return EmbeddedTomogram.planned(
         start,
         tomogram.name,
         sum(int((one.tomogram_name == tomogram.name).sum()) for one in members),
-        {k: f"_{file_part(names[k])}" if k in names else "" for k in own},
+        {k: ends.get(k, "") for k in own},
         math.prod(tomogram.shape_zyx or ()),
     )
 
