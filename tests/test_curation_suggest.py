@@ -93,6 +93,7 @@ def test_what_decisions_changed_is_not_judged_by_what_was_before(results: Path, 
     not_judged = " ".join(made["not_judged"])
     assert re.search(r"cluster 3 .*decision 1 merged 4", not_judged)
     assert re.search(r"cluster 1 .*decision 2 moved", not_judged)
+    assert "--cluster 1 --cluster 3 --overwrite" in not_judged
 
 
 def test_a_coarser_average_of_more_members_is_to_be_sorted_again(results: Path, capsys) -> None:

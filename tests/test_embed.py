@@ -332,8 +332,10 @@ def test_averages_of_what_was_merged_since_are_not_drawn(folder: Path, capsys) -
     outdated = [row["outdated"] for row in read_rows_csv(folder / "averages" / "averages.csv")]
     assert outdated == ["decision 1 merged 2 into it", "decision 1 merged it into 1"]
     assert not (folder / "out").exists()
-    rows, notes = shown_averages(folder / "averages")
-    assert not rows and len(notes) == 1 and "cluster 1" in notes[0]
+    rows, notes = shown_averages(folder / "averages", "s.h5")
+    assert not rows and len(notes) == 1 and "cluster 1 (decision 1 merged 2 into it)" in notes[0]
+    where = f"--labels {folder}/labels.csv --out {folder}/averages"
+    assert notes[0].endswith(f": aitom-disca average s.h5 {where} --cluster 1 --overwrite")
     decide(folder, Decision("undo"), Decision("drop", (1,)))
     assert run(folder) == 0
     assert "cluster 1 is not drawn: decision 3 left it out" in capsys.readouterr().out

@@ -84,7 +84,7 @@ def suggest(results: str | Path, *, store: str | Path | None = None, seed: int =
     curated, not_judged = curated_of(folder.labels), []
     there = curated.clusters()
     source = store_of_results(results, store)
-    rows, notes = shown_averages(folder.averages)
+    rows, notes = shown_averages(folder.averages, source or "STORE")
     not_judged += notes
     if not rows:
         paths = [source or "STORE", "--labels", folder.labels, "--out", folder.averages]
