@@ -254,3 +254,10 @@ def test_names_in_any_script_are_kept_and_plain_in_file_names(results: Path) -> 
     }
     kept = read_particles_star(results / "particles.star")
     assert {*kept.more["aitomDiscaClusterName"]} == {"核糖体", "protéasome_α"}
+
+
+def test_one_of_a_kind_is_said_as_one(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert curate(results, "--keep-only", "4", "--move", "6=0", "--name", "4=a") == 0
+    said = capsys.readouterr().out
+    assert "3 decisions added, 1 cluster left" in said
+    assert "cluster 4 a: 1 subtomogram\n" in said

@@ -76,7 +76,8 @@ def curate(
     curated = curation.add(made, particles_sha256=digest)
     averages = RunFolder(results).averages
     now = mark_averages(averages)
-    said = f"{counted(len(made), 'decision')} added, clusters left: {len(curated.clusters())}"
+    left = counted(len(curated.clusters()), "cluster")
+    said = f"{counted(len(made), 'decision')} added, {left} left"
     if source is None:
         return f"{said}; no store is known, so that no star files were written (--store)"
     if star_files:
@@ -181,10 +182,9 @@ def describe(results: str | Path) -> Iterator[str]:
         yield f"{number}. {one.date[:10]} {one.who} {one}{why}{undone}"
     curated = curation.curated()
     for cluster in curated.clusters():
-        n = int((curated.labels == cluster - 1).sum())
-        yield f"cluster {cluster} {curated.names.get(cluster, '')}: {n} subtomograms".replace(
-            " :", ":"
-        )
+        members = counted(int((curated.labels == cluster - 1).sum()), "subtomogram")
+        name = f" {curated.names[cluster]}" if cluster in curated.names else ""
+        yield f"cluster {cluster}{name}: {members}"
     yield f"in none: {int((curated.labels < 0).sum())}"
 
 
