@@ -136,7 +136,7 @@ def _fitted(
             continue
         try:
             if one.action == "split" and not _has_its_parts(curated, one):
-                one = _split(curated, one, store, results)
+                one = with_parts(curated, one, store, results)
             apply_one(curated, number, one)
         except InputError as error:
             place = where or f"decision {number}"
@@ -151,7 +151,26 @@ def _has_its_parts(curated: Curated, one: Decision) -> bool:
     return bool(one.parts) and rows == {*members.tolist()}
 
 
-def _split(curated: Curated, one: Decision, store: Path | None, results: str | Path) -> Decision:
+def with_parts(
+    curated: Curated, one: Decision, store: Path | None, results: str | Path
+) -> Decision:
+    """The decision to split a cluster of a run, with what sorting its members again gives.
+
+    Parameters
+    ----------
+    curated : Curated
+        After all decisions that come before.
+    one : Decision
+    store : path, optional
+        Of the subtomograms.
+    results : path
+        Whose settings hold.
+
+    Raises
+    ------
+    InputError
+        If no store is known, or as `split_again`.
+    """
     if store is None:
         raise InputError(
             f"cluster {one.clusters[0]} can be split with its subtomograms only, and no store is "
