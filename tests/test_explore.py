@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from aitom_disca.explore import tomogram_page as tomogram_view
 from aitom_disca.explore.app import create_app
 from aitom_disca.explore.command_lines import command_of, export_command
 from aitom_disca.explore.results import Results
+from aitom_disca.explore.slices import diameters_px
 from aitom_disca.explore.suggested import Suggested
 
 
@@ -291,3 +293,25 @@ def test_suggestions_hold_while_their_clusters_stay(kept: Path, tmp_path: Path) 
     assert holding() == [0, 1]
     results.decide(Decision("drop", (2,)))
     assert holding() == [0]
+
+
+@pytest.mark.parametrize(("label", "corners"), [(0, 32), (10, 4), (20, 4), (30, 3), (-1, 32)])
+def test_outlines_are_as_large_as_the_particles(label: int, corners: int) -> None:
+    x, y, diameter = np.array([[10.0, 30.0], [5.0, 7.0], [4.0, 9.0]])
+    labels = np.array([label, label])
+    (trace,) = tomogram_view._outlines(x, y, diameter, labels)
+    at = [np.frombuffer(base64.b64decode(trace[k]["bdata"]), "<f4").reshape(2, -1) for k in "xy"]
+    outline = np.stack([at[0] - x[:, None], at[1] - y[:, None]])
+    assert np.isnan(outline[..., -1]).all() and outline.shape[-1] == corners + 2
+    sides = (outline[..., :-2] + outline[..., 1:-1]) / 2
+    touching = np.broadcast_to(diameter[:, None] / 2, (2, corners))
+    np.testing.assert_allclose(np.hypot(*sides), touching, rtol=1e-4)
+
+
+def test_particles_are_as_large_as_they_were_picked(kept: Path) -> None:
+    results = Results(kept)
+    tomogram, rows = results.tomograms["TS_1"], np.array([2, 0, 1])
+    np.testing.assert_array_equal(diameters_px(results, tomogram, rows), 20)  # 200 Å, not known
+    picked = np.array([150.0, np.nan, 300.0])
+    results.__dict__["store"] = SimpleNamespace(diameter_angstrom=picked)
+    np.testing.assert_array_equal(diameters_px(results, tomogram, rows), [30, 15, 20])

@@ -188,3 +188,30 @@ def test_suggestions_are_applied_while_a_cluster_is_split(
     says(page, "Done: split 2 (seed 0); its parts are 2 and 5.")
     page.get_by_role("article", name="cluster 5").wait_for()
     sync_api.expect(page.locator("#work")).to_be_empty()
+
+
+def test_nothing_is_cut_on_wide_and_narrow_screens(page: Any) -> None:
+    name = page.get_by_label("name of cluster 1")
+    name.fill("ribosome")
+    name.press("Enter")
+    says(page, "--name 1=ribosome")
+    page.get_by_role("link", name="Tomogram").click()
+    values = page.locator(".toolbar .slider input[type=number]")
+    sync_api.expect(values).to_have_count(2, timeout=_PATIENCE_MS)
+    for value in values.all():
+        sync_api.expect(value).to_be_visible()
+    title, card = (page.locator(f"#slice{part}").bounding_box() for part in (" .xtitle", ""))
+    assert title["y"] + title["height"] < card["y"] + card["height"] - 8
+    page.set_viewport_size({"width": 2560, "height": 1300})
+    page.get_by_role("link", name="Clusters").click()
+    last = page.get_by_role("article").last.bounding_box()
+    assert last["x"] + last["width"] > 2500
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("link", name="History").click()
+    assert page.locator(".when").bounding_box()["height"] < 30  # one line
+    page.get_by_role("link", name="Map").click()
+    cut = "e => e.clientWidth > 1 && e.scrollWidth > e.clientWidth + 1"
+    assert not page.locator("#across").evaluate(
+        f"box => [...box.querySelectorAll('*')].some({cut})"
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -36,7 +36,7 @@ def layout(results: Results) -> html.Div:
                     html.Label(
                         [
                             html.Span("why", className="unseen"),
-                            dcc.Input(id={"why": 0}, placeholder="why (kept with the decision)"),
+                            dcc.Input(id={"why": 0}, placeholder="why (kept with it)"),
                         ],
                         className="why",
                     ),
