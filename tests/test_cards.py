@@ -64,6 +64,7 @@ def make_run(path: Path, rows: dict[int, dict[str, str]]) -> RunFolder:
     [
         ({}, 50, "to be trusted", ""),
         ({}, 13, "look again", "13 members: too few"),
+        ({}, 1, "look again", "1 member: too few"),
         ({"gathered_about_beam": "0.2"}, 50, "look again", "gather about the beam"),
         ({"verdict": ""}, 50, "look again", "not tested"),
         ({"verdict": "not judged: members so few"}, 50, "look again", "noise: members so few."),

@@ -279,6 +279,19 @@ def test_averages_and_their_places_are_written_and_shown(gone_further, tomogram)
     assert (gone_further.averages / "space" / "neighbours.csv").exists()
 
 
+def test_every_file_of_a_run_is_named_in_the_documentation(gone_further):
+    page = (Path(__file__).parents[1] / "docs" / "files.md").read_text(encoding="utf-8")
+    named = {part for path in re.findall(r"`([\w./]+)`", page) for part in path.split("/")}
+    written = {path.name for path in gone_further.path.rglob("*")}
+    may_be = {path.name for path in vars(gone_further).values() if isinstance(path, Path)}
+
+    def general(name: str) -> str:
+        return re.sub(r"\d+", "01", name.replace("TS_7", "NAME"))
+
+    wanted = {general(name) for name in written | may_be - {gone_further.path.name}}
+    assert len(wanted) > 40 and wanted - {general(name) for name in named} == set()
+
+
 def test_a_run_that_is_replaced_leaves_no_averages_behind(gone_further, tomogram, tmp_path):
     out = tmp_path / "results"
     shutil.copytree(gone_further.path, out)

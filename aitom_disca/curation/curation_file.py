@@ -35,7 +35,8 @@ class Curation:
     folder : path
         With ``labels.csv``, such as that of a run.
     n_clusters : int
-        Of which these are the labels, where some may have no members.
+        Of which these are the labels, where the last ones may have no members; by default the
+        highest number in the labels.
 
     Raises
     ------
@@ -48,17 +49,17 @@ class Curation:
         self.file, self.labels_file = files.curation, files.labels
         self.sorted_file = files.sorted_labels
         self.decisions: list[Decision] = []
-        self.n_clusters, self.particles_sha256 = n_clusters, ""
+        self.particles_sha256 = ""
         if not self.labels_file.is_file():
             raise InputError(
                 f"expected the folder of a run with its labels, but {folder} holds no labels.csv."
             )
         if not self.file.exists():
             self.sorted, _ = read_labels_csv(self.labels_file)
+            self.n_clusters = n_clusters or _highest(self.sorted)
             return
         record = read_record(self.file)
-        self.decisions, self.n_clusters = record["decisions"], record["n_clusters"]
-        self.particles_sha256 = record["particles_sha256"]
+        self.decisions, self.particles_sha256 = record["decisions"], record["particles_sha256"]
         there = _digest(self.labels_file.read_text(encoding="utf-8"))
         if there not in (record["labels_sha256"], record["labels_before_sha256"]):
             raise InputError(
@@ -66,6 +67,7 @@ class Curation:
                 f"{self.file.name} away, and apply it to the new labels with --replay."
             )
         self.sorted, _ = read_labels_csv(self.sorted_file)
+        self.n_clusters = record["n_clusters"] or _highest(self.sorted)  # older files say 0
         if there != record["labels_sha256"]:  # it was stopped between the two files
             write_text(self.labels_file, self._labels_text(self.curated(), self.decisions))
 
@@ -218,6 +220,11 @@ def _as_text(record: dict[str, Any]) -> str:
     text = json.dumps(record, indent=1, ensure_ascii=False)
     numbers = re.compile(r"\[\n\s*(-?\d+(?:,\n\s*-?\d+)*)\n\s*\]")
     return numbers.sub(lambda found: "[" + " ".join(found[1].split()) + "]", text) + "\n"
+
+
+def _highest(labels: np.ndarray) -> int:
+    """The highest number of a cluster, from 1; 0 where there is none."""
+    return int(labels.max(initial=-1)) + 1
 
 
 def _digest(text: str) -> str:

@@ -16,6 +16,7 @@ from aitom_disca.explore import (
     feature_map,
     history,
     selected_particles,
+    suggesting,
     tomogram_page,
     wall,
 )
@@ -76,6 +77,7 @@ def create_app(results: Results, token: str, port: int = 8050) -> Dash:
     app.layout = lambda: _frame(results)
     deciding.register(app, results)
     selected_particles.register(app, results)
+    suggesting.register(app, results)
     for view in VIEWS.values():
         view.register(app, results)
     _register_views(app, results)
@@ -103,7 +105,7 @@ def _frame(results: Results) -> html.Div:
                 className="top",
             ),
             html.Main(clusters.layout(results), id="content", tabIndex=-1),
-            deciding.bar(),
+            deciding.bar(results),
         ]
     )
 

@@ -27,6 +27,16 @@ def diameter_px(results: Results, tomogram: Tomogram) -> float:
     return largest_diameter_angstrom(results.files) / tomogram.voxel_size_angstrom
 
 
+def diameters_px(results: Results, tomogram: Tomogram, rows: np.ndarray) -> np.ndarray:
+    """Of particles as they were picked, in voxels of the tomogram; the run's where not known."""
+    picked = results.store.diameter_angstrom
+    found = np.full(len(rows), np.nan) if picked is None else np.asarray(picked, float)[rows]
+    known = np.isfinite(found) & (found > 0)
+    return np.where(known, found, largest_diameter_angstrom(results.files)) / (
+        tomogram.voxel_size_angstrom
+    )
+
+
 def slab(results: Results, tomogram: Tomogram, axis: int, at: int) -> np.ndarray:
     """The mean (up, across) of a third of a diameter about a slice, smoothed; protein bright."""
     size = diameter_px(results, tomogram)

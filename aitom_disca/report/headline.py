@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aitom_disca import words
 from aitom_disca.report.cards import ClusterCard
 from aitom_disca.report.data import ReportData
 
@@ -59,8 +60,8 @@ def explained(data: ReportData) -> list[str]:
 
 
 def counted(n: int, noun: str) -> str:
-    """A number with its noun: 1 cluster, 2 clusters."""
-    return f"{plain(n)} {noun}" + ("" if n == 1 else "s")
+    """A number with its noun, as a reader writes it: 1 cluster, 12 345 clusters."""
+    return words.counted(n, noun).replace(str(n), plain(n), 1)
 
 
 def plain(n: int) -> str:

@@ -18,6 +18,7 @@ from aitom_disca.picking import Candidates
 from aitom_disca.report.cell_figure import draw_cell
 from aitom_disca.report.cell_slice import Kind, slice_with_most
 from aitom_disca.report.figures import _plot, _png
+from aitom_disca.words import counted
 
 _KINDS = ("particle", *JUNK_KINDS)
 _SLICES = (0.3, 0.5, 0.7)  # of the height
@@ -59,8 +60,8 @@ def _of_tomogram(tomogram: Tomogram, found: Candidates, settings: PickSettings) 
     )
     above = int((heights >= threshold).sum())
     words = (
-        f"{above} of {len(heights)} peaks reach the threshold {threshold:.3g} of the rule "
-        f"{settings.threshold_rule}."
+        f"{above} of {counted(len(heights), 'peak')} reach the threshold {threshold:.3g} of the "
+        f"rule {settings.threshold_rule}."
     )
     if name in found.reasons:
         words = found.reasons[name]

@@ -14,6 +14,7 @@ from aitom_disca.analysis.orientation import OrientationPreference
 from aitom_disca.analysis.view_directions import SphereBins, bin_sphere
 from aitom_disca.colours import cluster_colour
 from aitom_disca.report import figures
+from aitom_disca.words import counted
 
 _PER_CELL = 6  # directions in a cell, on average, that bands are chosen for
 _FEWEST_BANDS, _MOST_BANDS = 4, 24
@@ -92,7 +93,7 @@ def draw_neighbour_distances(pair: NeighbourPair) -> bytes:
     axes.set_xlim(0, edges_nm[-1])
     axes.set_ylim(bottom=0)
     axes.set_xlabel(_distance_in_words(pair))
-    axes.set_ylabel(f"share of {pair.members} members (%)")
+    axes.set_ylabel(f"share of {counted(pair.members, 'member')} (%)")
     handles, names = axes.get_legend_handles_labels()
     order = (2, 1, 0)
     axes.legend(

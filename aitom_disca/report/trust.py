@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from aitom_disca.words import counted
+
 Verdict = Literal["to be trusted", "look again", "not told from noise", "not judged"]
 IN_ORDER: tuple[Verdict, ...] = (
     "to be trusted", "look again", "not judged", "not told from noise",
@@ -73,8 +75,8 @@ def judge(
             return "not judged", list(warnings)
         return "look again", ["It was not averaged.", *warnings]
     against, noise = _against(average)
-    few = [f"It has {size} members: too few to judge it."] if size < FEWEST_MEMBERS else []
-    doubts = [*against, *few, *warnings]
+    few = f"It has {counted(size, 'member')}: too few to judge it."
+    doubts = [*against, *([few] if size < FEWEST_MEMBERS else []), *warnings]
     if noise:
         return "not told from noise", doubts
     return ("look again" if doubts else "to be trusted"), doubts
