@@ -1,8 +1,9 @@
 """The expectation step on what Keras' backend computes on: all poses of a block at once.
 
 Nothing is sparse here: a graphics card multiplies negligible weights faster than it finds the
-others. On a processor it is the other way round, see `on_processor`. Products may be in TF32, to
-10 bits of mantissa: that moves log likelihoods by 0.001 (0.003 at most of 96), bfloat16 by 0.008.
+others. On a processor it is the other way round, see `expectation_on_processor`. Products may be in
+TF32, to 10 bits of mantissa: that moves log likelihoods by 0.001 (0.003 at most of 96), bfloat16 by
+0.008.
 """
 
 from __future__ import annotations
