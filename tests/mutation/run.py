@@ -140,7 +140,7 @@ def tried(
             raise SystemExit(f"{tests} fail without any fault; mend that first.")
         seconds = time.perf_counter() - start
         print(f"{faults[0].module}: {seconds:.1f} s without a fault", flush=True)
-        timeout_s = min(timeout_s, 20 + 10 * seconds)
+        timeout_s = min(timeout_s, 20 + 5 * seconds)
     for fault in left:
         path = work / "checkout" / "aitom_disca" / fault.module
         path.write_text(fault.source)
