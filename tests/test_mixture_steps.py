@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aitom_disca.clustering import GaussianMixtureModel, em, fitting, initialisation
+from aitom_disca.clustering import (
+    GaussianMixtureModel,
+    em,
+    fitting,
+    initialisation,
+    mixture_of_labels,
+)
 from aitom_disca.clustering import quadratic_terms as terms
 from aitom_disca.clustering.em import Gaussians
 from aitom_disca.clustering.fitting import MixtureFitter, one_thread
@@ -257,3 +263,39 @@ def test_distances_of_members_are_those_from_all_others(rng, n_few):
         np.testing.assert_allclose(scorer.distances[k], quantiles, rtol=1e-9)
         beyond = own[k][own[k] > quantiles[-1]] - quantiles[-1]
         assert scorer.tails[k] == pytest.approx(beyond.mean())
+
+
+def test_no_tail_is_no_harm(rng):
+    """Members that all lie equally far out: beyond them strangers begin soon."""
+    around = np.array([[np.cos(a), np.sin(a)] for a in 2 * np.pi * np.arange(12) / 12])
+    mixture = GaussianMixtureModel(np.ones(1), np.zeros((1, 2)), np.eye(2)[None] / 2)
+    scorer = fit_outliers(mixture, np.round(around, 12), np.zeros(12, int))
+    distance = np.sqrt(12 * 2 / (11 - 2))
+    np.testing.assert_allclose(scorer.distances, distance)
+    np.testing.assert_allclose(scorer.tails, 1e-3 * distance, rtol=1e-3)
+    nothing = fit_outliers(mixture, np.zeros((12, 2)), np.zeros(12, int))
+    assert nothing.tails[0] == 1e-12 and nothing.score(mixture, np.ones((1, 2)))[0] == 1
+
+
+# -- Gaussians of labels ---------------------------------------------------------------------
+
+
+def test_gaussians_of_labels_borrow_from_all(rng):
+    """As if each cluster had p more members, with the covariance of all of them."""
+    samples, labels = rng.normal(size=(30, 3)), np.repeat([0, 1, -1], [20, 6, 4])
+    found = mixture_of_labels(samples, labels, reg_covar=0.5)
+    groups = [samples[:20], samples[20:26]]
+    scatter = [(group - group.mean(0)).T @ (group - group.mean(0)) for group in groups]
+    pooled = (scatter[0] + scatter[1]) / 26
+    for k, (group, own) in enumerate(zip(groups, scatter, strict=True)):
+        expected = (own + 3 * pooled) / (len(group) + 3) + 0.5 * np.eye(3)
+        np.testing.assert_allclose(found.covariances[k], expected)
+        np.testing.assert_allclose(found.means[k], group.mean(axis=0))
+    np.testing.assert_allclose(found.weights, [20 / 26, 6 / 26])
+
+
+def test_a_cluster_of_one_member_has_no_spread(rng):
+    samples = np.concatenate([rng.normal(size=(40, 2)), [[90.0, -70.0]]])
+    fit = MixtureFitter(samples, reg_covar=1e-3).fit(2)
+    assert sorted(fit.mixture.weights.round(4)) == [round(1 / 41, 4), round(40 / 41, 4)]
+    assert fit.within == pytest.approx(((samples[:40] - samples[:40].mean(0)) ** 2).sum())
