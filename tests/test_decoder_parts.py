@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("keras")
 
+from aitom_disca.mining.decoded_centres import decode_clusters, find_centers
 from aitom_disca.network import decoder as decoder_module
 from aitom_disca.network.autoencoder import build_decoder, build_encoder
 from aitom_disca.network.decoder import Decoder
@@ -115,3 +116,48 @@ def test_the_error_is_the_mean_square_and_one_length_goes_through(volumes):
     expected = ((decoder(FEATURES) - volumes.read(many)) ** 2).mean()
     assert decoder._error(standardised, volumes, many) == pytest.approx(expected, rel=1e-5)
     assert decoder(FEATURES).shape == (25, 6, 6, 6)
+
+
+def test_centres_and_members_of_clusters_are_decoded(monkeypatch):
+    made: dict[str, Any] = {}
+
+    class Doubling:
+        def __init__(self, box_px, n_features, *, seed):
+            made.update(box_px=box_px, n_features=n_features, seed=seed)
+
+        def fit(self, features, volumes, *, epochs):
+            made.update(features=features, n_volumes=len(volumes), epochs=epochs)
+            return [0.5, 0.4]
+
+        def __call__(self, features):
+            return 2 * features
+
+    monkeypatch.setattr(decoder_module, "Decoder", Doubling)
+    rng = np.random.default_rng(3)
+    source = ArraySource(rng.normal(size=(6, 33, 33, 33)).astype(np.float32))
+    features = FEATURES[:6]
+    labels = np.array([2, 0, 0, 2, -1, 0])
+    found = decode_clusters(SimpleNamespace(features=lambda _: features), source, labels, seed=9)
+    assert made.pop("features") is features
+    assert made == {"box_px": 32, "n_features": 4, "seed": 9, "n_volumes": 6, "epochs": 20}
+    np.testing.assert_array_equal(found.clusters, [0, 2])
+    expected = [2 * features[labels == k].mean(axis=0) for k in (0, 2)]
+    np.testing.assert_allclose(found.centers, expected, rtol=1e-6)
+    np.testing.assert_array_equal(found.members, 2 * features[found.member_rows])
+    assert [labels[row] for row in found.member_rows] == [0, 2] and found.errors == [0.5, 0.4]
+    assert 0 < found.seconds_per_subtomogram < 10
+
+
+def test_the_member_nearest_in_standard_deviations_is_taken():
+    """The first feature says little: it varies a hundred times as much as the second."""
+    features = np.array([[0.0, 0], [100, 0.9], [80, 0], [110, 1], [-90, -1], [-100, -0.9]])
+    _, centers, rows = find_centers(features, np.array([0, 0, 0, 1, 1, -1]))
+    np.testing.assert_allclose(centers, [[60, 0.3], [10, 0]])
+    scale = features.std(axis=0)
+    expected = [
+        np.argmin(np.where(own, (((features - c) / scale) ** 2).sum(axis=1), np.inf))
+        for own, c in zip((np.arange(6) < 3, (np.arange(6) // 3 == 1)), centers, strict=True)
+    ]
+    assert rows[0] == expected[0] == 2 and rows[1] in (3, 4)
+    # Where they do not vary at all, nothing is divided by nothing.
+    assert find_centers(np.ones((2, 3)), np.zeros(2, int))[2].tolist() == [0]

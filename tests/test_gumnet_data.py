@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,17 @@ pytest.importorskip("keras")
 
 from aitom_disca.geometry.wedge import missing_wedge_mask
 from aitom_disca.network.gumnet import copies as copies_module
+from aitom_disca.network.gumnet import training as training_module
 from aitom_disca.network.gumnet.copies import Copies, near_rotations
-from aitom_disca.network.gumnet.training import Pairs, inputs_of, masks_of, standardised
+from aitom_disca.network.gumnet.training import (
+    Pairs,
+    inputs_of,
+    masks_of,
+    pairwise_loss,
+    published_loss,
+    standardised,
+    train_gumnet,
+)
 
 TILT = (-60.0, 40.0)
 
@@ -100,3 +111,69 @@ def test_rotations_near_one_are_uniform_up_to_the_farthest(monkeypatch):
         angle = np.quantile(angles, share)
         below = (angle - np.sin(angle)) / (farthest - np.sin(farthest))
         assert below == pytest.approx(share, abs=0.04)
+
+
+# -- how it is trained -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def training(monkeypatch):
+    """What a training asks for; the network is a stand-in that nothing is done with."""
+    asked = SimpleNamespace(begun=0, fits=[])
+    asked.model = SimpleNamespace(inputs=[], outputs=["laid", "parameters"])
+
+    def trained(*given):
+        asked.given = given
+        return SimpleNamespace(compile=compiled, fit=fit)
+
+    def compiled(optimizer, loss, jit_compile):
+        asked.optimizer, asked.loss = optimizer, loss
+
+    def fit(data, **options):
+        asked.fits.append((data, options))
+        return SimpleNamespace(history={"loss": [0.5]})
+
+    def built(box_px, *, width, seed):
+        asked.built = (box_px, width, seed)
+        return asked.model
+
+    def begin(model):
+        asked.begun += 1
+
+    monkeypatch.setattr(training_module, "build_gumnet", built)
+    monkeypatch.setattr(training_module, "begin_in_the_middle", begin)
+    monkeypatch.setattr(training_module, "motion_model", trained)
+    own = {**vars(training_module.keras), "Model": trained}
+    monkeypatch.setattr(training_module, "keras", SimpleNamespace(**own))
+    return asked
+
+
+VOLUMES = np.random.default_rng(0).normal(size=(10, 6, 6, 6))
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(None, 2e-3), (0.5, 0.5)])
+def test_motions_are_learnt_at_a_rate_that_falls_to_nothing(training, rate, expected):
+    options = {"epochs": 5, "batch_size": 4, "learning_rate": rate, "width": 0.3, "seed": 8}
+    assert train_gumnet(VOLUMES, TILT, **options) is training.model
+    assert training.built == (6, 0.3, 8) and training.begun == 1
+    assert training.given == (training.model, TILT)
+    data, how = training.fits[0]
+    assert isinstance(data, Copies) and len(data) == 3 and len(training.fits) == 5
+    assert how == {"epochs": 1, "verbose": 0, "shuffle": False}
+    falling = training.optimizer._learning_rate
+    found = [float(falling(step)) for step in (0, 7.5, 15)]  # five times three batches
+    np.testing.assert_allclose(found, [expected, expected / 2, 0], atol=1e-7)
+    np.testing.assert_allclose(data._volumes, standardised(VOLUMES))
+
+
+@pytest.mark.parametrize(("loss", "measure"), [("pairwise", pairwise_loss), ("published", None)])
+def test_pairs_are_learnt_at_a_small_rate_and_a_network_goes_on(training, loss, measure):
+    train_gumnet(VOLUMES, TILT, loss=loss, model=training.model, epochs=1, batch_size=5)
+    data, _ = training.fits[0]
+    assert isinstance(data, Pairs) and len(data) == 2 and training.begun == 0
+    assert training.loss is (measure or published_loss)
+    assert training.given == ([], "laid")
+    assert float(training.optimizer.learning_rate) == pytest.approx(1e-4)
+    np.testing.assert_array_equal(data._masks[0], masks_of(6, TILT)[0])
+    train_gumnet(VOLUMES, TILT, model=training.model, epochs=0)
+    assert training.begun == 0  # what was learnt before is not forgotten
