@@ -17,7 +17,8 @@ from aitom_disca.errors import InputError, IterationError
 from aitom_disca.mining import fast_loop
 from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.mining.clusters_of_features import cluster_features
-from aitom_disca.mining.fast_loop import Known, run_aligned
+from aitom_disca.mining.fast_loop import run_aligned
+from aitom_disca.mining.solution import Known
 from aitom_disca.mining.sort_store import Sorted
 
 N = 48

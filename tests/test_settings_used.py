@@ -25,8 +25,9 @@ from aitom_disca.mining import (
     feature_extraction,
     published_loop,
 )
-from aitom_disca.mining.fast_loop import Known, run_aligned
+from aitom_disca.mining.fast_loop import run_aligned
 from aitom_disca.mining.published_loop import cluster_features
+from aitom_disca.mining.solution import Known
 from aitom_disca.network import Classifier
 from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes
 

@@ -15,9 +15,10 @@ from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges
 from aitom_disca.mining.checkpoint import Checkpoint, fingerprint
-from aitom_disca.mining.fast_loop import Known, run_aligned
+from aitom_disca.mining.fast_loop import run_aligned
 from aitom_disca.mining.feature_extraction import fit_input
 from aitom_disca.mining.published_loop import run_loop
+from aitom_disca.mining.solution import Known
 from aitom_disca.mining.trained import Trained
 from aitom_disca.subtomograms.dataset import Source
 
