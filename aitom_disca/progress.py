@@ -296,4 +296,4 @@ def _time_left(seconds: float, done: int, total: float | None) -> str:
 
 
 def _print(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False)
+    console.print(text, highlight=False, markup=False, emoji=False)

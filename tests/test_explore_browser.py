@@ -180,7 +180,7 @@ def test_suggestions_are_applied_while_a_cluster_is_split(
     sync_api.expect(page.locator("#work")).to_contain_text("sorting the members of cluster 2 again")
     page.get_by_role("button", name="Merge 1 and 3").click()
     says(page, f"aitom-disca curate {results} --merge 1+3 --why 'they are alike'")
-    page.get_by_text("Nothing more is suggested").wait_for()  # there is no cluster 3 to drop
+    page.get_by_text("Nothing is suggested").wait_for()  # there is no cluster 3 to drop
     page.get_by_role("checkbox", name="cluster 4").check()
     page.get_by_role("button", name="Split").click()
     says(page, "The page is still sorting the members of cluster 2 again")

@@ -178,3 +178,8 @@ def test_ranges_of_durations_in_words():
     assert between(300, 1200) == "5 to 20 min"
     assert between(40, 200) == "40 s to 3 min"
     assert between(61, 62) == "about 60 s"
+
+
+def test_names_are_said_as_they_are(log):
+    progress.say("cluster 4 a :b: [red]")  # neither a picture nor a colour
+    assert log() == ["cluster 4 a :b: [red]"]

@@ -69,7 +69,7 @@ def _listed(results: Results) -> list[Any]:
         html.Section(
             [
                 html.H2("Suggestions"),
-                html.Ul(rows) if rows else html.P("Nothing more is suggested."),
+                html.Ul(rows) if rows else html.P("Nothing is suggested."),
                 html.Details(
                     [html.Summary("What was not judged"), html.Ul(list(map(html.Li, not_judged)))],
                     hidden=not not_judged,
