@@ -7,10 +7,12 @@ import pytest
 
 from aitom_disca.clustering import (
     GaussianMixtureModel,
+    calibration,
     em,
     fitting,
     initialisation,
     mixture_of_labels,
+    restructure,
 )
 from aitom_disca.clustering import quadratic_terms as terms
 from aitom_disca.clustering.em import Gaussians
@@ -299,3 +301,60 @@ def test_a_cluster_of_one_member_has_no_spread(rng):
     fit = MixtureFitter(samples, reg_covar=1e-3).fit(2)
     assert sorted(fit.mixture.weights.round(4)) == [round(1 / 41, 4), round(40 / 41, 4)]
     assert fit.within == pytest.approx(((samples[:40] - samples[:40].mean(0)) ** 2).sum())
+
+
+# -- calibration -----------------------------------------------------------------------------
+
+
+def test_a_temperature_is_that_of_every_sample(rng, monkeypatch):
+    monkeypatch.setattr(calibration, "_PIECE", 7)
+    mixture = GaussianMixtureModel(
+        np.array([0.3, 0.7]), np.array([[0.0], [3.0]]), np.array([[[1.0]], [[2.0]]])
+    )
+    samples = rng.normal(1, 2, size=(20, 1))
+    joint = mixture.joint_log_density(samples) / 1.7
+    expected = np.exp(joint) / np.exp(joint).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(calibration.calibrated_posterior(mixture, samples, 1.7), expected)
+
+
+def test_a_mixture_is_fitted_anew_in_the_samples_own_units(rng):
+    samples = rng.normal(size=(50, 2)) @ np.array([[30.0, 1], [0, 0.02]]) + [7, -5]
+    start = GaussianMixtureModel(np.ones(1), np.zeros((1, 2)), np.eye(2)[None])
+    found = calibration._refitted(start, samples, np.zeros(50, int), 0.3)
+    np.testing.assert_allclose(found.means[0], samples.mean(axis=0))
+    np.testing.assert_allclose(
+        found.covariances[0], np.cov(samples.T, bias=True) + 0.3 * np.eye(2), rtol=1e-9
+    )
+    flat = np.concatenate([samples, np.full((50, 1), 4.0)], axis=1)  # nor divided by nothing
+    start = GaussianMixtureModel(np.ones(1), flat[:1], np.eye(3)[None])
+    found = calibration._refitted(start, flat, np.zeros(50, int), 0.3)
+    assert found.covariances[0, 2, 2] == pytest.approx(0.3)
+
+
+# -- split or not ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n_changes"), [((4, 4), 1), ((4, 3), 0), ((5, 3), 0), ((8, 8), 1)]
+)
+def test_halves_have_two_members_a_dimension(rng, sizes, n_changes):
+    groups = [rng.normal(size=(size, 2)) + 60 * i for i, size in enumerate(sizes)]
+    samples, labels = np.concatenate(groups), np.zeros(sum(sizes), int)
+    found = restructure(samples, mixture_of_labels(samples, labels), labels, split=True)
+    assert len(found.changes) == n_changes
+
+
+def test_a_split_gains_and_separates_as_much_as_is_asked_for(rng):
+    samples = rng.normal(size=(80, 2)) + 7 * (np.arange(80) % 2)[:, None]
+    labels = np.zeros(80, int)
+    mixture = mixture_of_labels(samples, labels)
+    (change,) = restructure(samples, mixture, labels, split=True).changes
+    apart = samples[1::2].mean(axis=0) - samples[::2].mean(axis=0)
+    both = np.cov(samples[::2].T, bias=True) + np.cov(samples[1::2].T, bias=True)
+    expected = np.sqrt(2 * apart @ np.linalg.solve(both, apart))
+    assert change.separation == pytest.approx(expected, rel=0.01) and change.sizes == (40, 40)
+    for name, value in (("bic_gain", change.bic_gain), ("separation", change.separation)):
+        for factor, n_changes in ((0.999, 1), (1.001, 0)):
+            options = {f"min_{name}": factor * value}
+            found = restructure(samples, mixture, labels, split=True, **options)
+            assert len(found.changes) == n_changes, name
