@@ -9,6 +9,7 @@ from aitom_disca.clustering import (
     GaussianMixtureModel,
     calibration,
     em,
+    fit_mixture,
     fitting,
     initialisation,
     mixture_of_labels,
@@ -37,10 +38,10 @@ def test_distances_and_nearest_centres_are_those_of_loops(rng):
 
 
 def test_centres_are_means_and_stay_where_a_cluster_is_empty(rng):
-    samples, before = rng.normal(size=(12, 2)), rng.normal(size=(2, 3, 2))
-    labels = np.array([np.arange(12) % 3, np.arange(12) % 2])
+    samples, before = rng.normal(size=(12, 2)), rng.normal(size=(3, 3, 2))
+    labels = np.array([np.arange(12) % 3, np.arange(12) % 2, np.arange(12) // 11])
     found = initialisation._centres(samples, labels, before)
-    for start, k in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1)):
+    for start, k in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0), (2, 1)):
         np.testing.assert_allclose(found[start, k], samples[labels[start] == k].mean(axis=0))
     np.testing.assert_array_equal(found[1, 2], before[1, 2])
 
@@ -76,6 +77,14 @@ def test_a_start_is_moved_until_it_stays(rng, monkeypatch):
     assert (np.array(spread(labels)) < 0.97 * np.array(spread(begun))).all()
     one = initialisation.kmeans_labels(samples, 1, 3, rng)
     np.testing.assert_array_equal(one, np.zeros((1, 200)))
+
+
+def test_what_is_added_to_covariances_is_in_their_own_units(rng):
+    samples = rng.normal(size=(60, 2)) * [0.01, 20] + 3
+    expected = np.cov(samples.T, bias=True)
+    for given, added in (({}, 1e-6), ({"reg_covar": 0.7}, 0.7)):
+        found = fit_mixture(samples, 1, **given).covariances[0]
+        np.testing.assert_allclose(found, expected + added * np.eye(2), rtol=1e-9)
 
 
 # -- products --------------------------------------------------------------------------------
