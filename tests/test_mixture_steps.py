@@ -14,6 +14,7 @@ from aitom_disca.clustering import (
     initialisation,
     mixture_of_labels,
     restructure,
+    selection,
 )
 from aitom_disca.clustering import quadratic_terms as terms
 from aitom_disca.clustering.em import Gaussians
@@ -368,3 +369,9 @@ def test_a_split_gains_and_separates_as_much_as_is_asked_for(rng):
             options = {f"min_{name}": factor * value}
             found = restructure(samples, mixture, labels, split=True, **options)
             assert len(found.changes) == n_changes, name
+
+
+def test_k_beside_the_candidates_that_a_criterion_looks_at():
+    for criterion, expected in (("bic", [1, 5]), ("jump", [1, 4, 5]), ("kl", [1, 2, 4, 5, 6])):
+        assert selection._with_neighbours([1, 5], criterion, 6) == expected
+    assert selection._with_neighbours([2, 5], "kl", 5) == [1, 2, 3, 4, 5]
