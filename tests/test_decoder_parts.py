@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("keras")
 
 from aitom_disca.mining.decoded_centres import decode_clusters, find_centers
+from aitom_disca.network import autoencoder
 from aitom_disca.network import decoder as decoder_module
 from aitom_disca.network.autoencoder import build_decoder, build_encoder
 from aitom_disca.network.decoder import Decoder
@@ -161,3 +162,29 @@ def test_the_member_nearest_in_standard_deviations_is_taken():
     assert rows[0] == expected[0] == 2 and rows[1] in (3, 4)
     # Where they do not vary at all, nothing is divided by nothing.
     assert find_centers(np.ones((2, 3)), np.zeros(2, int))[2].tolist() == [0]
+
+
+def test_the_autoencoder_learns_to_give_volumes_back(volumes, monkeypatch):
+    passes: list[Any] = []
+    compiled: list[Any] = []
+
+    def train_pass(model, order, make_batch, size):
+        passes.append(order)
+        given, wanted = make_batch(order)
+        np.testing.assert_array_equal(given[..., 0], volumes.read(order))
+        np.testing.assert_array_equal(given, wanted)
+        assert size.value == 11
+        model.set_weights([np.full_like(w, 0.1 * len(passes)) for w in model.get_weights()])
+
+    monkeypatch.setattr(autoencoder, "train_pass", train_pass)
+    monkeypatch.setattr(autoencoder, "compile_model", lambda *given: compiled.append(given[2:]))
+    options = {"n_features": 3, "epochs": 2, "batch_size": 11}
+    found = autoencoder.autoencoder_features(volumes, **options)
+    assert compiled == [(1e-3, "mean_squared_error")] and len(passes) == 2
+    for order in passes:
+        np.testing.assert_array_equal(np.sort(order), np.arange(25))
+    assert not np.array_equal(*passes)
+    encoder = build_encoder(6, 3)
+    encoder.set_weights([np.full_like(w, 0.2) for w in encoder.get_weights()])
+    expected = encoder.predict_on_batch(volumes.read(np.arange(25))[..., None])
+    np.testing.assert_allclose(found, expected, rtol=1e-4)

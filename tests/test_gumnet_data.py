@@ -1,4 +1,4 @@
-"""What Gum-Net learns from: pairs, masks, and copies that were turned twice."""
+"""What Gum-Net learns from and how, and which of its answers is taken."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pytest
 
 pytest.importorskip("keras")
 
+from aitom_disca.geometry.rotations import cube_rotations, rotate_by_cube
 from aitom_disca.geometry.wedge import missing_wedge_mask
 from aitom_disca.network.gumnet import copies as copies_module
+from aitom_disca.network.gumnet import poses, predict_poses
 from aitom_disca.network.gumnet import training as training_module
 from aitom_disca.network.gumnet.copies import Copies, near_rotations
 from aitom_disca.network.gumnet.training import (
@@ -177,3 +179,68 @@ def test_pairs_are_learnt_at_a_small_rate_and_a_network_goes_on(training, loss, 
     np.testing.assert_array_equal(data._masks[0], masks_of(6, TILT)[0])
     train_gumnet(VOLUMES, TILT, model=training.model, epochs=0)
     assert training.begun == 0  # what was learnt before is not forgotten
+
+
+# -- many starts -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [4, 5])
+def test_turns_of_the_cube_as_matrices_and_of_spectra(rng, n):
+    """``turned(g) = v(C g)``, and what is measured of a turned volume is the turned mask."""
+    volume = rng.normal(size=(n, n, n))
+    power = np.fft.fftshift(np.abs(np.fft.fftn(volume)))
+    middle = (n - 1) / 2
+    for turn in cube_rotations():
+        turned = rotate_by_cube(volume, turn)
+        g = np.indices((n, n, n)).reshape(3, -1) - middle
+        source = np.rint(poses._matrix(turn) @ g + middle).astype(int)
+        np.testing.assert_array_equal(turned.ravel(), volume[tuple(source)])
+        spectrum = np.fft.fftshift(np.abs(np.fft.fftn(turned)))
+        np.testing.assert_allclose(poses._turned_spectrum(power, turn), spectrum, atol=1e-9)
+
+
+def test_the_start_that_correlates_best_is_kept(rng, monkeypatch):
+    n, starts = 5, 4
+    table = rng.uniform(-1, 1, (starts, n))
+    table[2] = table[1] - 0.01  # never the best
+    seen = []
+
+    def laid(model, moving, still, masks):
+        seen.append((moving, still, masks))
+        number = len(seen)
+        return table[number - 1], np.full((n, 6), float(number))
+
+    model = SimpleNamespace(input_shape=[(None, 4, 4, 4, 1)])
+    monkeypatch.setattr(poses, "_laid", laid)
+    monkeypatch.setattr(poses, "pose_of_parameters", lambda *given: given)
+    volumes, target = rng.normal(2, 3, (n, 4, 4, 4)), rng.normal(size=(4, 4, 4))
+    parameters, box_px, turns = predict_poses(model, volumes, target, TILT, starts=starts)
+    best = table.argmax(axis=0)
+    np.testing.assert_array_equal(parameters, (best + 1)[:, None] * np.ones(6))
+    known = [poses._matrix(turn) for turn in cube_rotations()[:starts]]
+    np.testing.assert_array_equal(turns, [known[i] for i in best])
+    assert box_px == 4 and len(seen) == starts
+    for (moving, still, masks), turn in zip(seen, cube_rotations(), strict=False):
+        np.testing.assert_allclose(moving, rotate_by_cube(standardised(volumes), turn))
+        np.testing.assert_allclose(still, np.tile(standardised(target[None]), (n, 1, 1, 1)))
+        expected = [poses._turned_spectrum(mask, turn) for mask in masks_of(4, TILT)]
+        np.testing.assert_array_equal(masks, expected)
+
+
+def test_what_is_laid_is_compared_volume_by_volume(rng):
+    n = 19  # more than are taken at once
+    moving, still, laid = rng.normal(size=(3, n, 4, 4, 4)).astype(np.float32)
+    wanted = rng.random((n, 6)).astype(np.float32)
+    lengths = []
+
+    def predict(inputs):
+        rows = [np.flatnonzero((moving == one[..., 0]).all(axis=(1, 2, 3)))[0] for one in inputs[0]]
+        lengths.append(len(rows))
+        return laid[rows][..., None] + 5, wanted[rows]
+
+    masks = masks_of(4, TILT)
+    found, parameters = poses._laid(SimpleNamespace(predict_on_batch=predict), moving, still, masks)
+    expected = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(laid, still, strict=True)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_array_equal(parameters, wanted)
+    assert lengths == [16, 16]  # of one length: one graph

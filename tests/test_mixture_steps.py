@@ -7,10 +7,14 @@ import pytest
 
 from aitom_disca.clustering import (
     GaussianMixtureModel,
+    calibration,
     em,
+    fit_mixture,
     fitting,
     initialisation,
     mixture_of_labels,
+    restructure,
+    selection,
 )
 from aitom_disca.clustering import quadratic_terms as terms
 from aitom_disca.clustering.em import Gaussians
@@ -35,10 +39,10 @@ def test_distances_and_nearest_centres_are_those_of_loops(rng):
 
 
 def test_centres_are_means_and_stay_where_a_cluster_is_empty(rng):
-    samples, before = rng.normal(size=(12, 2)), rng.normal(size=(2, 3, 2))
-    labels = np.array([np.arange(12) % 3, np.arange(12) % 2])
+    samples, before = rng.normal(size=(12, 2)), rng.normal(size=(3, 3, 2))
+    labels = np.array([np.arange(12) % 3, np.arange(12) % 2, np.arange(12) // 11])
     found = initialisation._centres(samples, labels, before)
-    for start, k in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1)):
+    for start, k in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0), (2, 1)):
         np.testing.assert_allclose(found[start, k], samples[labels[start] == k].mean(axis=0))
     np.testing.assert_array_equal(found[1, 2], before[1, 2])
 
@@ -74,6 +78,14 @@ def test_a_start_is_moved_until_it_stays(rng, monkeypatch):
     assert (np.array(spread(labels)) < 0.97 * np.array(spread(begun))).all()
     one = initialisation.kmeans_labels(samples, 1, 3, rng)
     np.testing.assert_array_equal(one, np.zeros((1, 200)))
+
+
+def test_what_is_added_to_covariances_is_in_their_own_units(rng):
+    samples = rng.normal(size=(60, 2)) * [0.01, 20] + 3
+    expected = np.cov(samples.T, bias=True)
+    for given, added in (({}, 1e-6), ({"reg_covar": 0.7}, 0.7)):
+        found = fit_mixture(samples, 1, **given).covariances[0]
+        np.testing.assert_allclose(found, expected + added * np.eye(2), rtol=1e-9)
 
 
 # -- products --------------------------------------------------------------------------------
@@ -266,12 +278,13 @@ def test_distances_of_members_are_those_from_all_others(rng, n_few):
 
 
 def test_no_tail_is_no_harm(rng):
-    """Members that all lie equally far out: beyond them strangers begin soon."""
+    """Half of the members lie equally far out, and none beyond: there strangers begin soon."""
     around = np.array([[np.cos(a), np.sin(a)] for a in 2 * np.pi * np.arange(12) / 12])
+    around[::2] /= 2
     mixture = GaussianMixtureModel(np.ones(1), np.zeros((1, 2)), np.eye(2)[None] / 2)
     scorer = fit_outliers(mixture, np.round(around, 12), np.zeros(12, int))
     distance = np.sqrt(12 * 2 / (11 - 2))
-    np.testing.assert_allclose(scorer.distances, distance)
+    np.testing.assert_allclose(scorer.distances[0, 60:], distance)
     np.testing.assert_allclose(scorer.tails, 1e-3 * distance, rtol=1e-3)
     nothing = fit_outliers(mixture, np.zeros((12, 2)), np.zeros(12, int))
     assert nothing.tails[0] == 1e-12 and nothing.score(mixture, np.ones((1, 2)))[0] == 1
@@ -299,3 +312,66 @@ def test_a_cluster_of_one_member_has_no_spread(rng):
     fit = MixtureFitter(samples, reg_covar=1e-3).fit(2)
     assert sorted(fit.mixture.weights.round(4)) == [round(1 / 41, 4), round(40 / 41, 4)]
     assert fit.within == pytest.approx(((samples[:40] - samples[:40].mean(0)) ** 2).sum())
+
+
+# -- calibration -----------------------------------------------------------------------------
+
+
+def test_a_temperature_is_that_of_every_sample(rng, monkeypatch):
+    monkeypatch.setattr(calibration, "_PIECE", 7)
+    mixture = GaussianMixtureModel(
+        np.array([0.3, 0.7]), np.array([[0.0], [3.0]]), np.array([[[1.0]], [[2.0]]])
+    )
+    samples = rng.normal(1, 2, size=(20, 1))
+    joint = mixture.joint_log_density(samples) / 1.7
+    expected = np.exp(joint) / np.exp(joint).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(calibration.calibrated_posterior(mixture, samples, 1.7), expected)
+
+
+def test_a_mixture_is_fitted_anew_in_the_samples_own_units(rng):
+    samples = rng.normal(size=(50, 2)) @ np.array([[30.0, 1], [0, 0.02]]) + [7, -5]
+    start = GaussianMixtureModel(np.ones(1), np.zeros((1, 2)), np.eye(2)[None])
+    found = calibration._refitted(start, samples, np.zeros(50, int), 0.3)
+    np.testing.assert_allclose(found.means[0], samples.mean(axis=0))
+    np.testing.assert_allclose(
+        found.covariances[0], np.cov(samples.T, bias=True) + 0.3 * np.eye(2), rtol=1e-9
+    )
+    flat = np.concatenate([samples, np.full((50, 1), 4.0)], axis=1)  # nor divided by nothing
+    start = GaussianMixtureModel(np.ones(1), flat[:1], np.eye(3)[None])
+    found = calibration._refitted(start, flat, np.zeros(50, int), 0.3)
+    assert found.covariances[0, 2, 2] == pytest.approx(0.3)
+
+
+# -- split or not ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n_changes"), [((4, 4), 1), ((4, 3), 0), ((5, 3), 0), ((8, 8), 1)]
+)
+def test_halves_have_two_members_a_dimension(rng, sizes, n_changes):
+    groups = [rng.normal(size=(size, 2)) + 60 * i for i, size in enumerate(sizes)]
+    samples, labels = np.concatenate(groups), np.zeros(sum(sizes), int)
+    found = restructure(samples, mixture_of_labels(samples, labels), labels, split=True)
+    assert len(found.changes) == n_changes
+
+
+def test_a_split_gains_and_separates_as_much_as_is_asked_for(rng):
+    samples = rng.normal(size=(80, 2)) + 7 * (np.arange(80) % 2)[:, None]
+    labels = np.zeros(80, int)
+    mixture = mixture_of_labels(samples, labels)
+    (change,) = restructure(samples, mixture, labels, split=True).changes
+    apart = samples[1::2].mean(axis=0) - samples[::2].mean(axis=0)
+    both = np.cov(samples[::2].T, bias=True) + np.cov(samples[1::2].T, bias=True)
+    expected = np.sqrt(2 * apart @ np.linalg.solve(both, apart))
+    assert change.separation == pytest.approx(expected, rel=0.01) and change.sizes == (40, 40)
+    for name, value in (("bic_gain", change.bic_gain), ("separation", change.separation)):
+        for factor, n_changes in ((0.999, 1), (1.001, 0)):
+            options = {f"min_{name}": factor * value}
+            found = restructure(samples, mixture, labels, split=True, **options)
+            assert len(found.changes) == n_changes, name
+
+
+def test_k_beside_the_candidates_that_a_criterion_looks_at():
+    for criterion, expected in (("bic", [1, 5]), ("jump", [1, 4, 5]), ("kl", [1, 2, 4, 5, 6])):
+        assert selection._with_neighbours([1, 5], criterion, 6) == expected
+    assert selection._with_neighbours([2, 5], "kl", 5) == [1, 2, 3, 4, 5]

@@ -37,7 +37,11 @@ class _Bare(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
+        node.returns, node.decorator_list = None, []
+        return self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.decorator_list = []  # whether it is frozen
         return self.generic_visit(node)
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
