@@ -324,6 +324,33 @@ def test_an_average_lies_on_another_to_half_a_degree() -> None:
         np.testing.assert_allclose(found, shift, atol=0.045)
 
 
+def test_what_holds_nothing_fits_nothing_and_is_no_error(rng) -> None:
+    """A blank subtomogram, average or slice: zeros, not what division by zero gives."""
+    for tilts in (ONE, TWO):
+        c, n = Coefficients(8, 2.5, tilts), 3
+        blank, wedge = (
+            np.zeros((n, len(c)), np.complex64),
+            None if tilts is ONE else np.arange(n) % 2,
+        )
+        volume, turns, nowhere = rng.normal(size=(8, 8, 8)), rotation_grid(n), np.zeros((n, 3))
+        full, measured = complex_values(rng, n, len(c)), c.measured_by(wedge)
+        assert not whitened(blank, c.shell, np.ones(4), measured).any()
+        for values, average in ((blank, volume), (full, 0 * volume)):
+            slices = slices_at(average, c, turns)
+            assert not align(values, c, slices, SHIFTS, nowhere, wedge).score.any()
+            assert not correlations(values, c, average, turns, nowhere, wedge).any()
+            _, offset, score = refine_poses(values, c, average, turns, nowhere, wedge=wedge)
+            assert not score.any() and not offset.any()
+        made = Averager(Slicer(c, turns), 3).average(
+            np.zeros((2, *blank.shape), np.complex64),
+            np.zeros((2, n) if tilts is ONE else (2, n, 2)),
+            with_halves=True,
+        )
+        assert not made.volume.any() and not np.any(made.halves)
+    found = AveragePairs(8).similarity([0 * volume, volume])
+    np.testing.assert_array_equal(found, np.eye(2))
+
+
 # -- expectation ---------------------------------------------------------------------------------
 
 
