@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment import Averager, Coefficients, Particles, Slicer, align, expect
-from aitom_disca.alignment.align_averages import AveragePairs, turned
+from aitom_disca.alignment.align_averages import AveragePairs
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
 from aitom_disca.alignment.expectation import shell_power, whitened
 from aitom_disca.alignment.local_search import correlations, refine_poses, slices_at
@@ -19,6 +19,7 @@ from aitom_disca.alignment.search_grids import ball, cross, cube, rotation_grid
 from aitom_disca.alignment.slices import counts_of_each
 from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff
 from aitom_disca.geometry.sphere import soft_sphere
+from aitom_disca.simulation import load_phantoms
 
 ONE, TWO = (-60.0, 60.0), np.array([[-60.0, 60.0], [-40.0, 50.0]])
 SHIFTS = np.array([[0.0, 0, 0], [0, 0.7, 0], [0, -0.7, 0], [1, 0, -1]])
@@ -293,19 +294,61 @@ def test_a_pose_climbs_to_the_best_neighbour_up_to_three_times(tilts, rng) -> No
     assert max(moves) == 3  # not all are there by then
 
 
-def test_averages_are_alike_in_whatever_pose() -> None:
-    grid = np.indices((14,) * 3) - 7
-    blobs = [(3, 0, 0), (-2, 2, 0), (0, -2, 2)]
-    one = sum(
-        np.exp(-((grid - np.array(at)[:, None, None, None]) ** 2).sum(axis=0) / 3) for at in blobs
-    )
-    other = np.exp(-(grid**2).sum(axis=0) / 8)
-    there = Rotation.from_euler("ZYZ", (35, 70, -20), degrees=True)
-    moved = turned(one, there, np.array([1.0, -0.5, 0.5]))
-    alike = AveragePairs(14).similarity([one, 3 * moved, other])
-    np.testing.assert_array_equal(np.diag(alike), 1)
-    np.testing.assert_array_equal(alike, alike.T)
-    assert alike[0, 1] > 0.88 and max(alike[0, 2], alike[1, 2]) < 0.8
+@pytest.mark.parametrize(("box_px", "radius"), [(10, 4.0), (16, 6.0)])
+def test_averages_are_as_alike_as_in_the_best_of_all_coarse_poses(box_px, radius, rng) -> None:
+    averages = [rng.normal(size=(box_px,) * 3) * scale for scale in (1, 30, 2)]
+    coefficients = Coefficients(box_px, radius, (-90.0, 90.0))
+    shifts = ball(1.67, 5.0)
+    moved = coefficients.of(np.array(averages))[:, None] * coefficients.shift_phases(shifts)
+    moved /= np.linalg.norm(moved, axis=2, keepdims=True)
+    best = np.empty((3, 3))
+    for k, average in enumerate(averages):
+        slices = slices_at(average, coefficients, rotation_grid(1000))
+        slices /= np.linalg.norm(slices, axis=1, keepdims=True)
+        best[k] = (moved @ slices.conj().T).real.max(axis=(1, 2))
+    found = AveragePairs(box_px).similarity(averages)
+    np.testing.assert_array_equal(np.diag(found), 1)
+    expected = np.maximum(best, best.T)
+    np.fill_diagonal(expected, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_an_average_lies_on_another_to_half_a_degree() -> None:
+    phantom, pairs = load_phantoms()["letter_l"], AveragePairs(20)
+    one = phantom.density(20, 16.0)
+    for seed in (2, 4, 5):
+        there = Rotation.random(random_state=seed)
+        shift = np.random.default_rng(seed).uniform(-1, 1, 3)
+        rotation, found = pairs.pose_on(one, phantom.density(20, 16.0, there, shift))
+        assert np.rad2deg((rotation.inv() * there).magnitude()) < 0.5
+        np.testing.assert_allclose(found, shift, atol=0.045)
+
+
+def test_what_holds_nothing_fits_nothing_and_is_no_error(rng) -> None:
+    """A blank subtomogram, average or slice: zeros, not what division by zero gives."""
+    for tilts in (ONE, TWO):
+        c, n = Coefficients(8, 2.5, tilts), 3
+        blank, wedge = (
+            np.zeros((n, len(c)), np.complex64),
+            None if tilts is ONE else np.arange(n) % 2,
+        )
+        volume, turns, nowhere = rng.normal(size=(8, 8, 8)), rotation_grid(n), np.zeros((n, 3))
+        full, measured = complex_values(rng, n, len(c)), c.measured_by(wedge)
+        assert not whitened(blank, c.shell, np.ones(4), measured).any()
+        for values, average in ((blank, volume), (full, 0 * volume)):
+            slices = slices_at(average, c, turns)
+            assert not align(values, c, slices, SHIFTS, nowhere, wedge).score.any()
+            assert not correlations(values, c, average, turns, nowhere, wedge).any()
+            _, offset, score = refine_poses(values, c, average, turns, nowhere, wedge=wedge)
+            assert not score.any() and not offset.any()
+        made = Averager(Slicer(c, turns), 3).average(
+            np.zeros((2, *blank.shape), np.complex64),
+            np.zeros((2, n) if tilts is ONE else (2, n, 2)),
+            with_halves=True,
+        )
+        assert not made.volume.any() and not np.any(made.halves)
+    found = AveragePairs(8).similarity([0 * volume, volume])
+    np.testing.assert_array_equal(found, np.eye(2))
 
 
 # -- expectation ---------------------------------------------------------------------------------
