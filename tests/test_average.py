@@ -31,8 +31,8 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import rotation_from_euler_zyz_deg
 from aitom_disca.io import open_store, read_rows_csv
 from aitom_disca.io.formats.relion.read_star import read_particles_star
+from aitom_disca.io.result_tables import write_labels_csv
 from aitom_disca.io.stores.write_store import StoreWriter
-from aitom_disca.io.tables import write_labels_csv
 from aitom_disca.mining.sort_store import drawn_rows
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline import average, average_files, average_one_cluster

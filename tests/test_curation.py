@@ -10,8 +10,8 @@ from aitom_disca.cli.app import main
 from aitom_disca.curation import Curation, Decision, apply_decisions, decided
 from aitom_disca.errors import InputError
 from aitom_disca.io import read_labels_csv, read_particles_star, write_labels_csv
+from aitom_disca.io.result_tables import read_rows_csv
 from aitom_disca.io.stores.write_store import StoreWriter
-from aitom_disca.io.tables import read_rows_csv
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 LABELS = np.array([0, 0, 1, 1, 2, 2, 3, 3, -1, -1])

@@ -36,7 +36,7 @@ from aitom_disca.geometry.wedge import (
 from aitom_disca.io import StoreWriter, open_store, open_tomogram, write_volume
 from aitom_disca.io.formats.relion.star_blocks import read_blocks
 from aitom_disca.io.formats.relion.subtomogram_images import export_subtomograms
-from aitom_disca.io.tables import read_rows_csv, write_labels_csv
+from aitom_disca.io.result_tables import read_rows_csv, write_labels_csv
 from aitom_disca.io.tomograms.wedge_volume import tilt_range_of_wedge, wedge_volume
 from aitom_disca.mining import predicting
 from aitom_disca.mining.sort_store import sort_source

@@ -27,8 +27,8 @@ from aitom_disca.report.figures import (
 )
 from aitom_disca.report.headline import explained, headline
 from aitom_disca.report.html import render_report, write_report
-from aitom_disca.report.nuisance_table import NuisanceTable, table_of_rows
 from aitom_disca.report.run_checks import Looked
+from aitom_disca.report.tables import NuisanceTable, table_of_rows
 from aitom_disca.report.tomogram_view import KindInView, SliceView, TomogramView
 from aitom_disca.runs.record import command_line
 

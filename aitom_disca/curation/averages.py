@@ -19,7 +19,7 @@ from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.formats.file_text import load_json
 from aitom_disca.io.formats.particles_of_store import is_labels_table
-from aitom_disca.io.tables import read_labels_csv, read_rows_csv, write_rows_csv
+from aitom_disca.io.result_tables import read_labels_csv, read_rows_csv, write_rows_csv
 from aitom_disca.runs.run_folder import RunFolder
 
 AVERAGES_TABLE = "averages.csv"

@@ -18,7 +18,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.formats.file_text import load_json
-from aitom_disca.io.tables import read_labels_csv, read_rows_csv, rows_as_csv
+from aitom_disca.io.result_tables import read_labels_csv, read_rows_csv, rows_as_csv
 from aitom_disca.runs.run_folder import RunFolder
 
 _VERSION = 1

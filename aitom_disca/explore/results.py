@@ -19,8 +19,8 @@ from aitom_disca.explore.background import Background
 from aitom_disca.explore.suggested import Suggested
 from aitom_disca.io import SubtomogramStore, Tomogram, open_store, read_labels_csv
 from aitom_disca.io.disk.npz import read_npz
-from aitom_disca.io.tables import read_rows_csv
-from aitom_disca.io.text_tables import read_csv_columns
+from aitom_disca.io.result_tables import read_rows_csv
+from aitom_disca.io.text_columns import read_csv_columns
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline.curate import curate, with_parts
 from aitom_disca.pipeline.report import store_of, tomograms_of

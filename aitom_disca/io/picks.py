@@ -15,7 +15,7 @@ from aitom_disca.io.formats.relion.generations import PARTICLES_KEY, optimisatio
 from aitom_disca.io.formats.relion.read_star import read_in_tomograms, read_particles_star
 from aitom_disca.io.formats.relion.star_names import find_known
 from aitom_disca.io.pixel_sizes import check_given_pixel
-from aitom_disca.io.tables import _write
+from aitom_disca.io.result_tables import _write
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 _VOXEL = "voxel_size_angstrom"

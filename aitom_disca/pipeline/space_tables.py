@@ -16,7 +16,7 @@ from aitom_disca.curation.averages import with_names
 from aitom_disca.curation.names_in_files import names_in
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import remove_unfinished, replacing
-from aitom_disca.io.tables import write_rows_csv
+from aitom_disca.io.result_tables import write_rows_csv
 from aitom_disca.particles import ParticleSet
 
 _N_PERMUTATIONS = 199

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.report.cards import ClusterCard
-from aitom_disca.report.nuisance_table import NuisanceTable
 from aitom_disca.report.run_checks import Looked
+from aitom_disca.report.tables import NuisanceTable
 from aitom_disca.report.tomogram_view import TomogramView
 
 LIMITS = (

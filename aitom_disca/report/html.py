@@ -20,9 +20,8 @@ from aitom_disca.report.cards import ClusterCard
 from aitom_disca.report.cell_of_run import cropped
 from aitom_disca.report.data import DecodedCluster, ReportData
 from aitom_disca.report.headline import counted, explained, headline
-from aitom_disca.report.k_criteria import criteria_table
-from aitom_disca.report.nuisance_table import drawn_rows
 from aitom_disca.report.pictures import data_uri
+from aitom_disca.report.tables import criteria_table, drawn_rows
 
 
 def write_report(path: str | Path, data: ReportData) -> None:

@@ -23,7 +23,7 @@ from aitom_disca.io.numbers_in_files import (
     to_probabilities,
 )
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
-from aitom_disca.io.text_tables import as_cell, csv_header, read_csv_columns
+from aitom_disca.io.text_columns import as_cell, csv_header, read_csv_columns
 from aitom_disca.particles import ParticleSet
 
 Columns = dict[str, list[str]]

@@ -33,7 +33,7 @@ from aitom_disca.io.formats.numbered_tomograms import (
 from aitom_disca.io.formats.places import find_places, voxel_size_or_none
 from aitom_disca.io.numbers_in_files import check_angles, to_numbers
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
-from aitom_disca.io.text_tables import check_row_lengths
+from aitom_disca.io.text_columns import check_row_lengths
 from aitom_disca.particles import ParticleSet
 
 _TITLE = "a Dynamo table"

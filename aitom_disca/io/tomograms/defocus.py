@@ -219,7 +219,7 @@ def _given_defocus(given: str, name: str) -> dict[str, float]:
 
 
 def _of_table(path: Path, name: str) -> dict[str, float]:
-    from aitom_disca.io.tables import read_rows_csv
+    from aitom_disca.io.result_tables import read_rows_csv
 
     rows = read_rows_csv(path)
     if not {"tomogram", "defocus_angstrom"} <= {*rows[0]}:

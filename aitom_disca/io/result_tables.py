@@ -18,7 +18,7 @@ from aitom_disca.io.numbers_in_files import (
     to_probabilities,
     to_whole_numbers,
 )
-from aitom_disca.io.text_tables import as_cell, read_csv_columns
+from aitom_disca.io.text_columns import as_cell, read_csv_columns
 
 _LABELS = ("index", "cluster", "posterior")
 

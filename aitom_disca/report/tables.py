@@ -1,4 +1,4 @@
-"""What else than structure could explain the clusters: the table of the report."""
+"""Tables of the report: criteria for K, and what else than structure could explain the clusters."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_hex, to_rgb
+
+from aitom_disca.clustering.criteria import CRITERIA, LOWEST_IS_BEST, best_k
+
+_TITLES = {
+    "bic": "BIC",
+    "bic_si": "BIC, heavier penalty",
+    "aic": "AIC",
+    "ch": "Calinski-Harabasz",
+    "kl": "Krzanowski-Lai",
+    "jump": "jump",
+}
 
 _HIGHER, _LOWER = "#ee7733", "#0077bb"  # the same blue and orange as the clusters'
 _STRONGEST = 0.75  # of the colour: the figures on it stay legible
@@ -85,3 +96,39 @@ def _colour(effect: float) -> str:
     colour = np.array(to_rgb(_HIGHER if effect > 0 else _LOWER))
     red, green, blue = (1 - share) + share * colour
     return to_hex((red, green, blue))
+
+
+def criteria_table(criteria: Mapping[str, Mapping[Any, float]]) -> dict[str, Any] | None:
+    """Rows of cells, one row a criterion, one cell a number of clusters; the best one is marked.
+
+    Parameters
+    ----------
+    criteria : mapping of str to mapping of K to float
+        K may be a text, as JSON has it.
+
+    Returns
+    -------
+    dict or None
+        ``ks`` and ``rows``; None where there is nothing to show.
+    """
+    tables = {
+        name: {int(k): float(v) for k, v in criteria[name].items()}
+        for name in CRITERIA
+        if criteria.get(name)
+    }
+    ks = sorted(set().union(*tables.values()))
+    rows = []
+    for name, table in tables.items():
+        if all(np.isnan(value) for value in table.values()):
+            continue
+        best = best_k(table, name)  # type: ignore[arg-type]
+        cells = [{"text": _criterion_text(table.get(k)), "best": k == best} for k in ks]
+        way = "lowest" if name in LOWEST_IS_BEST else "highest"
+        rows.append({"title": _TITLES[name], "best": best, "way": way, "cells": cells})
+    return {"ks": ks, "rows": rows} if rows else None
+
+
+def _criterion_text(value: float | None) -> str:
+    if value is None or not np.isfinite(value):
+        return "–"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
