@@ -167,8 +167,8 @@ def _decisions_of(model: str | Path) -> list[Decision]:
     n_left_out = len(in_force(every)) - len(found)
     if n_left_out:
         say(
-            f"left out: {counted(n_left_out, 'decision')} about the model's clusters that cannot hold "
-            "for others (about single particles, or parts of a cluster that was split)"
+            f"left out: {counted(n_left_out, 'decision')} about the model's clusters that cannot "
+            "hold for others (about single particles, or parts of a cluster that was split)"
         )
     return found
 
