@@ -84,8 +84,13 @@ class Curation:
         Raises
         ------
         InputError
-            If one does not fit.
+            If one does not fit, or others were added since the file was read.
         """
+        if self.file.exists() and read_record(self.file)["decisions"] != self.decisions:
+            raise InputError(
+                f"decisions were added to {self.file} while this one was made, in a browser or another "
+                "terminal; look at them and decide again."
+            )
         every = [*self.decisions, *(one if one.date else one.now() for one in decisions)]
         curated = apply_decisions(self.sorted, every, n_clusters=self.n_clusters)
         before = self.labels_file.read_text(encoding="utf-8")
