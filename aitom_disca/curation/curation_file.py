@@ -88,8 +88,8 @@ class Curation:
         """
         if self.file.exists() and read_record(self.file)["decisions"] != self.decisions:
             raise InputError(
-                f"decisions were added to {self.file} while this one was made, in a browser or another "
-                "terminal; look at them and decide again."
+                f"decisions were added to {self.file} while this one was made, in a browser or "
+                "another terminal; look at them and decide again."
             )
         every = [*self.decisions, *(one if one.date else one.now() for one in decisions)]
         curated = apply_decisions(self.sorted, every, n_clusters=self.n_clusters)
