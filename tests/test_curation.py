@@ -162,7 +162,7 @@ def test_a_replayed_decision_that_does_not_fit_is_refused_with_its_line(
 def test_two_who_decide_at_once_do_not_lose_what_the_other_decided(results: Path) -> None:
     one, other = Curation(results), Curation(results)
     other.add([Decision("drop", (4,))])
-    with pytest.raises(InputError, match="added to .*while this one was made"):
+    with pytest.raises(InputError, match="while this one was made"):
         one.add([Decision("merge", (1, 2))])
     assert [d.action for d in Curation(results).decisions] == ["drop"]
     other.add([Decision("merge", (1, 2))])
