@@ -187,6 +187,7 @@ def _sort(
         most=most,
         looks=2 * settings.alignment_splits,
         seed=settings.seed,
+        settings=settings.constants,
         checkpoint=checkpoint,
         workers=workers,
     )
