@@ -124,7 +124,7 @@ def commands() -> dict[str, Any]:
 def packages() -> list[str]:
     """Names of the packages that others may import from."""
     folders = (ROOT / "aitom_disca").glob("*/__init__.py")
-    hidden = {"bench", "cli", "data", "doctor", "explore", "report"}
+    hidden = {"bench", "cli", "config", "data", "doctor", "explore", "report"}
     return sorted(path.parent.name for path in folders if path.parent.name not in hidden)
 
 
