@@ -25,6 +25,7 @@ from aitom_disca.averaging.initial_model import _Level
 from aitom_disca.bench.crowded import falling_off
 from aitom_disca.classification.detail import Look
 from aitom_disca.cli.app import main
+from aitom_disca.config import MineSettings
 from aitom_disca.geometry.fall_off import TILTS_DEG, weighed_by_tilt
 from aitom_disca.geometry.wedge import (
     apply_wedge,
@@ -474,7 +475,7 @@ def test_a_store_is_sorted_and_assigned_by_the_wedges_of_its_particles(store, mo
         )
     assert set(seen) == {2} and found.sorter.learnt().tilt_range_deg == SKEW
     assert adjusted_rand_score(true, found.labels) == 1
-    model = SimpleNamespace(learnt=found.sorter.learnt())
+    model = SimpleNamespace(learnt=found.sorter.learnt(), settings=MineSettings())
     with open_store(store) as one:
         assert adjusted_rand_score(true, predicting._aligned(model, one)[0]) == 1
 

@@ -17,7 +17,6 @@ from aitom_disca.classification.assign import LearntAverages
 from aitom_disca.classification.assignments import Standing, joined_blocks, side_by_side
 from aitom_disca.classification.classes import Classes, equal_detail
 from aitom_disca.classification.coarse_and_fine import Seen
-from aitom_disca.classification.expectation_maximisation import STAYED
 from aitom_disca.classification.expectation_tasks import (
     Expecting,
     FirstLook,
@@ -32,6 +31,7 @@ from aitom_disca.classification.expectation_tasks import (
     levels_for,
 )
 from aitom_disca.computing.parallel import Workers, added_in_pairs, in_tasks, on_all_cores
+from aitom_disca.config.sorting import SORTING, SortingSettings
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 from aitom_disca.io.stores.row_file import RowFile
 from aitom_disca.io.stores.row_shards import RowShards
@@ -39,11 +39,9 @@ from aitom_disca.progress import say, track
 
 Group = tuple[np.ndarray, np.ndarray]  # rows of some members, average
 Joined = TypeVar("Joined")
+# Memory and work at a time; where sums are cut moves only the last bits of floating point.
 _BLOCK = 512  # subtomograms that are held at once, on each core
 _PIECE_BLOCKS = 16  # of a part of the data, after which sums are put into the next averages
-_ROUNDS = 3
-_SMALLEST = 4  # members of a cluster that can be averaged
-_N_PARTS = 4  # of the data: averages without one of them hold three quarters of it
 
 
 class AllParticles:
@@ -69,6 +67,8 @@ class AllParticles:
         Of all subtomograms, or of each.
     seed : int
         Of the parts in which the data are split.
+    settings : SortingSettings
+        Those that the clusters were found with.
     workers : Workers, optional
         Compute pieces as their tasks, and keep coefficients in their folder; else it is done
         here, with a temporary file.
@@ -82,18 +82,21 @@ class AllParticles:
         tilt_range_deg: TiltRanges,
         *,
         seed: int = 0,
+        settings: SortingSettings = SORTING,
         workers: Workers | None = None,
     ) -> None:
         ranges, self.wedge = distinct_tilt_ranges(tilt_range_deg, n)
-        self.levels = levels_for(learnt, ranges)
-        part = (np.random.default_rng(seed).permutation(n) % _N_PARTS).astype(np.uint8)
+        self.levels, self.settings = levels_for(learnt, ranges, settings), settings
+        self._n_parts = settings.rounds.parts
+        part = (np.random.default_rng(seed).permutation(n) % self._n_parts).astype(np.uint8)
         n_values = len(self.levels.coarse.coefficients) + len(self.levels.fine.coefficients)
         file: RowFile | RowShards
         if workers is None:
             file = RowFile((n_values, 2), np.float16, "coefficients of the subtomograms")
         else:
             file = RowShards(workers.folder, (n_values, 2), "float16", _BLOCK)
-        self._setup = Setup(read, learnt, ranges, self.wedge, part, file, _BLOCK, uuid.uuid4().hex)
+        given = (read, learnt, ranges, self.wedge, part, file, _BLOCK, settings)
+        self._setup = Setup(*given, uuid.uuid4().hex)
         self.looking = Looking(self._setup, self.levels)
         self.pairs = self.looking.pairs
         self.seen = False  # whether the coefficients are there
@@ -117,7 +120,7 @@ class AllParticles:
             shell_weight=learnt.shell_weight,
         )
         found, offset = zip(*self._over_all(FirstLook, known, "sorting all"), strict=True)
-        without = np.stack([learnt.averages] * _N_PARTS, axis=1)
+        without = np.stack([learnt.averages] * self._n_parts, axis=1)
         classes, k = joined_blocks(known, list(found)), len(without)
         seen_at = np.concatenate(offset)
         return Standing(classes, without, np.ones((k, 1)), np.zeros(k, int), seen_at)
@@ -147,20 +150,20 @@ class AllParticles:
         part of, and averages are compared at equal detail. A subtomogram meets the averages that
         were likely before.
         """
-        for number in range(1, _ROUNDS + 1):
+        for number in range(1, self.settings.rounds.over_all + 1):
             before = standing.classes.labels
             standing = self._round(standing)
             changed = float(np.mean(before != standing.classes.labels))
             sizes = np.bincount(standing.classes.labels).tolist()
             say(f"all, round {number}: {100 * changed:.1f} % moved, sizes {sizes}")
-            if changed <= STAYED:
+            if changed <= self.settings.rounds.stayed:
                 break
         return standing
 
     def _round(self, standing: Standing) -> Standing:
         fine = self.levels.fine
         classes, sums = self._expected(standing.classes, standing.without)
-        kept = np.flatnonzero(classes.posterior.sum(axis=0) >= _SMALLEST)
+        kept = np.flatnonzero(classes.posterior.sum(axis=0) >= self.settings.rounds.fewest_members)
         made = on_all_cores(fine.averager.without_each, [[part[k] for part in sums] for k in kept])
         signal = np.array([one.signal for one in made])
         posterior = classes.posterior[:, kept]
@@ -217,7 +220,7 @@ class AllParticles:
         work : Work
         classes : Classes
             Of all.
-        without : ndarray of shape (K, 4, box, box, box)
+        without : ndarray of shape (K, F, box, box, box)
             Averages without each part, which that part meets.
         join : callable
             Takes what comes of the pieces of a part, in order.
@@ -238,8 +241,8 @@ class AllParticles:
             return join(map(work(self.looking, list(without[:, part])), pieces(part)))
 
         if self._workers is None:
-            return on_all_cores(here, range(_N_PARTS))
-        own = [list(pieces(part)) for part in range(_N_PARTS)]
+            return on_all_cores(here, range(self._n_parts))
+        own = [list(pieces(part)) for part in range(self._n_parts)]
         found = self._tasks(self._workers, work, [one for some in own for one in some], what)
         return [join(islice(found, len(some))) for some in own]
 
@@ -299,10 +302,17 @@ class AllParticles:
         """Average of some subtomograms that lie in another one, and without each part of them."""
         fine, parts = self.levels.fine, []
         slices = fine.slicer(average)[None]
-        for part in range(_N_PARTS):
+        for part in range(self._n_parts):
             mine = rows[self.looking.part[rows] == part]
             particles = self.load(mine).particles.moved(offset_zyx_px[mine])
-            found = expect(particles, slices, np.zeros(1), fine.shifts_zyx_px, by_half=False)
+            found = expect(
+                particles,
+                slices,
+                np.zeros(1),
+                fine.shifts_zyx_px,
+                by_half=False,
+                negligible=self.settings.rounds.negligible,
+            )
             parts.append(fine.averager.inserted(found.sums[0, 0], found.counts[0, 0]))
         return fine.averager.without_each(parts)
 
@@ -311,7 +321,7 @@ class AllParticles:
         return replace(standing, classes=self._met(standing.classes, standing.without))
 
     def _met(self, classes: Classes, without: np.ndarray) -> Classes:
-        """All subtomograms compared with averages (K, 4, box, box, box) without each part."""
+        """All subtomograms compared with averages (K, F, box, box, box) without each part."""
         by_part = self._by_part(Meeting, classes, without, list, "a look at all")
         found = [one for some in by_part for one in some]
         return joined_blocks(classes, found, self._in_order())

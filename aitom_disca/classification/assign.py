@@ -10,9 +10,16 @@ from scipy.special import logsumexp, softmax
 
 from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.classification.classes import Classes
-from aitom_disca.classification.detail import COARSE, FINE, WIDE, Look, one_rotation, search_at
+from aitom_disca.classification.detail import (
+    Look,
+    level_of,
+    one_rotation,
+    search_at,
+    wide_search,
+)
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.classification.shifts_by_class import fit_one, second_look
+from aitom_disca.config.sorting import SORTING, SortingSettings
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges
@@ -110,6 +117,8 @@ class Assigner:
         Of the subtomograms that are sorted, if it is another; or the different ones.
     spherical : bool
         Whether the averages look the same from all sides, so that one rotation does.
+    settings : SortingSettings
+        Those that the averages were found with.
     """
 
     def __init__(
@@ -118,6 +127,7 @@ class Assigner:
         tilt_range_deg: TiltRanges | None = None,
         *,
         spherical: bool = False,
+        settings: SortingSettings = SORTING,
     ) -> None:
         self._learnt = learnt
         self.box_px, self.box_share = learnt.averages.shape[-1], learnt.box_share
@@ -125,14 +135,15 @@ class Assigner:
         fall_off = None if learnt.fall_off is None else FallOff(*learnt.fall_off)
         self._coarse, self._fine = (
             search_at(
-                one_rotation(level) if spherical else level,
+                one_rotation(level_of(one)) if spherical else level_of(one),
                 self.box_px,
                 tilts,
                 fall_off=fall_off,
+                settings=settings,
             )
-            for level in (COARSE, FINE)
+            for one in (settings.coarse, settings.fine)
         )
-        self._wide = self._coarse.trying(*WIDE)
+        self._wide = wide_search(self._coarse)
         self._look = Look(self.box_px, learnt.mask_radius_px, learnt.power)
 
     def assign(

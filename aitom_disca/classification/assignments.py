@@ -8,8 +8,6 @@ import numpy as np
 
 from aitom_disca.classification.classes import Classes
 
-LIKELY = 1e-3  # probability of a cluster below which it is not compared in the next round
-
 
 @dataclass(frozen=True)
 class Standing:
@@ -18,8 +16,8 @@ class Standing:
     Parameters
     ----------
     classes : Classes
-    without : ndarray of shape (K, 4, box, box, box)
-        Averages without each of four parts of the data.
+    without : ndarray of shape (K, F, box, box, box)
+        Averages without each of F parts of the data.
     signal : ndarray of shape (K, n_shells)
         The share of every shell of these that is signal.
     found_in : ndarray of int, shape (K,)
@@ -34,11 +32,18 @@ class Standing:
     found_in: np.ndarray
     seen_at_zyx_px: np.ndarray
 
-    def without_clusters(self, clusters: np.ndarray) -> Standing:
-        """The same without some clusters; what was in them may belong to any other."""
+    def without_clusters(self, clusters: np.ndarray, likely: float) -> Standing:
+        """The same without some clusters; what was in them may belong to any other.
+
+        Parameters
+        ----------
+        clusters : ndarray of int
+        likely : float
+            Probability of a cluster below which it is not compared in the next round.
+        """
         kept = np.setdiff1d(np.arange(len(self.found_in)), clusters)
         posterior = self.classes.posterior[:, kept]
-        posterior[posterior.sum(axis=1) < LIKELY] = 1
+        posterior[posterior.sum(axis=1) < likely] = 1
         classes = replace(
             self.classes,
             averages=[self.classes.averages[k] for k in kept],

@@ -8,17 +8,15 @@ import numpy as np
 
 from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.expectation import shell_power, whitened
-from aitom_disca.alignment.search_grids import ball, cross
+from aitom_disca.alignment.search_grids import ball, cross, cube
 from aitom_disca.classification.expectation_maximisation import Search
+from aitom_disca.config.sorting import SORTING, LevelSettings, SortingSettings
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.wedge import TiltRanges
 from aitom_disca.subtomograms.preprocess import in_spheres, mask_edge_px
 
 # How finely is searched: largest frequency, rotations, shifts, rounds at most.
-COARSE = (5.0, 600, cross(1.25), 8)
-FINE = (7.0, 1500, cross(0.8), 12)
-WIDE = (ball(1.67, 3.8), 1)  # shifts and rounds of a second look, in coarse detail
 Level = tuple[float, int, np.ndarray, int]
 
 
@@ -98,18 +96,32 @@ class Look:
         return Particles(coefficients, values, offset_zyx_px, half, wedge)
 
 
+def level_of(detail: LevelSettings, rounds: int = 1) -> Level:
+    """A level of detail as settings say it."""
+    return detail.radius, detail.n_rotations, cross(detail.shift_step_px), rounds
+
+
 def search_at(
     level: Level,
     box_px: int,
     tilt_range_deg: TiltRanges,
     mask_radius_px: float = np.inf,
     fall_off: FallOff | None = None,
+    settings: SortingSettings = SORTING,
 ) -> Search:
     """A level of detail in a box."""
     radius, n_rotations, shifts_zyx_px, rounds = level
     radius = min(radius, box_px / 2 - 1)
     return Search(
-        box_px, radius, tilt_range_deg, n_rotations, shifts_zyx_px, rounds, mask_radius_px, fall_off
+        box_px,
+        radius,
+        tilt_range_deg,
+        n_rotations,
+        shifts_zyx_px,
+        rounds,
+        mask_radius_px,
+        fall_off,
+        settings,
     )
 
 
@@ -118,13 +130,20 @@ def one_rotation(level: Level) -> Level:
     return (level[0], 1, *level[2:])
 
 
+def wide_search(coarse: Search) -> Search:
+    """The same detail over the whole range of shifts."""
+    wide = coarse.settings.wide
+    return coarse.trying(ball(wide.shift_step_px, wide.range_px), 1)
+
+
 @dataclass(frozen=True)
 class Levels:
-    """How finely is looked: coarse, fine, and coarse over the whole range of shifts."""
+    """How finely is looked: coarse, fine, coarse over the whole range of shifts, and at first."""
 
     coarse: Search
     fine: Search
     wide: Search
+    first: Search
 
     @classmethod
     def of(
@@ -133,10 +152,20 @@ class Levels:
         tilt_range_deg: TiltRanges,
         mask_radius_px: float = np.inf,
         fall_off: FallOff | None = None,
+        settings: SortingSettings = SORTING,
     ) -> Levels:
         """All levels in a box."""
         coarse, fine = (
-            search_at(level, box_px, tilt_range_deg, mask_radius_px, fall_off)
-            for level in (COARSE, FINE)
+            search_at(level, box_px, tilt_range_deg, mask_radius_px, fall_off, settings)
+            for level in (
+                level_of(settings.coarse, settings.coarse.rounds),
+                level_of(settings.fine, settings.rounds.settling),
+            )
         )
-        return cls(coarse, fine, coarse.trying(*WIDE))
+        first = coarse.trying(cube(settings.first.shift_step_px), settings.first.rounds)
+        return cls(coarse, fine, wide_search(coarse), first)
+
+    @property
+    def settings(self) -> SortingSettings:
+        """What the searches were made with."""
+        return self.fine.settings

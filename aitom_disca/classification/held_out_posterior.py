@@ -12,8 +12,6 @@ from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.classification.shifts_by_class import second_look
 
-_SHARE = 0.2  # of the coefficients is held out
-
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -39,7 +37,7 @@ def held_out_gain(
 ) -> list[HeldOut]:
     """Ask, for every cluster, coefficients that had no part in the choice of cluster and pose.
 
-    A fifth of the coefficients, drawn at random, is left out. With the others every subtomogram
+    A share of the coefficients, drawn at random, is left out. With the others every subtomogram
     chooses its pose in each average, and its cluster; then the left-out ones are compared with
     the averages in these poses. The averages are those of the half of the data that the
     subtomogram is not in. So noise cannot agree with itself, as it does where a subtomogram meets
@@ -59,7 +57,7 @@ def held_out_gain(
     list of K HeldOut
     """
     known = particles.moved(classes.offset_zyx_px)
-    left_out = rng.random(len(search.coefficients)) < _SHARE
+    left_out = rng.random(len(search.coefficients)) < search.settings.held_out
     halves = _averages_of_halves(search, known, classes)
     n, k = len(particles), len(classes.averages)
     chosen, asked = np.zeros((n, k)), np.zeros((n, k))
@@ -111,7 +109,11 @@ def _averages_of_halves(
     search: Search, particles: Particles, classes: Classes
 ) -> list[list[np.ndarray]]:
     found = expect(
-        particles, search.slices(classes.averages), classes.log_prior, search.shifts_zyx_px
+        particles,
+        search.slices(classes.averages),
+        classes.log_prior,
+        search.shifts_zyx_px,
+        negligible=search.settings.rounds.negligible,
     )
     return [
         search.averager.average(found.sums[:, k], found.counts[:, k], with_halves=True).halves
@@ -129,6 +131,7 @@ def _asked(
         np.zeros(1),
         search.shifts_zyx_px,
         add_up=False,
+        negligible=search.settings.rounds.negligible,
     )
     phases = particles.coefficients.shift_phases(met.offset_zyx_px)
     seen = (particles.values * phases)[:, left_out]

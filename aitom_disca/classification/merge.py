@@ -13,17 +13,9 @@ from aitom_disca.alignment.search_grids import ball, cross
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.computing.parallel import on_all_cores
+from aitom_disca.config.sorting import SORTING, MergingSettings
 from aitom_disca.progress import say
 from aitom_disca.words import counted
-
-# Two clusters are one if members fit a joint average better by so many standard errors.
-ONE_Z = -3.0
-
-_NEIGHBOURS = 2
-_MOST_TESTED = 400  # members of each cluster that take part in a test
-_HOPELESS_Z = -8.0
-# Shifts that are tried, in voxels: averages of one structure may lie apart in their boxes.
-_WIDE, _NEAR = ball(1.67, 3.8), cross(0.8)
 
 
 @dataclass(frozen=True)
@@ -66,6 +58,7 @@ class Verdict:
     z: float
     n_tested: int
     average: np.ndarray
+    settings: MergingSettings = SORTING.merging
 
     @property
     def in_words(self) -> str:
@@ -76,11 +69,13 @@ class Verdict:
     @property
     def in_doubt(self) -> bool:
         """Neither clearly one structure nor clearly two."""
-        return _HOPELESS_Z < self.z < 0
+        return self.settings.hopeless_z < self.z < 0
 
     def beyond(self, least_z: float) -> float:
         """By how much ``z`` is above what makes two clusters one; see `Merger.merge`."""
-        return self.z - _least_z(least_z, self.n_tested)
+        if least_z < 0:
+            least_z *= np.sqrt(self.n_tested / (2 * self.settings.tested))
+        return self.z - least_z
 
 
 class Merger:
@@ -104,8 +99,10 @@ class Merger:
         *,
         first: tuple[Search, Particles] | None = None,
     ) -> None:
-        near = Step(search, particles, _NEAR)
-        self._steps = [Step(*(first or (search, particles)), _WIDE), near, near]
+        self._settings, wide = search.settings.merging, search.settings.wide
+        near = Step(search, particles, cross(self._settings.near_step_px))
+        everywhere = ball(wide.shift_step_px, wide.range_px)
+        self._steps = [Step(*(first or (search, particles)), everywhere), near, near]
         self._pairs = pairs
 
     def merge(
@@ -126,7 +123,8 @@ class Merger:
         averages : list of ndarray of shape (z, y, x)
         least_z : float
             Two clusters are one if their members together fit the joint average better than
-            their own by so many standard errors. If negative it holds for 800 members; fewer
+            their own by so many standard errors. If negative it holds for twice as many members
+            as are tested of each, 800; fewer
             gain more from being averaged with others, and it goes with the root of their number.
         fewest, most : int
             Numbers of clusters between which it ends, whatever the test says.
@@ -138,7 +136,8 @@ class Merger:
         verdicts: dict[tuple[int, int], Verdict] = {}
         similar = self._pairs.similarity([average for _, average in groups])
         while len(alive) > fewest:
-            pairs = [pair for pair in _candidates(alive, similar) if pair not in verdicts]
+            nearest = _candidates(alive, similar, self._settings.neighbours)
+            pairs = [pair for pair in nearest if pair not in verdicts]
             judged = on_all_cores(
                 lambda pair: self._judge(*(alive[k] for k in pair)), pairs, "comparing clusters"
             )
@@ -173,12 +172,13 @@ class Merger:
         """
         groups = list(zip(members, averages, strict=True))
         alive = dict(enumerate(on_all_cores(lambda group: self._cluster(*group), groups)))
-        pairs = _candidates(alive, self._pairs.similarity(averages))
+        pairs = _candidates(alive, self._pairs.similarity(averages), self._settings.neighbours)
         judged = on_all_cores(lambda pair: self._judge(*(alive[k] for k in pair)), pairs)
         return dict(zip(pairs, judged, strict=True))
 
     def _cluster(self, rows: np.ndarray, average: np.ndarray) -> Cluster:
-        tested = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_TESTED)).astype(int)]
+        n = min(len(rows), self._settings.tested)
+        tested = rows[np.linspace(0, len(rows) - 1, n).astype(int)]
         own = self._refine(tested, average, self._steps[-1:])
         return Cluster(rows, average, tested, own)
 
@@ -225,13 +225,14 @@ class Merger:
             joint.append(average)
             fit = self._fit(own.own.particles, halves, self._steps[-1])
             gains.append(fit - own.own.fit)
-        return Verdict(_z(gains, [len(a.rows), len(b.rows)]), n_tested, joint[0])
+        z = _z(gains, [len(a.rows), len(b.rows)])
+        return Verdict(z, n_tested, joint[0], self._settings)
 
     def _judge_from(self, average: np.ndarray, a: Cluster, b: Cluster) -> Verdict:
         joint = self._refine(np.concatenate([a.tested, b.tested]), average, self._steps)
         gains = [self._fit_in_place(joint, cluster) - cluster.own.fit for cluster in (a, b)]
         z = _z(gains, [len(a.rows), len(b.rows)])
-        return Verdict(z, len(a.tested) + len(b.tested), joint.average)
+        return Verdict(z, len(a.tested) + len(b.tested), joint.average, self._settings)
 
     def _fit_in_place(self, joint: Fitted, cluster: Cluster) -> np.ndarray:
         """How well members fit a joint average that lies as their own does.
@@ -249,7 +250,8 @@ class Merger:
         for step in steps:
             particles = step.particles.select(rows).moved(offset_zyx_px)
             slices = step.search.slicer(average)[None]
-            found = expect(particles, slices, even, step.shifts_zyx_px)
+            negligible = step.search.settings.rounds.negligible
+            found = expect(particles, slices, even, step.shifts_zyx_px, negligible=negligible)
             made = step.search.averager.average(
                 found.sums[:, 0], found.counts[:, 0], with_halves=step is steps[-1]
             )
@@ -259,20 +261,19 @@ class Merger:
 
     def _fit(self, particles: Particles, halves: list[np.ndarray], step: Step) -> np.ndarray:
         by_half = np.split(step.search.slices(halves), 2)
-        return log_likelihood_held_out(particles, by_half, step.shifts_zyx_px)
+        negligible = step.search.settings.rounds.negligible
+        return log_likelihood_held_out(particles, by_half, step.shifts_zyx_px, negligible)
 
 
-def _candidates(alive: dict[int, Cluster], similar: np.ndarray) -> list[tuple[int, int]]:
+def _candidates(
+    alive: dict[int, Cluster], similar: np.ndarray, neighbours: int
+) -> list[tuple[int, int]]:
     """Pairs of each cluster with those whose averages look most like its own."""
     pairs = set()
     for a in alive:
-        for b in sorted(set(alive) - {a}, key=lambda k: -similar[a, k])[:_NEIGHBOURS]:
+        for b in sorted(set(alive) - {a}, key=lambda k: -similar[a, k])[:neighbours]:
             pairs.add((min(a, b), max(a, b)))
     return sorted(pairs)
-
-
-def _least_z(least_z: float, n_tested: int) -> float:
-    return least_z * np.sqrt(n_tested / (2 * _MOST_TESTED)) if least_z < 0 else least_z
 
 
 def _z(gains: list[np.ndarray], sizes: list[int]) -> float:

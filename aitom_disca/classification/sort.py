@@ -10,13 +10,12 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.align_averages import AveragePairs
 from aitom_disca.alignment.graded_wedge import measure_fall_off
-from aitom_disca.alignment.search_grids import cube
 from aitom_disca.classification.assign import LearntAverages
 from aitom_disca.classification.centring import centred
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.coarse_and_fine import Seen, starts_of_tries, unwhitened
 from aitom_disca.classification.detail import Levels, Look
-from aitom_disca.classification.expectation_maximisation import STAYED, Prior
+from aitom_disca.classification.expectation_maximisation import Prior
 from aitom_disca.classification.first_references import averages_of, singles
 from aitom_disca.classification.held_out_posterior import (
     HeldOut,
@@ -24,21 +23,13 @@ from aitom_disca.classification.held_out_posterior import (
     posterior_by_others,
 )
 from aitom_disca.classification.judge_known import Pair, judge_known
-from aitom_disca.classification.merge import ONE_Z, Merger, merged
+from aitom_disca.classification.merge import Merger, merged
 from aitom_disca.classification.noise_clusters import without_noise
 from aitom_disca.computing.parallel import on_all_cores
+from aitom_disca.config.sorting import SORTING, SortingSettings
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range, distinct_tilt_ranges
 from aitom_disca.progress import muted, say
-
-_BOX_PX = 20  # everything is measured in this box: the volumes are Fourier-cropped to it
-_FIRST = (cube(1.67), 3)  # shifts and rounds before all others, in coarse detail
-_ROUNDS_AFTER = 2  # a second look
-_CLEARLY_ONE_Z = 1.5  # members fit a joint average better by so many standard errors
-_SETTLING_ROUNDS = 6  # between looks at what may be merged
-_FEWEST_TO_SPLIT = 24
-_SAME = 0.8  # share of common members from which two clusters count as the same one
-_MISFITS = 0.15  # share of the subtomograms, those that fit their averages worst
 
 
 class AlignmentSorter:
@@ -66,6 +57,7 @@ class AlignmentSorter:
         Whether noise and signal that clearly fall off with tilt are taken into account.
     seed : int
         Of the halves in which the data are split, and of the starts of splits.
+    settings : SortingSettings
 
     Attributes
     ----------
@@ -86,19 +78,23 @@ class AlignmentSorter:
         box_share: float = 1.0,
         graded_wedge: bool = True,
         seed: int = 0,
+        settings: SortingSettings = SORTING,
     ) -> None:
-        self.box_px = min(_BOX_PX, volumes.shape[-1])
+        self._settings = settings
+        self.box_px = min(settings.box_px, volumes.shape[-1])
         ranges, self._wedge = distinct_tilt_ranges(tilt_range_deg, len(volumes))
         self._tilt_range_deg = common_tilt_range(ranges)
         self._rng = np.random.default_rng(seed)
-        self._pairs = AveragePairs(self.box_px)
+        self._pairs = AveragePairs(self.box_px, settings.pairs)
         self._box_share = box_share
         mask_radius_px *= self.box_px / volumes.shape[-1]
         self._volumes = fourier_crop(volumes, self.box_px)
         self._fall_off = None
         if graded_wedge:
-            self._fall_off = measure_fall_off(self._volumes, tilt_range_deg)
-        self._levels = Levels.of(self.box_px, ranges, mask_radius_px, self._fall_off)
+            self._fall_off = measure_fall_off(
+                self._volumes, tilt_range_deg, settings=settings.graded_wedge
+            )
+        self._levels = Levels.of(self.box_px, ranges, mask_radius_px, self._fall_off, settings)
         self._half = self._rng.permutation(len(volumes)) % 2
         self._look = Look.at(self._levels.fine, self._volumes, mask_radius_px, self._wedge)
         self._look_at(np.zeros((len(volumes), 3)))
@@ -128,8 +124,8 @@ class AlignmentSorter:
             Labels from 0 without gaps, -1 for noise.
         """
         bounds = {"fewest": max(fewest, 1), "most": most}
-        first, rough = self._levels.coarse.trying(*_FIRST), self._seen.rough
-        classes = first.iterate(rough, singles(rough, starts))
+        rough = self._seen.rough
+        classes = self._levels.first.iterate(rough, singles(rough, starts, self._settings.first))
         return self._from(self._roughly(classes, **bounds), splits=splits, **bounds)
 
     def refine(
@@ -150,8 +146,7 @@ class AlignmentSorter:
             Labels from 0 without gaps, -1 for noise.
         """
         members = [np.flatnonzero(labels == k) for k in np.unique(labels[labels >= 0])]
-        coarse = self._levels.coarse
-        searches = [coarse.trying(*_FIRST), coarse]
+        searches = [self._levels.first, self._levels.coarse]
         classes = averages_of(searches, self._seen.rough, members, self._rng)
         bounds = {"fewest": max(fewest, 1), "most": most}
         return self._from(self._roughly(classes, **bounds), splits=splits, **bounds)
@@ -162,7 +157,8 @@ class AlignmentSorter:
         classes = coarse.iterate(self._seen.rough, classes)
         classes = self._centred(classes, coarse.rotations)
         merger = Merger(coarse, self._seen.rough.moved(classes.offset_zyx_px), self._pairs)
-        return merged(merger, classes, least_z=_CLEARLY_ONE_Z, fewest=fewest, most=most)
+        least_z = self._settings.merging.clearly_one_z
+        return merged(merger, classes, least_z=least_z, fewest=fewest, most=most)
 
     def _from(self, classes: Classes, *, fewest: int, most: int, splits: int) -> np.ndarray:
         bounds = {"fewest": fewest, "most": most}
@@ -231,7 +227,7 @@ class AlignmentSorter:
         Picks are some voxels off, those of hollow particles the most, and a mask round the wrong
         place cuts away what would say so.
         """
-        classes = centred(classes, rotations)
+        classes = centred(classes, rotations, self._settings.centring)
         self._look_at(classes.offset_zyx_px)
         return classes
 
@@ -239,30 +235,29 @@ class AlignmentSorter:
 
     def _settled(self, classes: Classes, prior: Prior, *, fewest: int, most: int) -> Classes:
         """Sort in detail and merge clusters that are one structure until none is left."""
-        fine = self._levels.fine
+        fine, settings = self._levels.fine, self._settings
+        rounds, one_z = settings.rounds, settings.merging.one_z
         while True:
             n_before = len(classes.averages)
-            classes = fine.iterate(
-                self._seen.particles, classes, rounds=_SETTLING_ROUNDS, prior=prior
-            )
+            classes = fine.iterate(self._seen.particles, classes, prior=prior)
             before = classes.labels
             classes = self._centred(classes, fine.rotations)
             classes = self._seen.second_look(classes)
-            if np.mean(before != classes.labels) > STAYED:
+            if np.mean(before != classes.labels) > rounds.stayed:
                 classes = fine.iterate(
-                    self._seen.particles, classes, rounds=_ROUNDS_AFTER, prior=prior
+                    self._seen.particles, classes, rounds=rounds.after_second_look, prior=prior
                 )
             merger = self._seen.merger(classes.offset_zyx_px)
-            classes = merged(merger, classes, least_z=ONE_Z, fewest=fewest, most=most)
+            classes = merged(merger, classes, least_z=one_z, fewest=fewest, most=most)
             if len(classes.averages) >= n_before:
                 return classes
 
     def _split(self, classes: Classes) -> Classes:
         """Look for structures that were missed, in every cluster and in what fits none well."""
-        members = classes.members()
-        groups_of_rows = (*members, classes.misfits(_MISFITS))
+        members, settings = classes.members(), self._settings.splitting
+        groups_of_rows = (*members, classes.misfits(settings.misfits))
         looked_at = [rows for rows in groups_of_rows if self._may_split(rows)]
-        jobs = [(rows, starts_of_tries(len(rows), self._rng)) for rows in looked_at]
+        jobs = [(rows, starts_of_tries(len(rows), self._rng, settings)) for rows in looked_at]
         found = on_all_cores(
             lambda job: self._parts(classes, *job), jobs, "looking for missed structures"
         )
@@ -280,8 +275,9 @@ class AlignmentSorter:
         return classes.regrouped(groups)
 
     def _may_split(self, rows: np.ndarray) -> bool:
-        known = any(_common(rows, whole) > _SAME for whole in self._whole)
-        return len(rows) >= _FEWEST_TO_SPLIT and not known
+        settings = self._settings.splitting
+        known = any(_common(rows, whole) > settings.same for whole in self._whole)
+        return len(rows) >= settings.fewest and not known
 
     def _parts(
         self, classes: Classes, rows: np.ndarray, tries: list[np.ndarray]

@@ -61,7 +61,9 @@ class SortedAll:
     def held_out(self) -> list[HeldOut]:
         """What coefficients that had no part in the choice say of up to 200 members of each."""
         members = [rows for rows in self.classes.members() if len(rows)]
-        rows = np.sort(np.concatenate([some_of(own) for own in members]))
+        rows = np.sort(
+            np.concatenate([some_of(own, self.everything.settings.missed) for own in members])
+        )
         everything, classes = self.everything, self.classes
         some = classes.select(rows)
         particles = everything.load(rows).particles
@@ -135,7 +137,7 @@ def _with_missed(
     if k >= most:
         return standing
     new = missed(everything, standing, mask_radius_px, rng)
-    kept = standing.without_clusters(new.replaced)
+    kept = standing.without_clusters(new.replaced, everything.settings.rounds.likely)
     groups = new.groups[: most - len(kept.found_in)]
     if len(kept.found_in) + len(groups) <= k:
         return standing
@@ -163,7 +165,7 @@ def _without_noise(
     limit = noise_limit(fine, classes, known.mask_radius_px, rng, everything.wedge)
     noise = classes.log_likelihood <= limit
     for rows, average in zip(classes.members(), classes.averages, strict=True):
-        some = some_of(rows)
+        some = some_of(rows, everything.settings.missed)
         members = everything.load(some).particles.moved(classes.offset_zyx_px[some])
         if not stands_out(fine, members, average, classes.log_likelihood[some], limit):
             noise[rows] = True

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aitom_disca.cli.choices import JobsOf, KCriterion, Precision, Preset, RotatedBy
 from aitom_disca.config import MineSettings, OpticsSettings
+from aitom_disca.config.sorting import SortingSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
@@ -118,6 +120,7 @@ def mine_settings(
     rotation: RotatedBy = RotatedBy.own,
     mask_diameter_angstrom: float | None = None,
     graded_wedge: bool = True,
+    expert: Sequence[str] | None = None,
 ) -> MineSettings:
     """Settings of a preset with the options that were given."""
     given = {
@@ -131,10 +134,35 @@ def mine_settings(
         "rotation": rotation.value,
         "mask_diameter_angstrom": mask_diameter_angstrom,
         "graded_wedge": graded_wedge,
+        "sorting": sorting_constants(expert) if expert else None,
     }
     return MineSettings.from_preset(
         preset.value, **{k: v for k, v in given.items() if v is not None}
     )
+
+
+def sorting_constants(given: Sequence[str]) -> SortingSettings:
+    """Constants of the sorting from ``NAME=VALUE``, the value as in JSON.
+
+    Raises
+    ------
+    InputError
+        If a text is something else, or there is no such constant.
+    """
+    changes: dict[str, Any] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        *groups, last = name.strip().split(".")
+        own = changes
+        try:
+            for group in groups:
+                own = own.setdefault(group, {})
+            own[last] = json.loads(value)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"--expert takes NAME=VALUE, such as merging.one_z=-2; got {text!r}."
+            ) from error
+    return SortingSettings.checked(**changes)
 
 
 def workers_given(

@@ -23,6 +23,7 @@ def refine(
     ] = False,
     mask_diameter_angstrom: o.MaskDiameter = None,
     graded_wedge: o.GradedWedge = True,
+    expert: o.Expert = None,
     device: o.Device = "auto",
     seed: o.Seed = 0,
     relion: o.RelionVersion = Relion.v31,
@@ -48,6 +49,7 @@ def refine(
         seed,
         mask_diameter_angstrom=mask_diameter_angstrom,
         graded_wedge=graded_wedge,
+        expert=expert,
     )
     with workers_given(workers, scheduler, cluster, cluster_config) as executor:
         folder = refine_store(

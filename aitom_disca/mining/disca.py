@@ -83,6 +83,9 @@ class DISCA(ClusterMixin, Trained):
         References at the start; by default 1.5 times the largest K, 12 at least.
     alignment_splits : int
         Looks for structures that were missed, at most.
+    sorting : SortingSettings, optional
+        Constants of the sorting by alignment, for experts: ``{"merging": {"one_z": -2}}`` changes
+        one. By default those with which all was measured, `aitom_disca.config.SORTING`.
     k_criterion : {"bic", "bic_si", "aic", "ch", "kl", "jump"}
         What decides K of the mixture, see `aitom_disca.clustering.criteria`; the last three
         choose from 2.

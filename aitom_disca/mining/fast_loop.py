@@ -162,6 +162,7 @@ def _sort(
         most=most,
         looks=2 * settings.alignment_splits,
         seed=settings.seed,
+        settings=settings.constants,
         checkpoint=checkpoint,
         workers=workers,
     )

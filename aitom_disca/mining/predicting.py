@@ -171,4 +171,4 @@ def _assigner_of(model: Bundle, source: Source) -> tuple[Assigner, np.ndarray | 
     ranges, wedge = None, None
     if tilts is not None:
         ranges, wedge = distinct_tilt_ranges(tilts, len(source))
-    return Assigner(model.learnt, ranges), wedge
+    return Assigner(model.learnt, ranges, settings=model.settings.constants), wedge

@@ -167,6 +167,7 @@ def sort_again(
         most=most,
         looks=2 * settings.alignment_splits,
         seed=settings.seed,
+        settings=settings.constants,
         workers=workers,
     )
 

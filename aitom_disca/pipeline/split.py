@@ -90,5 +90,6 @@ def sorted_again(
         most=most,
         looks=2 * settings.alignment_splits,
         seed=seed,
+        settings=settings.constants,
     )
     return found.labels

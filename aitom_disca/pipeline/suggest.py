@@ -233,5 +233,6 @@ def _asked(
         mask_radius_px=mask_radius_px(source, settings),
         graded_wedge=settings.graded_wedge,
         seed=seed,
+        settings=settings.constants,
     )
     return found[0]

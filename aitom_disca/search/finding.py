@@ -214,8 +214,11 @@ class Judge:
     def __init__(self, references: References, tilt_range_deg: tuple[float, float]) -> None:
         learnt = references.learnt
         self._box_angstrom, self._fall_off = references.box_angstrom, learnt.fall_off
-        self._averages = Assigner(learnt, tilt_range_deg)
-        self._globules = Assigner(without_structure(learnt), tilt_range_deg, spherical=True)
+        settings = references.sorting
+        self._averages = Assigner(learnt, tilt_range_deg, settings=settings)
+        self._globules = Assigner(
+            without_structure(learnt), tilt_range_deg, spherical=True, settings=settings
+        )
 
     def __call__(self, tomogram: Tomogram, center_zyx_px: np.ndarray) -> Judged:
         """Move every place to where an average fits it best, over rotations and shifts.

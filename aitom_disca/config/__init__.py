@@ -2,67 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
-    ValidationError,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
+    model_serializer,
 )
 
+from aitom_disca.config.base import Settings
+from aitom_disca.config.sorting import SORTING, SortingSettings
 from aitom_disca.errors import InputError
 
 RelionVersion = Literal["3.1", "5"]
-
-
-class Settings(BaseModel):
-    """Frozen settings that refuse unknown names.
-
-    Raises
-    ------
-    InputError
-        If a value cannot be used, or a name is not known.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise InputError(_in_words(error)) from error
-
-    @classmethod
-    def checked(cls, **values: Any) -> Self:
-        """Make settings of values whose types are not known yet.
-
-        Raises
-        ------
-        InputError
-        """
-        return cls(**values)
-
-    def changed(self, **changes: Any) -> Self:
-        """The same settings with changes.
-
-        Raises
-        ------
-        InputError
-        """
-        return self.checked(**{**self.model_dump(), **changes})
-
-
-def _in_words(error: ValidationError) -> str:
-    """The first thing that is wrong, as one sentence."""
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    inner = first.get("ctx", {}).get("error")
-    if isinstance(inner, InputError):  # of settings within settings
-        return f"{name}.{inner}"
-    return f"{name} = {first['input']!r} cannot be used: {first['msg']}."
 
 
 Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -241,6 +195,7 @@ class MineSettings(Settings):
     alignment_most: int = Field(2000, ge=10)
     alignment_starts: int | None = Field(None, ge=1)
     alignment_splits: int = Field(2, ge=0)
+    sorting: SortingSettings | None = None  # None: as they are measured, `SORTING`
     # The mixture.
     k_criterion: Literal["bic", "bic_si", "aic", "ch", "kl", "jump"] = "bic"
     merge_clusters: bool = False
@@ -275,6 +230,19 @@ class MineSettings(Settings):
     def mixture_k(self) -> tuple[int, ...]:
         """The numbers of clusters of features to choose from."""
         return self.candidate_k or tuple(range(1, _FEW_CLUSTERS + 1))
+
+    @property
+    def constants(self) -> SortingSettings:
+        """The constants of sorting by alignment."""
+        return self.sorting or SORTING
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_given(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Where no constants are given, settings are those of earlier versions."""
+        values: dict[str, Any] = plain(self)
+        if self.sorting is None:
+            values.pop("sorting", None)
+        return values
 
     def bounds(self, n: int) -> tuple[int, int]:
         """Fewest and most clusters that n subtomograms are sorted into by alignment.
