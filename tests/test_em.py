@@ -172,14 +172,14 @@ def test_blocks_and_cores_change_nothing(monkeypatch):
 def best_of_scikit_learn(samples, k):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return GaussianMixture(k, n_init=5, random_state=0).fit(samples).bic(samples)
+        return GaussianMixture(k, n_init=2, random_state=0).fit(samples).bic(samples)
 
 
-@pytest.mark.parametrize("k", [3, 6, 8])
+@pytest.mark.parametrize("k", [6, 8])
 def test_many_samples_are_fitted_as_well_as_by_scikit_learn(monkeypatch, k):
     monkeypatch.setattr(fitting, "_FEW", 1024)
     monkeypatch.setattr(fitting, "_FEW_PER_PARAMETER", 1)
-    samples, labels = planted(12_000, 6, 6)
+    samples, labels = planted(6_000, 6, 6)
     fitter = MixtureFitter(samples.astype(np.float32))
     fit = fitter.fit(k)
     assert fitter._few  # not all samples took part in the starts
@@ -287,7 +287,7 @@ def test_k_of_many_samples_is_chosen_on_a_part_and_fitted_to_all(monkeypatch):
     monkeypatch.setattr(
         MixtureFitter, "finish", lambda self, x: finished.append(self._few) or run(self, x)
     )
-    samples, labels = planted(12_000, 6, 6, spread=2.0)
+    samples, labels = planted(6_000, 6, 6, spread=2.0)
     choice = choose_mixture(samples.astype(np.float32), range(2, 10), n_starts=2)
     assert choice.mixture.n_components == 6
     assert sum(bool(few) for few in finished) == 8  # once for every K, after all starts

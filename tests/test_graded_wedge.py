@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from few_rotations import sorting_quickly
 from rich.console import Console
 from scipy.spatial.transform import Rotation
 
@@ -170,6 +171,7 @@ def test_poses_gather_behind_a_binary_wedge_and_not_behind_a_graded_one(globule:
     assert correlation[1] > correlation[0] + 0.05
 
 
+@sorting_quickly()
 def test_sorting_measures_says_and_hands_on_the_fall_off(globule: Phantom) -> None:
     volumes = seen(globule, STEEP, n=40, snr=0.2).volumes
     said = StringIO()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from few_rotations import averaging_quickly
 
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.averaging import average_cluster, initial_model, tempered_rounds
@@ -26,19 +27,24 @@ def truth(ribosome: MapTemplate) -> np.ndarray:
     return ribosome.density(few_particles.BOX_PX, few_particles.VOXEL_ANGSTROM)
 
 
-def test_few_noisy_ribosomes_are_found_where_single_ones_mislead(
-    ribosome: MapTemplate, truth: np.ndarray, monkeypatch
-) -> None:
-    """As noisy as in cells: single members lead nowhere, all of them together do."""
-    monkeypatch.setattr(initial_model, "_MOST_RUNS", 2)
-    monkeypatch.setattr(initial_model, "_GENERATIONS", 1)
-    monkeypatch.setattr(initial_model, "_POWERS", (0.5, 0.75, 1.0))
+@averaging_quickly()
+def test_few_noisy_ribosomes_are_found(ribosome: MapTemplate, truth: np.ndarray) -> None:
+    """As noisy as in cells."""
     volumes, _, _ = few_particles.simulate_few(ribosome, N, seed=1)
     found = average_cluster(volumes, few_particles.TILT_RANGE_DEG, seed=0)
-    singles = average_cluster(volumes, few_particles.TILT_RANGE_DEG, noisy=False, seed=0)
-    assert found.noisy and not singles.noisy
+    assert found.noisy
     correlation, not_radial = few_particles.correlation_with_truth(found.average, truth)
     assert correlation > 0.85 and not_radial > 0.65
+
+
+@pytest.mark.full
+def test_single_ribosomes_as_first_references_mislead(
+    ribosome: MapTemplate, truth: np.ndarray
+) -> None:
+    """All of them together do not, which the quick test above cannot do without."""
+    volumes, _, _ = few_particles.simulate_few(ribosome, N, seed=1)
+    singles = average_cluster(volumes, few_particles.TILT_RANGE_DEG, noisy=False, seed=0)
+    assert not singles.noisy
     assert few_particles.correlation_with_truth(singles.average, truth)[1] < 0.55
 
 

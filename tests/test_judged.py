@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
+from few_rotations import averaging_quickly
 from scipy.stats import binom
 
 from aitom_disca.averaging import sharpening, validation
@@ -32,6 +34,12 @@ from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 TILT = (-60.0, 60.0)
 BOX, VOXEL, N = 16, 19.0, 20
 NO_TEST = AverageSettings(null_test="none")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few() -> Iterator[None]:
+    with averaging_quickly():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import mrcfile
 import numpy as np
 import pytest
+from few_rotations import averaging_quickly, sorting_quickly
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import adjusted_rand_score
 
@@ -245,6 +246,7 @@ def test_a_round_density_lies_behind_each_wedge():
         assert np.corrcoef(found[t].ravel(), found[1 - t].ravel())[0, 1] < 0.995
 
 
+@averaging_quickly()
 def test_noise_of_another_tilt_range_makes_no_structure():
     """Fewer coefficients correlate better by chance: no member gains by a narrow range."""
     volumes = noise(np.random.default_rng(0), 200, BOX)
@@ -456,6 +458,7 @@ def test_a_wedge_that_another_program_wrote_is_measured(tilts, n):
     assert tilt_range_of_wedge(np.fft.ifftshift(wedge_volume(n, tilts))) is None
 
 
+@sorting_quickly()
 def test_a_store_is_sorted_and_assigned_by_the_wedges_of_its_particles(store, monkeypatch):
     """Three quarters are sorted, then all by what was found."""
     seen, whole = [], Look.particles
@@ -480,6 +483,7 @@ def test_a_store_is_sorted_and_assigned_by_the_wedges_of_its_particles(store, mo
         assert adjusted_rand_score(true, predicting._aligned(model, one)[0]) == 1
 
 
+@averaging_quickly()
 def test_a_store_is_averaged_by_the_wedges_of_its_particles(store, tmp_path):
     with open_store(store) as one:
         write_labels_csv(tmp_path / "labels.csv", one.labels)
