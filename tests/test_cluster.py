@@ -296,6 +296,7 @@ class Deadly:
         return self._data[slices]
 
 
+@pytest.mark.full  # each worker begins with imports
 def test_a_worker_that_dies_costs_its_task_only(tomograms, two_workers, tmp_path):
     mark = tmp_path / "died"
     deadly = [replace(tomograms[0], data=Deadly(tomograms[0], mark)), tomograms[1]]
