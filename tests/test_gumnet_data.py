@@ -115,6 +115,20 @@ def test_rotations_near_one_are_uniform_up_to_the_farthest(monkeypatch):
         assert below == pytest.approx(share, abs=0.04)
 
 
+def test_a_new_network_answers_with_the_middle():
+    layers: dict[str, list[np.ndarray]] = {}
+
+    def get_layer(name):
+        layers[name] = []
+        return SimpleNamespace(bias=SimpleNamespace(assign=layers[name].append))
+
+    copies_module.begin_in_the_middle(SimpleNamespace(get_layer=get_layer))
+    (bias,) = layers["dense_3"]
+    np.testing.assert_allclose(1 / (1 + np.exp(-bias)), copies_module.MIDDLE, rtol=1e-6)
+    # phi and psi of nothing, theta of 90 degrees: a turn of the cube.
+    np.testing.assert_array_equal(copies_module.middle_matrix(), [[0, 0, -1], [0, 1, 0], [1, 0, 0]])
+
+
 # -- how it is trained -----------------------------------------------------------------------
 
 

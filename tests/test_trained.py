@@ -188,6 +188,20 @@ def test_alignment_is_asked_with_tilts_mask_and_workers(asked, volumes):
     assert asked[-1].args[3] == (-60.0, 60.0)
 
 
+def test_the_mask_that_was_used_is_kept_with_the_model(asked, volumes):
+    """That of the store, and none where it would not fit into the box of 70 A."""
+    store = Store(volumes)
+    for diameter, kept_angstrom, radius_px in ((None, 0, np.inf), (40, 40, 2), (70, 0, np.inf)):
+        store.particle_diameter_angstrom = diameter
+        disca = DISCA(**TINY).fit(store)
+        assert disca._model.settings.mask_diameter_angstrom == kept_angstrom
+        assert asked[-1].mask_radius_px == radius_px
+        assert disca._model.voxel_size_angstrom == 10.0
+    disca = DISCA(**TINY).fit(store, voxel_size_angstrom=12.0)  # as is told, not as is stored
+    assert disca._model.voxel_size_angstrom == 12.0
+    assert asked[-1].mask_radius_px == pytest.approx(70 / 24)
+
+
 def test_the_loop_is_asked_where_nothing_is_aligned(asked, volumes):
     disca = DISCA("paper", **TINY, rotate=max).fit(volumes, voxel_size_angstrom=4.0)
     (one,) = asked
