@@ -65,7 +65,7 @@ def is_tried(item: WorkItem, lines: list[str]) -> bool:
     """Whether a fault is one that tests could notice."""
     (one,) = item.mutations
     line = lines[one.start_pos[0] - 1]
-    typed = line.lstrip().startswith(("from ", "import ", "def ", "@")) or "->" in line
+    typed = line.lstrip().startswith(("from ", "import ", "def ")) or "->" in line
     return not typed and not any(part in one.operator_name for part in _NOT_TRIED)
 
 
