@@ -15,7 +15,7 @@ from aitom_disca.alignment.search_grids import ball, cross
 from aitom_disca.classification import held_out_posterior, noise_clusters
 from aitom_disca.classification.assign import Assigner, LearntAverages
 from aitom_disca.classification.classes import Classes
-from aitom_disca.classification.detail import Look, one_rotation, search_at
+from aitom_disca.classification.detail import Levels, Look, one_rotation, search_at
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.classification.held_out_posterior import held_out_gain, posterior_by_others
 from aitom_disca.classification.noise_clusters import noise_limit, stands_out, without_noise
@@ -414,6 +414,22 @@ def test_a_level_of_detail_fits_into_its_box() -> None:
     other = large.trying(ball(1.0, 1.0), 2)
     assert len(other.shifts_zyx_px) == 7 and other._rounds == 2 and other.slicer is large.slicer
     assert large._rounds == 7
+
+
+def test_the_levels_are_those_that_figures_were_measured_with() -> None:
+    """Frequencies, rotations, shifts and rounds; a smaller box takes fewer frequencies."""
+    levels, small = Levels.of(16, ONE, 3.0), Levels.of(9, ONE)
+    for search, radius, n_rotations, shifts, rounds in (
+        (levels.coarse, 5.0, 600, cross(1.25), 8),
+        (levels.fine, 7.0, 1500, cross(0.8), 12),
+        (levels.wide, 5.0, 600, ball(1.67, 3.8), 1),
+        (small.coarse, 3.5, 600, cross(1.25), 8),
+        (small.fine, 3.5, 1500, cross(0.8), 12),
+    ):
+        assert search.coefficients.radius == radius and len(search.rotations) == n_rotations
+        np.testing.assert_array_equal(search.shifts_zyx_px, shifts)
+        assert search._rounds == rounds
+    assert levels.fine.averager._mask[0, 0, 0] < 0.01 and levels.wide.slicer is levels.coarse.slicer
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from aitom_disca.alignment.expectation import shell_power, whitened
 from aitom_disca.alignment.local_search import correlations, refine_poses, slices_at
 from aitom_disca.alignment.search_grids import ball, cross, cube, rotation_grid
 from aitom_disca.alignment.slices import counts_of_each
+from aitom_disca.alignment.to_reference import align_to_reference
 from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.simulation import load_phantoms
@@ -324,6 +325,19 @@ def test_an_average_lies_on_another_to_half_a_degree() -> None:
         np.testing.assert_allclose(found, shift, atol=0.045)
 
 
+def test_climbing_ends_within_its_last_step() -> None:
+    """Twenty noiseless slices, from 10 degrees and 0.7 voxels off: to 1 degree and 0.15 voxels."""
+    volume, coefficients = load_phantoms()["letter_l"].density(16, 20.0), Coefficients(16, 6, ONE)
+    rng, truth = np.random.default_rng(1), Rotation.random(20, random_state=3)
+    shift, off = rng.uniform(-1, 1, (20, 3)), rng.normal(size=(20, 3))
+    off /= np.linalg.norm(off, axis=1, keepdims=True)
+    values = slices_at(volume, coefficients, truth) * coefficients.shift_phases(-shift)
+    start = truth * Rotation.from_rotvec(np.deg2rad(10) * off)
+    turns, found, score = refine_poses(values, coefficients, volume, start, shift + 0.7 * off)
+    assert np.median(np.rad2deg((turns.inv() * truth).magnitude())) < 0.68
+    assert np.abs(found - shift).max() < 0.105 and score.min() > 0.998
+
+
 def test_what_holds_nothing_fits_nothing_and_is_no_error(rng) -> None:
     """A blank subtomogram, average or slice: zeros, not what division by zero gives."""
     for tilts in (ONE, TWO):
@@ -349,6 +363,25 @@ def test_what_holds_nothing_fits_nothing_and_is_no_error(rng) -> None:
         assert not made.volume.any() and not np.any(made.halves)
     found = AveragePairs(8).similarity([0 * volume, volume])
     np.testing.assert_array_equal(found, np.eye(2))
+
+
+@pytest.mark.parametrize("tilts", [ONE, TWO], ids=["one tilt range", "two"])
+def test_correlations_do_not_depend_on_scale(tilts, rng) -> None:
+    c, turns = Coefficients(8, 2.5, tilts), Rotation.random(4, random_state=1)
+    particles, volume = particles_of(c, 4, rng), rng.normal(size=(8, 8, 8))
+    volumes, nowhere = rng.normal(size=(4, 8, 8, 8)), np.zeros((4, 3))
+    each = tilts if tilts is ONE else TWO[particles.wedge]
+    found = []
+    for scale in (1.0, 1e-5):
+        values, average = scale * particles.values, scale * volume
+        unit = values / np.linalg.norm(values, axis=1, keepdims=True)
+        best = align(unit, c, slices_at(average, c, turns), SHIFTS, nowhere, particles.wedge)
+        climbed = refine_poses(values, c, average, turns, nowhere, wedge=particles.wedge)
+        there = align_to_reference(scale * volumes, average, each, first_step_deg=30)
+        fit = correlations(values, c, average, turns, nowhere, particles.wedge)
+        found.append([best.score, climbed[2], climbed[1], there.score, there.shifts_zyx_px, fit])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 # -- expectation ---------------------------------------------------------------------------------

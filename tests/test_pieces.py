@@ -5,9 +5,11 @@ from __future__ import annotations
 import pickle
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from io import StringIO
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from aitom_disca.alignment import expect
 from aitom_disca.classification import expectation_tasks
@@ -29,6 +31,7 @@ from aitom_disca.classification.shifts_by_class import finely, roughly
 from aitom_disca.computing.parallel import sharing
 from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff
 from aitom_disca.io.stores.row_file import RowFile
+from aitom_disca.progress import shown
 
 BOX, N, K = 8, 30, 2
 ONE, TWO = (-60.0, 60.0), np.array([[-60.0, 60.0], [-40.0, 50.0]])
@@ -255,8 +258,12 @@ def test_rounds_end_where_labels_stay(everything, monkeypatch, moved, n) -> None
         return replace(standing, classes=replace(standing.classes, labels=labels))
 
     monkeypatch.setattr(AllParticles, "_round", one)
-    found = everything.rounds(everything.standing)
+    said, first = StringIO(), moved[0] / N
+    with shown(Console(file=said, width=200)):
+        found = everything.rounds(everything.standing)
     assert len(done) == n and found.classes.labels is done[-1]
+    sizes = np.bincount(done[0]).tolist()
+    assert f"all, round 1: {first:.1%} moved, sizes {sizes}" in said.getvalue().replace(" %", "%")
 
 
 def looked_everywhere(everything, classes, without) -> Classes:
