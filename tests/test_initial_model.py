@@ -9,7 +9,7 @@ import pytest
 from few_rotations import averaging_quickly
 
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.averaging import average_cluster, initial_model, tempered_rounds
+from aitom_disca.averaging import average_cluster, tempered_rounds
 from aitom_disca.averaging.tempered_rounds import TemperedRounds
 from aitom_disca.bench import few_particles
 from aitom_disca.simulation import MapTemplate, read_template
