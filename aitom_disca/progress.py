@@ -25,7 +25,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from aitom_disca.words import about, duration
+from aitom_disca.number_text import about, duration
 
 T = TypeVar("T")
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from aitom_disca.classification import AlignmentSorter, all_particles, sort_all
-from aitom_disca.classification.all_particles import AllParticles
-from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification import AlignmentSorter, rounds_over_all, sort_all
+from aitom_disca.classification.assignments_of_all import Standing
 from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.rounds_over_all import AllParticles
 from aitom_disca.classification.shifts_by_class import finely, roughly, second_look
 from aitom_disca.computing.parallel import added_in_pairs, sharing
 from aitom_disca.config import MineSettings
@@ -44,8 +44,8 @@ UNKNOWN = np.ones((3, 1))  # signal of three averages
 def quick() -> Any:
     """Small blocks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(all_particles, "_BLOCK", 32)
-        patch.setattr(all_particles, "_PIECE_BLOCKS", 1)
+        patch.setattr(rounds_over_all, "_BLOCK", 32)
+        patch.setattr(rounds_over_all, "_PIECE_BLOCKS", 1)
         yield
 
 

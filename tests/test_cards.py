@@ -19,7 +19,7 @@ from aitom_disca.io.tomograms.mrc import write_volume
 from aitom_disca.particles import ParticleSet
 from aitom_disca.report.cards import ClusterCard, member_slices, ranked
 from aitom_disca.report.cards_of_run import by_cluster, cards_of_run
-from aitom_disca.report.trust import judge, noise_in_words
+from aitom_disca.report.verdict_of_cluster import judge, noise_in_words
 from aitom_disca.runs.run_folder import RunFolder
 
 GOOD = {

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import logsumexp, softmax
 
 from aitom_disca.alignment.expectation_result import Expectation
-from aitom_disca.classification.assignments import Standing, joined_blocks, side_by_side
+from aitom_disca.classification.assignments_of_all import Standing, joined_blocks, side_by_side
 from aitom_disca.classification.classes import Classes, equal_detail
 
 N = 10  # subtomograms

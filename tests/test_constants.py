@@ -25,18 +25,18 @@ from aitom_disca.alignment.slices import Slicer
 from aitom_disca.alignment.to_reference import align_to_reference
 from aitom_disca.bench.crowded import crowded_subtomograms, hollow_shell
 from aitom_disca.classification import AlignmentSorter
-from aitom_disca.classification.all_particles import AllParticles
-from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification.assignments_of_all import Standing
 from aitom_disca.classification.centring import centred, dense_centre
 from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.cluster_posterior import held_out_gain
 from aitom_disca.classification.coarse_and_fine import starts_of_tries
-from aitom_disca.classification.detail import Levels, Look
+from aitom_disca.classification.detail_levels import Levels, Look
 from aitom_disca.classification.expectation_maximisation import Search, _parts
 from aitom_disca.classification.first_references import averages_of, singles
-from aitom_disca.classification.held_out_posterior import held_out_gain
-from aitom_disca.classification.merge import Merger, Verdict, _candidates, _z
+from aitom_disca.classification.merge_clusters import Merger, Verdict, _candidates, _z
 from aitom_disca.classification.missed_structures import _worst, some_of
 from aitom_disca.classification.noise_clusters import is_structure, noise_limit
+from aitom_disca.classification.rounds_over_all import AllParticles
 from aitom_disca.classification.shifts_by_class import Fit, finely
 from aitom_disca.cli.given_options import sorting_constants
 from aitom_disca.config.alignment import TO_REFERENCE, ToReferenceSettings

@@ -12,12 +12,12 @@ from scipy.special import logsumexp, softmax
 from aitom_disca.alignment import Particles
 from aitom_disca.alignment.expectation import expect
 from aitom_disca.alignment.search_grids import ball, cross
-from aitom_disca.classification import held_out_posterior, noise_clusters
-from aitom_disca.classification.assign import Assigner, LearntAverages
+from aitom_disca.classification import cluster_posterior, noise_clusters
+from aitom_disca.classification.assign_others import Assigner, LearntAverages
 from aitom_disca.classification.classes import Classes
-from aitom_disca.classification.detail import Levels, Look, one_rotation, search_at
+from aitom_disca.classification.cluster_posterior import held_out_gain, posterior_by_others
+from aitom_disca.classification.detail_levels import Levels, Look, one_rotation, search_at
 from aitom_disca.classification.expectation_maximisation import Search
-from aitom_disca.classification.held_out_posterior import held_out_gain, posterior_by_others
 from aitom_disca.classification.noise_clusters import noise_limit, stands_out, without_noise
 from aitom_disca.classification.shifts_by_class import Fit, finely, fitted, roughly, second_look
 from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff, weighed_by_tilt
@@ -239,7 +239,7 @@ def test_coefficients_held_out_are_asked_in_the_pose_that_the_others_choose(
 
 def test_one_member_says_nothing_and_two_do() -> None:
     chosen, asked = np.array([[0.0, 1], [1, 0], [3, 1]]), np.array([[1.0, 3], [4, 1], [7, 2]])
-    one, other = held_out_posterior._of_clusters(chosen, asked)[::-1]
+    one, other = cluster_posterior._of_clusters(chosen, asked)[::-1]
     assert one.n_members == 1 and np.isnan(one.gain) and np.isnan(one.z)
     assert (other.n_members, other.gain) == (2, 4)  # of 3 and 5
     assert other.z == pytest.approx(4)

@@ -23,7 +23,7 @@ from aitom_disca.curation import Decision
 from aitom_disca.curation.suggestions import Suggestion
 from aitom_disca.errors import InputError
 from aitom_disca.io import read_labels_csv
-from aitom_disca.pipeline import split
+from aitom_disca.pipeline import split_cluster
 from aitom_disca.pipeline.suggest import Suggestions
 
 pytest.importorskip("dash", reason="dash is not installed: pip install '.[explore]'")
@@ -33,8 +33,8 @@ from aitom_disca.explore import tomogram_page as tomogram_view
 from aitom_disca.explore.app import create_app
 from aitom_disca.explore.command_lines import command_of, export_command
 from aitom_disca.explore.results import Results
-from aitom_disca.explore.slices import diameters_px
 from aitom_disca.explore.suggested import Suggested
+from aitom_disca.explore.tomogram_slices import diameters_px
 
 
 @pytest.fixture(scope="module")
@@ -219,8 +219,8 @@ def let_go(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         assert event.wait(30)
         return np.arange(len(rows)) % 2
 
-    monkeypatch.setattr(split, "sorted_again", sort)
-    monkeypatch.setattr(split, "FEWEST_TO_SPLIT", 4)
+    monkeypatch.setattr(split_cluster, "sorted_again", sort)
+    monkeypatch.setattr(split_cluster, "FEWEST_TO_SPLIT", 4)
     yield event
     event.set()
 

@@ -16,7 +16,7 @@ from small_results import make_results
 from aitom_disca.cli.app import main
 from aitom_disca.curation.suggestions import Suggestion
 from aitom_disca.io import read_labels_csv, read_particles_star
-from aitom_disca.pipeline import split
+from aitom_disca.pipeline import split_cluster
 from aitom_disca.pipeline.suggest import Suggestions
 
 CHROMIUM = shutil.which("chromium")
@@ -168,8 +168,8 @@ def test_suggestions_are_applied_while_a_cluster_is_split(
         assert let_go.wait(_PATIENCE_MS / 1000)
         return np.arange(len(rows)) % 2
 
-    monkeypatch.setattr(split, "sorted_again", in_halves)
-    monkeypatch.setattr(split, "FEWEST_TO_SPLIT", 4)
+    monkeypatch.setattr(split_cluster, "sorted_again", in_halves)
+    monkeypatch.setattr(split_cluster, "FEWEST_TO_SPLIT", 4)
     made = [Suggestion("merge", (1, 3), "they are alike"), Suggestion("drop", (3,), "it is noise")]
     monkeypatch.setattr(suggested, "suggest", lambda *_, **__: Suggestions(made, ["names"]))
     page.get_by_role("button", name="Suggest").click()

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("keras")
 
 import aitom_disca.network
-from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError, IterationError
 from aitom_disca.mining import fast_loop

@@ -26,7 +26,7 @@ from aitom_disca.bench.crowded import (
     measure_wedge_bias,
 )
 from aitom_disca.classification import AlignmentSorter
-from aitom_disca.classification.assign import Assigner
+from aitom_disca.classification.assign_others import Assigner
 from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff

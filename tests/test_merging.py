@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aitom_disca.classification import AlignmentSorter
-from aitom_disca.classification.merge import Merger, Verdict
+from aitom_disca.classification.merge_clusters import Merger, Verdict
 from aitom_disca.config.sorting import SORTING
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 

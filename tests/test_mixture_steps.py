@@ -8,19 +8,19 @@ import pytest
 from aitom_disca.clustering import (
     GaussianMixtureModel,
     calibration,
-    em,
     fit_mixture,
     fitting,
+    gaussian_mixture_em,
     initialisation,
+    k_selection,
     mixture_of_labels,
     restructure,
-    selection,
 )
 from aitom_disca.clustering import quadratic_terms as terms
-from aitom_disca.clustering.em import Gaussians
 from aitom_disca.clustering.fitting import MixtureFitter, one_thread
+from aitom_disca.clustering.gaussian_mixture_em import Gaussians
+from aitom_disca.clustering.mixture_moves import merged, split_worst, with_two_for_one
 from aitom_disca.clustering.outliers import OutlierScorer, fit_outliers
-from aitom_disca.clustering.split_merge_moves import merged, split_worst, with_two_for_one
 
 # -- where it starts -------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ def three(weights) -> Gaussians:
 
 def test_an_empty_component_takes_half_of_the_heaviest(rng):
     mixtures, events = three([0.8, 0.199, 0.001]), set()
-    assert em._refill(mixtures, 0, 1, events, 100) == 1
+    assert gaussian_mixture_em._refill(mixtures, 0, 1, events, 100) == 1
     np.testing.assert_allclose(mixtures.weights[0], [0.4, 0.199, 0.4])
     np.testing.assert_allclose(mixtures.means[0][:, 1], [1, 0, 1])
     # A standard deviation to either side, along the longer axis.
@@ -132,13 +132,13 @@ def test_an_empty_component_takes_half_of_the_heaviest(rng):
 def test_half_a_member_is_none():
     for weight, expected in ((0.0049, 1), (0.0051, 0)):
         mixtures = three([0.8 - weight, 0.2, weight])
-        assert em._refill(mixtures, 0, 3, set(), 100) == expected
+        assert gaussian_mixture_em._refill(mixtures, 0, 3, set(), 100) == expected
 
 
 def test_what_is_empty_again_and_again_is_left_so():
     mixtures, events = three([0.998, 0.001, 0.001]), set()
-    assert em._refill(mixtures, 0, 1, events, 100) == 1
-    assert em._refill(three([0.9, 0.099, 0.001]), 0, -2, set(), 100) == 0
+    assert gaussian_mixture_em._refill(mixtures, 0, 1, events, 100) == 1
+    assert gaussian_mixture_em._refill(three([0.9, 0.099, 0.001]), 0, -2, set(), 100) == 0
     np.testing.assert_allclose(mixtures.weights[0], [0.499, 0.499, 0], atol=1e-9)
     assert mixtures.weights[0, 2] > 0  # its logarithm is a number
     np.testing.assert_array_equal(mixtures.means[0, 2], [0, 0])
@@ -151,7 +151,7 @@ def test_only_a_singular_covariance_is_raised_and_as_little_as_it_takes():
     covariances = np.array([[np.eye(2), singular], [2 * np.eye(2), 3 * np.eye(2)]])
     events: list[set[str]] = [set(), set()]
     given = Gaussians(np.full((2, 2), 0.5), np.zeros((2, 2, 2)), covariances)
-    factors, repaired = em._factorise(given, events)
+    factors, repaired = gaussian_mixture_em._factorise(given, events)
     np.testing.assert_allclose(
         factors @ np.swapaxes(factors, -1, -2), repaired.covariances, atol=1e-12
     )
@@ -187,9 +187,12 @@ def test_a_start_is_better_only_by_more_than_the_tolerance(rng):
         good = fitter.start(2, 2)
         assert fitter.improve(good, fitter.mixture(good)) is good
         labels = np.arange(300) // 150  # each half of both
-        poor = em.run_em(
+        poor = gaussian_mixture_em.run_em(
             fitter._all,
-            em.maximise(em.moments_of_labels(fitter._all, labels[None], 2, 2), fitter._ridge),
+            gaussian_mixture_em.maximise(
+                gaussian_mixture_em.moments_of_labels(fitter._all, labels[None], 2, 2),
+                fitter._ridge,
+            ),
             fitter._ridge,
             tol=1e9,
             max_iterations=1,
@@ -373,5 +376,5 @@ def test_a_split_gains_and_separates_as_much_as_is_asked_for(rng):
 
 def test_k_beside_the_candidates_that_a_criterion_looks_at():
     for criterion, expected in (("bic", [1, 5]), ("jump", [1, 4, 5]), ("kl", [1, 2, 4, 5, 6])):
-        assert selection._with_neighbours([1, 5], criterion, 6) == expected
-    assert selection._with_neighbours([2, 5], "kl", 5) == [1, 2, 3, 4, 5]
+        assert k_selection._with_neighbours([1, 5], criterion, 6) == expected
+    assert k_selection._with_neighbours([2, 5], "kl", 5) == [1, 2, 3, 4, 5]

@@ -16,7 +16,7 @@ from aitom_disca.io.file_names import (
     plain_part,
     versions_of,
 )
-from aitom_disca.io.names import (
+from aitom_disca.io.tomogram_names import (
     check_names,
     known_among,
     series_name,

@@ -24,7 +24,7 @@ from aitom_disca.averaging.fit_significance import null_test, round_densities
 from aitom_disca.averaging.gold_standard import ClusterAverage
 from aitom_disca.averaging.initial_model import _Level
 from aitom_disca.bench.crowded import falling_off
-from aitom_disca.classification.detail import Look
+from aitom_disca.classification.detail_levels import Look
 from aitom_disca.cli.app import main
 from aitom_disca.config import MineSettings
 from aitom_disca.geometry.fall_off import TILTS_DEG, weighed_by_tilt

@@ -17,7 +17,14 @@ from aitom_disca.classification import judge_known as judging
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.classification.judge_known import Pair, judge_known
-from aitom_disca.classification.merge import Cluster, Fitted, Merger, Verdict, _candidates, merged
+from aitom_disca.classification.merge_clusters import (
+    Cluster,
+    Fitted,
+    Merger,
+    Verdict,
+    _candidates,
+    merged,
+)
 
 ONE = (-60.0, 60.0)
 BOX, N = 9, 14
@@ -116,7 +123,7 @@ def test_a_merged_cluster_looks_like_what_either_looked_like() -> None:
     merger = Told({(1, 2): 2.0}, similar)
     kept = {}
     real = _candidates
-    from aitom_disca.classification import merge as module
+    from aitom_disca.classification import merge_clusters as module
 
     def candidates(alive, now):
         kept[len(alive)] = now.copy()
@@ -284,7 +291,7 @@ def test_members_of_both_are_aligned_to_a_joint_average(merger) -> None:
 
 
 def test_gains_count_by_the_size_of_clusters_not_by_those_tested(merger) -> None:
-    from aitom_disca.classification.merge import _z
+    from aitom_disca.classification.merge_clusters import _z
 
     gains = [np.array([1.0, 2, 6]), np.array([-1.0, 0, 1, 4])]
     assert _z(gains, [30, 4]) == pytest.approx(plain_z(gains, [30, 4]))

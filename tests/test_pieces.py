@@ -13,9 +13,8 @@ from rich.console import Console
 
 from aitom_disca.alignment import expect
 from aitom_disca.classification import expectation_tasks
-from aitom_disca.classification.all_particles import AllParticles
-from aitom_disca.classification.assign import LearntAverages
-from aitom_disca.classification.assignments import side_by_side
+from aitom_disca.classification.assign_others import LearntAverages
+from aitom_disca.classification.assignments_of_all import side_by_side
 from aitom_disca.classification.classes import Classes, equal_detail
 from aitom_disca.classification.expectation_tasks import (
     Expecting,
@@ -27,6 +26,7 @@ from aitom_disca.classification.expectation_tasks import (
     in_a_task,
     levels_for,
 )
+from aitom_disca.classification.rounds_over_all import AllParticles
 from aitom_disca.classification.shifts_by_class import finely, roughly
 from aitom_disca.computing.parallel import sharing
 from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.clustering.outliers import OutlierScorer
 from aitom_disca.config import MineSettings

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from aitom_disca import progress
 from aitom_disca.computing.parallel import in_tasks, on_all_cores
-from aitom_disca.words import about, between, counted, duration
+from aitom_disca.number_text import about, between, counted, duration
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aitom_disca.errors import InputError
-from aitom_disca.runs.record import versions
+from aitom_disca.runs.record_and_resume import versions
 from aitom_disca.runs.run_folder import RunFolder
 
 SETTINGS = {

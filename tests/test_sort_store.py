@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aitom_disca.classification.assign import LearntAverages
-from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification.assign_others import LearntAverages
+from aitom_disca.classification.assignments_of_all import Standing
 from aitom_disca.classification.classes import Classes
 from aitom_disca.io import StoreWriter, open_store
 from aitom_disca.mining import sort_store

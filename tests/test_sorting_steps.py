@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from aitom_disca.classification import missed_structures, sort, sort_all
-from aitom_disca.classification.assign import LearntAverages
-from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification import missed_structures, sort_all, sort_draw
+from aitom_disca.classification.assign_others import LearntAverages
+from aitom_disca.classification.assignments_of_all import Standing
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.missed_structures import (
     Missed,
@@ -22,8 +22,8 @@ from aitom_disca.classification.missed_structures import (
     of_their_own,
     some_of,
 )
-from aitom_disca.classification.sort import AlignmentSorter, _common
 from aitom_disca.classification.sort_all import name_of_pass
+from aitom_disca.classification.sort_draw import AlignmentSorter, _common
 
 N = 80
 
@@ -90,7 +90,7 @@ def sorter(monkeypatch) -> AlignmentSorter:
     made._levels = SimpleNamespace(**levels, wide="wide")
     made._look_at = lambda offset: said.append("look at")
     monkeypatch.setattr(
-        sort, "centred", lambda one, grid: (said.append(f"centred, {grid}"), one)[1]
+        sort_draw, "centred", lambda one, grid: (said.append(f"centred, {grid}"), one)[1]
     )
     return made
 
@@ -103,7 +103,7 @@ def merged_as_told(monkeypatch, said: list, sizes: list) -> None:
         k = sizes.pop(0)
         return classes_of(classes.labels % k, range(k)) if k < len(classes.averages) else classes
 
-    monkeypatch.setattr(sort, "merged", merged)
+    monkeypatch.setattr(sort_draw, "merged", merged)
 
 
 def test_sorting_begins_roughly_and_is_then_settled(sorter, monkeypatch) -> None:
@@ -114,9 +114,9 @@ def test_sorting_begins_roughly_and_is_then_settled(sorter, monkeypatch) -> None
             name,
             lambda self, classes, name=name, **how: (said.append((name, classes, how)), classes)[1],
         )
-    monkeypatch.setattr(sort, "singles", lambda rough, starts: ("singles", starts))
+    monkeypatch.setattr(sort_draw, "singles", lambda rough, starts: ("singles", starts))
     monkeypatch.setattr(
-        sort, "averages_of", lambda *given: (said.append(("averages", *given)), begun)[1]
+        sort_draw, "averages_of", lambda *given: (said.append(("averages", *given)), begun)[1]
     )
     bounds = {"fewest": 2, "most": 7}
     sorter.sort(np.array([4, 5]), **bounds, splits=3)
@@ -135,7 +135,7 @@ def test_sorting_begins_roughly_and_is_then_settled(sorter, monkeypatch) -> None
 
 def test_rough_sorting_merges_what_is_clearly_one(sorter, monkeypatch) -> None:
     merged_as_told(monkeypatch, sorter.said, [2])
-    monkeypatch.setattr(sort, "Merger", lambda *given: given)
+    monkeypatch.setattr(sort_draw, "Merger", lambda *given: given)
     found = sorter._roughly(classes_of(np.arange(N) % 3, (1, 2, 3)), fewest=1, most=9)
     assert len(found.averages) == 2
     assert sorter.said == [
@@ -172,8 +172,8 @@ def ends(sorter, monkeypatch) -> None:
         said.append(("noise", search.name, mask_radius_px, classes))
         return replace(classes, labels=np.full(N, 7)), 1.25
 
-    monkeypatch.setattr(sort, "without_noise", noise)
-    monkeypatch.setattr(sort, "posterior_by_others", lambda *given: ("posterior", *given))
+    monkeypatch.setattr(sort_draw, "without_noise", noise)
+    monkeypatch.setattr(sort_draw, "posterior_by_others", lambda *given: ("posterior", *given))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_parts_are_rows_of_the_whole(sorter) -> None:
 
 
 def test_known_labels_are_judged_as_they_are(sorter, monkeypatch) -> None:
-    monkeypatch.setattr(sort, "judge_known", lambda seen, members, rng: (seen, members, rng))
+    monkeypatch.setattr(sort_draw, "judge_known", lambda seen, members, rng: (seen, members, rng))
     seen, members, rng = sorter.judge_known(np.array([1, -1, 0, 1]))
     assert seen is sorter._seen and rng is sorter._rng
     assert [rows.tolist() for rows in members] == [[2], [0, 3]]

@@ -17,7 +17,7 @@ from aitom_disca.analysis.view_directions import view_directions_xyz
 from aitom_disca.geometry import random_rotations
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.report import figures
-from aitom_disca.report.space_figures import (
+from aitom_disca.report.spatial_figures import (
     _outlines,
     draw_neighbour_distances,
     draw_orientations,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aitom_disca import DISCA, InputError, MineSettings
-from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.clustering import Projection, ddbi, mixture_of_labels
 from aitom_disca.clustering.calibration import fit_temperature
 from aitom_disca.clustering.outliers import fit_outliers

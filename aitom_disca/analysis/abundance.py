@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.errors import InputError
+from aitom_disca.number_text import digits
 from aitom_disca.particles import ParticleSet
-from aitom_disca.words import digits
 
 _UM3_PER_ANGSTROM3 = 1e-12
 

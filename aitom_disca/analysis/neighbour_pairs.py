@@ -10,8 +10,8 @@ import numpy as np
 from aitom_disca.analysis.abundance import labels_or_clusters
 from aitom_disca.analysis.nearest import Neighbours, nearest_of_each, tomograms_of
 from aitom_disca.errors import InputError
+from aitom_disca.number_text import digits
 from aitom_disca.particles import ParticleSet
-from aitom_disca.words import digits
 
 _N_BINS = 40
 _SIGNIFICANT = 0.01

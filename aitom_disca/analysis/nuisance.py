@@ -16,9 +16,9 @@ from aitom_disca.analysis.association import (
     holm,
 )
 from aitom_disca.analysis.properties import Property, measure_properties
+from aitom_disca.number_text import digits
 from aitom_disca.particles import ParticleSet
 from aitom_disca.subtomograms.dataset import Source
-from aitom_disca.words import digits
 
 _TELLS = 0.85  # share of pairs that a property alone puts in order, from which it is spoken of
 _NAMES_TELL = 0.5  # Cramer's V of tomograms, the same

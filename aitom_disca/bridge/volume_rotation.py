@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.bridge.what_runs import import_aitom, reason_of
+from aitom_disca.bridge.aitom_availability import import_aitom, reason_of
 
 logger = logging.getLogger(__name__)
 

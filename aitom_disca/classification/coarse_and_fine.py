@@ -11,10 +11,10 @@ from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.slices import shell_index
 from aitom_disca.classification.centring import centred
 from aitom_disca.classification.classes import Classes
-from aitom_disca.classification.detail import Levels
+from aitom_disca.classification.detail_levels import Levels
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.classification.first_references import singles
-from aitom_disca.classification.merge import Merger
+from aitom_disca.classification.merge_clusters import Merger
 from aitom_disca.classification.shifts_by_class import second_look
 from aitom_disca.config.sorting import SortingSettings, SplittingSettings
 

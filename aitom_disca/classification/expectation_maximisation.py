@@ -20,8 +20,8 @@ from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.config.sorting import SORTING, SortingSettings
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.wedge import TiltRanges
+from aitom_disca.number_text import counted
 from aitom_disca.progress import step
-from aitom_disca.words import counted
 
 Prior = Literal["learnt", "even", "balanced"]
 

@@ -16,11 +16,11 @@ from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.expectation import expect
 from aitom_disca.alignment.expectation_result import Expectation
 from aitom_disca.alignment.maximisation import Totals
-from aitom_disca.classification.assign import LearntAverages
-from aitom_disca.classification.assignments import joined_blocks
+from aitom_disca.classification.assign_others import LearntAverages
+from aitom_disca.classification.assignments_of_all import joined_blocks
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.coarse_and_fine import Seen
-from aitom_disca.classification.detail import Levels, Look
+from aitom_disca.classification.detail_levels import Levels, Look
 from aitom_disca.classification.shifts_by_class import finely, roughly
 from aitom_disca.computing.parallel import each_on_all_cores, on_all_cores
 from aitom_disca.config.sorting import SORTING, SortingSettings

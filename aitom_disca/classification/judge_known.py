@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.cluster_posterior import HeldOut, held_out_gain
 from aitom_disca.classification.coarse_and_fine import Seen
 from aitom_disca.classification.first_references import singles
-from aitom_disca.classification.held_out_posterior import HeldOut, held_out_gain
 from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.progress import muted
 

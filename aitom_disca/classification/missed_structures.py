@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aitom_disca.classification.all_particles import AllParticles, Group
-from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification.assignments_of_all import Standing
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.coarse_and_fine import starts_of_tries
 from aitom_disca.classification.noise_clusters import is_structure, noise_limit
+from aitom_disca.classification.rounds_over_all import AllParticles, Group
 from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.config.sorting import MissedSettings, SortingSettings
 from aitom_disca.progress import muted

@@ -8,16 +8,16 @@ from functools import partial
 
 import numpy as np
 
-from aitom_disca.classification.all_particles import AllParticles
-from aitom_disca.classification.assign import LearntAverages
-from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification.assign_others import LearntAverages
+from aitom_disca.classification.assignments_of_all import Standing
 from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.cluster_posterior import HeldOut, held_out_gain
 from aitom_disca.classification.coarse_and_fine import unwhitened
-from aitom_disca.classification.held_out_posterior import HeldOut, held_out_gain
 from aitom_disca.classification.missed_structures import missed, of_their_own, some_of
 from aitom_disca.classification.noise_clusters import noise_limit, stands_out
+from aitom_disca.classification.rounds_over_all import AllParticles
+from aitom_disca.number_text import counted
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 Keep = Callable[[str, Callable[[], Standing]], Standing]
 

@@ -17,7 +17,7 @@ from aitom_disca.progress import say
 
 if TYPE_CHECKING:
     from aitom_disca.io import Tomogram
-    from aitom_disca.pipeline.parts import Part
+    from aitom_disca.pipeline.array_job_parts import Part
 
 _DIAMETER_ANGSTROM = 200.0
 _BOX_DIAMETERS = 1.6
@@ -169,7 +169,7 @@ def workers_given(
     workers: int | None, scheduler: str | None, cluster: JobsOf | None, config: Path | None
 ) -> AbstractContextManager[Executor | None]:
     """An executor as the options say; None for this process."""
-    from aitom_disca.computing.cluster import tasks_on
+    from aitom_disca.computing.executors import tasks_on
 
     queue = None if cluster is None else cluster.value
     return tasks_on(workers=workers, scheduler=scheduler, queue=queue, config=config)
@@ -177,6 +177,6 @@ def workers_given(
 
 def part_given(text: str | None) -> Part | None:
     """The part of ``--part``; None for all."""
-    from aitom_disca.pipeline.parts import Part
+    from aitom_disca.pipeline.array_job_parts import Part
 
     return None if text is None else Part.given(text)

@@ -20,12 +20,12 @@ from aitom_disca.explore import (
     tomogram_page,
     wall,
 )
+from aitom_disca.explore.browser_images import surface_bytes, three_slices
 from aitom_disca.explore.card_data import cards_of
 from aitom_disca.explore.results import Results
-from aitom_disca.explore.slice_pictures import surface_bytes, three_slices
 from aitom_disca.explore.token import protect
+from aitom_disca.number_text import counted
 from aitom_disca.report.cards import STYLE_SHEET
-from aitom_disca.words import counted
 
 VIEWS: dict[str, ModuleType] = {
     "clusters": clusters,

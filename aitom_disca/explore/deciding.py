@@ -13,7 +13,7 @@ from aitom_disca.curation.decisions import Action
 from aitom_disca.errors import InputError
 from aitom_disca.explore.command_lines import command_of, export_command
 from aitom_disca.explore.results import Results
-from aitom_disca.words import counted
+from aitom_disca.number_text import counted
 
 _STATUS = Output("status", "children", allow_duplicate=True)
 # What a callback that decides writes to: the pages learn from `version` that labels changed.

@@ -10,7 +10,7 @@ from aitom_disca.curation.suggestions import Suggestion
 from aitom_disca.explore.command_lines import suggest_command
 from aitom_disca.explore.deciding import BEGUN, OUTCOME, begin, decide, split, told
 from aitom_disca.explore.results import Results
-from aitom_disca.words import counted
+from aitom_disca.number_text import counted
 
 
 def button() -> html.Button:

@@ -14,7 +14,7 @@ from aitom_disca.explore import selected_particles
 from aitom_disca.explore.feature_map import legend_of
 from aitom_disca.explore.plot_style import FILLING, empty_figure, packed, symbol_of
 from aitom_disca.explore.results import Results
-from aitom_disca.explore.slices import (
+from aitom_disca.explore.tomogram_slices import (
     AXES,
     PLANES,
     contrast_of,

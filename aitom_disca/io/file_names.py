@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from aitom_disca.io.names import series_name
+from aitom_disca.io.tomogram_names import series_name
 
 # Further numbers, but not of what programs add, such as _10.00Apx: TS_1_2 is not TS_1.
 _NUMBERS = r"(?:[_.-]\d+(?!\.\d|[^\W_]))*"

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import ClusterMixin
 from sklearn.utils import Tags
 
-from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.computing.parallel import Workers
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
@@ -87,7 +87,7 @@ class DISCA(ClusterMixin, Trained):
         Constants of the sorting by alignment, for experts: ``{"merging": {"one_z": -2}}`` changes
         one. By default those with which all was measured, `aitom_disca.config.SORTING`.
     k_criterion : {"bic", "bic_si", "aic", "ch", "kl", "jump"}
-        What decides K of the mixture, see `aitom_disca.clustering.criteria`; the last three
+        What decides K of the mixture, see `aitom_disca.clustering.criteria_for_k`; the last three
         choose from 2.
     merge_clusters, split_clusters : bool
         Whether the mixture's components are merged and split where BIC of one Gaussian and of two

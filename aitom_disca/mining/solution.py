@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.classification.classes import Classes
 from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.progress import say

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.classification import AlignmentSorter
-from aitom_disca.classification.all_particles import AllParticles
-from aitom_disca.classification.assign import Assigner, LearntAverages
-from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification.assign_others import Assigner, LearntAverages
+from aitom_disca.classification.assignments_of_all import Standing
+from aitom_disca.classification.rounds_over_all import AllParticles
 from aitom_disca.classification.sort_all import SortedAll, name_of_pass, sort_all
 from aitom_disca.computing.parallel import Workers
 from aitom_disca.computing.reading_ahead import read_ahead

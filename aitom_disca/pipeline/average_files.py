@@ -15,7 +15,7 @@ from aitom_disca.alignment.to_reference import AlignedPoses
 from aitom_disca.averaging.validation import JudgedAverage
 from aitom_disca.config import RelionVersion
 from aitom_disca.curation.averages import AVERAGES_TABLE, MADE_OF
-from aitom_disca.curation.names_in_files import with_cluster_names
+from aitom_disca.curation.cluster_names_in_files import with_cluster_names
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
 from aitom_disca.io import replacing, write_particles_star, write_rows_csv
@@ -61,7 +61,7 @@ def write_average(
 
 def averages_there(out: Path) -> list[Path]:
     """All files in a folder that averaging into it could replace or remove."""
-    from aitom_disca.pipeline.space_tables import space_files_there
+    from aitom_disca.pipeline.spatial_tables import space_files_there
 
     found = [
         path
@@ -176,7 +176,7 @@ def write_all(folder: Path, members: list[ParticleSet], relion: RelionVersion) -
     ``folder/space`` holds the directions from which every cluster is seen, and the distances
     between clusters.
     """
-    from aitom_disca.pipeline.space_tables import write_space
+    from aitom_disca.pipeline.spatial_tables import write_space
 
     if not members:
         return

@@ -14,12 +14,12 @@ from aitom_disca.curation.replay import apply_one, in_force
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store
 from aitom_disca.io.disk.reading import reading
+from aitom_disca.number_text import counted
 from aitom_disca.pipeline.labels_of_store import labels_of_store, particles_digest
 from aitom_disca.pipeline.report import store_of
-from aitom_disca.pipeline.split import split_again
+from aitom_disca.pipeline.split_cluster import split_again
 from aitom_disca.pipeline.star_files import write_stars
 from aitom_disca.runs.run_folder import RunFolder
-from aitom_disca.words import counted
 
 
 def curate(

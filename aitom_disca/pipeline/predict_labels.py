@@ -18,12 +18,12 @@ from aitom_disca.curation.replay import in_force, of_clusters
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_labels_csv, write_labels_csv
 from aitom_disca.io.stores.read_store import SubtomogramStore
+from aitom_disca.number_text import counted
+from aitom_disca.pipeline.array_job_parts import Part, read_predicted, write_predicted
 from aitom_disca.pipeline.mine_clusters import sizes_of
-from aitom_disca.pipeline.parts import Part, read_predicted, write_predicted
 from aitom_disca.pipeline.star_files import write_stars
 from aitom_disca.progress import say, track
 from aitom_disca.runs.run_folder import RunFolder
-from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.mining import DISCA

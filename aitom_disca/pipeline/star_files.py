@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aitom_disca.config import JUNK_KINDS, RelionVersion
+from aitom_disca.curation.cluster_names_in_files import with_cluster_names
 from aitom_disca.curation.curation_file import decided
-from aitom_disca.curation.names_in_files import with_cluster_names
 from aitom_disca.io import (
     open_store,
     write_cluster_stars,
@@ -25,11 +25,11 @@ from aitom_disca.io.formats.relion.subtomogram_images import (
     write_images,
 )
 from aitom_disca.io.formats.relion.write_star import cluster_star_paths
+from aitom_disca.number_text import counted
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline.labels_of_store import labels_of_store
 from aitom_disca.progress import say
 from aitom_disca.runs.run_folder import RunFolder
-from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.picking import Candidates

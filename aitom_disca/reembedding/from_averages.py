@@ -28,6 +28,7 @@ from aitom_disca.io.disk.outputs import none_if_failed, refuse_existing
 from aitom_disca.io.file_names import file_parts, name_endings
 from aitom_disca.io.numbers_in_files import to_whole_numbers
 from aitom_disca.io.tomograms.tomogram import Tomogram
+from aitom_disca.number_text import counted
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say
 from aitom_disca.reembedding.chimerax import chimerax_script
@@ -39,7 +40,6 @@ from aitom_disca.reembedding.embedded_files import (
     files_of_earlier,
 )
 from aitom_disca.reembedding.placed_average import PlacedAverage
-from aitom_disca.words import counted
 
 
 @dataclass(frozen=True)

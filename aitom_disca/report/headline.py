@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aitom_disca import words
+from aitom_disca import number_text
 from aitom_disca.report.cards import ClusterCard
-from aitom_disca.report.data import ReportData
+from aitom_disca.report.report_data import ReportData
 
 
 def headline(data: ReportData) -> str:
@@ -61,7 +61,7 @@ def explained(data: ReportData) -> list[str]:
 
 def counted(n: int, noun: str) -> str:
     """A number with its noun, as a reader writes it: 1 cluster, 12 345 clusters."""
-    return words.counted(n, noun).replace(str(n), plain(n), 1)
+    return number_text.counted(n, noun).replace(str(n), plain(n), 1)
 
 
 def plain(n: int) -> str:

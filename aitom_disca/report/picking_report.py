@@ -14,11 +14,11 @@ from aitom_disca.colours import cluster_colour
 from aitom_disca.config import JUNK_KINDS, PickSettings
 from aitom_disca.io import Tomogram
 from aitom_disca.io.disk.atomic import write_text
+from aitom_disca.number_text import counted
 from aitom_disca.picking import Candidates
 from aitom_disca.report.cell_figure import draw_cell
 from aitom_disca.report.cell_slice import Kind, slice_with_most
 from aitom_disca.report.figures import _plot, _png
-from aitom_disca.words import counted
 
 _KINDS = ("particle", *JUNK_KINDS)
 _SLICES = (0.3, 0.5, 0.7)  # of the height

@@ -11,9 +11,9 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram
+from aitom_disca.number_text import counted
 from aitom_disca.report.cards_of_run import by_cluster, sorting_of
 from aitom_disca.runs.run_folder import RunFolder
-from aitom_disca.words import counted
 
 _MOST_CHECKED = 3  # tomograms: the first, the middle and the last
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import to_hex, to_rgb
 
-from aitom_disca.clustering.criteria import CRITERIA, LOWEST_IS_BEST, best_k
+from aitom_disca.clustering.criteria_for_k import CRITERIA, LOWEST_IS_BEST, best_k
 
 _TITLES = {
     "bic": "BIC",

@@ -14,8 +14,8 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.disk.file_marks import difference, marks_of
 from aitom_disca.io.disk.reading import reading
-from aitom_disca.runs.input_places import as_it_is_now, seen_from
-from aitom_disca.runs.record import (
+from aitom_disca.runs.input_paths import as_it_is_now, seen_from
+from aitom_disca.runs.record_and_resume import (
     as_json,
     check_same,
     command_line,

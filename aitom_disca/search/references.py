@@ -11,8 +11,8 @@ import numpy as np
 from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.expectation import expect, shell_power, whitened
 from aitom_disca.averaging.compare_maps import resample
-from aitom_disca.classification.assign import LearntAverages
-from aitom_disca.classification.detail import level_of, search_at
+from aitom_disca.classification.assign_others import LearntAverages
+from aitom_disca.classification.detail_levels import level_of, search_at
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.config.sorting import SORTING, SortingSettings
 from aitom_disca.errors import InputError

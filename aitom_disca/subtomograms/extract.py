@@ -19,6 +19,7 @@ from aitom_disca.io.formats.relion.particle_columns import cut_anew
 from aitom_disca.io.stores.shards import remove_index, shard_files, write_index
 from aitom_disca.io.stores.write_store import existing_store
 from aitom_disca.io.tomograms.tomogram import Tomogram
+from aitom_disca.number_text import counted
 from aitom_disca.particles import ParticleSet
 from aitom_disca.subtomograms.box_plan import (
     BoxPlan,
@@ -28,7 +29,6 @@ from aitom_disca.subtomograms.box_plan import (
     plan_box,
 )
 from aitom_disca.subtomograms.cut_boxes import BoxCutter, ShardTask
-from aitom_disca.words import counted
 
 logger = logging.getLogger(__name__)
 

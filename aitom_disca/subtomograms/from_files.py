@@ -21,19 +21,19 @@ from aitom_disca.io.formats.relion.optics_groups import optics_by_tomogram
 from aitom_disca.io.formats.relion.particle_columns import cut_anew
 from aitom_disca.io.formats.relion.particle_images import is_two_stage
 from aitom_disca.io.formats.relion.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
-from aitom_disca.io.names import short_names
 from aitom_disca.io.pixel_sizes import UnknownPixelSize, check_given_pixel, differs
 from aitom_disca.io.stores.write_store import StoreWriter
+from aitom_disca.io.tomogram_names import short_names
 from aitom_disca.io.tomograms.defocus import optics_of
 from aitom_disca.io.tomograms.mrc import read_voxels
 from aitom_disca.io.tomograms.mrc_header import read_header, tilt_range_of
 from aitom_disca.io.tomograms.tilt_range import check_given_range
 from aitom_disca.io.tomograms.tomogram import open_tomogram
 from aitom_disca.io.tomograms.wedge_volume import tilt_range_of_wedge
+from aitom_disca.number_text import counted
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
-from aitom_disca.words import counted
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.expectation import expect
 from aitom_disca.alignment.expectation_result import Expectation
-from aitom_disca.classification.detail import level_of, search_at
+from aitom_disca.classification.detail_levels import level_of, search_at
 from aitom_disca.computing.chosen_device import use
 from aitom_disca.config.sorting import SORTING
 

@@ -23,8 +23,8 @@ from aitom_disca.io.formats.particles_of_store import (
 )
 from aitom_disca.io.formats.read_particles import is_store, listed, read_sources
 from aitom_disca.io.formats.relion.micrographs import named_as_in
+from aitom_disca.io.formats.relion.relion5 import project_files, write_project
 from aitom_disca.io.formats.relion.subtomogram_images import LAYOUTS, export_subtomograms
-from aitom_disca.io.formats.relion5 import project_files, write_project
 from aitom_disca.io.result_tables import read_labels_csv, write_rows_csv
 from aitom_disca.io.stores.read_store import open_store
 from aitom_disca.particles import ParticleSet

@@ -25,7 +25,7 @@ from aitom_disca.io.file_names import file_part, file_parts
 from aitom_disca.io.formats import common_columns as common
 from aitom_disca.io.formats.file_text import head, read_json
 from aitom_disca.io.formats.format import EVERYTHING, POSTERIOR, Format, Known, need_positions
-from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
+from aitom_disca.io.formats.particle_coordinates import find_places, name_of_only_tomogram
 from aitom_disca.io.numbers_in_files import to_numbers, to_whole_numbers
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo

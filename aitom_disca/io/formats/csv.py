@@ -14,7 +14,11 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.formats.format import EVERYTHING, Format, Known, need_positions
-from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
+from aitom_disca.io.formats.particle_coordinates import (
+    find_places,
+    name_of_only_tomogram,
+    voxel_size_or_none,
+)
 from aitom_disca.io.numbers_in_files import (
     check_angles,
     is_missing,

@@ -30,7 +30,7 @@ from aitom_disca.io.formats.numbered_tomograms import (
     number_map_text,
     numbers_of_tomograms,
 )
-from aitom_disca.io.formats.places import find_places, voxel_size_or_none
+from aitom_disca.io.formats.particle_coordinates import find_places, voxel_size_or_none
 from aitom_disca.io.numbers_in_files import check_angles, to_numbers
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
 from aitom_disca.io.text_columns import check_row_lengths

@@ -11,7 +11,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.reading import reading
-from aitom_disca.io.names import check_names
+from aitom_disca.io.tomogram_names import check_names
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 POSE, SCORE, CLUSTER = "pose", "score", "cluster"

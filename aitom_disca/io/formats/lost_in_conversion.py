@@ -18,9 +18,9 @@ from aitom_disca.io.formats.format import (
 )
 from aitom_disca.io.formats.relion.read_star import TABLE_KEY
 from aitom_disca.io.formats.relion.star_blocks import SUBTOMOGRAM_ANGLE_COLUMNS
-from aitom_disca.io.formats.relion.star_places import PIXEL_KEY
+from aitom_disca.io.formats.relion.star_coordinates import PIXEL_KEY
+from aitom_disca.number_text import counted
 from aitom_disca.particles import UNASSIGNED, ParticleSet
-from aitom_disca.words import counted
 
 _RELION = ("relion", "warp")
 

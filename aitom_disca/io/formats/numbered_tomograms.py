@@ -13,8 +13,8 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.file_text import read_text, warn_of_end
 from aitom_disca.io.formats.format import Known, tomogram_numbers
-from aitom_disca.io.names import is_called
 from aitom_disca.io.numbers_in_files import to_whole_numbers
+from aitom_disca.io.tomogram_names import is_called
 from aitom_disca.particles import ParticleSet
 
 

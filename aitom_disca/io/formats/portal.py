@@ -21,7 +21,7 @@ from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.formats import common_columns as common
 from aitom_disca.io.formats.file_text import head, one_file_per_tomogram, parse_json, read_text
 from aitom_disca.io.formats.format import CLUSTER, FURTHER, POSE, Format, Known, need_positions
-from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
+from aitom_disca.io.formats.particle_coordinates import find_places, name_of_only_tomogram
 from aitom_disca.io.numbers_in_files import to_numbers
 from aitom_disca.io.pixel_sizes import pixel_in_folders
 from aitom_disca.particles import ParticleSet

@@ -25,9 +25,13 @@ from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.formats import common_columns as common
 from aitom_disca.io.formats.file_text import head, parse_xml
 from aitom_disca.io.formats.format import EVERYTHING, POSTERIOR, Format, Known, need_positions
-from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
-from aitom_disca.io.names import is_called
+from aitom_disca.io.formats.particle_coordinates import (
+    find_places,
+    name_of_only_tomogram,
+    voxel_size_or_none,
+)
 from aitom_disca.io.numbers_in_files import check_angles, is_missing, to_numbers
+from aitom_disca.io.tomogram_names import is_called
 from aitom_disca.particles import ParticleSet
 
 logger = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from aitom_disca.io.formats.numbered_tomograms import (
     number_map_text,
     numbers_of_tomograms,
 )
-from aitom_disca.io.formats.places import find_places
+from aitom_disca.io.formats.particle_coordinates import find_places
 from aitom_disca.io.formats.relion.star_blocks import find_table, read_blocks
 from aitom_disca.io.formats.relion.star_text import quoted
 from aitom_disca.io.numbers_in_files import check_angles, to_numbers

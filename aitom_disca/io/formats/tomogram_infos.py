@@ -11,8 +11,8 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.relion.star_blocks import find_table, read_blocks, resolve
 from aitom_disca.io.formats.relion.star_pixels import listed_voxel_angstrom
-from aitom_disca.io.names import check_names
 from aitom_disca.io.numbers_in_files import is_missing
+from aitom_disca.io.tomogram_names import check_names
 from aitom_disca.io.tomograms.defocus import optics_of_row
 from aitom_disca.io.tomograms.tomogram import open_tomogram
 from aitom_disca.io.tomograms.tomogram_lists import open_tomograms, with_own_names

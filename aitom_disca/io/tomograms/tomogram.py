@@ -11,7 +11,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.reading import reading
-from aitom_disca.io.names import tomogram_name
+from aitom_disca.io.tomogram_names import tomogram_name
 from aitom_disca.io.tomograms.mrc import MappedVolume, map_voxels
 from aitom_disca.io.tomograms.mrc_header import choose_voxel_size, read_header, tilt_range_of
 from aitom_disca.io.tomograms.tilt_angles import read_tilts, tilts_beside

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io.names import are_apart, fault_of, short_names, tomogram_name
+from aitom_disca.io.tomogram_names import are_apart, fault_of, short_names, tomogram_name
 from aitom_disca.io.tomograms.defocus import optics_of
 from aitom_disca.io.tomograms.project_folders import tomograms_in
 from aitom_disca.io.tomograms.tilt_angles import read_tilts

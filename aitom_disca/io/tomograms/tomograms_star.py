@@ -18,8 +18,8 @@ from aitom_disca.io.formats.relion.star_blocks import (
     tilt_series_of_row,
 )
 from aitom_disca.io.formats.relion.star_pixels import listed_voxel_angstrom
-from aitom_disca.io.names import check_names
 from aitom_disca.io.numbers_in_files import is_missing
+from aitom_disca.io.tomogram_names import check_names
 from aitom_disca.io.tomograms.defocus import optics_of, optics_of_row
 from aitom_disca.io.tomograms.tilt_angles import STAR_COLUMNS, likely_tilts
 from aitom_disca.io.tomograms.tomogram import MeanOfHalves, Tomogram, open_with_tilts

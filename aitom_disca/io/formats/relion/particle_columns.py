@@ -32,11 +32,11 @@ from aitom_disca.io.formats.relion.star_blocks import (
     SCORE_COLUMN,
     SUBTOMOGRAM_ANGLE_COLUMNS,
 )
+from aitom_disca.io.formats.relion.star_coordinates import middle_xyz_angstrom
 from aitom_disca.io.formats.relion.star_pixels import DETECTOR, MAGNIFICATION, of_detector_angstrom
-from aitom_disca.io.formats.relion.star_places import middle_xyz_angstrom
-from aitom_disca.io.names import is_called, series_name
 from aitom_disca.io.numbers_in_files import to_numbers
 from aitom_disca.io.pixel_sizes import differs
+from aitom_disca.io.tomogram_names import is_called, series_name
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 Columns = dict[str, Any]

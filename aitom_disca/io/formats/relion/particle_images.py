@@ -16,13 +16,13 @@ from aitom_disca.io.formats.relion.star_blocks import (
     SUBTOMOGRAM_ANGLE_COLUMNS,
     TILT_SERIES_PIXEL_COLUMN,
 )
+from aitom_disca.io.formats.relion.star_coordinates import PIXEL_KEY
 from aitom_disca.io.formats.relion.star_pixels import (
     DETECTOR,
     MAGNIFICATION,
     PLAIN,
     of_detector_angstrom,
 )
-from aitom_disca.io.formats.relion.star_places import PIXEL_KEY
 from aitom_disca.io.pixel_sizes import differs
 from aitom_disca.particles import ParticleSet
 

@@ -12,7 +12,7 @@ import pandas as pd
 from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.io.formats.common_columns import euler_zyz_deg
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.formats.places import name_of_only_tomogram
+from aitom_disca.io.formats.particle_coordinates import name_of_only_tomogram
 from aitom_disca.io.formats.relion.optics_groups import with_optics
 from aitom_disca.io.formats.relion.star_blocks import (
     ANGLE_COLUMNS,
@@ -30,14 +30,7 @@ from aitom_disca.io.formats.relion.star_blocks import (
     find_table,
     read_blocks,
 )
-from aitom_disca.io.formats.relion.star_names import (
-    find_known,
-    name_column,
-    with_paths,
-    with_whole_names,
-)
-from aitom_disca.io.formats.relion.star_pixels import check_labels_agree
-from aitom_disca.io.formats.relion.star_places import (
+from aitom_disca.io.formats.relion.star_coordinates import (
     has_any,
     need_columns,
     numbers,
@@ -45,8 +38,15 @@ from aitom_disca.io.formats.relion.star_places import (
     places_in_pixels,
     without_places,
 )
-from aitom_disca.io.names import tomogram_names
+from aitom_disca.io.formats.relion.star_names import (
+    find_known,
+    name_column,
+    with_paths,
+    with_whole_names,
+)
+from aitom_disca.io.formats.relion.star_pixels import check_labels_agree
 from aitom_disca.io.numbers_in_files import check_angles, to_clusters, to_numbers, to_probabilities
+from aitom_disca.io.tomogram_names import tomogram_names
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 TABLE_KEY = "relion:"  # in more_blocks: name of the block that held the particles

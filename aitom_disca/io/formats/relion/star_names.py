@@ -13,8 +13,8 @@ import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.relion.star_blocks import NAME_COLUMNS
-from aitom_disca.io.names import check_names, known_among
 from aitom_disca.io.numbers_in_files import is_missing
+from aitom_disca.io.tomogram_names import check_names, known_among
 from aitom_disca.particles import TomogramInfo
 
 logger = logging.getLogger(__name__)

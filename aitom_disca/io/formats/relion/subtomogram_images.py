@@ -21,9 +21,9 @@ from aitom_disca.io.formats.relion.write_optics import optics_of_images
 from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.io.tomograms.mrc import write_volume
 from aitom_disca.io.tomograms.wedge_volume import wedge_volume
+from aitom_disca.number_text import counted
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import track
-from aitom_disca.words import counted
 
 LAYOUTS = ("relion30", "relion31", "relion4", "relion5")
 _BACKGROUND = 0.75  # radius of the sphere left out, in half edges: RELION's own default

@@ -11,10 +11,10 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.file_names import name_endings
-from aitom_disca.io.formats import relion5, relion31
 from aitom_disca.io.formats.format import Known
+from aitom_disca.io.formats.relion import relion5, relion31
 from aitom_disca.io.formats.relion.particle_images import has_images
-from aitom_disca.io.names import check_names
+from aitom_disca.io.tomogram_names import check_names
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 Relion = Literal["3.1", "5"]

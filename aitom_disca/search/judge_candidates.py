@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.classification.assign import Assigner, Poses
+from aitom_disca.classification.assign_others import Assigner, Poses
 from aitom_disca.computing.parallel import in_tasks
 from aitom_disca.geometry.fall_off import weighed_by_tilt
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aitom_disca.clustering import criteria
+from aitom_disca.clustering import criteria_for_k
 from aitom_disca.clustering.fitting import MixtureFitter
 from aitom_disca.clustering.mixture import GaussianMixtureModel
 
@@ -101,7 +101,7 @@ def two_or_one(
     one, two = fitter.fit(1), fitter.fit(2)
     gain = two.log_likelihood - one.log_likelihood
     n, d = samples.shape
-    more = criteria.count_parameters(2, d) - criteria.count_parameters(1, d)
+    more = criteria_for_k.count_parameters(2, d) - criteria_for_k.count_parameters(1, d)
     return TwoOrOne(two.mixture, gain, 2 * gain - more * float(np.log(n)))
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from aitom_disca.colours import cluster_colour
+from aitom_disca.explore.browser_images import as_png, to_grey
 from aitom_disca.explore.results import Results
-from aitom_disca.explore.slice_pictures import as_png, to_grey
 from aitom_disca.io import Tomogram, open_map
 from aitom_disca.io.file_names import file_parts
 from aitom_disca.report.cell_of_run import largest_diameter_angstrom

@@ -13,8 +13,8 @@ import numpy as np
 
 from aitom_disca.alignment.expectation import expect
 from aitom_disca.alignment.maximisation import Totals, WithoutEach
-from aitom_disca.classification.assign import LearntAverages
-from aitom_disca.classification.assignments import Standing, joined_blocks, side_by_side
+from aitom_disca.classification.assign_others import LearntAverages
+from aitom_disca.classification.assignments_of_all import Standing, joined_blocks, side_by_side
 from aitom_disca.classification.classes import Classes, equal_detail
 from aitom_disca.classification.coarse_and_fine import Seen
 from aitom_disca.classification.expectation_tasks import (

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from aitom_disca.clustering import criteria as c
-from aitom_disca.clustering.em import Fitted
+from aitom_disca.clustering import criteria_for_k as c
 from aitom_disca.clustering.fitting import MixtureFit, MixtureFitter, mean_and_variance, one_thread
+from aitom_disca.clustering.gaussian_mixture_em import Fitted
 from aitom_disca.clustering.mixture import GaussianMixtureModel
-from aitom_disca.clustering.split_merge_moves import merge_closest, split_worst
+from aitom_disca.clustering.mixture_moves import merge_closest, split_worst
 from aitom_disca.progress import step, track
 
 # Numbers of leading principal components that are tried.
@@ -72,8 +72,8 @@ def choose_mixture(
     candidates : sequence of int
         Numbers of clusters to try.
     criterion : {"bic", "bic_si", "aic", "ch", "kl", "jump"}
-        See `aitom_disca.clustering.criteria`. The last three choose among K of 2 and more, and the
-        last two fit the neighbours of the candidates as well.
+        See `aitom_disca.clustering.criteria_for_k`. The last three choose among K of 2 and more,
+        and the last two fit the neighbours of the candidates as well.
     choose_dimensions : bool
         Try several numbers of dimensions, else use all.
     labels : ndarray of int, shape (n_samples,), optional

@@ -13,8 +13,8 @@ from aitom_disca.analysis.neighbour_pairs import NeighbourPair
 from aitom_disca.analysis.orientation import OrientationPreference
 from aitom_disca.analysis.view_directions import SphereBins, bin_sphere
 from aitom_disca.colours import cluster_colour
+from aitom_disca.number_text import counted
 from aitom_disca.report import figures
-from aitom_disca.words import counted
 
 _PER_CELL = 6  # directions in a cell, on average, that bands are chosen for
 _FEWEST_BANDS, _MOST_BANDS = 4, 24

@@ -10,7 +10,7 @@ from scipy.special import logsumexp, softmax
 
 from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.classification.classes import Classes
-from aitom_disca.classification.detail import (
+from aitom_disca.classification.detail_levels import (
     Look,
     level_of,
     one_rotation,

@@ -12,8 +12,8 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.io.file_names import name_in
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.names import check_names, tomogram_names
 from aitom_disca.io.pixel_sizes import pixels_in_voxels
+from aitom_disca.io.tomogram_names import check_names, tomogram_names
 from aitom_disca.io.tomograms.tilt_range import doubt
 from aitom_disca.particles import ParticleSet, TomogramInfo
 

@@ -14,7 +14,7 @@ from typing import Any
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.formats.file_text import load_json
-from aitom_disca.runs.input_places import alike, same_inputs
+from aitom_disca.runs.input_paths import alike, same_inputs
 from aitom_disca.version import __version__
 
 _PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "scikit-learn", "h5py", "mrcfile", "pandas")

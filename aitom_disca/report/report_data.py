@@ -91,7 +91,7 @@ class ReportData:
     bic_by_k : mapping of int to float
         BIC of the numbers of clusters tried in the iteration that was kept.
     criteria : mapping of str to mapping of number of clusters to float
-        Values of criteria of `aitom_disca.clustering.criteria`, where they are defined.
+        Values of criteria of `aitom_disca.clustering.criteria_for_k`, where they are defined.
     chosen_k : int, optional
         The number to mark there; the lowest BIC, unless given.
     by_alignment : bool

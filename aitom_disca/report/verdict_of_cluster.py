@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from aitom_disca.words import counted
+from aitom_disca.number_text import counted
 
 Verdict = Literal["to be trusted", "look again", "not told from noise", "not judged"]
 IN_ORDER: tuple[Verdict, ...] = (

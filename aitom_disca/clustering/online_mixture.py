@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from aitom_disca.clustering.mixture import GaussianMixtureModel
-from aitom_disca.clustering.split_merge_moves import merge_closest
+from aitom_disca.clustering.mixture_moves import merge_closest
 
 _PRUNE_EVERY = 256  # samples
 

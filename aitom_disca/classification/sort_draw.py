@@ -10,20 +10,16 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment.align_averages import AveragePairs
 from aitom_disca.alignment.graded_wedge import measure_fall_off
-from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.classification.centring import centred
 from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.cluster_posterior import HeldOut, held_out_gain, posterior_by_others
 from aitom_disca.classification.coarse_and_fine import Seen, starts_of_tries, unwhitened
-from aitom_disca.classification.detail import Levels, Look
+from aitom_disca.classification.detail_levels import Levels, Look
 from aitom_disca.classification.expectation_maximisation import Prior
 from aitom_disca.classification.first_references import averages_of, singles
-from aitom_disca.classification.held_out_posterior import (
-    HeldOut,
-    held_out_gain,
-    posterior_by_others,
-)
 from aitom_disca.classification.judge_known import Pair, judge_known
-from aitom_disca.classification.merge import Merger, merged
+from aitom_disca.classification.merge_clusters import Merger, merged
 from aitom_disca.classification.noise_clusters import without_noise
 from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.config.sorting import SORTING, SortingSettings

@@ -16,6 +16,8 @@ from aitom_disca.io.formats.relion.generations import PARTICLES_KEY, TOMOGRAMS_K
 from aitom_disca.io.formats.relion.optics_groups import microscope, optics_table
 from aitom_disca.io.formats.relion.particle_images import has_images, tilt_series_pixel
 from aitom_disca.io.formats.relion.read_star import TABLE_KEY
+from aitom_disca.io.formats.relion.relion4 import general_block, optics_and_group
+from aitom_disca.io.formats.relion.relion30 import convention
 from aitom_disca.io.formats.relion.star_blocks import (
     IMAGE_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
@@ -23,9 +25,7 @@ from aitom_disca.io.formats.relion.star_blocks import (
     Block,
     write_blocks_text,
 )
-from aitom_disca.io.formats.relion4 import general_block, optics_and_group
-from aitom_disca.io.formats.relion30 import convention
-from aitom_disca.io.names import check_names
+from aitom_disca.io.tomogram_names import check_names
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 VERSION = 50001

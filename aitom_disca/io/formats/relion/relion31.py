@@ -12,6 +12,7 @@ from aitom_disca.io.formats.relion.box_centre import cut_at_voxels
 from aitom_disca.io.formats.relion.generations import read, reads
 from aitom_disca.io.formats.relion.optics_groups import lost_optics_columns
 from aitom_disca.io.formats.relion.particle_images import coordinate_pixels, has_images
+from aitom_disca.io.formats.relion.relion30 import IN_PIXELS, convention, unfit
 from aitom_disca.io.formats.relion.star_blocks import (
     GROUP_COLUMN,
     ORIGIN_ANGST_COLUMNS,
@@ -19,7 +20,6 @@ from aitom_disca.io.formats.relion.star_blocks import (
     write_blocks_text,
 )
 from aitom_disca.io.formats.relion.write_optics import build_optics
-from aitom_disca.io.formats.relion30 import IN_PIXELS, convention, unfit
 from aitom_disca.particles import ParticleSet
 
 VERSION = 30001

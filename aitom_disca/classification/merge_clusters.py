@@ -14,8 +14,8 @@ from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.config.sorting import SORTING, MergingSettings
+from aitom_disca.number_text import counted
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from aitom_disca.analysis.neighbour_pairs import NeighbourPair, compare_neighbou
 from aitom_disca.analysis.orientation import OrientationPreference, preferred_orientations
 from aitom_disca.analysis.view_directions import view_directions_xyz
 from aitom_disca.curation.averages import with_names
-from aitom_disca.curation.names_in_files import names_in
+from aitom_disca.curation.cluster_names_in_files import names_in
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import remove_unfinished, replacing
 from aitom_disca.io.result_tables import write_rows_csv
@@ -196,10 +196,7 @@ def _pictures(
     preferences: Mapping[int, OrientationPreference],
     pairs: Sequence[NeighbourPair],
 ) -> dict[str, bytes]:
-    from aitom_disca.report.space_figures import (  # matplotlib is slow to import
-        draw_neighbour_distances,
-        draw_orientations,
-    )
+    from aitom_disca.report.spatial_figures import draw_neighbour_distances, draw_orientations
 
     drawn = {}
     labels, angles = np.asarray(particles.cluster), np.asarray(particles.euler_zyz_deg)

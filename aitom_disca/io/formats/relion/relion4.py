@@ -13,6 +13,7 @@ from aitom_disca.io.formats.relion import particle_columns as rc
 from aitom_disca.io.formats.relion.generations import read, reads
 from aitom_disca.io.formats.relion.optics_groups import optics_value
 from aitom_disca.io.formats.relion.particle_images import has_images, image_pixel, tilt_series_pixel
+from aitom_disca.io.formats.relion.relion30 import convention
 from aitom_disca.io.formats.relion.star_blocks import (
     GROUP_COLUMN,
     IMAGE_PIXEL_COLUMN,
@@ -21,7 +22,6 @@ from aitom_disca.io.formats.relion.star_blocks import (
     write_blocks_text,
 )
 from aitom_disca.io.formats.relion.write_optics import build_optics
-from aitom_disca.io.formats.relion30 import convention
 from aitom_disca.particles import ParticleSet
 
 VERSION = 30001  # as RELION 4 writes it

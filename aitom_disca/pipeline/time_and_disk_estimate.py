@@ -12,9 +12,9 @@ from aitom_disca.computing.parallel import n_cores
 from aitom_disca.config import RunSettings
 from aitom_disca.io import Tomogram
 from aitom_disca.io.disk.free_space import in_words, need_space
+from aitom_disca.number_text import between, counted
 from aitom_disca.progress import say
 from aitom_disca.reembedding.embedded_files import bytes_of_maps
-from aitom_disca.words import between, counted
 
 # Seconds of one core, least and most, of the preset fast. Measured in November 2026 on two cores
 # (AMD EPYC): the demo (6.3 million voxels, 195 particles in boxes of 24) and simulated cells

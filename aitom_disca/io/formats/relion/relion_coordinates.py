@@ -17,12 +17,12 @@ from aitom_disca.io.formats.format import EVERYTHING, Format, Known, need_positi
 from aitom_disca.io.formats.relion import particle_columns as rc
 from aitom_disca.io.formats.relion.box_centre import cut_at_voxels
 from aitom_disca.io.formats.relion.micrographs import MICROGRAPH_COLUMN
+from aitom_disca.io.formats.relion.relion30 import IN_PIXELS, convention
 from aitom_disca.io.formats.relion.star_blocks import (
     MICROGRAPH_PIXEL_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
     write_blocks_text,
 )
-from aitom_disca.io.formats.relion30 import IN_PIXELS, convention
 from aitom_disca.particles import ParticleSet
 
 

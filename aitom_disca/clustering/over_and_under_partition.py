@@ -10,7 +10,7 @@ import numpy as np
 
 from aitom_disca.clustering.fitting import one_thread
 from aitom_disca.clustering.mixture import GaussianMixtureModel
-from aitom_disca.clustering.split_merge_moves import (
+from aitom_disca.clustering.mixture_moves import (
     TwoOrOne,
     merged,
     merging_costs,
