@@ -15,8 +15,34 @@ from hypothesis import settings
 settings.register_profile("steady", derandomize=True)
 settings.load_profile("steady")
 
+# Processes share the work by files. Those that take longest begin first, so that at the end no
+# process waits long for another.
+LONG = {
+    f"test_{name}.py"
+    for name in (
+        "aligned",
+        "alignment",
+        "average",
+        "cluster",
+        "demo",
+        "gumnet",
+        "initial_model",
+        "killed",
+        "refine",
+        "tutorials",
+    )
+}
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SHARED_CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # pytest-xdist would begin with the most tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.fixture(scope="session")

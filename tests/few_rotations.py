@@ -19,14 +19,14 @@ from aitom_disca.averaging import (
     half_set_refinement,
     initial_model,
 )
-from aitom_disca.classification import assign, coarse_and_fine, detail, noise_clusters
+from aitom_disca.classification import assign_others, coarse_and_fine, detail_levels, noise_clusters
 
 
 @contextmanager
 def sorting_quickly() -> Iterator[None]:
     """`AlignmentSorter` and what is assigned by what it learnt."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (detail, assign):
+        for module in (detail_levels, assign_others):
             patch.setattr(module, "COARSE", (4.0, 100, cross(1.25), 4))
             patch.setattr(module, "FINE", (5.0, 200, cross(0.8), 4))
         patch.setattr(coarse_and_fine, "_SPLIT_TRIES", 1)

@@ -29,11 +29,11 @@ from aitom_disca.alignment.expectation import log_likelihood_held_out, shell_pow
 from aitom_disca.alignment.interpolation import trilinear
 from aitom_disca.alignment.search_grids import ball, cross
 from aitom_disca.classification import AlignmentSorter
-from aitom_disca.classification.assign import Assigner
+from aitom_disca.classification.assign_others import Assigner
 from aitom_disca.classification.centring import centred, dense_centre
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.expectation_maximisation import Search
-from aitom_disca.classification.merge import Merger
+from aitom_disca.classification.merge_clusters import Merger
 from aitom_disca.classification.shifts_by_class import second_look
 from aitom_disca.clustering.calibration import calibration_error
 from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulate_subtomograms

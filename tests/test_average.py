@@ -33,8 +33,8 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import rotation_from_euler_zyz_deg
 from aitom_disca.io import open_store, read_rows_csv
 from aitom_disca.io.formats.relion.read_star import read_particles_star
+from aitom_disca.io.result_tables import write_labels_csv
 from aitom_disca.io.stores.write_store import StoreWriter
-from aitom_disca.io.tables import write_labels_csv
 from aitom_disca.mining.sort_store import drawn_rows
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline import average, average_files, average_one_cluster
@@ -42,7 +42,7 @@ from aitom_disca.pipeline.average_files import posed
 from aitom_disca.pipeline.average_inputs import settings_for_members
 from aitom_disca.pipeline.average_tables import Averaged
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
-from aitom_disca.simulation.simulate import SimulatedSubtomograms
+from aitom_disca.simulation.subtomograms import SimulatedSubtomograms
 
 TILT = (-60.0, 60.0)
 BOX, VOXEL, N = 16, 20.0, 32
@@ -93,8 +93,9 @@ def test_poses_climb_to_the_planted_ones(phantom) -> None:
     values = coefficients.of(made.volumes)
     away = Rotation.from_rotvec(np.deg2rad(np.random.default_rng(0).normal(0, 6, (12, 3))))
     truth = made.rotations
+    steps = ((8.0, 0.8), (4.0, 0.5), (2.0, 0.3), (1.0, 0.15))
     rotations, offsets, score = refine_poses(
-        values, coefficients, phantom.density(20, 16.0), truth * away, np.zeros((12, 3))
+        values, coefficients, phantom.density(20, 16.0), truth * away, np.zeros((12, 3)), steps
     )
     assert np.median(errors_deg(truth * away, truth)) > 6
     assert np.median(errors_deg(rotations, truth)) < 2.5

@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 pytest.importorskip("keras")
 
+from aitom_disca.averaging import compare_with_map
 from aitom_disca.cli import main
 from aitom_disca.demo import (
     DIAMETER_ANGSTROM,
@@ -20,16 +21,33 @@ from aitom_disca.demo import (
     run_demo,
 )
 from aitom_disca.errors import InputError
-from aitom_disca.io import open_store, open_tomogram, read_labels_csv
-from aitom_disca.simulation import match_picks
+from aitom_disca.io import open_store, open_tomogram, read_labels_csv, read_rows_csv
+from aitom_disca.simulation import load_phantoms, match_picks
 
-N_PARTICLES = 120
+N_PARTICLES = 56
 ARI_FLOOR = 0.8
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
-    return run_demo(tmp_path_factory.mktemp("demo") / "out", n_particles=N_PARTICLES)
+    """A demo of a quarter of its size, of fewer tries and without null test."""
+    usual = default_settings(0)
+    mine = usual.mine.changed(alignment_starts=4, alignment_splits=0)
+    settings = usual.model_copy(
+        update={"mine": mine, "average": usual.average.changed(null_test="none")}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("aitom_disca.demo.SHAPE_ZYX", (64, 150, 150))
+        out = tmp_path_factory.mktemp("demo") / "out"
+        return run_demo(out, n_particles=N_PARTICLES, settings=settings)
+
+
+@pytest.mark.full
+def test_the_demo_as_it_is_finds_what_it_planted(tmp_path):
+    result = run_demo(tmp_path / "out")
+    assert result.score.recall >= 0.9 and result.score.precision >= 0.8
+    assert result.k_found == result.k_true == len(PHANTOMS)
+    assert result.ari >= 0.95
 
 
 def test_the_demo_finds_what_it_planted(result):
@@ -67,6 +85,33 @@ def test_the_demo_leaves_tomogram_truth_and_results(result):
     assert tomogram.tilt_range_deg == (-60, 60)
     assert (result.folder.path / "truth.star").exists()
     assert result.simulate_seconds > 0
+
+
+def test_its_averages_are_the_structures(result):
+    phantoms = load_phantoms()
+    rows = read_rows_csv(result.folder.averages / "averages.csv")
+    alike = []
+    for row in rows[: len(PHANTOMS)]:
+        path = result.folder.averages / f"cluster_{int(row['cluster']):02d}" / "average.mrc"
+        average = open_tomogram(path, tilt_range_deg=(-90, 90))
+        voxel = average.voxel_size_angstrom
+        sizes = {"voxel_size_angstrom": voxel, "known_voxel_size_angstrom": voxel}
+        maps = [phantoms[name].density(average.shape_zyx[0], voxel) for name in PHANTOMS]
+        alike.append([compare_with_map(average.read(), m, **sizes).correlation for m in maps])
+    assert len({*np.argmax(alike, axis=1)}) == len(alike) >= 3  # none mistaken for another
+    assert np.max(alike, axis=1).min() > 0.75
+
+
+def test_star_files_say_where_the_particles_are(result):
+    written = starfile.read(result.folder.star)["particles"]
+    box, moved = (
+        written[[name.format(axis) for axis in "ZYX"]].to_numpy()
+        for name in ("rlnCoordinate{}", "rlnOrigin{}Angst")
+    )
+    labels, _ = read_labels_csv(result.folder.labels)
+    with open_store(result.folder.store) as store:
+        found = store.particles().center_zyx_px[labels >= 0]
+    np.testing.assert_allclose(box - moved / VOXEL_SIZE_ANGSTROM, found, atol=1e-4)
 
 
 def test_the_demo_refuses_a_folder_in_use(result):

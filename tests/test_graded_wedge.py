@@ -26,13 +26,13 @@ from aitom_disca.bench.crowded import (
     measure_wedge_bias,
 )
 from aitom_disca.classification import AlignmentSorter
-from aitom_disca.classification.assign import Assigner
+from aitom_disca.classification.assign_others import Assigner
 from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff
 from aitom_disca.io import open_tomogram
+from aitom_disca.io.result_tables import write_labels_csv
 from aitom_disca.io.stores.write_store import StoreWriter
-from aitom_disca.io.tables import write_labels_csv
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline import average
 from aitom_disca.progress import shown

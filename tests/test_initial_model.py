@@ -9,7 +9,8 @@ import pytest
 from few_rotations import averaging_quickly
 
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.averaging import average_cluster, initial_model
+from aitom_disca.averaging import average_cluster, tempered_rounds
+from aitom_disca.averaging.tempered_rounds import TemperedRounds
 from aitom_disca.bench import few_particles
 from aitom_disca.simulation import MapTemplate, read_template
 
@@ -72,10 +73,10 @@ def test_noise_has_the_power_that_is_asked_for(ribosome: MapTemplate) -> None:
 def test_a_device_weighs_as_a_processor_does(rng: np.random.Generator, monkeypatch) -> None:
     volumes = rng.normal(size=(6, 10, 10, 10)).astype(np.float32)
     wedge, tilts = np.arange(6) % 2, np.array([[-60.0, 60.0], [-40.0, 50.0]])
-    level = initial_model._Level(volumes, (tilts, None), wedge, np.full(20, 500.0), 3.0, 40)
+    level = TemperedRounds(volumes, (tilts, None), wedge, np.full(20, 500.0), 3.0, 40)
     volume, rows = rng.normal(size=(10, 10, 10)).astype(np.float32), np.array([0, 2, 3, 5])
     plain = [level.weigh(volume, 0.5), level.weigh(volume, rows=rows)]
-    monkeypatch.setattr(initial_model, "accelerator", lambda: "cpu:0")
+    monkeypatch.setattr(tempered_rounds, "accelerator", lambda: "cpu:0")
     found = [level.weigh(volume, 0.5), level.weigh(volume, rows=rows)]
     for one, other in zip(found, plain, strict=True):
         np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, atol=1e-4)

@@ -12,7 +12,7 @@ import pytest
 from few_rotations import averaging_quickly
 from scipy.stats import binom
 
-from aitom_disca.averaging import validation
+from aitom_disca.averaging import sharpening, validation
 from aitom_disca.averaging.fit_significance import (
     _p_among_all,
     _p_among_copies,
@@ -192,7 +192,7 @@ def judged_average_again(done: JudgedAverage) -> np.ndarray:
 
 def test_coarse_averages_are_not_sharpened_automatically(done: JudgedAverage) -> None:
     settings = AverageSettings(b_factor_angstrom2="auto")
-    assert validation._b_factor(settings, done.found.average, VOXEL, 60.0) == 0.0
+    assert sharpening.b_factor_of(settings, done.found.average, VOXEL, 60.0) == 0.0
 
 
 def test_the_verdict_follows_the_p_values(done: JudgedAverage) -> None:

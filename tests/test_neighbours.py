@@ -11,9 +11,9 @@ from aitom_disca.alignment import Averager, Coefficients, Particles, Slicer
 from aitom_disca.alignment.expectation import expect
 from aitom_disca.alignment.search_grids import cross, rotation_grid
 from aitom_disca.classification import AlignmentSorter
-from aitom_disca.classification.assign import Assigner
+from aitom_disca.classification.assign_others import Assigner
 from aitom_disca.classification.classes import Classes, equal_detail
-from aitom_disca.classification.detail import Look
+from aitom_disca.classification.detail_levels import Look
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError

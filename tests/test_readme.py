@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 import tomllib
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from types import SimpleNamespace
 
 import pytest
@@ -154,3 +157,65 @@ def test_equations_are_drawn():
 @pytest.mark.parametrize("setting", ["candidate_k", "merge_clusters", "split_clusters"])
 def test_settings_that_the_documentation_names_exist(setting):
     assert setting in MineSettings.model_fields
+
+
+# -- names of modules --------------------------------------------------------------------------
+
+PACKAGE = ROOT / "aitom_disca"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+MODULES = {*(path.stem for path in SOURCES), *(p.parent.name for p in PACKAGE.rglob("__init__.py"))}
+ENDINGS = {"csv", "cxc", "h5", "html", "js", "json", "md", "mrc", "npz", "png", "star", "yaml"}
+
+
+def modules_named_in(text: str) -> set[str]:
+    """What stands in backticks and looks like a module of ours, or something in one."""
+    dotted = re.findall(r"(?<!`)`([A-Za-z_]\w*(?:\.\w+)+)`(?!`)", text)
+    return {n for n in dotted if n.split(".")[0] in MODULES and n.split(".")[-1] not in ENDINGS}
+
+
+def is_there(name: str, within: tuple[str, ...] = ()) -> bool:
+    """Whether a name can be imported, as it is or below a package or one of those around it."""
+    if name.split(".")[0] == "aitom_disca":
+        within = ()
+    for n in range(len(within), -1, -1):
+        with suppress(ImportError, AttributeError):
+            resolve_name(".".join([*within[:n], name]))
+            return True
+    return False
+
+
+@by_page
+def test_modules_that_a_page_names_exist(page):
+    lost = {n for n in modules_named_in(text_of(page)) if not is_there(n, ("aitom_disca",))}
+    assert not lost
+
+
+def test_the_map_of_packages_names_what_is_in_them():
+    rows = re.findall(r"^\| (`.*`) \| (.*) \|$", text_of(ROOT / "CONTRIBUTING.md"), re.MULTILINE)
+    mapped = {name for row, _ in rows for name in re.findall(r"\w+", row)} - {"aitom_disca"}
+    there = {path.stem for path in PACKAGE.iterdir() if path.suffix in ("", ".py")}
+    assert mapped == there - {"__init__", "__main__", "__pycache__"}
+    for row, content in rows[1:]:
+        packages = re.findall(r"\w+", row)
+        files = [path for name in packages for path in (PACKAGE / name).rglob("*")]
+        for name in re.findall(r"`(\w+)`", content):
+            inside = any(is_there(f"aitom_disca.{package}.{name}") for package in packages)
+            assert inside or name in {path.stem for path in files}, (row, name)
+
+
+def test_names_in_docstrings_and_comments_exist():
+    """Dotted ones can be imported; a word with an underscore stands somewhere in the code."""
+    texts = {path: path.read_text(encoding="utf-8") for path in SOURCES}
+    words = {*MODULES}
+    for text in texts.values():
+        for node in ast.walk(ast.parse(text)):
+            for value in vars(node).values():
+                words |= {v for v in (value if isinstance(value, list) else [value])
+                          if isinstance(v, str) and v.isidentifier()}  # fmt: skip
+    lost = set()
+    for path, text in texts.items():
+        within = path.relative_to(ROOT).with_suffix("").parts
+        lost |= {n for n in modules_named_in(text) if not is_there(n, within)}
+        named = re.findall(r"(?<!`)`([a-z]\w*_\w+)`(?!`)", text)
+        lost |= {name for name in named if name not in words}
+    assert not lost

@@ -1,4 +1,7 @@
-"""Plant real structures, pick, extract, sort, average, score: the whole way, against the truth."""
+"""Plant real structures, pick, extract, sort, average, score: the whole way, against the truth.
+
+With phantoms and in a small tomogram `test_demo.py` goes this way whenever pytest runs.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,7 @@ def correlations(folder, shared_data: Path, names: tuple[str, ...]) -> np.ndarra
     return np.array(found)
 
 
+@pytest.mark.full
 def test_three_real_structures_are_found_and_sorted(shared_data: Path, tmp_path: Path) -> None:
     maker = shared_data.parent / "tools" / "make_benchmark.py"
     maps = [str(shared_data / "templates" / f"{name}.mrc.gz") for name in TEMPLATES]

@@ -1,8 +1,9 @@
 """The expectation step on what Keras' backend computes on: all poses of a block at once.
 
 Nothing is sparse here: a graphics card multiplies negligible weights faster than it finds the
-others. On a processor it is the other way round, see `on_processor`. Products may be in TF32, to
-10 bits of mantissa: that moves log likelihoods by 0.001 (0.003 at most of 96), bfloat16 by 0.008.
+others. On a processor it is the other way round, see `expectation_on_processor`. Products may be in
+TF32, to 10 bits of mantissa: that moves log likelihoods by 0.001 (0.003 at most of 96), bfloat16 by
+0.008.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from keras import device, ops
 
 from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.exhaustive_search import real_view
-from aitom_disca.alignment.expectation_result import NEGLIGIBLE, Expectation
+from aitom_disca.alignment.expectation_result import Expectation
 from aitom_disca.computing import devices
 from aitom_disca.computing.keras_backend import BatchSize
+from aitom_disca.config.sorting import SORTING
 
 _BYTES_A_SCORE = 16  # scores, weights, and what lies between them
 _SHARE = 0.5  # of the memory that is free
@@ -40,7 +42,7 @@ def expect_on_device(
     *,
     log_prior_of_shifts: np.ndarray | None = None,
     power: float = 1.0,
-    negligible: float = NEGLIGIBLE,
+    negligible: float = SORTING.rounds.negligible,
 ) -> Expectation:
     """Weigh every reference, rotation and shift for every subtomogram.
 

@@ -26,7 +26,7 @@ Only ``subtomograms`` and the attribute ``voxel_size_angstrom`` are needed to re
 attribute ``tilt_range`` is what all subtomograms measured; ``tomograms`` holds, as JSON, what is
 known of every tomogram: its tilt range, all its tilts where they are known, defocus and so on.
 A large store may be an index of shards, see `aitom_disca.io.stores.shards`.
-Columns and attributes have their checksums in attributes ``crc32``, see `io.checksums`.
+Columns and attributes have their checksums in attributes ``crc32``, see `io.disk.checksums`.
 """
 
 from __future__ import annotations
