@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +84,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20231)
 
 
-@pytest.fixture
-def uncompiled():
+def _uncompiled() -> Iterator[None]:
     """Steps that TensorFlow does not compile: for few data that takes longest."""
     import keras
 
@@ -97,6 +96,10 @@ def uncompiled():
     tensorflow.config.run_functions_eagerly(True)
     yield
     tensorflow.config.run_functions_eagerly(False)
+
+
+uncompiled = pytest.fixture(_uncompiled, name="uncompiled")
+uncompiled_file = pytest.fixture(_uncompiled, scope="module", name="uncompiled_file")
 
 
 @pytest.fixture(scope="session")

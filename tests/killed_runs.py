@@ -68,28 +68,21 @@ def run(arguments: list[str], log: Path, prepare: Callable[[], None] = lambda: N
 def all_runs(store: str, folder: Path) -> dict[str, list[int]]:
     """Exit codes of the processes of every run, by the name of the run's folder."""
 
-    def command(out: str, preset: str) -> tuple[list[str], Path]:
-        return [store, "--out", str(folder / out), "--preset", preset], folder / f"{out}.log"
+    def command(out: str) -> tuple[list[str], Path]:
+        return [store, "--out", str(folder / out), "--preset", "paper"], folder / f"{out}.log"
 
-    codes = {"whole": [run(*command("whole", "paper"))]}
+    codes = {"whole": [run(*command("whole"))]}
 
-    arguments, log = command("stopped", "paper")
+    arguments, log = command("stopped")
     codes["stopped"] = [run(arguments, log, lambda: stop_in_training(signal.SIGINT))]
     arguments.append("--resume")
     for number in (3, 6):  # each gets further
         codes["stopped"].append(run(arguments, log, lambda n=number: kill_after_renames(n)))
     codes["stopped"].append(run(arguments, log))
-
-    codes["fast"] = [run(*command("fast", "fast"))]
-    arguments, log = command("fast_killed", "fast")
-    codes["fast_killed"] = [run(arguments, log, lambda: kill_after_renames(3))]
-    codes["fast_killed"].append(run([*arguments, "--resume"], log))
     return codes
 
 
 if __name__ == "__main__":
-    for preset in PRESETS.values():
-        preset.update(TRAINED)
-    PRESETS["fast"].update(alignment_starts=2, alignment_splits=0)
+    PRESETS["paper"].update(TRAINED)
     pipeline.make_report = lambda *_: {}  # pictures take time, and are drawn from the other files
     print(json.dumps(all_runs(sys.argv[1], Path(sys.argv[2]))))

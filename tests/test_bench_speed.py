@@ -31,7 +31,7 @@ def test_iterations_add_up_and_the_last_does_not_train() -> None:
 
 
 def test_both_presets_are_timed_on_the_same_volumes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uncompiled: None
 ) -> None:
     case = CASES["snr-0.1"]
     small = replace(case, templates=case.templates[:2], per_class=12, box_px=21, largest_k=3)

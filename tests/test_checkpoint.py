@@ -20,6 +20,8 @@ from aitom_disca.network import Classifier, build_feature_extractor
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes
 
+pytestmark = pytest.mark.usefixtures("uncompiled_file")
+
 TINY = MineSettings.from_preset(
     "paper",
     candidate_k=(2, 3),

@@ -18,23 +18,22 @@ BOX, WIDTH = 16, 0.02
 
 
 @pytest.fixture(scope="module")
-def weights() -> dict[str, list[list[np.ndarray]]]:
-    """Random arrays of every layer, by kind, in the order of Keras 2."""
-    rng = np.random.default_rng(0)
-    model = build_gumnet(BOX, width=WIDTH)
-    return {
-        kind: [
-            [np.abs(rng.normal(0.1, 0.1, w.shape)).astype(np.float32) for w in layer.weights]
-            for layer in map(model.get_layer, names)
-        ]
-        for kind, names in _LAYERS.items()
-    }
-
-
-@pytest.fixture(scope="module")
 def models() -> list:
     """Two of them, made once: that takes seconds."""
     return [build_gumnet(BOX, width=WIDTH, seed=seed) for seed in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def weights(models) -> dict[str, list[list[np.ndarray]]]:
+    """Random arrays of every layer, by kind, in the order of Keras 2."""
+    rng = np.random.default_rng(0)
+    return {
+        kind: [
+            [np.abs(rng.normal(0.1, 0.1, w.shape)).astype(np.float32) for w in layer.weights]
+            for layer in map(models[0].get_layer, names)
+        ]
+        for kind, names in _LAYERS.items()
+    }
 
 
 def write(

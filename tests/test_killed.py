@@ -1,4 +1,7 @@
-"""A run that is killed and started again with --resume ends as if it had never been killed."""
+"""A run that is killed and started again with --resume ends as if it had never been killed.
+
+Both presets, killed anywhere: `campaign/test_killed_anywhere.py`.
+"""
 
 from __future__ import annotations
 
@@ -63,9 +66,3 @@ def test_a_run_stopped_and_killed_again_and_again_ends_like_one_that_was_not(run
     log = (folder / "stopped.log").read_text()
     assert "stopped; what was finished is kept, --resume goes on." in log
     assert log.count("going on after iteration") == 2  # at last its loop had ended
-
-
-def test_the_preset_fast_killed_ends_like_one_that_was_not(runs):
-    codes, folder = runs
-    assert codes["fast"] == [0] and codes["fast_killed"] == [SIGKILL, 0]
-    assert_same_files(folder / "fast", folder / "fast_killed")
