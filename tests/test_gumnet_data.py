@@ -290,3 +290,9 @@ def test_a_model_that_holds_code_is_not_loaded(tmp_path):
     model.save(tmp_path / "code.keras")
     with pytest.raises(InputError, match=r"code\.keras"):
         load_gumnet(tmp_path / "code.keras")
+
+
+def test_volumes_without_contrast_correlate_with_nothing():
+    flat = ops.ones((2, 3, 3, 3, 1))
+    np.testing.assert_allclose(np.asarray(published_loss(flat, flat)), 1, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(pairwise_loss(flat, flat)), 1, atol=1e-6)
