@@ -9,12 +9,17 @@ import pytest
 
 pytest.importorskip("keras")
 
+from keras import ops
+
+from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import cube_rotations, rotate_by_cube
 from aitom_disca.geometry.wedge import missing_wedge_mask
 from aitom_disca.network.gumnet import copies as copies_module
-from aitom_disca.network.gumnet import poses, predict_poses
+from aitom_disca.network.gumnet import load_gumnet, poses, predict_poses
 from aitom_disca.network.gumnet import training as training_module
 from aitom_disca.network.gumnet.copies import Copies, near_rotations
+from aitom_disca.network.gumnet.layers import FeatureCorrelation, SpectralPooling
+from aitom_disca.network.gumnet.model import as_motion
 from aitom_disca.network.gumnet.training import (
     Pairs,
     inputs_of,
@@ -258,3 +263,36 @@ def test_what_is_laid_is_compared_volume_by_volume(rng):
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_array_equal(parameters, wanted)
     assert lengths == [16, 16]  # of one length: one graph
+
+
+# -- parts of the network --------------------------------------------------------------------
+
+
+def test_parameters_are_three_angles_and_three_shifts(rng):
+    parameters = rng.random((5, 6)).astype(np.float32)
+    angles, shift = (np.asarray(part) for part in as_motion(ops.convert_to_tensor(parameters)))
+    np.testing.assert_allclose(angles, np.pi * (2 * parameters[:, :3] - 1), atol=1e-5)
+    np.testing.assert_allclose(shift, 2 * parameters[:, 3:] - 1, atol=1e-6)
+
+
+def test_layers_say_the_shapes_that_they_give():
+    pooled = SpectralPooling(7, 5)
+    assert pooled.compute_output_shape((2, 9, 9, 9, 3)) == (2, 7, 7, 7, 3)
+    assert pooled.get_config()["size"] == 7 and pooled.get_config()["keep"] == 5
+    shapes = [(2, 3, 3, 3, 4)] * 2
+    assert FeatureCorrelation().compute_output_shape(shapes) == (2, 3, 3, 3, 27)
+
+
+def test_a_model_that_holds_code_is_not_loaded(tmp_path):
+    layers = training_module.keras.layers
+    volume = training_module.keras.Input((2,))
+    model = training_module.keras.Model(volume, layers.Lambda(lambda x: x)(volume), name="gumnet")
+    model.save(tmp_path / "code.keras")
+    with pytest.raises(InputError, match=r"code\.keras"):
+        load_gumnet(tmp_path / "code.keras")
+
+
+def test_volumes_without_contrast_correlate_with_nothing():
+    flat = ops.ones((2, 3, 3, 3, 1))
+    np.testing.assert_allclose(np.asarray(published_loss(flat, flat)), 1, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(pairwise_loss(flat, flat)), 1, atol=1e-6)

@@ -79,7 +79,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(predicting, "build_extractor", build)
     monkeypatch.setattr(predicting, "compute_features", compute)
     monkeypatch.setattr(predicting, "assign_rows", assign)
-    monkeypatch.setattr(predicting, "Assigner", lambda *given: given)
+    monkeypatch.setattr(predicting, "Assigner", lambda *given, settings: (*given, settings))
     return asked
 
 
@@ -104,8 +104,8 @@ def test_the_averages_decide_where_there_are_some(learnt: Bundle, asked: dict) -
     found = predict(learnt, Source())
     np.testing.assert_array_equal(found.labels, [1, 0, -1, 0, -1])
     np.testing.assert_allclose(found.posterior, [0.7, 0.3, 0, 0.3, 0.7])  # 0 for noise
-    given, ranges = asked["assigner"]
-    assert given is learnt.learnt
+    given, ranges, constants = asked["assigner"]
+    assert given is learnt.learnt and constants == learnt.settings.constants
     np.testing.assert_array_equal(np.asarray(ranges)[asked["wedge"]], TILTS)
     np.testing.assert_allclose(probability(learnt, Source()), np.tile([0.3, 0.7], (5, 1)))
     by_network = predict(learnt, Source(), by="network")

@@ -12,6 +12,7 @@ import pytest
 from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.classification.assignments_of_all import Standing
 from aitom_disca.classification.classes import Classes
+from aitom_disca.config.sorting import SORTING
 from aitom_disca.io import StoreWriter, open_store
 from aitom_disca.mining import sort_store
 from aitom_disca.mining.checkpoint import Checkpoint
@@ -90,6 +91,7 @@ def test_the_sorter_sees_the_middle_of_the_boxes(
         "box_share": crop_px / 32,
         "graded_wedge": True,
         "seed": 4,
+        "settings": SORTING,
     }
 
 
@@ -126,16 +128,21 @@ def test_all_are_sorted_by_what_some_gave(volumes: np.ndarray, passes: list) -> 
     source, rows = ArraySource(volumes), np.array([1, 4, 6])
     tilts = np.tile(TILT, (7, 1)) + np.arange(7)[:, None]
     options = {"most": 9, "looks": 5, "seed": 3}
-    found = sort_source(source, rows, begun.append, tilts, graded_wedge=False, **options)
+    settings = SORTING.model_copy(update={"box_px": 18})
+    found = sort_source(
+        source, rows, begun.append, tilts, graded_wedge=False, settings=settings, **options
+    )
     (drawn,) = begun
-    expected = PreparedVolumes(source, box_px=20).read(rows)
+    assert drawn.options["settings"] is settings
+    expected = PreparedVolumes(source, box_px=18).read(rows)
     np.testing.assert_array_equal(drawn.volumes, expected)
     np.testing.assert_array_equal(drawn.tilt_range_deg, tilts[rows])
     assert not drawn.options["graded_wedge"]
     (asked,) = passes
     assert {name: asked[name] for name in options} == options and asked["done"] == [0, 1]
     everything = asked["everything"]
-    assert everything.n == 7 and everything.options == {"seed": 3, "workers": None}
+    assert everything.n == 7
+    assert everything.options == {"seed": 3, "workers": None, "settings": settings}
     assert everything.tilts is tilts and everything.learnt is asked["learnt"]
     # Read in the box that what was learnt has: half of the edge, in six voxels.
     half = PreparedVolumes(source, box_px=6, crop_px=16).read(np.array([5, 0]))

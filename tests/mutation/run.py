@@ -1,6 +1,6 @@
 """Small faults are put into the code, one at a time: do the tests that concern it notice?
 
-    python tests/mutation/run.py --most 40 classification/merge.py clustering/em.py
+    python tests/mutation/run.py --most 40 clustering/ddbi.py mining/fast_loop.py
 
 Cosmic Ray (``pip install cosmic-ray``) makes them, in a copy of the checkout. Which tests concern a
 module is written in ``tests_of.toml``. All faults of a module are many, so that some are drawn; the
