@@ -297,7 +297,8 @@ def test_a_pose_climbs_to_the_best_neighbour_up_to_three_times(tilts, rng) -> No
 
 @pytest.mark.parametrize(("box_px", "radius"), [(10, 4.0), (16, 6.0)])
 def test_averages_are_as_alike_as_in_the_best_of_all_coarse_poses(box_px, radius, rng) -> None:
-    averages = [rng.normal(size=(box_px,) * 3) * scale for scale in (1, 30, 2)]
+    one, other = rng.normal(size=(2, *(box_px,) * 3))
+    averages = [one, 30 * np.roll(one, (3, -3, 0), (0, 1, 2)), 2 * other]  # as far as is looked
     coefficients = Coefficients(box_px, radius, (-90.0, 90.0))
     shifts = ball(1.67, 5.0)
     moved = coefficients.of(np.array(averages))[:, None] * coefficients.shift_phases(shifts)
