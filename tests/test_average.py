@@ -84,9 +84,8 @@ def test_poses_climb_to_the_planted_ones(phantom, made: SimulatedSubtomograms) -
     values = coefficients.of(made.volumes[:12])
     away = Rotation.from_rotvec(np.deg2rad(np.random.default_rng(0).normal(0, 6, (12, 3))))
     truth = made.rotations[:12]
-    steps = ((8.0, 0.8), (4.0, 0.5), (2.0, 0.3), (1.0, 0.15))
     rotations, offsets, score = refine_poses(
-        values, coefficients, phantom.density(BOX, VOXEL), truth * away, np.zeros((12, 3)), steps
+        values, coefficients, phantom.density(BOX, VOXEL), truth * away, np.zeros((12, 3))
     )
     assert np.median(errors_deg(truth * away, truth)) > 6
     assert np.median(errors_deg(rotations, truth)) < 2.5
