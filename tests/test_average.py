@@ -93,9 +93,8 @@ def test_poses_climb_to_the_planted_ones(phantom) -> None:
     values = coefficients.of(made.volumes)
     away = Rotation.from_rotvec(np.deg2rad(np.random.default_rng(0).normal(0, 6, (12, 3))))
     truth = made.rotations
-    steps = ((8.0, 0.8), (4.0, 0.5), (2.0, 0.3), (1.0, 0.15))
     rotations, offsets, score = refine_poses(
-        values, coefficients, phantom.density(20, 16.0), truth * away, np.zeros((12, 3)), steps
+        values, coefficients, phantom.density(20, 16.0), truth * away, np.zeros((12, 3))
     )
     assert np.median(errors_deg(truth * away, truth)) > 6
     assert np.median(errors_deg(rotations, truth)) < 2.5

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 from scipy.spatial.transform import Rotation
+from tiny_settings import MINE
 
 from aitom_disca import InputError, MineSettings
 from aitom_disca.alignment.align_averages import AveragePairs, turned
@@ -44,7 +45,11 @@ from aitom_disca.config.base import Settings
 from aitom_disca.config.sorting import SORTING, SortingSettings
 from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff
 from aitom_disca.geometry.fourier import fourier_crop
+from aitom_disca.io import StoreWriter
+from aitom_disca.mining.bundle import Bundle
 from aitom_disca.mining.checkpoint import fingerprint
+from aitom_disca.particles import ParticleSet
+from aitom_disca.pipeline import mine
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 from aitom_disca.simulation.phantoms import Phantom
 
@@ -668,6 +673,7 @@ ALIKE = 0.8
 
 
 # -- the table: values far below and far above, and what must then go wrong ------------------------
+# Where one value is given, the other side costs time alone, or nothing that a small case shows.
 
 TABLE: dict[str, tuple[Case, tuple[Any, ...]]] = {
     "box_px": (structures_differ_in_the_box, (6, 48)),
@@ -825,3 +831,18 @@ def test_a_checkpoint_of_other_constants_is_not_gone_on_with():
         fingerprint(volumes, MineSettings(sorting=one)) for one in (None, {"box_px": 16})
     )
     assert usual != other
+
+
+def test_a_run_records_them_and_is_not_resumed_with_others(tmp_path):
+    store, out = tmp_path / "these.h5", tmp_path / "run"
+    volumes = made().volumes
+    nowhere = ParticleSet(np.full(len(volumes), "TS_1"), np.zeros((len(volumes), 3)))
+    with StoreWriter.create(store, (BOX,) * 3, 24.0, TILT) as writer:
+        writer.append(volumes, nowhere)
+    settings = MINE.changed(candidate_k=(2,), sorting={"merging": {"one_z": -2}})
+    folder = mine(store, out, settings)
+    assert folder.record["settings"]["mine"]["sorting"]["merging"]["one_z"] == -2
+    assert Bundle.load(folder.model).settings.constants == settings.constants
+    with pytest.raises(InputError, match="other settings"):
+        mine(store, out, MINE.changed(candidate_k=(2,)), resume=True)
+    assert mine(store, out, settings, resume=True).record["settings"] == folder.record["settings"]

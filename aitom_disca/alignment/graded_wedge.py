@@ -86,7 +86,10 @@ def measure_fall_off(
 
 
 def _noise(
-    small: np.ndarray, groups: list[np.ndarray], tilts: Tilts, settings: GradedWedgeSettings
+    small: np.ndarray,
+    groups: list[np.ndarray],
+    tilts: Tilts,
+    settings: GradedWedgeSettings = SORTING.graded_wedge,
 ) -> np.ndarray:
     """Amplitude by tilt, of that of a binary wedge; all 1 where it does not clearly fall off."""
     inside = _inside(tilts)
@@ -124,7 +127,7 @@ def _signal(
     groups: list[np.ndarray],
     tilts: Tilts,
     noise: np.ndarray,
-    settings: GradedWedgeSettings,
+    settings: GradedWedgeSettings = SORTING.graded_wedge,
 ) -> np.ndarray:
     """Amplitude of the mean by tilt, in units of the noise; all 1 unless it clearly falls off."""
     radius = min(settings.radius, small.shape[-1] / 2 - 1)
@@ -188,6 +191,8 @@ def _inside(tilts: Tilts) -> np.ndarray:
     return (TILTS_DEG > low) & (TILTS_DEG < high)
 
 
-def _over_all_tilts(amplitude: np.ndarray, inside: np.ndarray, least: float) -> np.ndarray:
+def _over_all_tilts(
+    amplitude: np.ndarray, inside: np.ndarray, least: float = SORTING.graded_wedge.least
+) -> np.ndarray:
     """Beyond the outermost tilts as at these; no less than the least."""
     return np.maximum(np.interp(TILTS_DEG, TILTS_DEG[inside], amplitude), least)

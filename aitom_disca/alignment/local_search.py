@@ -40,7 +40,7 @@ def refine_poses(
     reference: np.ndarray,
     rotations: Rotation,
     offsets_zyx_px: np.ndarray,
-    steps: Iterable[tuple[float, float]],
+    steps: Iterable[tuple[float, float]] = ((8.0, 0.8), (4.0, 0.5), (2.0, 0.3), (1.0, 0.15)),
     wedge: np.ndarray | None = None,
     passes: int = TO_REFERENCE.passes,
 ) -> tuple[Rotation, np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aitom_disca.classification.classes import Classes
+from aitom_disca.config.sorting import SORTING
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class Standing:
     found_in: np.ndarray
     seen_at_zyx_px: np.ndarray
 
-    def without_clusters(self, clusters: np.ndarray, likely: float) -> Standing:
+    def without_clusters(
+        self, clusters: np.ndarray, likely: float = SORTING.rounds.likely
+    ) -> Standing:
         """The same without some clusters; what was in them may belong to any other.
 
         Parameters

@@ -256,7 +256,13 @@ class MissedSettings(Settings):
         "60 of the 75 worst-fitting of 5000 were of the rare structures (0.9 and 0.3 %; benchmark, "
         "all subtomograms).",
     )
-    members: int = constant(300, "Members of a new cluster that are looked into.", ge=2, le=10**6)
+    members: int = constant(
+        300,
+        "Members of a new cluster that are looked into.",
+        CHOSEN + " No test is large enough to show what it does.",
+        ge=2,
+        le=1_000_000,
+    )
     tested: int = constant(
         200, "Members of each cluster that take part in tests over all.", ge=2, le=1_000_000
     )
