@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from aitom_disca.alignment import align_averages
 from aitom_disca.alignment.search_grids import cross, cube
 from aitom_disca.averaging import (
     compare_maps,
@@ -19,20 +18,17 @@ from aitom_disca.averaging import (
     half_set_refinement,
     initial_model,
 )
-from aitom_disca.classification import assign_others, coarse_and_fine, detail_levels, noise_clusters
+from aitom_disca.config.sorting import SORTING
 
-
-@contextmanager
-def sorting_quickly() -> Iterator[None]:
-    """`AlignmentSorter` and what is assigned by what it learnt."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (detail_levels, assign_others):
-            patch.setattr(module, "COARSE", (4.0, 100, cross(1.25), 4))
-            patch.setattr(module, "FINE", (5.0, 200, cross(0.8), 4))
-        patch.setattr(coarse_and_fine, "_SPLIT_TRIES", 1)
-        patch.setattr(noise_clusters, "_N_NOISE", 200)
-        patch.setattr(align_averages, "_N_ROTATIONS", 300)
-        yield
+# Settings of `AlignmentSorter`, and of what is assigned by what it learnt.
+QUICK = SORTING.changed(
+    coarse=SORTING.coarse.changed(radius=4.0, n_rotations=100, rounds=4),
+    fine=SORTING.fine.changed(radius=5.0, n_rotations=200),
+    rounds=SORTING.rounds.changed(settling=4),
+    splitting=SORTING.splitting.changed(tries=1),
+    noise=SORTING.noise.changed(n_noise=200),
+    pairs=SORTING.pairs.changed(n_rotations=300),
+)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from few_rotations import sorting_quickly
+from few_rotations import QUICK
 from sklearn.metrics import adjusted_rand_score
 
 from aitom_disca.alignment import Coefficients, Slicer, align, rotation_grid
@@ -31,15 +30,10 @@ SMALL: dict[str, Any] = {
     "n_starts": 1,
     "candidate_k": (1, 2, 3, 4),
     "alignment_starts": 6,
+    "sorting": QUICK,
 }
 NAMES = ("two_lobes", "rod", "chaperone")
 TILT = (-60, 60)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few() -> Iterator[None]:
-    with sorting_quickly():
-        yield
 
 
 def copies(n: int, seed: int) -> SimulatedSubtomograms:

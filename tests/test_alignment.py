@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from few_rotations import sorting_quickly
+from few_rotations import QUICK
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import adjusted_rand_score
@@ -349,11 +349,10 @@ def copies(phantoms: dict, names: Sequence[str], n: int, seed: int, **options: A
 
 
 @pytest.fixture(scope="module")
-@sorting_quickly()
 def in_noise(phantoms: dict) -> tuple[SimulatedSubtomograms, AlignmentSorter]:
     """Two structures and noise, sorted from five references."""
     made = copies(phantoms, ("two_lobes", "ring"), 20, seed=5, n_noise=20)
-    sorter = AlignmentSorter(made.volumes, TILT)
+    sorter = AlignmentSorter(made.volumes, TILT, settings=QUICK)
     sorter.sort(np.arange(5))
     return made, sorter
 
@@ -372,11 +371,10 @@ def test_noise_is_set_apart(in_noise) -> None:
     assert (sorter.labels[~noise] >= 0).mean() > 0.95
 
 
-@sorting_quickly()
 def test_others_are_assigned_by_what_was_learnt(phantoms: dict, in_noise) -> None:
     made, sorter = in_noise
     more = copies(phantoms, ("two_lobes", "ring"), 10, seed=9)
-    assigned, posterior = Assigner(sorter.learnt()).assign(more.volumes)
+    assigned, posterior = Assigner(sorter.learnt(), settings=QUICK).assign(more.volumes)
     assert posterior.shape == (len(more.volumes), 2)
     np.testing.assert_allclose(posterior.sum(axis=1), 1)
     for k in range(2):
@@ -384,10 +382,9 @@ def test_others_are_assigned_by_what_was_learnt(phantoms: dict, in_noise) -> Non
         assert (assigned[more.labels == k] == known).mean() > 0.85
 
 
-@sorting_quickly()
 def test_many_references_of_one_structure_are_one(phantoms: dict) -> None:
     made = copies(phantoms, ["chaperone"], 24, seed=1)
-    labels = AlignmentSorter(made.volumes, TILT).sort(np.arange(4))
+    labels = AlignmentSorter(made.volumes, TILT, settings=QUICK).sort(np.arange(4))
     assert labels.max() == 0
 
 
@@ -403,31 +400,29 @@ def test_interpolation_is_that_of_scipy(rng: np.random.Generator) -> None:
             trilinear(volume, np.array([[5.0, outside, 5.0]]))
 
 
-@sorting_quickly()
 def test_a_posterior_is_right_as_often_as_it_says(phantoms: dict) -> None:
     """Members are weighed against averages that they are no part of."""
     templates = [phantoms[name] for name in ("two_lobes", "rod")]
     made, more = (
         simulate_subtomograms(templates, 80, 16, 19.0, 0.014, TILT, 1.0, seed=s) for s in (4, 9)
     )
-    sorter = AlignmentSorter(made.volumes, TILT)
+    sorter = AlignmentSorter(made.volumes, TILT, settings=QUICK)
     labels = sorter.refine(made.labels.copy(), fewest=2, most=2, splits=0)
     rows = np.flatnonzero(labels >= 0)
     right = labels[rows] == made.labels[rows]
     assert 0.8 < right.mean() < 0.97
     sure = sorter.posterior[rows, labels[rows]]
     assert calibration_error(sure, right, 5) < 0.06
-    labels, posterior = Assigner(sorter.learnt()).assign(more.volumes)
+    labels, posterior = Assigner(sorter.learnt(), settings=QUICK).assign(more.volumes)
     rows = np.flatnonzero(labels >= 0)
     right = labels[rows] == more.labels[rows]
     assert calibration_error(posterior[rows, labels[rows]], right, 5) < 0.1
 
 
-@sorting_quickly()
 def test_a_structure_that_no_reference_began_as_is_found(phantoms: dict) -> None:
     made = copies(phantoms, ("two_lobes", "ring", "rod"), 24, seed=5)
     starts = np.flatnonzero(made.labels == 0)[:3]
-    labels = AlignmentSorter(made.volumes, TILT).sort(starts)
+    labels = AlignmentSorter(made.volumes, TILT, settings=QUICK).sort(starts)
     assert adjusted_rand_score(made.labels, labels) > 0.9
 
 
@@ -466,7 +461,6 @@ def test_a_ball_of_shifts() -> None:
     assert len(np.unique(shifts, axis=0)) == 33
 
 
-@sorting_quickly()
 def test_merging_stays_within_bounds(phantoms: dict) -> None:
     made = copies(phantoms, ["ring"], 30, seed=2)
     search = Search(16, 5.0, TILT, 200, np.zeros((1, 3)), 1)
@@ -476,7 +470,7 @@ def test_merging_stays_within_bounds(phantoms: dict) -> None:
     particles = Particles(search.coefficients, values, made.shifts_zyx_px, np.arange(30) % 2)
     truth = phantoms["ring"].density(16, 19.0)
     thirds = [np.arange(k, 30, 3) for k in range(3)]
-    pairs = AveragePairs(16)
+    pairs = AveragePairs(16, QUICK.pairs)
     merger = Merger(search, particles, pairs)
     assert len(merger.merge(thirds, [truth] * 3, least_z=-5, fewest=2)) == 2
     detailed = Merger(search, particles, pairs, first=(search, particles))
@@ -486,7 +480,7 @@ def test_merging_stays_within_bounds(phantoms: dict) -> None:
     np.testing.assert_array_equal(np.sort(whole), np.arange(30))
 
 
-@sorting_quickly()
 def test_a_sorter_ends_within_bounds(phantoms: dict) -> None:
     made = copies(phantoms, ("two_lobes", "ring"), 15, seed=2)
-    assert AlignmentSorter(made.volumes, TILT).sort(np.arange(3), most=1, splits=0).max() == 0
+    sorter = AlignmentSorter(made.volumes, TILT, settings=QUICK)
+    assert sorter.sort(np.arange(3), most=1, splits=0).max() == 0

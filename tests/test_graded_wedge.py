@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from few_rotations import sorting_quickly
+from few_rotations import QUICK
 from rich.console import Console
 from scipy.spatial.transform import Rotation
 
@@ -171,20 +171,19 @@ def test_poses_gather_behind_a_binary_wedge_and_not_behind_a_graded_one(globule:
     assert correlation[1] > correlation[0] + 0.05
 
 
-@sorting_quickly()
 def test_sorting_measures_says_and_hands_on_the_fall_off(globule: Phantom) -> None:
     volumes = seen(globule, STEEP, n=40, snr=0.2).volumes
     said = StringIO()
     with shown(Console(file=said, width=200)):
-        sorter = AlignmentSorter(volumes, TILT)
+        sorter = AlignmentSorter(volumes, TILT, settings=QUICK)
     assert "the wedge is graded: beside the best tilts, amplitudes 0." in said.getvalue()
     labels = sorter.refine(np.zeros(40, int), most=1, splits=0)
     learnt = sorter.learnt()
     assert learnt.fall_off.shape == (2, 60) and at(learnt.fall_off[0], 55) < 0.6
-    assert (Assigner(learnt).assign(volumes)[0] == labels).mean() > 0.9
+    assert (Assigner(learnt, settings=QUICK).assign(volumes)[0] == labels).mean() > 0.9
     said = StringIO()
     with shown(Console(file=said, width=200)):
-        AlignmentSorter(volumes, TILT, graded_wedge=False)
+        AlignmentSorter(volumes, TILT, graded_wedge=False, settings=QUICK)
     assert "graded" not in said.getvalue()
 
 

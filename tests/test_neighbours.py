@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from few_rotations import sorting_quickly
+from few_rotations import QUICK
 from sklearn.metrics import adjusted_rand_score
 
 from aitom_disca.alignment import Averager, Coefficients, Particles, Slicer
@@ -52,18 +52,17 @@ def crowded() -> tuple[np.ndarray, np.ndarray]:
     return volumes + rng.normal(size=volumes.shape), made.labels
 
 
-@sorting_quickly()
 def test_a_sorter_and_what_it_learnt_see_through_the_mask(crowded) -> None:
     volumes, labels = crowded
     scores = []
     for radius_px in (np.inf, RADIUS):
-        sorter = AlignmentSorter(volumes, TILT, mask_radius_px=radius_px)
+        sorter = AlignmentSorter(volumes, TILT, mask_radius_px=radius_px, settings=QUICK)
         found = sorter.sort(np.arange(4), most=4, splits=0)
         scores.append(adjusted_rand_score(labels, found))
     assert scores[1] > 0.8 > scores[0] + 0.5
     learnt = sorter.learnt()
     assert learnt.mask_radius_px == RADIUS
-    assigned, _ = Assigner(learnt).assign(volumes)
+    assigned, _ = Assigner(learnt, settings=QUICK).assign(volumes)
     assert adjusted_rand_score(labels, assigned) > 0.8
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import mrcfile
 import numpy as np
 import pytest
-from few_rotations import averaging_quickly, sorting_quickly
+from few_rotations import QUICK, averaging_quickly
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import adjusted_rand_score
 
@@ -22,7 +22,7 @@ from aitom_disca.alignment.to_reference import align_to_reference
 from aitom_disca.averaging.average_at_poses import average_at_poses
 from aitom_disca.averaging.fit_significance import null_test, round_densities
 from aitom_disca.averaging.gold_standard import ClusterAverage
-from aitom_disca.averaging.initial_model import _Level
+from aitom_disca.averaging.tempered_rounds import TemperedRounds
 from aitom_disca.bench.crowded import falling_off
 from aitom_disca.classification.detail_levels import Look
 from aitom_disca.cli.app import main
@@ -225,10 +225,12 @@ def test_an_average_is_the_sum_over_the_sum_of_wedges(seen):
 def test_the_first_model_weighs_poses_by_each_range_alone(seen, rng):
     volumes, wedge = seen
     power, (model,) = np.full(12, 1e3), noise(rng, 1)
-    met = _Level(volumes, (RANGES, None), wedge, power, 4.0, 60).weigh(model)
+    met = TemperedRounds(volumes, (RANGES, None), wedge, power, 4.0, 60).weigh(model)
     for t in (0, 1):
         rows = np.flatnonzero(wedge == t)
-        alone = _Level(volumes[rows], (RANGES[[t]], None), None, power, 4.0, 60).weigh(model)
+        alone = TemperedRounds(volumes[rows], (RANGES[[t]], None), None, power, 4.0, 60).weigh(
+            model
+        )
         np.testing.assert_allclose(met.log_likelihood[rows], alone.log_likelihood, rtol=1e-4)
         np.testing.assert_array_equal(met.rotation[rows], alone.rotation)
         np.testing.assert_allclose(met.counts[:, t], alone.counts, atol=1e-4)
@@ -458,7 +460,6 @@ def test_a_wedge_that_another_program_wrote_is_measured(tilts, n):
     assert tilt_range_of_wedge(np.fft.ifftshift(wedge_volume(n, tilts))) is None
 
 
-@sorting_quickly()
 def test_a_store_is_sorted_and_assigned_by_the_wedges_of_its_particles(store, monkeypatch):
     """Three quarters are sorted, then all by what was found."""
     seen, whole = [], Look.particles
@@ -474,11 +475,16 @@ def test_a_store_is_sorted_and_assigned_by_the_wedges_of_its_particles(store, mo
         begun = true[rows].copy()
         begun[::9] = 1 - begun[::9]
         found = sort_source(
-            one, rows, lambda sorter: sorter.refine(begun, splits=0), one.tilt_range_deg, looks=0
+            one,
+            rows,
+            lambda sorter: sorter.refine(begun, splits=0),
+            one.tilt_range_deg,
+            looks=0,
+            settings=QUICK,
         )
     assert set(seen) == {2} and found.sorter.learnt().tilt_range_deg == SKEW
     assert adjusted_rand_score(true, found.labels) == 1
-    model = SimpleNamespace(learnt=found.sorter.learnt(), settings=MineSettings())
+    model = SimpleNamespace(learnt=found.sorter.learnt(), settings=MineSettings(sorting=QUICK))
     with open_store(store) as one:
         assert adjusted_rand_score(true, predicting._aligned(model, one)[0]) == 1
 
