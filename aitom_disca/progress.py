@@ -25,17 +25,14 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from aitom_disca.words import about, duration
+from aitom_disca.number_text import about, duration
 
 T = TypeVar("T")
 
 SHORT_S = 2.0  # steps that take less are not shown
 _FIRST_LINE_S = 60.0  # of a long step in a log; the next ones come after twice the time each
 _NOTEBOOK_S = 0.5
-
-
-def _now() -> float:
-    return time.monotonic()
+_now = time.monotonic
 
 
 class Step:
@@ -299,4 +296,4 @@ def _time_left(seconds: float, done: int, total: float | None) -> str:
 
 
 def _print(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False)
+    console.print(text, highlight=False, markup=False, emoji=False)

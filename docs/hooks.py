@@ -16,6 +16,9 @@ import typer
 
 from aitom_disca.cli.app import app
 from aitom_disca.cli.help_text import ALWAYS, OFTEN, group_of
+from aitom_disca.config.alignment import ToReferenceSettings
+from aitom_disca.config.base import Settings
+from aitom_disca.config.sorting import SORTING
 
 ROOT = Path(__file__).resolve().parents[1]
 _COMMANDS = "commands.md"
@@ -24,6 +27,7 @@ _ELSEWHERE = {
     "../tutorials/README.md": "tutorials.md",
     "../CHANGELOG.md": "changelog.md",
 }
+_CONSTANTS = "<!-- the tables: made from the code -->"
 _POINTS_PER_EM = 10  # of equations, as Matplotlib draws them
 
 
@@ -56,6 +60,8 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Lead into the site what in the repository lies elsewhere: pictures, tutorials, options."""
+    if _CONSTANTS in markdown:
+        markdown = markdown.replace(_CONSTANTS, tables_of_constants())
     for here, there in _ELSEWHERE.items():
         markdown = markdown.replace(f"]({here}", f"]({there}")
     pages = {name: f"command-{name}.md" for name in commands()} | {"COMMAND": _COMMANDS}
@@ -118,7 +124,7 @@ def commands() -> dict[str, Any]:
 def packages() -> list[str]:
     """Names of the packages that others may import from."""
     folders = (ROOT / "aitom_disca").glob("*/__init__.py")
-    hidden = {"bench", "cli", "data", "doctor", "explore", "report"}
+    hidden = {"bench", "cli", "config", "data", "doctor", "explore", "report"}
     return sorted(path.parent.name for path in folders if path.parent.name not in hidden)
 
 
@@ -135,6 +141,29 @@ def page_of_package(name: str) -> str:
             public = ast.literal_eval(node.value)
             lines += [f"::: {homes.get(n, f'aitom_disca.{name}')}.{n}\n" for n in public]
     return "\n".join(lines)
+
+
+def tables_of_constants() -> str:
+    """What each constant of sorting by alignment does, and what is known of it."""
+    lines: list[str | None] = []
+    groups = {"": type(SORTING)} | {
+        f"{name}.": type(value) for name, value in SORTING if isinstance(value, Settings)
+    }
+    groups["to_reference."] = ToReferenceSettings
+    for before, group in groups.items():
+        what = inspect.cleandoc(group.__doc__ or "").split("\n")[0]
+        lines += [f"## {before.rstrip('.') or 'All'}", "", what, ""]
+        lines += ["| constant | default | what it does | what is known |", "|---|---|---|---|"]
+        lines += [_row_of_constant(before + n, f) for n, f in group.model_fields.items()] + [""]
+    return "\n".join(line for line in lines if line is not None)
+
+
+def _row_of_constant(name: str, field: Any) -> str | None:
+    if isinstance(field.default, Settings):
+        return None
+    default = f"{field.default:.4g}" if isinstance(field.default, float) else f"{field.default}"
+    cells = f"`{name}`", default, field.description, field.json_schema_extra["evidence"]
+    return f"| {' | '.join(map(_cell, cells))} |"
 
 
 def overview() -> str:

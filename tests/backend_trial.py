@@ -1,6 +1,6 @@
 """What `test_backends` runs in a process of its own: a network on another backend, or devices.
 
-``python backend_trial.py BACKEND N_DEVICES FOLDER``; prints its findings as JSON.
+``python backend_trial.py BACKEND FOLDER N_DEVICES ...``; prints its findings on each as JSON.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-backend, n_devices, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+backend, folder = sys.argv[1:3]
 os.environ["KERAS_BACKEND"] = backend
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"  # JAX's two
 if backend == "tensorflow":
@@ -66,7 +66,7 @@ def features_of_known_weights() -> list[float]:
     return extract_features(extractor, [volumes[:5]]).ravel().tolist()
 
 
-def training() -> dict[str, object]:
+def training(n_devices: int) -> dict[str, object]:
     with devices.data_parallel(n_devices):
         extractor = build_feature_extractor(
             BOX, width=0.1, n_convolutions=2, n_features=8, dropout=0.0
@@ -119,12 +119,11 @@ def expectation() -> list[float]:
     return [*found.log_likelihood, *found.posterior.ravel(), *found.counts.ravel()]
 
 
-found: dict[str, object] = {"training": training()}
-if n_devices == 1:
+def on_one() -> dict[str, object]:
     prepared = PreparedVolumes(ArraySource(volumes))
     coded = autoencoder_features(prepared, n_features=4, epochs=1, batch_size=12)
     errors = Decoder(BOX, 4).fit(coded, prepared, epochs=1)
-    found |= {
+    return {
         "rotation": rotation(),
         "features": features_of_known_weights(),
         "expectation": expectation(),
@@ -133,10 +132,19 @@ if n_devices == 1:
         "decoder": bool(np.isfinite(errors).all()),
         "posterior": DISCA.load(f"{folder}/model.h5").predict_proba(volumes).tolist(),
     }
-else:  # all the way, with new weights after every iteration
+
+
+def on_several(n_devices: int) -> dict[str, object]:
+    """All the way, with new weights after every iteration."""
     disca = DISCA(
         "paper", candidate_k=(2,), max_iterations=2, width=0.1, n_convolutions=2, n_features=8,
         pca_dimensions=3, reg_covar=1e-2, n_devices=n_devices,
     ).fit(volumes)  # fmt: skip
-    found["posterior"] = disca.predict_proba(volumes).tolist()
+    return {"posterior": disca.predict_proba(volumes).tolist()}
+
+
+found = {
+    n: {"training": training(n)} | (on_one() if n == 1 else on_several(n))
+    for n in map(int, sys.argv[3:])
+}
 print(json.dumps(found))

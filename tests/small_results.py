@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from aitom_disca.io import write_labels_csv, write_volume
+from aitom_disca.io.result_tables import write_rows_csv
 from aitom_disca.io.stores.write_store import StoreWriter
-from aitom_disca.io.tables import write_rows_csv
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.runs.run_folder import RunFolder
 

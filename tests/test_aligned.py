@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from few_rotations import sorting_quickly
 from sklearn.metrics import adjusted_rand_score
 
 from aitom_disca.alignment import Coefficients, Slicer, align, rotation_grid
 from aitom_disca.classification import AlignmentSorter
+from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError, IterationError
 from aitom_disca.mining import DISCA
 from aitom_disca.mining.bundle import Bundle
@@ -21,22 +26,60 @@ from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulat
 
 SMALL: dict[str, Any] = {
     "width": 0.2,
+    "n_convolutions": 3,
     "max_iterations": 3,
     "n_starts": 1,
     "candidate_k": (1, 2, 3, 4),
+    "alignment_starts": 6,
 }
+NAMES = ("two_lobes", "rod", "chaperone")
+TILT = (-60, 60)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few() -> Iterator[None]:
+    with sorting_quickly():
+        yield
+
+
+def copies(n: int, seed: int) -> SimulatedSubtomograms:
+    phantoms = load_phantoms()
+    chosen = [phantoms[name] for name in NAMES]
+    return simulate_subtomograms(chosen, n, 14, 22.0, 0.5, shift_max_px=1.0, seed=seed)
 
 
 @pytest.fixture(scope="module")
 def simulated() -> SimulatedSubtomograms:
-    phantoms = load_phantoms()
-    chosen = [phantoms[name] for name in ("two_lobes", "rod", "chaperone")]
-    return simulate_subtomograms(chosen, 30, 18, 17.0, 0.3, shift_max_px=1.0, seed=4)
+    return copies(30, seed=4)
 
 
 @pytest.fixture(scope="module")
 def fitted(simulated: SimulatedSubtomograms) -> DISCA:
-    return DISCA(seed=1, **SMALL).fit(simulated.volumes, tilt_range_deg=(-60, 60))
+    return DISCA(seed=1, **SMALL).fit(simulated.volumes, tilt_range_deg=TILT)
+
+
+@pytest.fixture(scope="module")
+def cut_off(simulated: SimulatedSubtomograms, tmp_path_factory) -> Path:
+    """The checkpoint of the same fit, which was cut off in its second pass of training."""
+    original, calls = Classifier.train_epoch, []
+
+    def stop(self, *arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, *arguments, **options)
+
+    kept = tmp_path_factory.mktemp("cut off") / "checkpoint.h5"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Classifier, "train_epoch", stop)
+        DISCA(seed=1, **SMALL).fit(simulated.volumes, tilt_range_deg=TILT, checkpoint=kept)
+    return kept
+
+
+def gone_on(simulated: SimulatedSubtomograms, checkpoint: Path, monkeypatch: Any) -> DISCA:
+    """What was sorted is not sorted again."""
+    monkeypatch.setattr(AlignmentSorter, "sort", None)
+    return DISCA(seed=1, **SMALL).fit(simulated.volumes, tilt_range_deg=TILT, checkpoint=checkpoint)
 
 
 def test_the_structures_are_told_apart_and_counted(simulated, fitted):
@@ -57,8 +100,8 @@ def test_the_history_has_the_networks_start_and_the_aligned_end(fitted):
 
 
 def test_averages_are_in_the_order_of_the_clusters(simulated, fitted):
-    assert fitted.averages_.shape == (3, 18, 18, 18)
-    coefficients, grid = Coefficients(18, 7, (-60, 60)), rotation_grid(500)
+    assert fitted.averages_.shape == (3, 14, 14, 14)
+    coefficients, grid = Coefficients(14, 5, TILT), rotation_grid(300)
     values = coefficients.of(simulated.volumes)
     values /= np.linalg.norm(values, axis=1, keepdims=True)
     slicer, still = Slicer(coefficients, grid), np.zeros((1, 3))
@@ -94,9 +137,7 @@ def test_a_saved_model_keeps_how_the_wedge_falls_off(fitted, tmp_path):
 
 def test_averages_sort_what_the_network_cannot(simulated, fitted):
     """Without a network's weights alignment still decides, unless the network is to."""
-    phantoms = load_phantoms()
-    chosen = [phantoms[name] for name in ("two_lobes", "rod", "chaperone")]
-    more = simulate_subtomograms(chosen, 20, 18, 17.0, 0.3, shift_max_px=1.0, seed=77)
+    more = copies(20, seed=77)
     assert adjusted_rand_score(more.labels, fitted.predict(more.volumes)) > 0.9
     blind = copy.copy(fitted)
     nothing = [np.zeros_like(w) for w in fitted._model.weights]
@@ -126,16 +167,9 @@ def test_a_model_without_averages_says_so(simulated, fitted):
         blind.predict_all(simulated.volumes, by="alignment")
 
 
-def test_the_same_seed_repeats_it_exactly(simulated, fitted):
-    again = DISCA(seed=1, **SMALL).fit(simulated.volumes, tilt_range_deg=(-60, 60))
-    np.testing.assert_array_equal(again.labels_, fitted.labels_)
-    np.testing.assert_array_equal(again.posterior_, fitted.posterior_)
-    np.testing.assert_array_equal(again.averages_, fitted.averages_)
-
-
 def test_all_are_sorted_where_some_were_drawn(simulated, tmp_path):
-    kept = tmp_path / "steps.h5"
-    disca = DISCA(seed=0, alignment_most=60, **SMALL).fit(simulated.volumes, checkpoint=kept)
+    kept, settings = tmp_path / "steps.h5", {**SMALL, "max_iterations": 2, "alignment_most": 60}
+    disca = DISCA(seed=0, **settings).fit(simulated.volumes, checkpoint=kept)
     assert adjusted_rand_score(simulated.labels, disca.labels_) > 0.95
     assert disca.posterior_.mean() > 0.9
     with h5py.File(kept) as file:
@@ -143,13 +177,13 @@ def test_all_are_sorted_where_some_were_drawn(simulated, tmp_path):
 
 
 def test_the_candidates_bound_the_number_of_clusters(simulated):
-    disca = DISCA(seed=0, **{**SMALL, "candidate_k": (2,), "max_iterations": 1}).fit(
-        simulated.volumes
-    )
-    assert disca.n_clusters_ == 2
+    disca = DISCA(seed=0, **{**SMALL, "candidate_k": (2,), "max_iterations": 1})
+    assert disca.fit(simulated.volumes[:45]).n_clusters_ == 2
 
 
-def test_a_loss_that_is_no_number_is_tried_again_with_half_the_rate(simulated, monkeypatch):
+def test_a_loss_that_is_no_number_is_tried_again_with_half_the_rate(
+    simulated, cut_off, monkeypatch, tmp_path
+):
     rates, original = [], Classifier.train_epoch
 
     def train(self, *arguments, learning_rate, **options):
@@ -160,29 +194,30 @@ def test_a_loss_that_is_no_number_is_tried_again_with_half_the_rate(simulated, m
         return original(self, *arguments, learning_rate=learning_rate, **options)
 
     monkeypatch.setattr(Classifier, "train_epoch", train)
-    disca = DISCA(seed=1, **{**SMALL, "max_iterations": 2}).fit(simulated.volumes)
-    assert rates[1] == rates[0] / 2
-    assert len(rates) == 2
+    untrained = Path(shutil.copy(cut_off, tmp_path))
+    with h5py.File(untrained, "a") as file:
+        del file["trained"]
+    disca = gone_on(simulated, untrained, monkeypatch)
+    decay = MineSettings().learning_rate_decay
+    np.testing.assert_allclose(rates, rates[0] * np.array([1, 1 / 2, decay / 2]))
     assert np.isfinite(disca.history_[-1]["loss"])
     assert np.isfinite(disca.embedding_).all()
 
 
-def test_a_fit_goes_on_from_its_steps(simulated, fitted, monkeypatch, tmp_path):
-    original = Classifier.train_epoch
+def test_a_fit_that_was_cut_off_ends_as_the_one_that_was_not(
+    simulated, fitted, cut_off, monkeypatch, tmp_path
+):
+    """And so the same seed repeats it exactly."""
+    rates, original = [], Classifier.train_epoch
 
-    def stop(self, *arguments, **options):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return original(self, *arguments, **options)
+    def train(self, *arguments, learning_rate, **options):
+        rates.append(learning_rate)
+        return original(self, *arguments, learning_rate=learning_rate, **options)
 
-    calls: list[int] = []
-    monkeypatch.setattr(Classifier, "train_epoch", stop)
-    kept = {"tilt_range_deg": (-60, 60), "checkpoint": tmp_path / "checkpoint.h5"}
-    with pytest.raises(KeyboardInterrupt):
-        DISCA(seed=1, **SMALL).fit(simulated.volumes, **kept)
-    monkeypatch.setattr(AlignmentSorter, "sort", None)  # is not done again
-    again = DISCA(seed=1, **SMALL).fit(simulated.volumes, **kept)
-    assert len(calls) == 3  # the pass that was cut off, and no other
+    monkeypatch.setattr(Classifier, "train_epoch", train)
+    again = gone_on(simulated, Path(shutil.copy(cut_off, tmp_path)), monkeypatch)
+    assert len(rates) == 1  # the pass that was cut off, and no other
     np.testing.assert_array_equal(again.labels_, fitted.labels_)
     np.testing.assert_array_equal(again.posterior_, fitted.posterior_)
+    np.testing.assert_array_equal(again.averages_, fitted.averages_)
+    np.testing.assert_array_equal(again.embedding_, fitted.embedding_)

@@ -13,22 +13,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from aitom_disca.alignment.search_grids import cross
-from aitom_disca.classification import (
-    AlignmentSorter,
-    all_particles,
-    coarse_and_fine,
-    detail,
-    missed_structures,
-    sort_all,
-)
-from aitom_disca.classification import shifts_by_class as second_look_
-from aitom_disca.classification.all_particles import AllParticles
-from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification import AlignmentSorter, rounds_over_all, sort_all
+from aitom_disca.classification.assignments_of_all import Standing
 from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.rounds_over_all import AllParticles
 from aitom_disca.classification.shifts_by_class import finely, roughly, second_look
 from aitom_disca.computing.parallel import added_in_pairs, sharing
 from aitom_disca.config import MineSettings
+from aitom_disca.config.sorting import SORTING
 from aitom_disca.io import StoreWriter, open_store
 from aitom_disca.io.stores.row_file import RowFile
 from aitom_disca.io.stores.row_shards import RowShards
@@ -39,19 +31,21 @@ from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulat
 from aitom_disca.subtomograms.dataset import ArraySource
 
 TILT, BOX, RARE = (-60.0, 60.0), 14, 25
+QUICK = SORTING.changed(  # few rotations and tries
+    coarse=SORTING.coarse.changed(radius=3.5, n_rotations=100, rounds=4),
+    fine=SORTING.fine.changed(radius=4.5, n_rotations=200),
+    splitting=SORTING.splitting.changed(tries=1),
+    missed=SORTING.missed.changed(members=60),
+)
 UNKNOWN = np.ones((3, 1))  # signal of three averages
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Any:
-    """Few rotations and small blocks."""
+    """Small blocks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detail, "COARSE", (3.5, 100, cross(1.25), 4))
-        patch.setattr(detail, "FINE", (4.5, 200, cross(0.8), 4))
-        patch.setattr(coarse_and_fine, "_SPLIT_TRIES", 1)
-        patch.setattr(missed_structures, "_MEMBERS", 60)
-        patch.setattr(all_particles, "_BLOCK", 32)
-        patch.setattr(all_particles, "_PIECE_BLOCKS", 1)
+        patch.setattr(rounds_over_all, "_BLOCK", 32)
+        patch.setattr(rounds_over_all, "_PIECE_BLOCKS", 1)
         yield
 
 
@@ -73,7 +67,7 @@ def sort(
         begun = made.labels[drawn] if apart else np.zeros(len(drawn), int)
         return sorter.refine(begun, splits=0, most=2 if apart else 1)
 
-    given = {"looks": 1, "checkpoint": Checkpoint(steps, "these"), **options}
+    given = {"looks": 1, "checkpoint": Checkpoint(steps, "these"), "settings": QUICK, **options}
     given.setdefault("source", ArraySource(made.volumes))
     return sort_source(given.pop("source"), drawn, begin, TILT, graded_wedge=False, seed=1, **given)
 
@@ -191,7 +185,8 @@ def test_a_look_from_the_file_is_the_plain_one_in_memory(made, found, monkeypatc
     nothing_known = known.for_others(np.zeros((len(half), 3)))
     plain = second_look(levels.fine, particles, levels.wide, rough, nothing_known)
     np.testing.assert_array_equal(quick.labels, plain.labels)
-    monkeypatch.setattr(second_look_, "_FAR", np.inf)
+    all_are_near = QUICK.changed(wide=QUICK.wide.changed(far=1e6))
+    monkeypatch.setattr(levels.fine, "settings", all_are_near)
     fits = roughly(levels.wide, rough, levels.wide.slices(known.averages), known.log_prior)
     slices = levels.fine.slices(known.averages)
     whole = finely(levels.fine, particles, slices, fits, nothing_known)
@@ -211,7 +206,8 @@ def test_a_round_over_all_is_the_plain_one_in_memory(made, found, monkeypatch):
         Classes.start(known.averages, np.zeros((n, 3))), shell_weight=known.shell_weight
     ).with_even_prior()
     without = np.stack([np.array(known.averages)] * 4, 1)
-    monkeypatch.setattr(all_particles, "_ROUNDS", 2)
+    two_rounds = QUICK.changed(rounds=QUICK.rounds.changed(over_all=2))
+    monkeypatch.setattr(everything, "settings", two_rounds)
     streamed = everything.rounds(
         Standing(begun, without, UNKNOWN, np.zeros(3, int), np.zeros((n, 3)))
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import mrcfile
 import numpy as np
 import pytest
+from few_rotations import averaging_quickly
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment import Coefficients, Slicer, local_search
@@ -31,8 +33,8 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import rotation_from_euler_zyz_deg
 from aitom_disca.io import open_store, read_rows_csv
 from aitom_disca.io.formats.relion.read_star import read_particles_star
+from aitom_disca.io.result_tables import write_labels_csv
 from aitom_disca.io.stores.write_store import StoreWriter
-from aitom_disca.io.tables import write_labels_csv
 from aitom_disca.mining.sort_store import drawn_rows
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.pipeline import average, average_files, average_one_cluster
@@ -40,11 +42,17 @@ from aitom_disca.pipeline.average_files import posed
 from aitom_disca.pipeline.average_inputs import settings_for_members
 from aitom_disca.pipeline.average_tables import Averaged
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
-from aitom_disca.simulation.simulate import SimulatedSubtomograms
+from aitom_disca.simulation.subtomograms import SimulatedSubtomograms
 
 TILT = (-60.0, 60.0)
-BOX, VOXEL, N = 20, 16.0, 40
+BOX, VOXEL, N = 16, 20.0, 32
 NO_TEST = AverageSettings(null_test="none")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few() -> Iterator[None]:
+    with averaging_quickly():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -79,17 +87,18 @@ def test_slices_at_any_rotations_are_those_of_the_slicer(phantom) -> None:
     )
 
 
-def test_poses_climb_to_the_planted_ones(phantom, made: SimulatedSubtomograms) -> None:
-    coefficients = Coefficients(BOX, 8, TILT)
-    values = coefficients.of(made.volumes[:12])
+def test_poses_climb_to_the_planted_ones(phantom) -> None:
+    made = simulate_subtomograms([phantom], 12, 20, 16.0, 0.3, TILT, 1.5, seed=1)
+    coefficients = Coefficients(20, 8, TILT)
+    values = coefficients.of(made.volumes)
     away = Rotation.from_rotvec(np.deg2rad(np.random.default_rng(0).normal(0, 6, (12, 3))))
-    truth = made.rotations[:12]
+    truth = made.rotations
     rotations, offsets, score = refine_poses(
-        values, coefficients, phantom.density(BOX, VOXEL), truth * away, np.zeros((12, 3))
+        values, coefficients, phantom.density(20, 16.0), truth * away, np.zeros((12, 3))
     )
     assert np.median(errors_deg(truth * away, truth)) > 6
     assert np.median(errors_deg(rotations, truth)) < 2.5
-    assert np.abs(offsets - made.shifts_zyx_px[:12]).mean() < 0.25
+    assert np.abs(offsets - made.shifts_zyx_px).mean() < 0.25
     assert (score > 0.5).all() and (score <= 1).all()
 
 
@@ -173,18 +182,24 @@ def test_what_cannot_be_averaged_is_said(volumes, tilt, match) -> None:
 # -- files -----------------------------------------------------------------------------------
 
 
+def written(path: Path, volumes: np.ndarray) -> Path:
+    """A store of particles at random places."""
+    info = TomogramInfo("t", VOXEL / 2, (300, 310, 320), TILT)
+    n = len(volumes)
+    centres = np.random.default_rng(3).uniform(50, 250, (n, 3))
+    particles = ParticleSet(np.array(["t"] * n), centres, tomograms={"t": info})
+    with StoreWriter.create(path, (BOX,) * 3, VOXEL, TILT, {"t": info}) as writer:
+        writer.append(volumes, particles)
+    return path
+
+
 @pytest.fixture
 def store(tmp_path: Path, made: SimulatedSubtomograms) -> Path:
-    info = TomogramInfo("t", 8.0, (300, 310, 320), TILT)
-    centres = np.random.default_rng(3).uniform(50, 250, (N, 3))
-    particles = ParticleSet(np.array(["t"] * N), centres, tomograms={"t": info})
-    with StoreWriter.create(tmp_path / "s.h5", (BOX,) * 3, VOXEL, TILT, {"t": info}) as writer:
-        writer.append(made.volumes, particles)
-    return tmp_path / "s.h5"
+    return written(tmp_path / "s.h5", made.volumes)
 
 
 def test_particles_are_moved_to_where_they_lie_in_their_boxes(found: ClusterAverage) -> None:
-    info = TomogramInfo("t", 8.0, (300, 310, 320), TILT)
+    info = TomogramInfo("t", VOXEL / 2, (300, 310, 320), TILT)
     centres = np.full((N, 3), 100.0)
     particles = ParticleSet(np.array(["t"] * N), centres, tomograms={"t": info})
     poses = AlignedPoses(found.rotations, found.shifts_zyx_px, found.score)
@@ -195,13 +210,13 @@ def test_particles_are_moved_to_where_they_lie_in_their_boxes(found: ClusterAver
 
 
 def test_the_command_writes_a_folder_for_every_cluster(tmp_path: Path, store: Path) -> None:
-    labels = np.array([0] * 18 + [1] * 18 + [2] * 3 + [-1])
+    labels = np.array([0] * 14 + [1] * 14 + [2] * 3 + [-1])
     write_labels_csv(tmp_path / "labels.csv", labels)
     out = tmp_path / "out"
     command = ["average", str(store), "--labels", str(tmp_path / "labels.csv"), "--out", str(out)]
     assert main([*command, "--null-test", "none"]) == 0
     rows = read_rows_csv(out / "averages.csv")
-    assert [(row["cluster"], row["members"]) for row in rows] == [("1", "18"), ("2", "18")]
+    assert [(row["cluster"], row["members"]) for row in rows] == [("1", "14"), ("2", "14")]
     names = {"average.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "fsc.csv", "fsc.png"}
     names |= {"filtered.mrc", "surface.png"}
     names |= {"slices.png", "particles.star"}
@@ -212,7 +227,7 @@ def test_the_command_writes_a_folder_for_every_cluster(tmp_path: Path, store: Pa
             assert mrc.data.shape == (BOX,) * 3
             assert float(mrc.voxel_size.x) == pytest.approx(VOXEL)
         particles = read_particles_star(folder / "particles.star")
-        assert len(particles) == 18 and particles.euler_zyz_deg is not None
+        assert len(particles) == 14 and particles.euler_zyz_deg is not None
         assert np.ptp(particles.euler_zyz_deg, axis=0).min() > 30
         fsc = read_rows_csv(folder / "fsc.csv")
         assert float(fsc[0]["unmasked"]) == 1 and len(fsc) == BOX // 2 + 1
@@ -243,7 +258,8 @@ def test_after_decisions_single_clusters_are_averaged_again(
 ) -> None:
     monkeypatch.setattr(average, "average_members", average_at_once(found))
     monkeypatch.setattr(average_files, "_pictures", lambda *_: {})
-    write_labels_csv(tmp_path / "labels.csv", np.array([0] * 5 + [1] * 5 + [2] * 5 + [-1] * 25))
+    labels = np.array([0] * 5 + [1] * 5 + [2] * 5 + [-1] * (N - 15))
+    write_labels_csv(tmp_path / "labels.csv", labels)
     command = ["average", str(store), "--labels", str(tmp_path / "labels.csv")]
     command += ["--out", str(tmp_path / "averages"), "--overwrite", "--binary-wedge"]
     assert main(command) == 0
@@ -284,7 +300,7 @@ def test_a_particle_picked_twice_counts_once(tmp_path, made, capsys, monkeypatch
 
     monkeypatch.setattr(average, "judged_average", average_it)
     monkeypatch.setattr(average, "tested", test)
-    info = TomogramInfo("t", 8.0, (300, 310, 320), TILT)
+    info = TomogramInfo("t", VOXEL / 2, (300, 310, 320), TILT)
     centres = np.random.default_rng(3).uniform(50, 250, (N, 3))
     twice = np.append(np.arange(N), 2)
     particles = ParticleSet(np.array(["t"] * (N + 1)), centres[twice], tomograms={"t": info})
@@ -309,13 +325,13 @@ def test_members_beyond_the_most_are_laid_on_the_average(
     (one,) = average.average_store(
         store,
         tmp_path / "out",
-        AverageSettings(most=24, mask_diameter_angstrom=300, null_test="none"),
+        AverageSettings(most=20, mask_diameter_angstrom=300, null_test="none"),
     )
-    assert len(one.judged.found.rotations) == 24 and len(one.rows) == N
+    assert len(one.judged.found.rotations) == 20 and len(one.rows) == N
     posed_ = read_particles_star(tmp_path / "out" / "particles.star")
     assert len(posed_) == N and posed_.euler_zyz_deg is not None
     rotations = rotation_from_euler_zyz_deg(posed_.euler_zyz_deg)
-    drawn = drawn_rows(N, 24, np.random.default_rng(0))
+    drawn = drawn_rows(N, 20, np.random.default_rng(0))
     rest = np.setdiff1d(np.arange(N), drawn)
     # The turn of the average as a whole, as the averaged members tell it.
     whole = (made.rotations[drawn].inv() * rotations[drawn]).mean()
@@ -375,8 +391,16 @@ def test_of_the_network_and_the_search_the_better_pose_is_taken(
     assert ours > alone - 0.01
 
 
-def test_a_network_is_trained_and_used_from_the_command_line(tmp_path, store, capsys) -> None:
+def test_a_network_is_trained_and_used_from_the_command_line(
+    tmp_path, made, capsys, uncompiled, monkeypatch
+) -> None:
     pytest.importorskip("keras")
+    from aitom_disca.network.gumnet import poses
+
+    of_the_cube = poses.cube_rotations()
+    monkeypatch.setattr(poses, "cube_rotations", lambda: of_the_cube[:2])
+    monkeypatch.setattr(poses, "_BATCH", 4)
+    store = written(tmp_path / "few.h5", made.volumes[:8])
     network, out = tmp_path / "gum.keras", tmp_path / "out"
     options = ["--epochs", "1", "--width", "0.01", "--out", str(network)]
     assert main(["train-gumnet", str(store), *options]) == 0
@@ -398,12 +422,12 @@ def test_a_cluster_that_fails_does_not_keep_the_others_from_it(
     whole, said = average.judged_average, "the fit is singular"
 
     def judged(volumes: np.ndarray, **options):
-        if len(volumes) == 16:
+        if len(volumes) == 12:
             raise np.linalg.LinAlgError(said)
         return whole(volumes, **options)
 
     monkeypatch.setattr(average, "judged_average", judged)
-    labels = np.array([0] * 24 + [1] * 16)
+    labels = np.array([0] * 20 + [1] * 12)
     write_labels_csv(tmp_path / "labels.csv", labels)
     out = tmp_path / "out"
     command = ["average", str(store), "--labels", str(tmp_path / "labels.csv"), "--out", str(out)]
@@ -419,7 +443,7 @@ def test_a_cluster_that_fails_does_not_keep_the_others_from_it(
 
 
 def test_members_whose_boxes_overlap_go_into_one_half(tmp_path, made) -> None:
-    info = TomogramInfo("t", 8.0, (4000, 310, 320), TILT)
+    info = TomogramInfo("t", VOXEL / 2, (4000, 310, 320), TILT)
     centres = np.full((N, 3), 100.0) + np.arange(N)[:, None] // 2 * np.array([90.0, 0, 0])
     centres[1::2, 2] += 30  # pairs, 240 A from one another in boxes of 320 A
     particles = ParticleSet(np.array(["t"] * N), centres, tomograms={"t": info})

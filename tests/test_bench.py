@@ -28,7 +28,7 @@ from aitom_disca.bench import (
 )
 from aitom_disca.bench.methods import DEFAULT_METHODS
 from aitom_disca.cli import main
-from aitom_disca.cli.bench import parse_changes, parse_seeds
+from aitom_disca.cli.bench_options import parse_changes, parse_seeds
 from aitom_disca.errors import InputError
 
 TINY = Case(

@@ -11,10 +11,10 @@ import pytest
 from scipy import fft
 
 from aitom_disca.bench import CASES, load_templates
+from aitom_disca.bench.case_data import write_synthetic_store
 from aitom_disca.bench.child_process import run_child
 from aitom_disca.bench.choice_of_k import make_samples
 from aitom_disca.bench.memory_and_time import measure_sizes, size_rows
-from aitom_disca.bench.simulated_stores import write_synthetic_store
 from aitom_disca.bench.speed_of_presets import extrapolate, measure_speed, speed_rows
 from aitom_disca.cli import main
 from aitom_disca.config import MineSettings

@@ -144,7 +144,7 @@ def test_status_names_every_part():
 
 
 def test_status_without_aitom(monkeypatch):
-    monkeypatch.setattr("aitom_disca.bridge.what_runs.find_spec", lambda name: None)
+    monkeypatch.setattr("aitom_disca.bridge.aitom_availability.find_spec", lambda name: None)
     assert {row.state for row in bridge.status()} == {"not importable: no package aitom here"}
 
 

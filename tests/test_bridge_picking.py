@@ -160,7 +160,7 @@ def ours_as_picker() -> Picker:
     def extrema(volume, sigma, ratio):
         xyz = volume.transpose(2, 1, 0)
         return tuple(
-            bridge.picking.as_peaks(
+            bridge.aitom_picking.as_peaks(
                 bridge.dog_peaks(xyz, sigma, sigma * ratio, find_maxima=sign > 0), sign=sign
             )
             for sign in (1, -1)
@@ -203,9 +203,9 @@ def test_the_rule_of_aitom_counts_peaks_of_the_whole_volume(tmp_path):
 
 
 def test_peaks_of_minima_become_positive_heights():
-    peaks = bridge.picking.as_peaks([{"x": [1, 2, 3], "val": -4.0}], sign=-1)
+    peaks = bridge.aitom_picking.as_peaks([{"x": [1, 2, 3], "val": -4.0}], sign=-1)
     assert peaks.zyx.tolist() == [[3, 2, 1]] and peaks.height.tolist() == [4.0]
-    assert isinstance(bridge.picking.as_peaks([], sign=1), Peaks)
+    assert isinstance(bridge.aitom_picking.as_peaks([], sign=1), Peaks)
 
 
 def test_without_aitom_one_sentence(tmp_path, monkeypatch, capsys):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from aitom_disca import DISCA, bridge
-from aitom_disca.bridge import aitom_rotation
-from aitom_disca.bridge.aitom_rotation import angles_of_rotation, rotation_of_angles
+from aitom_disca.bridge import volume_rotation
+from aitom_disca.bridge.volume_rotation import angles_of_rotation, rotation_of_angles
 from aitom_disca.cli.choices import Preset, RotatedBy
 from aitom_disca.cli.given_options import mine_settings
 from aitom_disca.config import MineSettings
@@ -124,7 +124,7 @@ def test_corners_get_the_mean():
 
 def test_ours_serves_where_aitoms_does_not_run(caplog, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "aitom.geometry.rotate", None)
-    aitom_rotation._warn_once.cache_clear()
+    volume_rotation._warn_once.cache_clear()
     with caplog.at_level(logging.WARNING, "aitom_disca"):
         turn = bridge.aitom_rotation()
         bridge.aitom_rotation()

@@ -19,7 +19,7 @@ from aitom_disca.io.tomograms.mrc import write_volume
 from aitom_disca.particles import ParticleSet
 from aitom_disca.report.cards import ClusterCard, member_slices, ranked
 from aitom_disca.report.cards_of_run import by_cluster, cards_of_run
-from aitom_disca.report.trust import judge, noise_in_words
+from aitom_disca.report.verdict_of_cluster import judge, noise_in_words
 from aitom_disca.runs.run_folder import RunFolder
 
 GOOD = {
@@ -64,6 +64,7 @@ def make_run(path: Path, rows: dict[int, dict[str, str]]) -> RunFolder:
     [
         ({}, 50, "to be trusted", ""),
         ({}, 13, "look again", "13 members: too few"),
+        ({}, 1, "look again", "1 member: too few"),
         ({"gathered_about_beam": "0.2"}, 50, "look again", "gather about the beam"),
         ({"verdict": ""}, 50, "look again", "not tested"),
         ({"verdict": "not judged: members so few"}, 50, "look again", "noise: members so few."),

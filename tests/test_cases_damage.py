@@ -79,7 +79,8 @@ def killed(tmp_path, monkeypatch):
     def kill(*_):
         raise Killed
 
-    monkeypatch.setattr(pipeline.stages, "mine_clusters", kill)
+    for module in (pipeline.run_stages, pipeline.mine_clusters):
+        monkeypatch.setattr(module, "mine_clusters", kill)
 
     def go(settings, opened=one, **options):
         with pytest.raises(Killed):
@@ -157,7 +158,7 @@ def test_a_sorting_is_not_gone_on_with_in_another_store(killed, tmp_path):
         pipeline.mine("s.h5", "mined", resume=True)
     folder = RunFolder.open("mined")
     with pytest.raises(InputError, match=r"s\.h5 is not what it was in the run in mined"):
-        pipeline.reports.store_of(folder)
+        pipeline.report.store_of(folder)
 
 
 def test_large_files_and_folders_are_looked_into_by_blocks(tmp_path, monkeypatch):

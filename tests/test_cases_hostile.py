@@ -33,8 +33,8 @@ from aitom_disca.io.stores.write_store import seal_store
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.reembedding import chimerax_script
 from aitom_disca.report.cards import ClusterCard
-from aitom_disca.report.data import ReportData
 from aitom_disca.report.html import render_report
+from aitom_disca.report.report_data import ReportData
 from aitom_disca.report.tomogram_view import KindInView, TomogramView
 
 BOX_PX = 8

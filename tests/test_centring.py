@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from few_rotations import sorting_quickly
 
 from aitom_disca.bench.crowded import crowded_subtomograms, hollow_shell
 from aitom_disca.classification import AlignmentSorter
@@ -35,6 +36,7 @@ def test_nothing_has_no_centre_to_move_to() -> None:
     np.testing.assert_array_equal(dense_centre(np.zeros((12, 12, 12))), np.zeros(3))
 
 
+@sorting_quickly()
 def test_a_hollow_particle_off_centre_in_many_ways_is_one_cluster() -> None:
     shell_ = hollow_shell()
     made = crowded_subtomograms(

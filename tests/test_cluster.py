@@ -21,12 +21,12 @@ pytest.importorskip("keras")
 from small_run import DIAMETER, SETTINGS, VOXEL_SIZE, check_same_store
 
 from aitom_disca import picking, pipeline
-from aitom_disca.classification import AlignmentSorter, all_particles
-from aitom_disca.classification.all_particles import AllParticles
-from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification import AlignmentSorter, rounds_over_all
+from aitom_disca.classification.assignments_of_all import Standing
+from aitom_disca.classification.rounds_over_all import AllParticles
 from aitom_disca.cli import main
 from aitom_disca.computing import chosen_device
-from aitom_disca.computing.cluster import tasks_on
+from aitom_disca.computing.executors import tasks_on
 from aitom_disca.computing.parallel import in_tasks, n_cores, sharing
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram, open_store, open_tomogram, open_tomograms, write_volume
@@ -35,7 +35,7 @@ from aitom_disca.pipeline.pick import find_in_tomograms
 from aitom_disca.pipeline.search import search_tomograms
 from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
-from aitom_disca.subtomograms import extract, extract_subtomograms
+from aitom_disca.subtomograms import cut_boxes, extract_subtomograms
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ class Here(Executor):
 
 def test_tomograms_that_are_done_are_not_done_again(alone, tomograms, tmp_path, monkeypatch):
     done: dict[str, list[str]] = {"pick": [], "extract": []}
-    find, store = picking.find_candidates, extract._Cutting.store
+    find, store = picking.find_candidates, cut_boxes.BoxCutter.store
 
     def found(tomogram, *args, **kwargs):
         done["pick"].append(tomogram.name)
@@ -114,7 +114,7 @@ def test_tomograms_that_are_done_are_not_done_again(alone, tomograms, tmp_path, 
         return store(self, path, used, *args, **kwargs)
 
     monkeypatch.setattr(picking, "find_candidates", found)
-    monkeypatch.setattr(extract._Cutting, "store", cut)
+    monkeypatch.setattr(cut_boxes.BoxCutter, "store", cut)
     out = tmp_path / "run"
     for _ in ("picking", "extracting"):
         with pytest.raises(KeyboardInterrupt):
@@ -214,8 +214,8 @@ def open_map(path: Path) -> np.ndarray:
 @pytest.mark.full
 def test_one_sorting_is_alike_anywhere(alone, two_workers, tmp_path, monkeypatch):
     """All subtomograms in pieces of five, from a draw of some."""
-    monkeypatch.setattr(all_particles, "_BLOCK", 5)
-    monkeypatch.setattr(all_particles, "_PIECE_BLOCKS", 1)
+    monkeypatch.setattr(rounds_over_all, "_BLOCK", 5)
+    monkeypatch.setattr(rounds_over_all, "_PIECE_BLOCKS", 1)
     settings = SETTINGS.mine.changed(alignment=True, alignment_most=14, alignment_splits=1)
     for name, executor in (("one", None), ("other", two_workers)):
         mined = pipeline.mine(alone.store, tmp_path / name, settings, executor=executor)
@@ -259,8 +259,8 @@ class DeadlyToRead:
 def test_all_subtomograms_are_compared_alike_although_a_worker_dies(
     two_workers, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(all_particles, "_BLOCK", 8)
-    monkeypatch.setattr(all_particles, "_PIECE_BLOCKS", 1)
+    monkeypatch.setattr(rounds_over_all, "_BLOCK", 8)
+    monkeypatch.setattr(rounds_over_all, "_PIECE_BLOCKS", 1)
     phantoms = load_phantoms()
     templates = [phantoms[name] for name in ("ring", "rod")]
     made = simulate_subtomograms(templates, (20, 20), 12, 22.0, 1.0, (-60, 60), 1.0, seed=1)

@@ -21,8 +21,9 @@ from aitom_disca.io import (
     write_volume,
 )
 from aitom_disca.io.formats import NAMES, Known, get_format, recognise
-from aitom_disca.io.formats.convert import convert, losses
+from aitom_disca.io.formats.convert import convert
 from aitom_disca.io.formats.format import Format
+from aitom_disca.io.formats.lost_in_conversion import losses
 from aitom_disca.io.formats.particles_of_store import labels_of
 from aitom_disca.io.formats.read_particles import read_particles
 from aitom_disca.particles import ParticleSet, TomogramInfo

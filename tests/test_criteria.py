@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from aitom_disca import pipeline
 from aitom_disca.cli import printed_tables
 from aitom_disca.cli.app import app
-from aitom_disca.clustering import choose_mixture, criteria, estimate_k, fitting
+from aitom_disca.clustering import choose_mixture, criteria_for_k, estimate_k, fitting
 from aitom_disca.clustering.fitting import MixtureFitter, one_thread
-from aitom_disca.clustering.split_merge_moves import (
+from aitom_disca.clustering.mixture_moves import (
     merge_closest,
     merging_costs,
     split_worst,
@@ -45,8 +45,8 @@ def chosen(four):
     ("k", "d", "usual", "si"), [(1, 1, 2, 3), (2, 2, 11, 14), (3, 16, 458, 819)]
 )
 def test_parameters_by_hand(k, d, usual, si):
-    assert criteria.count_parameters(k, d) == usual
-    assert criteria.count_parameters_si(k, d) == si
+    assert criteria_for_k.count_parameters(k, d) == usual
+    assert criteria_for_k.count_parameters_si(k, d) == si
 
 
 def test_likelihood_criteria_agree_with_scikit_learn(four, chosen):
@@ -54,7 +54,7 @@ def test_likelihood_criteria_agree_with_scikit_learn(four, chosen):
     theirs = GaussianMixture(4, n_init=3, random_state=0).fit(samples)
     assert chosen.criteria["bic"][4] == pytest.approx(theirs.bic(samples), rel=1e-4)
     assert chosen.criteria["aic"][4] == pytest.approx(theirs.aic(samples), rel=1e-4)
-    more = criteria.count_parameters_si(4, 3) - criteria.count_parameters(4, 3)
+    more = criteria_for_k.count_parameters_si(4, 3) - criteria_for_k.count_parameters(4, 3)
     difference = chosen.criteria["bic_si"][4] - chosen.criteria["bic"][4]
     assert difference == pytest.approx(more * np.log(400))
 
@@ -65,7 +65,7 @@ WITHIN = {1: 100.0, 2: 40.0, 3: 10.0, 4: 8.0}
 
 
 def test_calinski_harabasz_by_hand():
-    values = criteria.calinski_harabasz(WITHIN, 20)
+    values = criteria_for_k.calinski_harabasz(WITHIN, 20)
     assert values == pytest.approx(
         {2: 60 / (40 / 18), 3: (90 / 2) / (10 / 17), 4: 30.67 / 0.5}, rel=1e-3
     )
@@ -78,42 +78,42 @@ def test_calinski_harabasz_agrees_with_scikit_learn(four):
     }
     within[1] = ((samples - samples.mean(0)) ** 2).sum()
     expected = calinski_harabasz_score(samples, labels)
-    assert criteria.calinski_harabasz(within, 400)[4] == pytest.approx(expected)
+    assert criteria_for_k.calinski_harabasz(within, 400)[4] == pytest.approx(expected)
 
 
 def test_krzanowski_lai_by_hand():
     # In two dimensions K^(2/d) is K: 100, 80, 30, 32, so the gains are 20, 50 and -2.
-    assert criteria.krzanowski_lai(WITHIN, 2) == pytest.approx({2: 20 / 50, 3: 50 / 2})
+    assert criteria_for_k.krzanowski_lai(WITHIN, 2) == pytest.approx({2: 20 / 50, 3: 50 / 2})
 
 
 def test_jump_by_hand():
     # In two dimensions the transformed distortion is 1 / D_K, in units of D_1: 1, 2.5, 10, 12.5.
-    assert criteria.jump(WITHIN, 20, 2) == pytest.approx({2: 1.5, 3: 7.5, 4: 2.5})
+    assert criteria_for_k.jump(WITHIN, 20, 2) == pytest.approx({2: 1.5, 3: 7.5, 4: 2.5})
 
 
 def test_jump_without_distortion_is_infinite():
-    values = criteria.jump({1: 4.0, 2: 0.0, 3: 0.0}, 4, 2)
+    values = criteria_for_k.jump({1: 4.0, 2: 0.0, 3: 0.0}, 4, 2)
     assert values == {2: np.inf, 3: -np.inf}
-    assert criteria.best_k(values, "jump") == 2
+    assert criteria_for_k.best_k(values, "jump") == 2
 
 
 def test_best_is_lowest_or_highest_and_the_smaller_on_a_tie():
     table = {2: 5.0, 3: 7.0, 4: 7.0, 5: float("nan"), 6: 5.0}
-    assert criteria.best_k(table, "bic") == 2
-    assert criteria.best_k(table, "ch") == 3
+    assert criteria_for_k.best_k(table, "bic") == 2
+    assert criteria_for_k.best_k(table, "ch") == 3
 
 
 # -- in the choice of a mixture ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("criterion", criteria.CRITERIA)
+@pytest.mark.parametrize("criterion", criteria_for_k.CRITERIA)
 def test_every_criterion_finds_separate_clusters(four, criterion):
     found = estimate_k(four[0], range(1, 8), criterion=criterion, n_starts=2)
     assert found >= 4 if criterion == "aic" else found == 4  # AIC is known to choose too many
 
 
 def test_all_criteria_are_reported_where_they_are_defined(chosen):
-    assert list(chosen.criteria) == list(criteria.CRITERIA)
+    assert list(chosen.criteria) == list(criteria_for_k.CRITERIA)
     for name in ("bic", "bic_si", "aic"):
         assert list(chosen.criteria[name]) == list(range(1, 8))
     assert list(chosen.criteria["ch"]) == list(range(2, 8))
@@ -130,7 +130,10 @@ def test_neighbours_are_fitted_but_not_chosen(four, criterion):
     assert sorted(choice.criteria[criterion]) == [2, 4, 6]
     assert sorted(choice.bic) == [2, 4, 6]
     within = {k: MixtureFitter(four[0]).fit(k).within for k in range(1, 8)}
-    plain = {"kl": criteria.krzanowski_lai(within, 3), "jump": criteria.jump(within, 400, 3)}
+    plain = {
+        "kl": criteria_for_k.krzanowski_lai(within, 3),
+        "jump": criteria_for_k.jump(within, 400, 3),
+    }
     assert choice.criteria[criterion][4] == pytest.approx(plain[criterion][4], rel=0.05)
 
 

@@ -10,8 +10,8 @@ from aitom_disca.cli.app import main
 from aitom_disca.curation import Curation, Decision, apply_decisions, decided
 from aitom_disca.errors import InputError
 from aitom_disca.io import read_labels_csv, read_particles_star, write_labels_csv
+from aitom_disca.io.result_tables import read_rows_csv
 from aitom_disca.io.stores.write_store import StoreWriter
-from aitom_disca.io.tables import read_rows_csv
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 LABELS = np.array([0, 0, 1, 1, 2, 2, 3, 3, -1, -1])
@@ -159,6 +159,16 @@ def test_a_replayed_decision_that_does_not_fit_is_refused_with_its_line(
     assert [path.name for path in fewer.iterdir()] == ["labels.csv"]
 
 
+def test_two_who_decide_at_once_do_not_lose_what_the_other_decided(results: Path) -> None:
+    one, other = Curation(results), Curation(results)
+    other.add([Decision("drop", (4,))])
+    with pytest.raises(InputError, match="while this one was made"):
+        one.add([Decision("merge", (1, 2))])
+    assert [d.action for d in Curation(results).decisions] == ["drop"]
+    other.add([Decision("merge", (1, 2))])
+    assert len(Curation(results).decisions) == 2
+
+
 def test_labels_made_anew_are_not_overwritten(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -229,3 +239,35 @@ def test_labels_of_a_run_are_refused_for_other_particles(
     assert export(store("binned.h5", 20.0, 10.4)) == 0  # the same picks, half a voxel off
     assert export(store("other.h5", 10.0, 14.0)) == 2
     assert "the particles of" in capsys.readouterr().err
+
+
+def test_the_file_says_of_how_many_clusters_the_labels_were(results: Path) -> None:
+    file = results / "curation.json"
+    Curation(results).add([Decision("drop", (4,))])
+    assert json.loads(file.read_text())["n_clusters"] == 4
+    file.write_text(file.read_text().replace('"n_clusters": 4', '"n_clusters": 0'))  # an older one
+    Curation(results).add([Decision("drop", (3,))])
+    assert json.loads(file.read_text())["n_clusters"] == 4
+
+
+def test_names_in_any_script_are_kept_and_plain_in_file_names(results: Path) -> None:
+    assert curate(results, "--name", "1=核糖体", "--name", "2=protéasome α") == 0
+    assert curate(results, "--junk", "3=золото", "--junk", "4=краска") == 0
+    stars = {path.relative_to(results).as_posix() for path in results.rglob("*.star")}
+    assert stars == {
+        "particles.star",
+        "clusters/cluster_01.star",
+        "clusters/cluster_02_proteasome-alpha.star",
+        "junk/curated_other.star",
+        "junk/curated_other-2.star",
+        "junk/noise.star",
+    }
+    kept = read_particles_star(results / "particles.star")
+    assert {*kept.more["aitomDiscaClusterName"]} == {"核糖体", "protéasome_α"}
+
+
+def test_one_of_a_kind_is_said_as_one(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert curate(results, "--keep-only", "4", "--move", "6=0", "--name", "4=a") == 0
+    said = capsys.readouterr().out
+    assert "3 decisions added, 1 cluster left" in said
+    assert "cluster 4 a: 1 subtomogram\n" in said

@@ -15,7 +15,7 @@ from aitom_disca.curation.replay import of_clusters
 from aitom_disca.io import read_labels_csv, write_labels_csv
 from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.pipeline import split
+from aitom_disca.pipeline import split_cluster
 from aitom_disca.pipeline.suggest import suggest
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
@@ -56,7 +56,7 @@ def in_halves(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seeds.append(seed)
         return np.where(np.arange(len(rows)) == len(rows) - 1, -1, np.arange(len(rows)) // 16)
 
-    monkeypatch.setattr(split, "sorted_again", sort)
+    monkeypatch.setattr(split_cluster, "sorted_again", sort)
     return seeds
 
 
@@ -143,7 +143,9 @@ def test_on_other_particles_a_split_is_made_anew_and_moves_are_refused(
 def test_what_cannot_be_split_stays(
     results: Path, monkeypatch: pytest.MonkeyPatch, capsys, options: list[str], said: str
 ) -> None:
-    monkeypatch.setattr(split, "sorted_again", lambda _, rows, *__: np.zeros(len(rows), int))
+    monkeypatch.setattr(
+        split_cluster, "sorted_again", lambda _, rows, *__: np.zeros(len(rows), int)
+    )
     assert main(["curate", str(results), *options]) == 2
     assert said in capsys.readouterr().err
     assert not (results / "curation.json").exists()

@@ -4,13 +4,15 @@ import json
 import re
 import shlex
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from aitom_disca.cli.app import main
-from aitom_disca.curation import Curation, Decision
+from aitom_disca.curation import Curation, Decision, averages
 from aitom_disca.io import write_labels_csv, write_rows_csv
+from aitom_disca.pipeline.suggest import suggest
 
 SIZES = (60, 30, 12, 9, 50)
 VERDICTS = (
@@ -93,6 +95,7 @@ def test_what_decisions_changed_is_not_judged_by_what_was_before(results: Path, 
     not_judged = " ".join(made["not_judged"])
     assert re.search(r"cluster 3 .*decision 1 merged 4", not_judged)
     assert re.search(r"cluster 1 .*decision 2 moved", not_judged)
+    assert "--cluster 1 --cluster 3 --overwrite" in not_judged
 
 
 def test_a_coarser_average_of_more_members_is_to_be_sorted_again(results: Path, capsys) -> None:
@@ -123,3 +126,13 @@ def test_damaged_tables_are_named(results: Path, capsys, table: str) -> None:
     file.write_text(file.read_text().replace("cluster", "kluster"))
     assert main(["curate", str(results), "--suggest"]) == 2
     assert file.name in capsys.readouterr().err
+
+
+def test_averages_are_compared_with_their_clusters_once(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Mock(wraps=averages.averages_now)
+    monkeypatch.setattr(averages, "averages_now", asked)
+    identified(results, (2, 0.9, "ring"))
+    assert any(one.action == "name" for one in suggest(results).found)
+    assert asked.call_count == 1

@@ -29,6 +29,7 @@ from aitom_disca.io import (
 from aitom_disca.io.stores.write_store import StoreWriter
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.reembedding import PlacedAverage, embed_averages, embed_tomogram
+from aitom_disca.reembedding.embedded_files import files_of_earlier
 from aitom_disca.simulation import SimulatedTomogram, load_phantoms, simulate_tomogram
 
 SHAPE, VOXEL = (62, 98, 113), 12.0
@@ -331,8 +332,10 @@ def test_averages_of_what_was_merged_since_are_not_drawn(folder: Path, capsys) -
     outdated = [row["outdated"] for row in read_rows_csv(folder / "averages" / "averages.csv")]
     assert outdated == ["decision 1 merged 2 into it", "decision 1 merged it into 1"]
     assert not (folder / "out").exists()
-    rows, notes = shown_averages(folder / "averages")
-    assert not rows and len(notes) == 1 and "cluster 1" in notes[0]
+    rows, notes = shown_averages(folder / "averages", "s.h5")
+    assert not rows and len(notes) == 1 and "cluster 1 (decision 1 merged 2 into it)" in notes[0]
+    where = f"--labels {folder}/labels.csv --out {folder}/averages"
+    assert notes[0].endswith(f": aitom-disca average s.h5 {where} --cluster 1 --overwrite")
     decide(folder, Decision("undo"), Decision("drop", (1,)))
     assert run(folder) == 0
     assert "cluster 1 is not drawn: decision 3 left it out" in capsys.readouterr().out
@@ -448,3 +451,24 @@ def test_averages_that_make_no_sense(tmp_path, average, match) -> None:
     assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match="the size of tomogram t is not known"):
         embed(tmp_path, [one_ball()], TomogramInfo("t", 10.0))
+
+
+def test_what_an_earlier_embedding_left_goes_and_nothing_else(folder: Path) -> None:
+    assert run(folder, "--per-cluster") == 0
+    own = {"notes.txt", "simulated_cluster_01_edited.mrc", "other_density.mrc"}
+    for name in own:
+        (folder / "out" / name).write_text("a person's")
+    decide(folder, Decision("name", (2,), name="two lobes"))
+    assert run(folder, "--per-cluster", "--overwrite") == 0
+    maps = {"simulated_density.mrc", "simulated_labels.mrc", "simulated.cxc", "legend.csv"}
+    named = {"simulated_cluster_01.mrc", "simulated_cluster_02_two-lobes.mrc"}
+    assert files(folder / "out") == maps | named | own
+    assert run(folder, "--overwrite") == 0
+    assert files(folder / "out") == maps | own
+
+
+def test_maps_without_a_script_are_of_no_earlier_embedding(tmp_path: Path) -> None:
+    left = {tmp_path / f"a{end}" for end in ("_density.mrc", "_labels.mrc", ".cxc")}
+    for path in (*left, tmp_path / "b_density.mrc"):
+        path.write_text('open "a.mrc" name "tomogram"')
+    assert {*files_of_earlier([tmp_path / "a", tmp_path / "b"])} == left

@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 import shlex
 import shutil
+import threading
+import time
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,16 +20,21 @@ from small_results import make_results
 
 from aitom_disca.cli.app import main
 from aitom_disca.curation import Decision
+from aitom_disca.curation.suggestions import Suggestion
 from aitom_disca.errors import InputError
 from aitom_disca.io import read_labels_csv
+from aitom_disca.pipeline import split_cluster
+from aitom_disca.pipeline.suggest import Suggestions
 
 pytest.importorskip("dash", reason="dash is not installed: pip install '.[explore]'")
-from aitom_disca.explore import feature_map, selected_particles, wall
+from aitom_disca.explore import deciding, feature_map, selected_particles, wall
 from aitom_disca.explore import server as serving
 from aitom_disca.explore import tomogram_page as tomogram_view
 from aitom_disca.explore.app import create_app
 from aitom_disca.explore.command_lines import command_of, export_command
 from aitom_disca.explore.results import Results
+from aitom_disca.explore.suggested import Suggested
+from aitom_disca.explore.tomogram_slices import diameters_px
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +72,8 @@ def test_printed_commands_write_what_clicks_wrote(kept: Path, tmp_path: Path) ->
         results.decide(decision)
         do(command_of(clicked, decision), clicked, typed)
     assert results.stars_are_old
-    assert results.write_stars("5") == 3 and not results.stars_are_old
+    assert results.write_stars("5") == f"3 star files and 2 of junk written to {clicked}"
+    assert not results.stars_are_old
     do(export_command(clicked / "subtomograms.h5", clicked, "5"), clicked, typed)
     assert star_files(clicked) == star_files(typed)
     assert "junk/curated_gold.star" in star_files(clicked)
@@ -195,3 +205,113 @@ def test_labels_made_anew_are_said_on_the_page(kept: Path, tmp_path: Path) -> No
     client = create_app(results, "secret", 8050).server.test_client()
     client.get("/?token=secret")
     assert "was made anew since curation.json" in client.get("/_dash-layout").text
+
+
+# -- what takes long -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def let_go(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Sorting again ends when this is set, with the even and the odd members."""
+    event = threading.Event()
+
+    def sort(_: object, rows: np.ndarray, *__: object) -> np.ndarray:
+        assert event.wait(30)
+        return np.arange(len(rows)) % 2
+
+    monkeypatch.setattr(split_cluster, "sorted_again", sort)
+    monkeypatch.setattr(split_cluster, "FEWEST_TO_SPLIT", 4)
+    yield event
+    event.set()
+
+
+def done(results: Results) -> object:
+    """What came of the work beside the page."""
+    end = time.monotonic() + 30
+    while results.background.now():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return results.background.outcome
+
+
+def test_a_cluster_is_split_beside_the_page_one_at_a_time(
+    kept: Path, tmp_path: Path, let_go: threading.Event
+) -> None:
+    clicked, typed = (Path(shutil.copytree(kept, tmp_path / name)) for name in ("clicked", "typed"))
+    results = Results(clicked)
+    _, disabled, work = deciding.split(results, (1,), "two shapes")
+    assert disabled is False and work.startswith("sorting the members of cluster 1 again (")
+    refused, *_ = deciding.split(results, (2,), "")
+    assert "still sorting the members of cluster 1 again" in refused.children
+    results.decide(Decision("name", (1,), name="both"))  # meanwhile
+    let_go.set()
+    assert "Done: split 1 (seed 0); its parts are 1 and 5." in str(done(results))
+    assert results.clusters() == [1, 2, 3, 4, 5]
+    assert results.decisions[1].why == "two shapes"
+    for decision in results.decisions:
+        do(command_of(clicked, decision), clicked, typed)
+    assert (typed / "labels.csv").read_bytes() == (clicked / "labels.csv").read_bytes()
+
+
+def test_a_split_that_does_not_fit_any_more_writes_nothing(
+    kept: Path, tmp_path: Path, let_go: threading.Event
+) -> None:
+    results = Results(Path(shutil.copytree(kept, tmp_path / "results")))
+    deciding.split(results, (1,), None)
+    results.decide(Decision("move", (2,), tuple(results.members(1)[:1].tolist())))
+    let_go.set()
+    assert "other members than when it was split" in str(done(results))
+    assert len(results.decisions) == 1 and results.clusters() == [1, 2, 3, 4]
+    assert "tick one cluster to split, not 2" in str(deciding.split(results, (1, 2), None)).lower()
+
+
+def test_an_error_beside_the_page_is_kept_and_the_next_work_begins(kept: Path) -> None:
+    results = Results(kept)
+    results.background.start("failing", lambda: 1 / 0)
+    assert isinstance(done(results), ZeroDivisionError)
+    results.background.start("working", lambda: "well")
+    assert done(results) == "well"
+
+
+def test_suggestions_hold_while_their_clusters_stay(kept: Path, tmp_path: Path) -> None:
+    results = Results(Path(shutil.copytree(kept, tmp_path / "results")))
+    made = [
+        Suggestion("merge", (1, 3), "alike"),
+        Suggestion("drop", (2,), "noise"),
+        Suggestion("name", (4,), "likest to rod", name="rod"),
+    ]
+    suggested = Suggested(Suggestions(made, []), results.labels)
+
+    def holding() -> list[int]:
+        return [n for n, _ in suggested.holding(results.labels, results.curated.names)]
+
+    assert holding() == [0, 1, 2]
+    results.decide(Decision("move", (), (int(results.members(3)[0]),)))
+    assert holding() == [1, 2]
+    results.decide(Decision("undo"))
+    results.decide(Decision("name", (1,), name="rod"))
+    assert holding() == [0, 1]
+    results.decide(Decision("drop", (2,)))
+    assert holding() == [0]
+
+
+@pytest.mark.parametrize(("label", "corners"), [(0, 32), (10, 4), (20, 4), (30, 3), (-1, 32)])
+def test_outlines_are_as_large_as_the_particles(label: int, corners: int) -> None:
+    x, y, diameter = np.array([[10.0, 30.0], [5.0, 7.0], [4.0, 9.0]])
+    labels = np.array([label, label])
+    (trace,) = tomogram_view._outlines(x, y, diameter, labels)
+    at = [np.frombuffer(base64.b64decode(trace[k]["bdata"]), "<f4").reshape(2, -1) for k in "xy"]
+    outline = np.stack([at[0] - x[:, None], at[1] - y[:, None]])
+    assert np.isnan(outline[..., -1]).all() and outline.shape[-1] == corners + 2
+    sides = (outline[..., :-2] + outline[..., 1:-1]) / 2
+    touching = np.broadcast_to(diameter[:, None] / 2, (2, corners))
+    np.testing.assert_allclose(np.hypot(*sides), touching, rtol=1e-4)
+
+
+def test_particles_are_as_large_as_they_were_picked(kept: Path) -> None:
+    results = Results(kept)
+    tomogram, rows = results.tomograms["TS_1"], np.array([2, 0, 1])
+    np.testing.assert_array_equal(diameters_px(results, tomogram, rows), 20)  # 200 Å, not known
+    picked = np.array([150.0, np.nan, 300.0])
+    results.__dict__["store"] = SimpleNamespace(diameter_angstrom=picked)
+    np.testing.assert_array_equal(diameters_px(results, tomogram, rows), [30, 15, 20])

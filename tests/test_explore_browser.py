@@ -9,11 +9,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from small_results import make_results
 
 from aitom_disca.cli.app import main
+from aitom_disca.curation.suggestions import Suggestion
 from aitom_disca.io import read_labels_csv, read_particles_star
+from aitom_disca.pipeline import split_cluster
+from aitom_disca.pipeline.suggest import Suggestions
 
 CHROMIUM = shutil.which("chromium")
 NEEDED = {
@@ -29,6 +33,7 @@ pytestmark = [
 if not MISSING:
     from playwright import sync_api
 
+    from aitom_disca.explore import suggested
     from aitom_disca.explore.results import Results
     from aitom_disca.explore.server import listen
 
@@ -93,7 +98,7 @@ def test_from_results_to_merged_named_exported_star_files(page: Any, results: Pa
     says(page, "--undo")
     page.get_by_text("star files are older than the labels").wait_for()
     page.get_by_role("button", name="Write star files").click()
-    says(page, "star files written")
+    says(page, "Done: 4 star files and 1 of junk written")
     stars = {path.name for path in (results / "clusters").iterdir()}
     assert stars == {"cluster_01_ribosome.star", "cluster_02.star", "cluster_04.star"}
     labels, _ = read_labels_csv(results / "labels.csv")
@@ -152,3 +157,61 @@ def test_particles_are_selected_on_the_map_and_in_the_tomogram_and_ticked_away(
     selected("1 selected")
     drag([(0.02, 0.02), (0.98, 0.98)], "#slice")
     sync_api.expect(page.locator("#selected")).not_to_contain_text("1 selected")
+
+
+def test_suggestions_are_applied_while_a_cluster_is_split(
+    page: Any, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+
+    def in_halves(_: Any, rows: Any, *__: Any) -> Any:
+        assert let_go.wait(_PATIENCE_MS / 1000)
+        return np.arange(len(rows)) % 2
+
+    monkeypatch.setattr(split_cluster, "sorted_again", in_halves)
+    monkeypatch.setattr(split_cluster, "FEWEST_TO_SPLIT", 4)
+    made = [Suggestion("merge", (1, 3), "they are alike"), Suggestion("drop", (3,), "it is noise")]
+    monkeypatch.setattr(suggested, "suggest", lambda *_, **__: Suggestions(made, ["names"]))
+    page.get_by_role("button", name="Suggest").click()
+    says(page, "2 suggestions")
+    assert page.locator(".suggestions").inner_text().count("\n") > 2
+    page.get_by_role("checkbox", name="cluster 2").check()
+    page.get_by_role("button", name="Split").click()
+    sync_api.expect(page.locator("#work")).to_contain_text("sorting the members of cluster 2 again")
+    page.get_by_role("button", name="Merge 1 and 3").click()
+    says(page, f"aitom-disca curate {results} --merge 1+3 --why 'they are alike'")
+    page.get_by_text("Nothing is suggested").wait_for()  # there is no cluster 3 to drop
+    page.get_by_role("checkbox", name="cluster 4").check()
+    page.get_by_role("button", name="Split").click()
+    says(page, "The page is still sorting the members of cluster 2 again")
+    let_go.set()
+    says(page, "Done: split 2 (seed 0); its parts are 2 and 5.")
+    page.get_by_role("article", name="cluster 5").wait_for()
+    sync_api.expect(page.locator("#work")).to_be_empty()
+
+
+def test_nothing_is_cut_on_wide_and_narrow_screens(page: Any) -> None:
+    name = page.get_by_label("name of cluster 1")
+    name.fill("ribosome")
+    name.press("Enter")
+    says(page, "--name 1=ribosome")
+    page.get_by_role("link", name="Tomogram").click()
+    values = page.locator(".toolbar .slider input[type=number]")
+    sync_api.expect(values).to_have_count(2, timeout=_PATIENCE_MS)
+    for value in values.all():
+        sync_api.expect(value).to_be_visible()
+    title, card = (page.locator(f"#slice{part}").bounding_box() for part in (" .xtitle", ""))
+    assert title["y"] + title["height"] < card["y"] + card["height"] - 8
+    page.set_viewport_size({"width": 2560, "height": 1300})
+    page.get_by_role("link", name="Clusters").click()
+    last = page.get_by_role("article").last.bounding_box()
+    assert last["x"] + last["width"] > 2500
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("link", name="History").click()
+    assert page.locator(".when").bounding_box()["height"] < 30  # one line
+    page.get_by_role("link", name="Map").click()
+    cut = "e => e.clientWidth > 1 && e.scrollWidth > e.clientWidth + 1"
+    assert not page.locator("#across").evaluate(
+        f"box => [...box.querySelectorAll('*')].some({cut})"
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") == 390

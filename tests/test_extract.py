@@ -11,7 +11,7 @@ from aitom_disca.config import ExtractSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import fourier_crop
 from aitom_disca.io.stores.read_store import open_store
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.particles import ParticleSet
 from aitom_disca.subtomograms import extract_subtomograms, plan_box
 
@@ -142,7 +142,7 @@ def test_batches_and_several_tomograms_keep_the_order(tmp_path, rng, monkeypatch
     settings = ExtractSettings(box_px=10)
     every = [first, second, unused]
     extract_subtomograms(every, particles, tmp_path / "at_once.h5", settings)
-    monkeypatch.setattr("aitom_disca.subtomograms.extract._BATCH_VOXELS", 3 * 10**3)
+    monkeypatch.setattr("aitom_disca.subtomograms.cut_boxes._BATCH_VOXELS", 3 * 10**3)
     extract_subtomograms(every, particles, tmp_path / "batched.h5", settings)
     with open_store(tmp_path / "at_once.h5") as one, open_store(tmp_path / "batched.h5") as other:
         np.testing.assert_array_equal(one.read(), other.read())

@@ -16,7 +16,7 @@ from test_fuzz import check
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats import Known, get_format, recognise
-from aitom_disca.io.pixel_sizes import coordinate_pixel_angstrom
+from aitom_disca.io.formats.relion.star_pixels import coordinate_pixel_angstrom
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 SAY_IT = ["csv", "dynamo", "imod", "copick", "relion30", "relion31", "relion4", "relion5", "warp"]

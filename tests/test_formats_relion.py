@@ -15,12 +15,12 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, open_store, open_tomogram, read_particles_star, write_volume
 from aitom_disca.io.formats import Known, get_format, recognise
 from aitom_disca.io.formats.relion.generations import optimisation_set
+from aitom_disca.io.formats.relion.relion5 import write_optimisation_set, write_tomograms_star
 from aitom_disca.io.formats.relion.star_blocks import texts
 from aitom_disca.io.formats.relion.subtomogram_images import (
     export_subtomograms,
     normalise_background,
 )
-from aitom_disca.io.formats.relion5 import write_optimisation_set, write_tomograms_star
 from aitom_disca.io.formats.tomogram_infos import tomogram_infos
 from aitom_disca.io.tomograms.wedge_volume import wedge_volume
 from aitom_disca.particles import ParticleSet, TomogramInfo

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from few_rotations import sorting_quickly
 from rich.console import Console
 from scipy.spatial.transform import Rotation
 
@@ -25,13 +26,13 @@ from aitom_disca.bench.crowded import (
     measure_wedge_bias,
 )
 from aitom_disca.classification import AlignmentSorter
-from aitom_disca.classification.assign import Assigner
+from aitom_disca.classification.assign_others import Assigner
 from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff
 from aitom_disca.io import open_tomogram
+from aitom_disca.io.result_tables import write_labels_csv
 from aitom_disca.io.stores.write_store import StoreWriter
-from aitom_disca.io.tables import write_labels_csv
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline import average
 from aitom_disca.progress import shown
@@ -170,6 +171,7 @@ def test_poses_gather_behind_a_binary_wedge_and_not_behind_a_graded_one(globule:
     assert correlation[1] > correlation[0] + 0.05
 
 
+@sorting_quickly()
 def test_sorting_measures_says_and_hands_on_the_fall_off(globule: Phantom) -> None:
     volumes = seen(globule, STEEP, n=40, snr=0.2).volumes
     said = StringIO()

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from few_rotations import averaging_quickly
 
 from aitom_disca.alignment.coefficients import Coefficients
-from aitom_disca.averaging import average_cluster, initial_model
+from aitom_disca.averaging import average_cluster, tempered_rounds
+from aitom_disca.averaging.tempered_rounds import TemperedRounds
 from aitom_disca.bench import few_particles
 from aitom_disca.simulation import MapTemplate, read_template
 
@@ -25,19 +27,24 @@ def truth(ribosome: MapTemplate) -> np.ndarray:
     return ribosome.density(few_particles.BOX_PX, few_particles.VOXEL_ANGSTROM)
 
 
-def test_few_noisy_ribosomes_are_found_where_single_ones_mislead(
-    ribosome: MapTemplate, truth: np.ndarray, monkeypatch
-) -> None:
-    """As noisy as in cells: single members lead nowhere, all of them together do."""
-    monkeypatch.setattr(initial_model, "_MOST_RUNS", 2)
-    monkeypatch.setattr(initial_model, "_GENERATIONS", 1)
-    monkeypatch.setattr(initial_model, "_POWERS", (0.5, 0.75, 1.0))
+@averaging_quickly()
+def test_few_noisy_ribosomes_are_found(ribosome: MapTemplate, truth: np.ndarray) -> None:
+    """As noisy as in cells."""
     volumes, _, _ = few_particles.simulate_few(ribosome, N, seed=1)
     found = average_cluster(volumes, few_particles.TILT_RANGE_DEG, seed=0)
-    singles = average_cluster(volumes, few_particles.TILT_RANGE_DEG, noisy=False, seed=0)
-    assert found.noisy and not singles.noisy
+    assert found.noisy
     correlation, not_radial = few_particles.correlation_with_truth(found.average, truth)
     assert correlation > 0.85 and not_radial > 0.65
+
+
+@pytest.mark.full
+def test_single_ribosomes_as_first_references_mislead(
+    ribosome: MapTemplate, truth: np.ndarray
+) -> None:
+    """All of them together do not, which the quick test above cannot do without."""
+    volumes, _, _ = few_particles.simulate_few(ribosome, N, seed=1)
+    singles = average_cluster(volumes, few_particles.TILT_RANGE_DEG, noisy=False, seed=0)
+    assert not singles.noisy
     assert few_particles.correlation_with_truth(singles.average, truth)[1] < 0.55
 
 
@@ -66,10 +73,10 @@ def test_noise_has_the_power_that_is_asked_for(ribosome: MapTemplate) -> None:
 def test_a_device_weighs_as_a_processor_does(rng: np.random.Generator, monkeypatch) -> None:
     volumes = rng.normal(size=(6, 10, 10, 10)).astype(np.float32)
     wedge, tilts = np.arange(6) % 2, np.array([[-60.0, 60.0], [-40.0, 50.0]])
-    level = initial_model._Level(volumes, (tilts, None), wedge, np.full(20, 500.0), 3.0, 40)
+    level = TemperedRounds(volumes, (tilts, None), wedge, np.full(20, 500.0), 3.0, 40)
     volume, rows = rng.normal(size=(10, 10, 10)).astype(np.float32), np.array([0, 2, 3, 5])
     plain = [level.weigh(volume, 0.5), level.weigh(volume, rows=rows)]
-    monkeypatch.setattr(initial_model, "accelerator", lambda: "cpu:0")
+    monkeypatch.setattr(tempered_rounds, "accelerator", lambda: "cpu:0")
     found = [level.weigh(volume, 0.5), level.weigh(volume, rows=rows)]
     for one, other in zip(found, plain, strict=True):
         np.testing.assert_allclose(one.log_likelihood, other.log_likelihood, atol=1e-4)

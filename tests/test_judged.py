@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
+from few_rotations import averaging_quickly
 from scipy.stats import binom
 
-from aitom_disca.averaging import validation
+from aitom_disca.averaging import sharpening, validation
 from aitom_disca.averaging.fit_significance import (
     _p_among_all,
     _p_among_copies,
@@ -32,6 +34,12 @@ from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 TILT = (-60.0, 60.0)
 BOX, VOXEL, N = 16, 19.0, 20
 NO_TEST = AverageSettings(null_test="none")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few() -> Iterator[None]:
+    with averaging_quickly():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +192,7 @@ def judged_average_again(done: JudgedAverage) -> np.ndarray:
 
 def test_coarse_averages_are_not_sharpened_automatically(done: JudgedAverage) -> None:
     settings = AverageSettings(b_factor_angstrom2="auto")
-    assert validation._b_factor(settings, done.found.average, VOXEL, 60.0) == 0.0
+    assert sharpening.b_factor_of(settings, done.found.average, VOXEL, 60.0) == 0.0
 
 
 def test_the_verdict_follows_the_p_values(done: JudgedAverage) -> None:

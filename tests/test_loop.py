@@ -127,6 +127,14 @@ def test_ends_after_the_last_iteration_without_training(play):
     assert all(row["seconds"] >= 0 for row in result.history)
 
 
+def test_seconds_are_those_of_clustering_and_of_the_training_after_it(play, monkeypatch):
+    clock = iter(range(100))
+    ticking = SimpleNamespace(perf_counter=lambda: next(clock))
+    monkeypatch.setattr(published_loop, "time", ticking)
+    result, _ = play([clusters(2), clusters(2, 90), clusters(2)], max_iterations=3)
+    assert [row["seconds"] for row in result.history] == [2, 2, 1]
+
+
 def test_the_lowest_ddbi_is_kept_with_its_weights(play):
     labels = [clusters(3, n) for n in (0, 40, 80, 120)]
     result, _ = play(labels, [0.9, 0.4, 0.7, 0.5], max_iterations=4)

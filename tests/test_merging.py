@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from aitom_disca.classification import AlignmentSorter
-from aitom_disca.classification.merge import Merger, Verdict
+from aitom_disca.classification.merge_clusters import Merger, Verdict
+from aitom_disca.config.sorting import SORTING
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
 
 MOST = 800  # members of a pair whose test is taken as it is
@@ -44,6 +45,7 @@ def judge(monkeypatch):
         monkeypatch.setattr(Merger, "_judge_laid_together", lambda *_: verdict(9, laid))
         monkeypatch.setattr(Merger, "_judge_from", judge_from)
         merger = Merger.__new__(Merger)
+        merger._settings = SORTING.merging
         merger._pairs = SimpleNamespace(brought_onto=lambda moving, fixed: moving)
         return merger._judge(a, b).z, tried
 
@@ -109,6 +111,7 @@ def test_the_limit_goes_with_the_root_of_the_members_tested():
 
     def n_after(z: float) -> int:
         merger = Merger.__new__(Merger)
+        merger._settings = SORTING.merging
         merger._pairs = SimpleNamespace(similarity=lambda averages: np.eye(2))
         merger._cluster = lambda r, average: SimpleNamespace(rows=r, average=average)
         merger._judge = lambda a, b: Verdict(z, 200, np.zeros((2, 2, 2)))

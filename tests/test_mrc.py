@@ -14,7 +14,7 @@ from mrcfile.dtypes import get_ext_header_dtype
 
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_tomogram, read_mask, write_volume
-from aitom_disca.io.names import tomogram_name
+from aitom_disca.io.tomogram_names import tomogram_name
 
 SHAPE = (6, 9, 5)  # z, y, x
 IMOD_STAMP = 1146047817

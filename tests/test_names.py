@@ -9,8 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aitom_disca.errors import InputError
-from aitom_disca.io.file_names import file_parts, name_in, versions_of
-from aitom_disca.io.names import (
+from aitom_disca.io.file_names import (
+    file_parts,
+    name_endings,
+    name_in,
+    plain_part,
+    versions_of,
+)
+from aitom_disca.io.tomogram_names import (
     check_names,
     known_among,
     series_name,
@@ -206,3 +212,23 @@ def test_a_folder_tells_files_of_one_name_apart():
     assert known_among(["/old/TS_3/rec.mrc"], known, "a.star") == {"/old/TS_3/rec.mrc": "rec"}
     known = infos("TS_1", folder="/Tomograms/job012")
     assert known_among(["/Tomograms/job004/TS_1.mrc"], known, "a.star")
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("small ribosome", "small-ribosome"),
+        ("protéasome 26S", "proteasome-26S"),
+        ("α/β tubulin", "alpha-beta-tubulin"),
+        ("ＧｒｏＥＬ₁₄", "GroEL14"),
+        ("рибосома 70S – wide", "70S-wide"),
+        ("$x & (y); z!", "x-y-z"),
+        ("核糖体", ""),
+    ],
+)
+def test_names_of_clusters_are_plain_in_file_names(name: str, part: str) -> None:
+    assert plain_part(name) == part and part.isascii()
+
+
+def test_a_name_of_which_nothing_is_left_is_told_by_its_number() -> None:
+    assert name_endings({1: "核糖体", 2: "ядро", 5: "b ω"}) == {5: "_b-omega"}

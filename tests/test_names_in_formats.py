@@ -18,8 +18,8 @@ from aitom_disca.io import StoreWriter, write_volume
 from aitom_disca.io.formats import NAMES, get_format
 from aitom_disca.io.formats.format import Known
 from aitom_disca.io.formats.read_particles import read_particles
-from aitom_disca.io.names import fault_of, series_name, short_names
 from aitom_disca.io.picks import read_picks
+from aitom_disca.io.tomogram_names import fault_of, series_name, short_names
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 SHAPE = (40, 50, 60)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from few_rotations import sorting_quickly
 from sklearn.metrics import adjusted_rand_score
 
 from aitom_disca.alignment import Averager, Coefficients, Particles, Slicer
 from aitom_disca.alignment.expectation import expect
 from aitom_disca.alignment.search_grids import cross, rotation_grid
 from aitom_disca.classification import AlignmentSorter
-from aitom_disca.classification.assign import Assigner
+from aitom_disca.classification.assign_others import Assigner
 from aitom_disca.classification.classes import Classes, equal_detail
-from aitom_disca.classification.detail import Look
+from aitom_disca.classification.detail_levels import Look
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
@@ -48,9 +49,10 @@ def crowded() -> tuple[np.ndarray, np.ndarray]:
             other = others[rng.integers(len(others))]
             drawn = other.density(BOX, VOXEL, turn, corner + rng.normal(size=3))
             volume += 12 * drawn * rng.uniform(0.7, 1.3)
-    return volumes + 1.5 * rng.normal(size=volumes.shape), made.labels
+    return volumes + rng.normal(size=volumes.shape), made.labels
 
 
+@sorting_quickly()
 def test_a_sorter_and_what_it_learnt_see_through_the_mask(crowded) -> None:
     volumes, labels = crowded
     scores = []
@@ -58,11 +60,11 @@ def test_a_sorter_and_what_it_learnt_see_through_the_mask(crowded) -> None:
         sorter = AlignmentSorter(volumes, TILT, mask_radius_px=radius_px)
         found = sorter.sort(np.arange(4), most=4, splits=0)
         scores.append(adjusted_rand_score(labels, found))
-    assert scores[1] > 0.9 > scores[0] + 0.2
+    assert scores[1] > 0.8 > scores[0] + 0.5
     learnt = sorter.learnt()
     assert learnt.mask_radius_px == RADIUS
     assigned, _ = Assigner(learnt).assign(volumes)
-    assert adjusted_rand_score(labels, assigned) > 0.9
+    assert adjusted_rand_score(labels, assigned) > 0.8
 
 
 def test_spheres_lie_round_the_particles(rng: np.random.Generator) -> None:

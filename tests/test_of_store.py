@@ -13,8 +13,8 @@ from aitom_disca.io import StoreWriter, open_store, write_labels_csv
 from aitom_disca.io.formats import Known, get_format
 from aitom_disca.io.formats.particles_of_store import labels_of, particles_of_store
 from aitom_disca.io.formats.read_particles import read_particles
-from aitom_disca.io.formats.relion.optics_groups import join_optics
 from aitom_disca.io.formats.relion.subtomogram_images import export_subtomograms
+from aitom_disca.io.formats.relion.write_optics import join_optics
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 INFOS = {name: TomogramInfo(name, 10.0, (60, 80, 100)) for name in ("TS_1", "TS_10")}

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import mrcfile
 import numpy as np
 import pytest
+from few_rotations import averaging_quickly, sorting_quickly
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import adjusted_rand_score
 
@@ -23,8 +24,9 @@ from aitom_disca.averaging.fit_significance import null_test, round_densities
 from aitom_disca.averaging.gold_standard import ClusterAverage
 from aitom_disca.averaging.initial_model import _Level
 from aitom_disca.bench.crowded import falling_off
-from aitom_disca.classification.detail import Look
+from aitom_disca.classification.detail_levels import Look
 from aitom_disca.cli.app import main
+from aitom_disca.config import MineSettings
 from aitom_disca.geometry.fall_off import TILTS_DEG, weighed_by_tilt
 from aitom_disca.geometry.wedge import (
     apply_wedge,
@@ -36,14 +38,14 @@ from aitom_disca.geometry.wedge import (
 from aitom_disca.io import StoreWriter, open_store, open_tomogram, write_volume
 from aitom_disca.io.formats.relion.star_blocks import read_blocks
 from aitom_disca.io.formats.relion.subtomogram_images import export_subtomograms
-from aitom_disca.io.tables import read_rows_csv, write_labels_csv
+from aitom_disca.io.result_tables import read_rows_csv, write_labels_csv
 from aitom_disca.io.tomograms.wedge_volume import tilt_range_of_wedge, wedge_volume
 from aitom_disca.mining import predicting
 from aitom_disca.mining.sort_store import sort_source
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.search.references import references_of_maps
 from aitom_disca.simulation import load_phantoms
-from aitom_disca.simulation.simulate import simulate_subtomograms
+from aitom_disca.simulation.subtomograms import simulate_subtomograms
 
 BOX, VOXEL = 16, 17.5
 RANGES = np.array([(-60.0, 40.0), (-50.0, 60.0)])  # neither holds the other
@@ -244,6 +246,7 @@ def test_a_round_density_lies_behind_each_wedge():
         assert np.corrcoef(found[t].ravel(), found[1 - t].ravel())[0, 1] < 0.995
 
 
+@averaging_quickly()
 def test_noise_of_another_tilt_range_makes_no_structure():
     """Fewer coefficients correlate better by chance: no member gains by a narrow range."""
     volumes = noise(np.random.default_rng(0), 200, BOX)
@@ -455,6 +458,7 @@ def test_a_wedge_that_another_program_wrote_is_measured(tilts, n):
     assert tilt_range_of_wedge(np.fft.ifftshift(wedge_volume(n, tilts))) is None
 
 
+@sorting_quickly()
 def test_a_store_is_sorted_and_assigned_by_the_wedges_of_its_particles(store, monkeypatch):
     """Three quarters are sorted, then all by what was found."""
     seen, whole = [], Look.particles
@@ -474,11 +478,12 @@ def test_a_store_is_sorted_and_assigned_by_the_wedges_of_its_particles(store, mo
         )
     assert set(seen) == {2} and found.sorter.learnt().tilt_range_deg == SKEW
     assert adjusted_rand_score(true, found.labels) == 1
-    model = SimpleNamespace(learnt=found.sorter.learnt())
+    model = SimpleNamespace(learnt=found.sorter.learnt(), settings=MineSettings())
     with open_store(store) as one:
         assert adjusted_rand_score(true, predicting._aligned(model, one)[0]) == 1
 
 
+@averaging_quickly()
 def test_a_store_is_averaged_by_the_wedges_of_its_particles(store, tmp_path):
     with open_store(store) as one:
         write_labels_csv(tmp_path / "labels.csv", one.labels)

@@ -16,7 +16,7 @@ from aitom_disca.cli import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import write_picks_csv
 from aitom_disca.mining import predicting
-from aitom_disca.pipeline.parts import Part
+from aitom_disca.pipeline.array_job_parts import Part
 from aitom_disca.pipeline.pick import find_in_tomograms
 
 DIAMETER = ["--particle-diameter-angstrom", "220"]

@@ -13,7 +13,8 @@ from aitom_disca.cli import main
 from aitom_disca.config import ExtractSettings, PickSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_picks
-from aitom_disca.io.tomograms.mrc import Tomogram, open_tomogram, write_volume
+from aitom_disca.io.tomograms.mrc import write_volume
+from aitom_disca.io.tomograms.tomogram import Tomogram, open_tomogram
 from aitom_disca.picking import (
     choose_threshold,
     difference_of_gaussians,
@@ -28,10 +29,10 @@ from aitom_disca.picking.filter_blocks import split_into_blocks
 from aitom_disca.picking.gold import _count
 from aitom_disca.picking.membranes import near_membranes
 from aitom_disca.picking.noise import expected_in_noise, peaks_in_noise_levels
+from aitom_disca.picking.peak_search import level_of, search
 from aitom_disca.picking.peaks import Peaks, keep_apart, local_extrema, merge_plateaus
 from aitom_disca.picking.region import border_px
 from aitom_disca.picking.scales import scales_of
-from aitom_disca.picking.search import level_of, search
 from aitom_disca.picking.shapes import shape_of
 from aitom_disca.picking.thresholds import (
     auto_threshold,

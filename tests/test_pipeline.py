@@ -279,6 +279,19 @@ def test_averages_and_their_places_are_written_and_shown(gone_further, tomogram)
     assert (gone_further.averages / "space" / "neighbours.csv").exists()
 
 
+def test_every_file_of_a_run_is_named_in_the_documentation(gone_further):
+    page = (Path(__file__).parents[1] / "docs" / "files.md").read_text(encoding="utf-8")
+    named = {part for path in re.findall(r"`([\w./]+)`", page) for part in path.split("/")}
+    written = {path.name for path in gone_further.path.rglob("*")}
+    may_be = {path.name for path in vars(gone_further).values() if isinstance(path, Path)}
+
+    def general(name: str) -> str:
+        return re.sub(r"\d+", "01", name.replace("TS_7", "NAME"))
+
+    wanted = {general(name) for name in written | may_be - {gone_further.path.name}}
+    assert len(wanted) > 40 and wanted - {general(name) for name in named} == set()
+
+
 def test_a_run_that_is_replaced_leaves_no_averages_behind(gone_further, tomogram, tmp_path):
     out = tmp_path / "results"
     shutil.copytree(gone_further.path, out)
@@ -300,7 +313,7 @@ def quick_mining(monkeypatch, finished):
             getattr(folder, name).write_bytes(getattr(finished, name).read_bytes())
         return {k: v for k, v in finished.record["stages"]["mine"].items() if k != "seconds"}
 
-    monkeypatch.setattr(pipeline.stages, "mine_clusters", mine)
+    monkeypatch.setattr(pipeline.run_stages, "mine_clusters", mine)
     return calls
 
 
@@ -312,7 +325,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tomogram, tmp_path, monkeypatch, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.stages, "mine_clusters", killed)
+        patch.setattr(pipeline.run_stages, "mine_clusters", killed)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(opened, out, SETTINGS)
     assert {p.name for p in out.iterdir()} == {"run.json", "picks.csv", "subtomograms.h5"}
@@ -416,7 +429,7 @@ def test_a_stage_that_fails_while_writing_leaves_no_half_file(finished, tmp_path
     def fail(*_, **__):
         raise RuntimeError("disk on fire")
 
-    monkeypatch.setattr(pipeline.stages, "write_cluster_stars", fail)
+    monkeypatch.setattr(pipeline.star_files, "write_cluster_stars", fail)
     monkeypatch.setattr(np, "savez", fail)
     with pytest.raises(RuntimeError, match="disk on fire"):
         pipeline.mine(finished.store, tmp_path / "out", MINE)

@@ -12,15 +12,13 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import read_picks
 from aitom_disca.io.formats import Known, get_format
 from aitom_disca.io.formats.read_particles import read_particles
-from aitom_disca.io.pixel_sizes import (
+from aitom_disca.io.formats.relion.star_pixels import (
     check_labels_agree,
     coordinate_pixel_angstrom,
     image_pixel_angstrom,
     listed_voxel_angstrom,
-    pixel_in_folders,
-    pixels_in_voxels,
-    to_pixel_sizes,
 )
+from aitom_disca.io.pixel_sizes import pixel_in_folders, pixels_in_voxels, to_pixel_sizes
 from aitom_disca.particles import TomogramInfo
 
 TS, MIC, ORIGINAL = "rlnTomoTiltSeriesPixelSize", "rlnMicrographPixelSize", None

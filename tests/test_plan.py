@@ -10,8 +10,8 @@ from rich.console import Console
 
 from aitom_disca.config import MineSettings, PickSettings, RunSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io.disk import room
-from aitom_disca.pipeline import plan
+from aitom_disca.io.disk import free_space
+from aitom_disca.pipeline import time_and_disk_estimate
 from aitom_disca.pipeline.run_stages import stages_of
 from aitom_disca.progress import shown
 
@@ -20,7 +20,7 @@ CELL = SimpleNamespace(shape_zyx=(150, 300, 300), voxel_size_angstrom=10.0)
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch):
-    monkeypatch.setattr(plan, "n_cores", lambda: 2)
+    monkeypatch.setattr(time_and_disk_estimate, "n_cores", lambda: 2)
 
 
 def settings_of(**given) -> RunSettings:
@@ -31,14 +31,16 @@ def settings_of(**given) -> RunSettings:
 def said(tmp_path, settings, n_tomograms=1, **rest) -> list[str]:
     text = io.StringIO()
     with shown(Console(file=text, width=300)):
-        plan.say_plan(tmp_path, [CELL] * n_tomograms, settings, stages_of(settings), **rest)
+        time_and_disk_estimate.say_plan(
+            tmp_path, [CELL] * n_tomograms, settings, stages_of(settings), **rest
+        )
     return text.getvalue().splitlines()
 
 
 def rest_said(n, settings) -> str:
     text = io.StringIO()
     with shown(Console(file=text, width=300)):
-        plan.say_rest(n, [CELL], settings, stages_of(settings))
+        time_and_disk_estimate.say_rest(n, [CELL], settings, stages_of(settings))
     return text.getvalue().strip()
 
 
@@ -72,7 +74,7 @@ def test_times_are_said_only_where_any_were_measured(tmp_path):
 )
 def test_runs_that_were_measured_lie_within_the_range(n, measured_s):
     settings = settings_of()
-    least, most = plan._rest_s(n, 44, 13.5, settings, stages_of(settings))
+    least, most = time_and_disk_estimate._rest_s(n, 44, 13.5, settings, stages_of(settings))
     assert least / 2 < measured_s < most / 2
     assert most < 8 * least
 
@@ -84,6 +86,6 @@ def test_the_rest_is_said_once_the_number_is_known():
 
 
 def test_a_disk_without_room_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "free_bytes", lambda folder: 1000)
+    monkeypatch.setattr(free_space, "free_bytes", lambda folder: 1000)
     with pytest.raises(InputError, match=r"maps of 1 tomogram would take 81 MB"):
         said(tmp_path, settings_of())

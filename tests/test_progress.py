@@ -12,7 +12,7 @@ from rich.console import Console
 
 from aitom_disca import progress
 from aitom_disca.computing.parallel import in_tasks, on_all_cores
-from aitom_disca.words import about, between, counted, duration
+from aitom_disca.number_text import about, between, counted, duration
 
 
 @pytest.fixture
@@ -178,3 +178,8 @@ def test_ranges_of_durations_in_words():
     assert between(300, 1200) == "5 to 20 min"
     assert between(40, 200) == "40 s to 3 min"
     assert between(61, 62) == "about 60 s"
+
+
+def test_names_are_said_as_they_are(log):
+    progress.say("cluster 4 a :b: [red]")  # neither a picture nor a colour
+    assert log() == ["cluster 4 a :b: [red]"]

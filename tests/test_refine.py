@@ -14,9 +14,9 @@ from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.expectation import shell_power, whitened
 from aitom_disca.alignment.search_grids import cross
 from aitom_disca.classification import AlignmentSorter
+from aitom_disca.classification.cluster_posterior import held_out_gain
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.classification.first_references import singles
-from aitom_disca.classification.held_out_posterior import held_out_gain
 from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, read_labels_csv, read_rows_csv, write_labels_csv

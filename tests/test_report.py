@@ -18,7 +18,6 @@ from matplotlib.image import imread
 from aitom_disca.errors import InputError
 from aitom_disca.report import cluster_colour, figures
 from aitom_disca.report.cards import ClusterCard
-from aitom_disca.report.data import ReportData
 from aitom_disca.report.figures import (
     draw_bic,
     draw_feature_map,
@@ -27,10 +26,11 @@ from aitom_disca.report.figures import (
 )
 from aitom_disca.report.headline import explained, headline
 from aitom_disca.report.html import render_report, write_report
-from aitom_disca.report.nuisance_table import NuisanceTable, table_of_rows
+from aitom_disca.report.report_data import ReportData
 from aitom_disca.report.run_checks import Looked
+from aitom_disca.report.tables import NuisanceTable, table_of_rows
 from aitom_disca.report.tomogram_view import KindInView, SliceView, TomogramView
-from aitom_disca.runs.run_folder import command_line
+from aitom_disca.runs.record_and_resume import command_line
 
 SECTIONS = {
     "problems", "tomogram", "clusters", "warnings", "map", "where", "files", "more", "limits",

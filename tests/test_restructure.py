@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from aitom_disca.clustering import GaussianMixtureModel, mixture_of_labels, restructure
-from aitom_disca.clustering.restructure import separation
+from aitom_disca.clustering.over_and_under_partition import separation
 
 CENTRES = 8.0 * np.array([[0, 0], [1, 0], [0, 1]])
 

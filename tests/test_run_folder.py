@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from aitom_disca.errors import InputError
-from aitom_disca.runs.run_folder import RunFolder, versions
+from aitom_disca.runs.record_and_resume import versions
+from aitom_disca.runs.run_folder import RunFolder
 
 SETTINGS = {
     "pick": {"threshold": 3.0, "sigma_px": None},

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.cli.app import main
 from aitom_disca.clustering.calibration import calibration_error
 from aitom_disca.io import open_tomogram, read_labels_csv, read_particles_star, write_volume

@@ -17,6 +17,7 @@ import aitom_disca.network
 from aitom_disca.clustering import ddbi, fitting
 from aitom_disca.computing import devices
 from aitom_disca.config import PRESETS, MineSettings
+from aitom_disca.config.sorting import SORTING
 from aitom_disca.geometry.rotations import cube_rotations, rotate_by_cube
 from aitom_disca.mining import (
     DISCA,
@@ -25,8 +26,9 @@ from aitom_disca.mining import (
     feature_extraction,
     published_loop,
 )
-from aitom_disca.mining.fast_loop import Known, run_aligned
+from aitom_disca.mining.fast_loop import run_aligned
 from aitom_disca.mining.published_loop import cluster_features
+from aitom_disca.mining.solution import Known
 from aitom_disca.network import Classifier
 from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes
 
@@ -444,6 +446,7 @@ def test_settings_of_the_alignment_reach_it(asked_of_alignment):
         "graded_wedge": True,
         "mask_radius_px": np.inf,
         "seed": 0,
+        "settings": SORTING,
         "tilt_range_deg": (-50, 40),
         "checkpoint": usual["checkpoint"],
         "workers": None,
@@ -456,6 +459,7 @@ def test_settings_of_the_alignment_reach_it(asked_of_alignment):
         ({"graded_wedge": False}, {"graded_wedge": False}),
         ({"mask_diameter_angstrom": 50.0}, {"mask_radius_px": 2.5}),
         ({"seed": 4}, {"seed": 4}),
+        ({"sorting": {"box_px": 16}}, {"settings": SORTING.changed(box_px=16)}),
     ):
         found = asked_of_alignment(**changes)
         assert found | {"checkpoint": None} == usual | expected | {"checkpoint": None}

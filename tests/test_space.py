@@ -10,8 +10,8 @@ import pytest
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import euler_zyz_deg_from_rotation, random_rotations
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
-from aitom_disca.pipeline import space_tables
-from aitom_disca.pipeline.space_tables import (
+from aitom_disca.pipeline import spatial_tables
+from aitom_disca.pipeline.spatial_tables import (
     count_rows,
     neighbour_rows,
     orientation_rows,
@@ -115,7 +115,7 @@ def test_one_cluster_and_one_particle_are_enough(n, k, tomograms, rng, tmp_path)
 
 
 def test_pictures_are_no_more_than_twelve_of_distances(rng, monkeypatch):
-    monkeypatch.setattr(space_tables, "_MOST_PICTURES", 4)
+    monkeypatch.setattr(spatial_tables, "_MOST_PICTURES", 4)
     names = list(space_pictures(given(48, 3, rng), **FEW))
     distances = [name for name in names if name.startswith("neighbours")]
     assert len(distances) == 4

@@ -11,13 +11,13 @@ from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
+from aitom_disca.analysis.neighbour_pairs import compare_neighbours
 from aitom_disca.analysis.orientation import preferred_orientation
-from aitom_disca.analysis.spatial import compare_neighbours
 from aitom_disca.analysis.view_directions import view_directions_xyz
 from aitom_disca.geometry import random_rotations
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.report import figures
-from aitom_disca.report.space_figures import (
+from aitom_disca.report.spatial_figures import (
     _outlines,
     draw_neighbour_distances,
     draw_orientations,

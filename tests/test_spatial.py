@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from aitom_disca.analysis import nearest
-from aitom_disca.analysis.spatial import compare_neighbours, count_clusters
+from aitom_disca.analysis.abundance import count_clusters
+from aitom_disca.analysis.neighbour_pairs import compare_neighbours
 from aitom_disca.errors import InputError
 from aitom_disca.particles import ParticleSet, TomogramInfo
 

@@ -24,9 +24,9 @@ from aitom_disca.averaging.average_at_poses import average_at_poses
 from aitom_disca.geometry import euler_zyz_deg_from_rotation, rotation_from_euler_zyz_deg
 from aitom_disca.io import write_volume
 from aitom_disca.io.formats import Known, get_format, recognise
+from aitom_disca.io.formats.relion.relion5 import write_optimisation_set, write_tomograms_star
 from aitom_disca.io.formats.relion.star_blocks import read_blocks, write_blocks_text
 from aitom_disca.io.formats.relion.subtomogram_images import export_subtomograms
-from aitom_disca.io.formats.relion5 import write_optimisation_set, write_tomograms_star
 from aitom_disca.io.formats.tomogram_infos import tomogram_infos
 from aitom_disca.reembedding import PlacedAverage, embed_tomogram
 from aitom_disca.simulation import load_phantoms, match_picks, simulate_tomogram

@@ -12,13 +12,11 @@ from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.exhaustive_search import Poses, align
 from aitom_disca.alignment.search_grids import ball, rotation_grid
 from aitom_disca.alignment.slices import Slicer
+from aitom_disca.config.alignment import PairSettings
+from aitom_disca.config.sorting import SORTING
 from aitom_disca.geometry.box import centre_index
 
-_RADIUS = 6.0
-_N_ROTATIONS = 1000
-_COARSE_PX, _RANGE_PX = 1.67, 5.0  # averages may lie off the centre, each in another way
-# Steps of shift (voxels) and rotation (degrees), each half of the one before.
-_FINER = ((0.8, 12.0), (0.4, 6.0), (0.2, 3.0), (0.1, 1.5), (0.05, 0.75))
+# One step of rotation or shift, or none, along each axis.
 _SMALL = np.array(list(itertools.product((-1.0, 0.0, 1.0), repeat=3)))
 
 
@@ -28,13 +26,16 @@ class AveragePairs:
     Parameters
     ----------
     box_px : int
+    settings : PairSettings
     """
 
-    def __init__(self, box_px: int) -> None:
-        radius = min(_RADIUS, box_px / 2 - 1)
+    def __init__(self, box_px: int, settings: PairSettings = SORTING.pairs) -> None:
+        radius = min(settings.radius, box_px / 2 - 1)
         self._coefficients = Coefficients(box_px, radius, (-90.0, 90.0))
-        self._grid = rotation_grid(_N_ROTATIONS)
+        self._grid = rotation_grid(settings.n_rotations)
         self._slicer = Slicer(self._coefficients, self._grid)
+        self._shifts_zyx_px = ball(settings.shift_step_px, settings.range_px)
+        self._finer_px_deg = settings.finer_px_deg
 
     def similarity(self, averages: list[np.ndarray]) -> np.ndarray:
         """Correlation (K, K) of averages at their best coarse poses; 1 on the diagonal."""
@@ -52,7 +53,7 @@ class AveragePairs:
         values = self._values([fixed])
         poses = self._coarse(moving, values)
         rotation = self._grid[poses.rotation[0]]
-        for step_px, step_deg in _FINER:
+        for step_px, step_deg in self._finer_px_deg:
             near = rotation * Rotation.from_rotvec(np.deg2rad(step_deg) * _SMALL)
             slices = Slicer(self._coefficients, near)(moving)
             offsets, shifts = poses.shift_zyx_px, step_px * _SMALL
@@ -66,8 +67,8 @@ class AveragePairs:
 
     def _coarse(self, moving: np.ndarray, values: np.ndarray) -> Poses:
         still = np.zeros((len(values), 3))
-        shifts = ball(_COARSE_PX, _RANGE_PX)
-        return align(values, self._coefficients, self._slicer(moving), shifts, still)
+        slices = self._slicer(moving)
+        return align(values, self._coefficients, slices, self._shifts_zyx_px, still)
 
 
 def turned(volume: np.ndarray, rotation: Rotation, shift_zyx_px: np.ndarray) -> np.ndarray:

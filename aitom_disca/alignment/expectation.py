@@ -14,6 +14,7 @@ from aitom_disca.alignment.coefficients import Coefficients, Particles
 from aitom_disca.alignment.exhaustive_search import real_view
 from aitom_disca.alignment.expectation_result import Expectation
 from aitom_disca.computing.chosen_device import accelerator
+from aitom_disca.config.sorting import SORTING
 
 
 def whitened(
@@ -54,6 +55,7 @@ def expect(
     by_half: bool = True,
     compared: np.ndarray | None = None,
     shell_weight: np.ndarray | None = None,
+    negligible: float = SORTING.rounds.negligible,
 ) -> Expectation:
     """Weigh every reference, rotation and shift for every subtomogram.
 
@@ -78,6 +80,8 @@ def expect(
     shell_weight : ndarray of shape (K, at least 1 + largest shell), optional
         How much the log likelihood of each shell counts for each reference, 0 to 1; 1, unless
         given. See `equal_detail`.
+    negligible : float
+        Poses whose log likelihood is this much below the best are left out.
 
     References
     ----------
@@ -94,10 +98,10 @@ def expect(
     if (device := accelerator()) is None:
         from aitom_disca.alignment.expectation_on_processor import expect_on_processor
 
-        return expect_on_processor(*given)
+        return expect_on_processor(*given, negligible)
     from aitom_disca.alignment.expectation_on_device import expect_on_device
 
-    return expect_on_device(device, *given)
+    return expect_on_device(device, *given, negligible=negligible)
 
 
 def _terms(
@@ -126,7 +130,10 @@ def _terms(
 
 
 def log_likelihood_held_out(
-    particles: Particles, references_by_half: Sequence[np.ndarray], shifts_zyx_px: np.ndarray
+    particles: Particles,
+    references_by_half: Sequence[np.ndarray],
+    shifts_zyx_px: np.ndarray,
+    negligible: float = SORTING.rounds.negligible,
 ) -> np.ndarray:
     """Log likelihood (n,) where each half of the subtomograms meets the average of the other.
 
@@ -138,11 +145,20 @@ def log_likelihood_held_out(
     references_by_half : two ndarrays of complex64, shape (1, R, n_coefficients)
         Slices of the average of each half.
     shifts_zyx_px : ndarray of shape (S, 3)
+    negligible : float
+        As in `expect`.
     """
     found = np.zeros(len(particles))
     for half in (0, 1):
         rows = np.flatnonzero(particles.half == half)
         reference = references_by_half[1 - half]
-        met = expect(particles.select(rows), reference, np.zeros(1), shifts_zyx_px, add_up=False)
+        met = expect(
+            particles.select(rows),
+            reference,
+            np.zeros(1),
+            shifts_zyx_px,
+            add_up=False,
+            negligible=negligible,
+        )
         found[rows] = met.log_likelihood
     return found

@@ -18,9 +18,10 @@ from keras import device, ops
 
 from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.exhaustive_search import real_view
-from aitom_disca.alignment.expectation_result import NEGLIGIBLE, Expectation
+from aitom_disca.alignment.expectation_result import Expectation
 from aitom_disca.computing import devices
 from aitom_disca.computing.keras_backend import BatchSize
+from aitom_disca.config.sorting import SORTING
 
 _BYTES_A_SCORE = 16  # scores, weights, and what lies between them
 _SHARE = 0.5  # of the memory that is free
@@ -41,7 +42,7 @@ def expect_on_device(
     *,
     log_prior_of_shifts: np.ndarray | None = None,
     power: float = 1.0,
-    negligible: float = NEGLIGIBLE,
+    negligible: float = SORTING.rounds.negligible,
 ) -> Expectation:
     """Weigh every reference, rotation and shift for every subtomogram.
 

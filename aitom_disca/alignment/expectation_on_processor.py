@@ -7,7 +7,8 @@ from scipy import sparse
 
 from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.exhaustive_search import real_view
-from aitom_disca.alignment.expectation_result import NEGLIGIBLE, Expectation
+from aitom_disca.alignment.expectation_result import Expectation
+from aitom_disca.config.sorting import SORTING
 
 _SCORES_AT_ONCE = 2**21  # of one reference: 8 MB, which stay in the processor's cache
 
@@ -19,6 +20,7 @@ def expect_on_processor(
     shifts_zyx_px: np.ndarray,
     n_halves: int,
     compared: np.ndarray,
+    negligible: float = SORTING.rounds.negligible,
 ) -> Expectation:
     """Weigh every reference, rotation and shift for every subtomogram.
 
@@ -34,6 +36,8 @@ def expect_on_processor(
         Of the data, each of which is added up; 0 where no sums are wanted.
     compared : ndarray of bool, shape (n, K)
         Which references each subtomogram is compared with, at least one.
+    negligible : float
+        Poses whose log likelihood is this much below the best are left out.
     """
     n, (n_classes, n_ranges, n_rotations) = len(particles), prior.shape
     found = Expectation(
@@ -48,7 +52,7 @@ def expect_on_processor(
     for start in range(0, n, block):
         rows = np.arange(start, min(start + block, n))
         some = particles.select(rows)
-        _expect_block(some, slices, prior, shifts_zyx_px, rows, compared[rows], found)
+        _expect_block(some, slices, prior, shifts_zyx_px, rows, compared[rows], negligible, found)
     return found
 
 
@@ -59,6 +63,7 @@ def _expect_block(
     shifts_zyx_px: np.ndarray,
     rows: np.ndarray,
     compared: np.ndarray,
+    negligible: float,
     found: Expectation,
 ) -> None:
     n, n_shifts = len(block), len(shifts_zyx_px)
@@ -71,10 +76,11 @@ def _expect_block(
     for k in range(n_classes):
         mine = np.flatnonzero(compared[:, k])
         if len(mine):
-            parts.append((k, *_near_top(shifted, slices[k], prior[k], mine, block.wedge, top)))
+            in_one = _near_top(shifted, slices[k], prior[k], mine, block.wedge, top, negligible)
+            parts.append((k, *in_one))
     score, shift, row, rotation = (np.concatenate([p[i] for p in parts]) for i in range(1, 5))
     cluster = np.repeat([part[0] for part in parts], [len(part[1]) for part in parts])
-    near = np.flatnonzero(score > top[row] - NEGLIGIBLE)
+    near = np.flatnonzero(score > top[row] - negligible)
     row, shift, cluster = row[near], shift[near], cluster[near]
     column = cluster * n_rotations + rotation[near]
     kept = score[near] - top[row]
@@ -108,6 +114,7 @@ def _near_top(
     rows: np.ndarray,
     wedge: np.ndarray | None,
     top: np.ndarray,
+    negligible: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Log likelihoods under one reference that are not negligible beside the best so far.
 
@@ -122,6 +129,7 @@ def _near_top(
         Tilt range of each; None where there is one.
     top : ndarray of float32, shape (n,)
         The best so far; raised here.
+    negligible : float
 
     Returns
     -------
@@ -132,7 +140,7 @@ def _near_top(
     score = (mine.reshape(-1, n_values) @ slices.T).reshape(n_shifts, len(rows), -1)
     score += prior[0] if wedge is None else prior[wedge[rows]]
     top[rows] = np.maximum(top[rows], score.max(axis=2).max(axis=0))
-    place = np.flatnonzero(score > (top[rows] - NEGLIGIBLE)[:, None])
+    place = np.flatnonzero(score > (top[rows] - negligible)[:, None])
     pose, rotation = np.divmod(place, len(slices))
     shift, row = np.divmod(pose, len(rows))
     return score.reshape(-1)[place], shift, rows[row], rotation

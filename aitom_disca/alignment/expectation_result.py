@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NEGLIGIBLE = 5.0  # poses whose log likelihood is this much below the best are left out
-
 
 @dataclass(frozen=True)
 class Expectation:

@@ -22,6 +22,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.expectation import shell_power
+from aitom_disca.config.alignment import GradedWedgeSettings
+from aitom_disca.config.sorting import SORTING
 from aitom_disca.geometry.fall_off import (
     TILTS_DEG,
     FallOff,
@@ -39,22 +41,16 @@ from aitom_disca.geometry.wedge import (
 )
 from aitom_disca.progress import say
 
-_BOX_PX = 20  # the volumes are Fourier-cropped to it
-_SMALLEST_PX = 12
-_GROUPS = 20  # of the volumes: how these differ says how sure the outcome is
-_FEWEST = 20
-_CLEAR = 0.8  # of the largest amplitude: what is less falls off,
-_CLEAR_Z = 3.5  # where it is so by this many standard errors,
-_CLEAR_GAIN = 7.0  # and by this much log likelihood
-_SMOOTH_BINS = 2.0
-_RADIUS = 5.4  # of the mean, in steps of 1 / box
-_LEAST = 0.05  # amplitude
-_PER_DEG = 60.0  # tilts are counted in this
+_PER_DEG = 60.0  # tilts are counted in this, so that fitted numbers are about 1
 Tilts = tuple[np.ndarray, np.ndarray | None]  # as `distinct_tilt_ranges` gives them
 
 
 def measure_fall_off(
-    volumes: np.ndarray, tilt_range_deg: TiltRanges, *, seed: int = 0
+    volumes: np.ndarray,
+    tilt_range_deg: TiltRanges,
+    *,
+    seed: int = 0,
+    settings: GradedWedgeSettings = SORTING.graded_wedge,
 ) -> FallOff | None:
     """Measure how noise and signal fall off with tilt.
 
@@ -66,21 +62,22 @@ def measure_fall_off(
         Of all subtomograms, or of each; the fall-off is one for all.
     seed : int
         Of the groups by which errors are measured.
+    settings : GradedWedgeSettings
 
     Returns
     -------
     FallOff or None
         None where neither clearly falls off, or there is too little to say so.
     """
-    box_px = min(volumes.shape[-1], _BOX_PX)
-    if len(volumes) < _FEWEST or box_px < _SMALLEST_PX:
+    box_px = min(volumes.shape[-1], settings.box_px)
+    if len(volumes) < max(settings.fewest, settings.groups) or box_px < settings.smallest_px:
         return None
     small = fourier_crop(volumes, box_px)
     tilts = distinct_tilt_ranges(tilt_range_deg, len(volumes))
     order = np.random.default_rng(seed).permutation(len(small))
-    groups = np.array_split(order, _GROUPS)
-    noise = _noise(small, groups, tilts)
-    signal = _signal(small, groups, tilts, noise)
+    groups = np.array_split(order, settings.groups)
+    noise = _noise(small, groups, tilts, settings)
+    signal = _signal(small, groups, tilts, noise, settings)
     if min(noise.min(), signal.min()) == 1:
         return None
     found = FallOff(noise, signal)
@@ -88,21 +85,26 @@ def measure_fall_off(
     return found
 
 
-def _noise(small: np.ndarray, groups: list[np.ndarray], tilts: Tilts) -> np.ndarray:
+def _noise(
+    small: np.ndarray,
+    groups: list[np.ndarray],
+    tilts: Tilts,
+    settings: GradedWedgeSettings = SORTING.graded_wedge,
+) -> np.ndarray:
     """Amplitude by tilt, of that of a binary wedge; all 1 where it does not clearly fall off."""
     inside = _inside(tilts)
     by_group = []
     for rows, expected in zip(groups, _of_binary(small.shape[-1], groups, tilts), strict=True):
         power = by_direction(mean_power(small[rows]), "y") / np.maximum(expected, 1e-30)
-        smooth = gaussian_filter1d(power[inside], _SMOOTH_BINS, mode="nearest")
+        smooth = gaussian_filter1d(power[inside], settings.smooth_bins, mode="nearest")
         by_group.append(smooth / smooth.mean())
     power = np.mean(by_group, axis=0)
     best, least = power.argmax(), power.argmin()
     fall = [group[best] - group[least] for group in by_group]
     error = np.std(fall) / np.sqrt(len(groups))
-    if power[least] > _CLEAR**2 * power[best] or np.mean(fall) < _CLEAR_Z * error:
+    if power[least] > settings.clear**2 * power[best] or np.mean(fall) < settings.clear_z * error:
         return np.ones(len(TILTS_DEG))
-    return _over_all_tilts(np.sqrt(np.maximum(power, 0) / power[best]), inside)
+    return _over_all_tilts(np.sqrt(np.maximum(power, 0) / power[best]), inside, settings.least)
 
 
 def _of_binary(n: int, groups: list[np.ndarray], tilts: Tilts) -> list[np.ndarray]:
@@ -121,10 +123,14 @@ def _of_binary(n: int, groups: list[np.ndarray], tilts: Tilts) -> list[np.ndarra
 
 
 def _signal(
-    small: np.ndarray, groups: list[np.ndarray], tilts: Tilts, noise: np.ndarray
+    small: np.ndarray,
+    groups: list[np.ndarray],
+    tilts: Tilts,
+    noise: np.ndarray,
+    settings: GradedWedgeSettings = SORTING.graded_wedge,
 ) -> np.ndarray:
     """Amplitude of the mean by tilt, in units of the noise; all 1 unless it clearly falls off."""
-    radius = min(_RADIUS, small.shape[-1] / 2 - 1)
+    radius = min(settings.radius, small.shape[-1] / 2 - 1)
     flat = FallOff(noise, np.ones_like(noise))
     ranges, wedge = tilts
     coefficients = Coefficients(small.shape[-1], radius, ranges, flat)
@@ -143,15 +149,16 @@ def _signal(
     log_signal = whole @ shape
     best, least = log_signal.argmax(), log_signal.argmin()
     is_end = least in (0, len(log_signal) - 1)  # nothing makes the signal weaker in between
-    if gain < _CLEAR_GAIN or not is_end or log_signal[least] - log_signal[best] > np.log(_CLEAR):
+    fell = log_signal[least] - log_signal[best]
+    if gain < settings.clear_gain or not is_end or fell > np.log(settings.clear):
         return np.ones(len(TILTS_DEG))
     # The jackknife: its errors hold however coefficients depend on one another.
     without = (everything - sums) / np.maximum(size.sum(axis=0) - size, 1)
     fits = np.array([_fitted(mean, variance, coefficients)[0] for mean in without])
     fall = fits @ (shape[:, best] - shape[:, least])
-    if np.mean(fall) < _CLEAR_Z * np.sqrt(len(groups) - 1) * np.std(fall):
+    if np.mean(fall) < settings.clear_z * np.sqrt(len(groups) - 1) * np.std(fall):
         return np.ones(len(TILTS_DEG))
-    return _over_all_tilts(np.exp(log_signal - log_signal[best]), inside)
+    return _over_all_tilts(np.exp(log_signal - log_signal[best]), inside, settings.least)
 
 
 def _fitted(
@@ -184,6 +191,8 @@ def _inside(tilts: Tilts) -> np.ndarray:
     return (TILTS_DEG > low) & (TILTS_DEG < high)
 
 
-def _over_all_tilts(amplitude: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Beyond the outermost tilts as at these; no less than a twentieth."""
-    return np.maximum(np.interp(TILTS_DEG, TILTS_DEG[inside], amplitude), _LEAST)
+def _over_all_tilts(
+    amplitude: np.ndarray, inside: np.ndarray, least: float = SORTING.graded_wedge.least
+) -> np.ndarray:
+    """Beyond the outermost tilts as at these; no less than the least."""
+    return np.maximum(np.interp(TILTS_DEG, TILTS_DEG[inside], amplitude), least)

@@ -11,11 +11,9 @@ from aitom_disca.alignment.coefficients import Coefficients, centred_fft
 from aitom_disca.alignment.interpolation import trilinear
 from aitom_disca.alignment.slices import padded_for_slices, turned_frequencies
 from aitom_disca.computing.parallel import on_all_cores
+from aitom_disca.config.alignment import TO_REFERENCE
 
-# Steps of rotation (degrees) and shift (voxels), first to last.
-STEPS = ((8.0, 0.8), (4.0, 0.5), (2.0, 0.3), (1.0, 0.15))
-_VALUES_AT_ONCE = 2**22
-_PASSES = 3  # each step is taken at most so often
+_VALUES_AT_ONCE = 2**22  # bounds the memory: 32 MB of slices a thread
 _CROSS = np.concatenate([np.zeros((1, 3)), np.eye(3), -np.eye(3)])
 
 
@@ -42,12 +40,13 @@ def refine_poses(
     reference: np.ndarray,
     rotations: Rotation,
     offsets_zyx_px: np.ndarray,
-    steps: Iterable[tuple[float, float]] = STEPS,
+    steps: Iterable[tuple[float, float]] = ((8.0, 0.8), (4.0, 0.5), (2.0, 0.3), (1.0, 0.15)),
     wedge: np.ndarray | None = None,
+    passes: int = TO_REFERENCE.passes,
 ) -> tuple[Rotation, np.ndarray, np.ndarray]:
     """Climb to the pose of highest constrained correlation with a reference.
 
-    Each step is taken up to three times, until the pose stays; 7 rotations and 7 shifts round
+    Each step is taken several times, until the pose stays; 7 rotations and 7 shifts round
     every subtomogram's own are tried.
 
     Parameters
@@ -59,8 +58,11 @@ def refine_poses(
     offsets_zyx_px : ndarray of shape (n, 3)
         Where each particle lies, from the box centre.
     steps : iterable of (degrees, voxels)
+        Of rotation and shift, first to last.
     wedge : ndarray of int, shape (n,), optional
         Which of the tilt ranges of the coefficients each has, where there are several.
+    passes : int
+        Each step is taken at most so often.
 
     Returns
     -------
@@ -80,7 +82,7 @@ def refine_poses(
         measured = coefficients.measured_by(None if wedge is None else wedge[rows])
         for step in steps:
             moving = np.arange(len(seen))
-            for _ in range(_PASSES):
+            for _ in range(passes):
                 turn[moving], offset[moving], score[moving], moved = _step(
                     seen[moving],
                     coefficients,

@@ -9,13 +9,13 @@ import numpy as np
 
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
 from aitom_disca.alignment.slices import Slicer, shell_index, to_volume
+from aitom_disca.config.alignment import ReconstructionSettings
+from aitom_disca.config.sorting import SORTING
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.subtomograms.preprocess import mask_edge_px
 
 Totals = tuple[np.ndarray, np.ndarray]  # sums of coefficients and of weights, as inserted
-_FLOOR = 0.1  # of the mean sampling of a shell, added to every weight
-_LEAST_CORRELATION = 0.02
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,21 @@ class Averager:
         Shells up to the largest frequency in use.
     mask_radius_px : float
         Of a soft sphere that averages end at; infinite for that which fills the box.
+    settings : ReconstructionSettings
     """
 
-    def __init__(self, slicer: Slicer, n_shells: int, mask_radius_px: float = np.inf) -> None:
+    def __init__(
+        self,
+        slicer: Slicer,
+        n_shells: int,
+        mask_radius_px: float = np.inf,
+        settings: ReconstructionSettings = SORTING.reconstruction,
+    ) -> None:
         self._slicer = slicer
         edge_px = mask_edge_px(slicer.box_px)
         self._mask = soft_sphere(slicer.box_px, mask_radius_px, edge_px, "gaussian")
         self._n_shells = n_shells
+        self._settings = settings
         # Places in the padded transform that are filtered into an average, and their shells.
         shell = shell_index(2 * slicer.box_px)
         self._place = np.flatnonzero(shell < n_shells)
@@ -94,8 +102,8 @@ class Averager:
     def combine(self, first: Totals, second: Totals, *, with_halves: bool = False) -> Average:
         """As `average`, of what `Slicer.insert` made of each half."""
         first, second = (self._in_use(half) for half in (first, second))
-        halves = [_compensated(*half, self._shell) for half in (first, second)]
-        whole = _compensated(*_added([first, second]), self._shell)
+        halves = [self._compensated(*half) for half in (first, second)]
+        whole = self._compensated(*_added([first, second]))
         correlation = self._shell_correlation(*halves)
         return Average(
             self._filtered(whole, 2 * correlation / (1 + correlation)),
@@ -115,9 +123,7 @@ class Averager:
             What `inserted` made of each part.
         """
         even, odd = (_added(parts[h::2]) for h in (0, 1))
-        correlation = self._shell_correlation(
-            *(_compensated(*half, self._shell) for half in (even, odd))
-        )
+        correlation = self._shell_correlation(*(self._compensated(*half) for half in (even, odd)))
         everything = _added([even, odd])
 
         def signal(n_halves: float) -> np.ndarray:
@@ -125,12 +131,10 @@ class Averager:
 
         of_others = signal(2 * (len(parts) - 1) / len(parts))
         others = [
-            self._filtered(
-                _compensated(everything[0] - t, everything[1] - w, self._shell), of_others
-            )
+            self._filtered(self._compensated(everything[0] - t, everything[1] - w), of_others)
             for t, w in parts
         ]
-        whole = self._filtered(_compensated(*everything, self._shell), signal(2.0))
+        whole = self._filtered(self._compensated(*everything), signal(2.0))
         return WithoutEach(whole, others, of_others)
 
     def inserted(self, sums: np.ndarray, counts: np.ndarray) -> Totals:
@@ -140,7 +144,7 @@ class Averager:
     def unfiltered(self, totals: Totals) -> np.ndarray:
         """The wedge-compensated volume (n, n, n) alone."""
         shell = shell_index(2 * self._slicer.box_px)
-        return to_volume(_compensated(*totals, shell), self._slicer.box_px)
+        return to_volume(self._compensated(*totals, shell), self._slicer.box_px)
 
     def filtered(self, volume: np.ndarray, by_shell: np.ndarray) -> np.ndarray:
         """A volume with every shell multiplied by a number; shape (n, n, n)."""
@@ -152,10 +156,20 @@ class Averager:
         total, weight = totals
         return total.ravel()[self._place], weight.ravel()[self._place]
 
+    def _compensated(
+        self, total: np.ndarray, weight: np.ndarray, shell: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Sum of coefficients over sum of weights, held back where the sampling is poor."""
+        shell = self._shell if shell is None else shell
+        seen = np.maximum(np.bincount(shell.ravel(), weight.ravel() > 0), 1)
+        mean = np.bincount(shell.ravel(), weight.ravel()) / seen
+        floor = self._settings.sampling_floor * mean[shell]
+        return np.asarray(total / (weight + floor + 1e-9))
+
     def _shell_correlation(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         power = self._by_shell(np.abs(a) ** 2) * self._by_shell(np.abs(b) ** 2)
         shared = self._by_shell((a * b.conj()).real) / np.sqrt(power + 1e-30)
-        return np.clip(shared, _LEAST_CORRELATION, 1)
+        return np.clip(shared, self._settings.least_correlation, 1)
 
     def _by_shell(self, values: np.ndarray) -> np.ndarray:
         """Sum of values over every shell."""
@@ -166,13 +180,6 @@ class Averager:
         filtered = np.zeros((2 * self._slicer.box_px,) * 3, complex)
         filtered.reshape(-1)[self._place] = spectrum * by_shell[self._shell]
         return to_volume(filtered, self._slicer.box_px) * self._mask
-
-
-def _compensated(total: np.ndarray, weight: np.ndarray, shell: np.ndarray) -> np.ndarray:
-    """Sum of coefficients over sum of weights, held back where the sampling is poor."""
-    seen = np.maximum(np.bincount(shell.ravel(), weight.ravel() > 0), 1)
-    mean = np.bincount(shell.ravel(), weight.ravel()) / seen
-    return np.asarray(total / (weight + _FLOOR * mean[shell] + 1e-9))
 
 
 def _added(parts: Sequence[Totals]) -> Totals:

@@ -18,10 +18,10 @@ from aitom_disca.geometry.sphere import soft_sphere
 if TYPE_CHECKING:
     from aitom_disca.alignment.slices_on_device import SlicesOnDevice
 
-_PADDING = 2
-_PLACES_AT_ONCE = 2**15  # in slices
-_VOLUMES_AT_ONCE = 8
-_EDGE_PX, _EDGE_SIGMA_PX = 2.0, 1.0  # of the sphere that fills a box
+_PADDING = 2  # of boxes before their transform; interpolation and its correction count on it
+_PLACES_AT_ONCE = 2**15  # in slices, which then stay in the processor's cache
+_VOLUMES_AT_ONCE = 8  # more are no faster
+_EDGE_PX, _EDGE_SIGMA_PX = 2.0, 1.0  # of the sphere that fills a box: no sharp end
 
 
 def matrices_zyx(rotations: Rotation) -> np.ndarray:

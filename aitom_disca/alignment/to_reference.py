@@ -12,18 +12,12 @@ from aitom_disca.alignment.exhaustive_search import real_view, shares_of_norm
 from aitom_disca.alignment.local_search import correlations, refine_poses, slices_at
 from aitom_disca.alignment.search_grids import ball, rotation_grid
 from aitom_disca.computing.parallel import on_all_cores
+from aitom_disca.config.alignment import TO_REFERENCE, ToReferenceSettings
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 
-_BOX_PX = 20  # of the search everywhere: the volumes are Fourier-cropped to it
-_RADIUS = 5.0  # its largest frequency, in steps of 1 / box
-_SHIFT_PX = 1.67
-_TURNED = 0.4
-_LARGEST = 0.8  # frequency, of Nyquist
-_LEADS = 3
-_NEAR = np.cos(np.deg2rad(30.0) / 2)  # of quaternions, for rotations 30 degrees apart
-_ROTATIONS_AT_ONCE = 4096
+_ROTATIONS_AT_ONCE = 4096  # of slices, on each core
 _SCORES_AT_ONCE = 2**24  # bounds the memory: 64 MB of scores a thread
 
 
@@ -56,6 +50,7 @@ def align_to_reference(
     largest_shift_px: float | None = None,
     finest_deg: float = 1.0,
     fall_off: FallOff | None = None,
+    settings: ToReferenceSettings = TO_REFERENCE,
 ) -> AlignedPoses:
     """Find the rotation and shift of highest constrained correlation with a reference.
 
@@ -81,9 +76,10 @@ def align_to_reference(
         Last step of rotation.
     fall_off : FallOff, optional
         Of amplitudes with tilt, as `measure_fall_off` gives it; none in a binary wedge.
+    settings : ToReferenceSettings
     """
     box_px = volumes.shape[-1]
-    small = min(box_px, _BOX_PX)
+    small = min(box_px, settings.box_px)
     scale = box_px / small
     ranges, wedge = distinct_tilt_ranges(tilt_range_deg, len(volumes))
     largest_shift = (box_px / 8 if largest_shift_px is None else largest_shift_px) / scale
@@ -92,24 +88,29 @@ def align_to_reference(
         fourier_crop(reference[None], small)[0],
         tilt_range_deg,
         rotation_grid(n_rotations(first_step_deg)),
-        ball(_SHIFT_PX, largest_shift),
+        ball(settings.shift_step_px, largest_shift),
         fall_off,
+        settings,
     )
-    steps = _steps(first_step_deg / 2, finest_deg, _SHIFT_PX / 2 * scale)
-    largest = min(largest_frequency or _LARGEST * box_px / 2, box_px / 2 - 1)
+    steps = _steps(first_step_deg / 2, finest_deg, settings.shift_step_px / 2 * scale)
+    largest = min(largest_frequency or settings.largest * box_px / 2, box_px / 2 - 1)
     # A step moves the shell of such a radius by about a quarter of its own width.
-    radii = [min(largest, np.rad2deg(_TURNED / step[0])) for step in steps]
+    radii = [min(largest, max(np.rad2deg(settings.turned / step[0]), 1.0)) for step in steps]
     seen = [Coefficients(box_px, radius, ranges, fall_off) for radius in radii]
     values = [coefficients.of(volumes, wedge) for coefficients in seen]
     tried = [
-        refine_poses(values[0], seen[0], reference, turn, shift * scale, steps[:1], wedge)
+        refine_poses(
+            values[0], seen[0], reference, turn, shift * scale, steps[:1], wedge, settings.passes
+        )
         for turn, shift in leads
     ]
     judge = min(1, len(seen) - 1)  # finer than the step itself
     fits = [correlations(values[judge], seen[judge], reference, *pose[:2], wedge) for pose in tried]
     found = _best_of(tried, np.argmax(fits, axis=0))
     for i, step in list(enumerate(steps))[1:]:
-        found = refine_poses(values[i], seen[i], reference, found[0], found[1], [step], wedge)
+        found = refine_poses(
+            values[i], seen[i], reference, found[0], found[1], [step], wedge, settings.passes
+        )
     return AlignedPoses(*found)
 
 
@@ -134,9 +135,10 @@ def _everywhere(
     rotations: Rotation,
     shifts_zyx_px: np.ndarray,
     fall_off: FallOff | None = None,
+    settings: ToReferenceSettings = TO_REFERENCE,
 ) -> list[tuple[Rotation, np.ndarray]]:
     """The best rotation and shift of each volume, and the best far from those before."""
-    radius = min(_RADIUS, reference.shape[0] / 2 - 1)
+    radius = min(settings.radius, reference.shape[0] / 2 - 1)
     ranges, wedge = distinct_tilt_ranges(tilt_range_deg, len(volumes))
     coefficients = Coefficients(reference.shape[0], radius, ranges, fall_off)
     values = coefficients.of(volumes, wedge)
@@ -147,6 +149,7 @@ def _everywhere(
     pieces = [slice(start, start + block) for start in range(0, len(values), block)]
 
     quaternions = rotations.as_quat().astype(np.float32)
+    near = np.cos(np.deg2rad(settings.apart_deg) / 2)  # of quaternions
 
     def best(rows: slice) -> np.ndarray:
         shifted = (values[rows, None] * phases).reshape(-1, len(coefficients))
@@ -156,10 +159,10 @@ def _everywhere(
         by_rotation = score.max(axis=1)
         number = np.arange(len(score))
         found: list[tuple[np.ndarray, np.ndarray]] = []
-        for lead in range(_LEADS):
+        for lead in range(settings.leads):
             if lead:
                 last = quaternions[found[-1][0]]
-                by_rotation[np.abs(last @ quaternions.T) > _NEAR] = -2
+                by_rotation[np.abs(last @ quaternions.T) > near] = -2
             rotation = by_rotation.argmax(axis=1)
             found.append((rotation, score[number, :, rotation].argmax(axis=1)))
         return np.array(found)  # leads, rotation or shift, volumes

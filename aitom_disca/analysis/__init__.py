@@ -1,5 +1,7 @@
 """What is to be known of clusters: whether to trust them, how they lie, and where."""
 
+from aitom_disca.analysis.abundance import Abundance, count_clusters
+from aitom_disca.analysis.neighbour_pairs import NeighbourPair, compare_neighbours
 from aitom_disca.analysis.nuisance import Audit, Finding, audit, audit_properties
 from aitom_disca.analysis.orientation import (
     OrientationPreference,
@@ -14,12 +16,6 @@ from aitom_disca.analysis.pose_normalisation import (
     to_standard_pose,
 )
 from aitom_disca.analysis.properties import Property, measure_properties
-from aitom_disca.analysis.spatial import (
-    Abundance,
-    NeighbourPair,
-    compare_neighbours,
-    count_clusters,
-)
 from aitom_disca.analysis.stability import Stability, compare_runs, fit_repeatedly
 from aitom_disca.analysis.view_directions import view_directions_xyz
 

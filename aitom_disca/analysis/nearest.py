@@ -13,7 +13,7 @@ from aitom_disca.particles import ParticleSet
 _NEAR = 24  # neighbours looked at before a search among one cluster alone
 
 
-class Room:
+class Neighbours:
     """The particles of one tomogram and their nearest neighbours, whatever their labels.
 
     Parameters
@@ -51,11 +51,11 @@ class Room:
         found[rows] = np.where(members[rows], two[:, 1], two[:, 0])  # the first is itself
 
 
-def nearest_of_each(rooms: list[Room], labels: np.ndarray, k: int) -> np.ndarray:
+def nearest_of_each(by_tomogram: list[Neighbours], labels: np.ndarray, k: int) -> np.ndarray:
     """Distance of every particle to the nearest other of each cluster in its tomogram, (n, k)."""
     found = np.full((len(labels), k), np.inf)
-    for room in rooms:
-        found[room.rows] = room.nearest(labels[room.rows], k)
+    for one in by_tomogram:
+        found[one.rows] = one.nearest(labels[one.rows], k)
     return found
 
 

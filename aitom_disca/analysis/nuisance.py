@@ -16,6 +16,7 @@ from aitom_disca.analysis.association import (
     holm,
 )
 from aitom_disca.analysis.properties import Property, measure_properties
+from aitom_disca.number_text import digits
 from aitom_disca.particles import ParticleSet
 from aitom_disca.subtomograms.dataset import Source
 
@@ -71,11 +72,11 @@ class Finding:
             "property": self.property,
             "unit": self.unit,
             "members": self.members,
-            "median": _digits(self.median),
-            "median_of_others": _digits(self.median_others),
-            "effect": _digits(self.effect),
-            "tells_apart": _digits(self.tells),
-            "p_adjusted": _digits(self.p),
+            "median": digits(self.median),
+            "median_of_others": digits(self.median_others),
+            "effect": digits(self.effect),
+            "tells_apart": digits(self.tells),
+            "p_adjusted": digits(self.p),
             "large": int(self.large),
         }
 
@@ -208,10 +209,6 @@ def _judged(finding: Finding, p: float) -> Finding:
         least = _FOLLOWS
     large = finding.tells >= least and p < _SIGNIFICANT
     return Finding(**{**vars(finding), "p": p, "large": large})
-
-
-def _digits(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.4g}"
 
 
 # -- in words ----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from aitom_disca.averaging.masks import sphere_round_particle
 from aitom_disca.averaging.symmetrise import SymmetryAxes, expanded, lay_on_axes
 from aitom_disca.classification.centring import dense_centre
 from aitom_disca.classification.classes import Classes
-from aitom_disca.classification.detail import search_at
+from aitom_disca.classification.detail_levels import search_at
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.fourier import fourier_crop

@@ -8,10 +8,13 @@ import numpy as np
 from scipy import ndimage
 
 from aitom_disca.averaging.check_maps import as_map, check_not_negative, check_positive
+from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.box import centre_index
 from aitom_disca.geometry.sphere import cosine_edge, soft_sphere
 from aitom_disca.subtomograms.preprocess import low_pass
+
+_ROUNDED = 1.001
 
 MASK_MARGIN = 1.15  # mask over particle
 _BOX_DIAMETERS = 1.6  # box over particle
@@ -175,3 +178,22 @@ def _largest_piece(above: np.ndarray) -> np.ndarray:
     pieces, n_pieces = ndimage.label(above)
     sizes = np.bincount(pieces.ravel(), minlength=n_pieces + 1)[1:]
     return np.asarray(pieces == 1 + sizes.argmax())
+
+
+def mask_diameter_px(settings: AverageSettings, box_px: int, voxel_size_angstrom: float) -> float:
+    """Diameter of the sphere in which averages are looked at.
+
+    Raises
+    ------
+    InputError
+        If it is larger than the box.
+    """
+    if settings.mask_diameter_angstrom is None:
+        return default_diameter_px(box_px)
+    edge_angstrom = box_px * voxel_size_angstrom
+    if settings.mask_diameter_angstrom > edge_angstrom * _ROUNDED:
+        raise InputError(
+            f"a mask of {settings.mask_diameter_angstrom:g} A does not fit into a box of "
+            f"{edge_angstrom:.4g} A; give a smaller diameter, or cut larger boxes."
+        )
+    return min(settings.mask_diameter_angstrom / voxel_size_angstrom, float(box_px))

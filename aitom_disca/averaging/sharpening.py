@@ -9,8 +9,15 @@ from scipy import fft
 
 from aitom_disca.averaging.check_maps import as_cube, check_positive
 from aitom_disca.averaging.fsc import FscCurve, half_shells
+from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import frequency_grid_zyx
+from aitom_disca.progress import say
+from aitom_disca.subtomograms.preprocess import low_pass
+
+_GUINIER_FROM_ANGSTROM = 15.0
+_COARSE = 4.0  # steps of 1 / box: finest detail of an average whose halves share nothing
+_SIGMA_PX = np.sqrt(np.log(2) / 2) / np.pi  # of a Gaussian that halves detail of one voxel
 
 _FEWEST_SHELLS = 3  # two would fit a line whatever they are
 _EDGE_SHELLS = 2.0  # width of the low-pass edge, half of it on either side
@@ -198,3 +205,48 @@ def _check_curve(curve: FscCurve, box_px: int, voxel_size_angstrom: float) -> No
             f"the curve must have the {len(expected)} shells of this map's box and voxel size, "
             f"up to {expected[-1]:g} per Angstrom; it has {len(given)}, up to {given[-1]:g}."
         )
+
+
+def filtered_by_halves(
+    average: np.ndarray, curve: FscCurve, voxel_size_angstrom: float, settings: AverageSettings
+) -> tuple[np.ndarray, float]:
+    """The average as far as its halves agree, and the B factor that was applied."""
+    resolution = curve.resolution_angstrom(0.143)
+    if np.isinf(resolution):  # only to be looked at
+        coarse = average.shape[0] * voxel_size_angstrom / _COARSE
+        return low_pass(average, _SIGMA_PX * coarse / voxel_size_angstrom), 0.0
+    b_factor = b_factor_of(settings, average, voxel_size_angstrom, resolution)
+    filtered = sharpen(
+        average,
+        voxel_size_angstrom,
+        b_factor_angstrom2=b_factor,
+        resolution_angstrom=resolution,
+        curve=curve,
+    )
+    return np.asarray(filtered, np.float32), b_factor
+
+
+def b_factor_of(
+    settings: AverageSettings,
+    average: np.ndarray,
+    voxel_size_angstrom: float,
+    resolution_angstrom: float,
+) -> float:
+    """The B factor that was asked for, or that the fall of the amplitudes shows; 0 if none can."""
+    wanted = settings.b_factor_angstrom2
+    if wanted != "auto":
+        return float(wanted or 0.0)
+    try:
+        fit = guinier_fit(
+            average,
+            voxel_size_angstrom,
+            low_resolution_angstrom=_GUINIER_FROM_ANGSTROM,
+            high_resolution_angstrom=resolution_angstrom,
+        )
+    except InputError:
+        say(
+            f"not sharpened: at {resolution_angstrom:.0f} A there is nothing beyond "
+            f"{_GUINIER_FROM_ANGSTROM:g} A to fit a B factor to"
+        )
+        return 0.0
+    return fit.b_factor_angstrom2

@@ -16,24 +16,18 @@ from aitom_disca.averaging.fsc import CorrectedFsc, FscCurve, corrected_fsc
 from aitom_disca.averaging.gold_standard import ClusterAverage, average_cluster
 from aitom_disca.averaging.half_set_refinement import FindsPoses
 from aitom_disca.averaging.masks import (
-    default_diameter_px,
     density_mask,
+    mask_diameter_px,
     sphere_round_particle,
 )
-from aitom_disca.averaging.sharpening import guinier_fit, sharpen
+from aitom_disca.averaging.sharpening import filtered_by_halves
 from aitom_disca.config import AverageSettings
-from aitom_disca.errors import InputError
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.geometry.wedge import TiltRanges
 from aitom_disca.progress import say
-from aitom_disca.subtomograms.preprocess import low_pass
 
-_GUINIER_FROM_ANGSTROM = 15.0
-_COARSE = 4.0  # steps of 1 / box: finest detail of an average whose halves share nothing
-_SIGMA_PX = np.sqrt(np.log(2) / 2) / np.pi  # of a Gaussian that halves detail of one voxel
 _FEWEST_NULL, _MOST_OTHERS = 20, 300  # volumes in place of noise
-_ROUNDED = 1.001
 GivesOthers = Callable[[int], tuple[np.ndarray, TiltRanges]]
 
 
@@ -189,7 +183,9 @@ def judged_average(
         is_sphere = settings.mask == "sphere"
         mask = sphere if is_sphere else density_mask(found.average, voxel_size_angstrom)
     fsc = corrected_fsc(found.half1, found.half2, mask, voxel_size_angstrom)
-    filtered, b_factor = _filtered(found.average, fsc.corrected, voxel_size_angstrom, settings)
+    filtered, b_factor = filtered_by_halves(
+        found.average, fsc.corrected, voxel_size_angstrom, settings
+    )
     gathering = pose_gathering(found.rotations, point_group(found.symmetry), seed=settings.seed)
     along, across = along_and_across(
         found.half1 * mask, found.half2 * mask, gathering.beam_axis_xyz, voxel_size_angstrom
@@ -247,69 +243,6 @@ def tested(
         seed=settings.seed,
     )
     return replace(judged, null=null)
-
-
-def mask_diameter_px(settings: AverageSettings, box_px: int, voxel_size_angstrom: float) -> float:
-    """Diameter of the sphere in which averages are looked at.
-
-    Raises
-    ------
-    InputError
-        If it is larger than the box.
-    """
-    if settings.mask_diameter_angstrom is None:
-        return default_diameter_px(box_px)
-    edge_angstrom = box_px * voxel_size_angstrom
-    if settings.mask_diameter_angstrom > edge_angstrom * _ROUNDED:
-        raise InputError(
-            f"a mask of {settings.mask_diameter_angstrom:g} A does not fit into a box of "
-            f"{edge_angstrom:.4g} A; give a smaller diameter, or cut larger boxes."
-        )
-    return min(settings.mask_diameter_angstrom / voxel_size_angstrom, float(box_px))
-
-
-def _filtered(
-    average: np.ndarray, curve: FscCurve, voxel_size_angstrom: float, settings: AverageSettings
-) -> tuple[np.ndarray, float]:
-    """The average as far as its halves agree, and the B factor that was applied."""
-    resolution = curve.resolution_angstrom(0.143)
-    if np.isinf(resolution):  # only to be looked at
-        coarse = average.shape[0] * voxel_size_angstrom / _COARSE
-        return low_pass(average, _SIGMA_PX * coarse / voxel_size_angstrom), 0.0
-    b_factor = _b_factor(settings, average, voxel_size_angstrom, resolution)
-    filtered = sharpen(
-        average,
-        voxel_size_angstrom,
-        b_factor_angstrom2=b_factor,
-        resolution_angstrom=resolution,
-        curve=curve,
-    )
-    return np.asarray(filtered, np.float32), b_factor
-
-
-def _b_factor(
-    settings: AverageSettings,
-    average: np.ndarray,
-    voxel_size_angstrom: float,
-    resolution_angstrom: float,
-) -> float:
-    wanted = settings.b_factor_angstrom2
-    if wanted != "auto":
-        return float(wanted or 0.0)
-    try:
-        fit = guinier_fit(
-            average,
-            voxel_size_angstrom,
-            low_resolution_angstrom=_GUINIER_FROM_ANGSTROM,
-            high_resolution_angstrom=resolution_angstrom,
-        )
-    except InputError:
-        say(
-            f"not sharpened: at {resolution_angstrom:.0f} A there is nothing beyond "
-            f"{_GUINIER_FROM_ANGSTROM:g} A to fit a B factor to"
-        )
-        return 0.0
-    return fit.b_factor_angstrom2
 
 
 def _of_nothing(

@@ -17,7 +17,7 @@ from aitom_disca.bench.cell_truth import KnownCells, known_cells
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_picks_csv
 from aitom_disca.io.formats.relion.read_star import read_particles_star
-from aitom_disca.io.tables import read_labels_csv
+from aitom_disca.io.result_tables import read_labels_csv
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo, concatenate
 from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.simulation.cell import CellTruth

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.bench.accuracy import machine
+from aitom_disca.bench.case_data import N_COMMON, write_synthetic_store
 from aitom_disca.bench.child_process import child_main, peak_mb, run_child
-from aitom_disca.bench.simulated_stores import N_COMMON, write_synthetic_store
 from aitom_disca.config import MineSettings
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.progress import say

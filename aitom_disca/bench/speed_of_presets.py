@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.bench.accuracy import machine
-from aitom_disca.bench.case_data import TemplateSet, simulate_case
+from aitom_disca.bench.case_data import TemplateSet, simulate_case, write_case_store
 from aitom_disca.bench.cases import CASES
-from aitom_disca.bench.simulated_stores import write_case_store
 from aitom_disca.config import MineSettings
 from aitom_disca.io import SubtomogramStore, open_store
 from aitom_disca.io.disk.atomic import write_text

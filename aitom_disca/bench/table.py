@@ -14,7 +14,7 @@ from aitom_disca.bench.cases import CASES, Case
 from aitom_disca.bench.methods import METHODS
 from aitom_disca.config import MineSettings
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.io.tables import write_rows_csv
+from aitom_disca.io.result_tables import write_rows_csv
 
 _SCORES = {"ari": "ARI", "rare": "recall", "noise": "precision", "single": "K right"}
 _MORE = {

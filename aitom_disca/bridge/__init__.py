@@ -1,5 +1,6 @@
 """AITom beside this package: its picker, rotation, files, function names and Gum-Net pairs."""
 
+from aitom_disca.bridge.aitom_availability import Part, status
 from aitom_disca.bridge.aitom_picking import aitom_picker, dog_peaks, filter_peaks
 from aitom_disca.bridge.aitom_poses import (
     output_of_transform,
@@ -7,12 +8,11 @@ from aitom_disca.bridge.aitom_poses import (
     transform_of_output,
     transform_of_pose,
 )
-from aitom_disca.bridge.aitom_rotation import aitom_rotation, rotate
 from aitom_disca.bridge.gumnet_pairs import GumnetPairs, read_gumnet_pairs, write_gumnet_pairs
 from aitom_disca.bridge.pickles import read_pickle, write_pickle
 from aitom_disca.bridge.read_files import KINDS, read_particles
 from aitom_disca.bridge.store_pickles import export_subvolumes, import_store
-from aitom_disca.bridge.what_runs import Part, status
+from aitom_disca.bridge.volume_rotation import aitom_rotation, rotate
 from aitom_disca.bridge.write_files import write_particles
 
 __all__ = [

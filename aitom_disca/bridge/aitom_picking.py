@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from aitom_disca.bridge.what_runs import need_aitom
+from aitom_disca.bridge.aitom_availability import need_aitom
 from aitom_disca.errors import InputError
 from aitom_disca.picking.other_picker import Picker
 from aitom_disca.picking.peaks import Peaks

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aitom_disca.bridge.aitom_rotation import angles_of_rotation, rotation_of_angles
+from aitom_disca.bridge.volume_rotation import angles_of_rotation, rotation_of_angles
 from aitom_disca.geometry import rotation_from_euler_zyz_deg
 
 

@@ -18,7 +18,7 @@ from aitom_disca.bridge.pickles import read_pickle
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.formats.file_text import read_json
-from aitom_disca.io.names import check_names
+from aitom_disca.io.tomogram_names import check_names
 from aitom_disca.io.tomograms.tilt_range import DEFAULT_TILT_RANGE_DEG
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
 

@@ -1,4 +1,4 @@
-"""Particles written as AITom's files: see `read_files` for what these are."""
+"""Particles written as AITom's files: `read_files` says what these are."""
 
 from __future__ import annotations
 

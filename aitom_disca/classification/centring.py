@@ -11,15 +11,15 @@ from scipy.spatial.transform import Rotation
 from aitom_disca.alignment.align_averages import turned
 from aitom_disca.alignment.slices import matrices_zyx
 from aitom_disca.classification.classes import Classes
+from aitom_disca.config.sorting import SORTING, CentringSettings
 from aitom_disca.geometry.box import centre_index
 
-_WINDOW = 1.15 / 1.6  # of the box: the particle's diameter, with a margin
-_SMOOTH = 1 / 24  # of the box: sigma
-_MOST_MOVES, _STILL_PX = 30, 0.02
-_NEAR_PX = 0.3  # what lies nearer is left as it is
+_MOST_MOVES, _STILL_PX = 30, 0.02  # when the sphere is taken to stand still
 
 
-def centred(classes: Classes, rotations: Rotation) -> Classes:
+def centred(
+    classes: Classes, rotations: Rotation, settings: CentringSettings = SORTING.centring
+) -> Classes:
     """Move every average to the centre of its box; its members then lie where they did.
 
     The shifts of subtomograms that are tried end at some distance. An average that lies off the
@@ -32,6 +32,7 @@ def centred(classes: Classes, rotations: Rotation) -> Classes:
         Its rotations must be those of the search that ``rotations`` belong to.
     rotations : Rotation
         The grid that ``classes.rotation`` numbers.
+    settings : CentringSettings
 
     Returns
     -------
@@ -39,8 +40,8 @@ def centred(classes: Classes, rotations: Rotation) -> Classes:
         An average V becomes ``V'(r) = V(r + c)``; a member at offset o and rotation A, seen as
         ``V(A^-1 (r - o))``, is now ``V'(A^-1 (r - o - A c))``.
     """
-    centres = np.array([dense_centre(average) for average in classes.averages])
-    centres[np.linalg.norm(centres, axis=1) < _NEAR_PX] = 0
+    centres = np.array([dense_centre(average, settings=settings) for average in classes.averages])
+    centres[np.linalg.norm(centres, axis=1) < settings.near_px] = 0
     still = Rotation.identity()
     averages = [
         turned(average, still, -centre) if centre.any() else average
@@ -52,7 +53,12 @@ def centred(classes: Classes, rotations: Rotation) -> Classes:
     return replace(classes, averages=averages, offset_zyx_px=classes.offset_zyx_px + moved)
 
 
-def dense_centre(volume: np.ndarray, *, diameter_px: float | None = None) -> np.ndarray:
+def dense_centre(
+    volume: np.ndarray,
+    *,
+    diameter_px: float | None = None,
+    settings: CentringSettings = SORTING.centring,
+) -> np.ndarray:
     """Centre of the positive mass of a volume, from the box centre, in voxels.
 
     The volume is smoothed, and its mass above the background is looked at in a sphere of the
@@ -65,6 +71,7 @@ def dense_centre(volume: np.ndarray, *, diameter_px: float | None = None) -> np.
         Protein bright.
     diameter_px : float, optional
         Of the sphere; by default the box over 1.6, with a margin of 15 %.
+    settings : CentringSettings
 
     Returns
     -------
@@ -72,8 +79,8 @@ def dense_centre(volume: np.ndarray, *, diameter_px: float | None = None) -> np.
         z, y, x; within a quarter of the box. Zeros where nothing stands out.
     """
     n = volume.shape[0]
-    radius_px = (diameter_px or _WINDOW * n) / 2
-    smooth = ndimage.gaussian_filter(np.asarray(volume, float), _SMOOTH * n)
+    radius_px = (diameter_px or settings.window * n) / 2
+    smooth = ndimage.gaussian_filter(np.asarray(volume, float), settings.smooth * n)
     grid = np.indices(volume.shape).reshape(3, -1) - centre_index(n)
     in_box = (grid**2).sum(axis=0) <= (n / 2 - 1) ** 2  # averages hold nothing beyond
     mass = np.where(in_box, np.maximum(smooth.ravel() - np.median(smooth.ravel()[in_box]), 0), 0)

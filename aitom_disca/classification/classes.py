@@ -141,7 +141,7 @@ class Classes:
             self,
             averages=[self.averages[k] for k in kept],
             log_prior=self.log_prior[kept],
-            labels=np.where(rows, -1, np.searchsorted(kept, labels)),
+            labels=np.where(labels < 0, -1, np.searchsorted(kept, labels)),
             posterior=self.posterior[:, kept],
             shell_weight=None if self.shell_weight is None else self.shell_weight[kept],
         )

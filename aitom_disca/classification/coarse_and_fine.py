@@ -11,17 +11,12 @@ from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.slices import shell_index
 from aitom_disca.classification.centring import centred
 from aitom_disca.classification.classes import Classes
-from aitom_disca.classification.detail import Levels
-from aitom_disca.classification.expectation_maximisation import STAYED, Search
+from aitom_disca.classification.detail_levels import Levels
+from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.classification.first_references import singles
-from aitom_disca.classification.merge import ONE_Z, Merger
+from aitom_disca.classification.merge_clusters import Merger
 from aitom_disca.classification.shifts_by_class import second_look
-
-_SPLIT_STARTS = 3
-_SPLIT_TRIES = 2
-_SPLIT_ROUNDS = 4
-_SPLIT_LOOKS = 2
-_BALANCED_ROUNDS = 6, 3  # in coarse detail, in fine detail
+from aitom_disca.config.sorting import SortingSettings, SplittingSettings
 
 
 @dataclass(frozen=True)
@@ -35,6 +30,11 @@ class Seen:
 
     def __len__(self) -> int:
         return len(self.particles)
+
+    @property
+    def settings(self) -> SortingSettings:
+        """What they are sorted with."""
+        return self.levels.settings
 
     def select(self, rows: np.ndarray) -> Seen:
         """Some of them, in that order."""
@@ -64,44 +64,46 @@ class Seen:
         tries : list of ndarray of int
             Rows of the first references of each, as `starts_of_tries` draws them.
         """
-        fine, at_offset = self.levels.fine, self.particles.moved(offset_zyx_px)
-        tried = [
-            fine.iterate(
-                self.particles,
-                self._balanced(singles(at_offset, starts)),
-                rounds=_SPLIT_ROUNDS,
-                prior="even",
-            )
-            for starts in tries
-        ]
+        settings, at_offset = self.settings, self.particles.moved(offset_zyx_px)
+        begun = (singles(at_offset, starts, settings.first) for starts in tries)
+        tried = [self._evenly(self._balanced(classes)) for classes in begun]
         found = self._ripened(max(tried, key=lambda one: one.log_likelihood.sum()))
         merger = self.merger(found.offset_zyx_px)
-        groups = merger.merge(found.members(), found.averages, least_z=ONE_Z)
+        groups = merger.merge(found.members(), found.averages, least_z=settings.merging.one_z)
         return groups, found.offset_zyx_px
 
     def _balanced(self, classes: Classes) -> Classes:
         """References that are grown while none may draw in the others."""
-        in_coarse, in_fine = _BALANCED_ROUNDS
-        levels = self.levels
+        levels, settings = self.levels, self.settings.splitting
+        in_coarse, in_fine = settings.balanced_coarse, settings.balanced_fine
         classes = levels.coarse.iterate(self.rough, classes, rounds=in_coarse, prior="balanced")
         classes = levels.fine.iterate(self.particles, classes, rounds=in_fine, prior="balanced")
         return classes.with_even_prior()
 
+    def _evenly(self, classes: Classes) -> Classes:
+        """Some rounds in which all clusters are as probable as one another."""
+        rounds = self.settings.splitting.rounds
+        return self.levels.fine.iterate(self.particles, classes, rounds=rounds, prior="even")
+
     def _ripened(self, classes: Classes) -> Classes:
         """Some rounds, with second looks, until the labels stay."""
-        fine = self.levels.fine
-        for _ in range(_SPLIT_LOOKS):
-            classes = fine.iterate(self.particles, classes, rounds=_SPLIT_ROUNDS, prior="even")
+        settings = self.settings
+        for _ in range(settings.splitting.looks):
+            classes = self._evenly(classes)
             before = classes.labels
-            classes = self.second_look(centred(classes, fine.rotations))
-            if np.mean(before != classes.labels) <= STAYED:
+            rotations = self.levels.fine.rotations
+            classes = self.second_look(centred(classes, rotations, settings.centring))
+            if np.mean(before != classes.labels) <= settings.rounds.stayed:
                 break
         return classes
 
 
-def starts_of_tries(n: int, rng: np.random.Generator) -> list[np.ndarray]:
+def starts_of_tries(
+    n: int, rng: np.random.Generator, settings: SplittingSettings
+) -> list[np.ndarray]:
     """Which of n subtomograms are the first references, in several tries."""
-    return [rng.choice(n, _SPLIT_STARTS, replace=False) for _ in range(_SPLIT_TRIES)]
+    starts = min(settings.starts, n)
+    return [rng.choice(n, starts, replace=False) for _ in range(settings.tries)]
 
 
 def unwhitened(search: Search, averages: list[np.ndarray], power: np.ndarray) -> list[np.ndarray]:

@@ -17,15 +17,12 @@ from aitom_disca.alignment.search_grids import rotation_grid
 from aitom_disca.alignment.slices import Slicer
 from aitom_disca.classification.classes import Classes, equal_detail
 from aitom_disca.computing.parallel import on_all_cores
+from aitom_disca.config.sorting import SORTING, SortingSettings
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.geometry.wedge import TiltRanges
+from aitom_disca.number_text import counted
 from aitom_disca.progress import step
-from aitom_disca.words import counted
 
-_SMALLEST = 4  # members of a cluster that can be averaged
-_ALL_COMPARED = 3  # rounds, in the first of which all averages are; then those that were likely
-_N_PARTS = 4  # of the data: averages without one of them hold three quarters of it
-STAYED = 0.002  # share of labels that may still change
 Prior = Literal["learnt", "even", "balanced"]
 
 
@@ -47,6 +44,7 @@ class Search:
         Of a soft sphere that averages end at; infinite for that which fills the box.
     fall_off : FallOff, optional
         Of amplitudes with tilt; none in a binary wedge.
+    settings : SortingSettings
     """
 
     def __init__(
@@ -59,13 +57,15 @@ class Search:
         rounds: int,
         mask_radius_px: float = np.inf,
         fall_off: FallOff | None = None,
+        settings: SortingSettings = SORTING,
     ) -> None:
         self.coefficients = Coefficients(box_px, radius, tilt_range_deg, fall_off)
         self.rotations = rotation_grid(n_rotations)
         self.slicer = Slicer(self.coefficients, self.rotations)
         n_shells = int(self.coefficients.shell.max()) + 1
-        self.averager = Averager(self.slicer, n_shells, mask_radius_px)
+        self.averager = Averager(self.slicer, n_shells, mask_radius_px, settings.reconstruction)
         self.shifts_zyx_px = shifts_zyx_px
+        self.settings = settings
         self._rounds = rounds
         self._shape = (n_rotations, len(self.coefficients))
 
@@ -89,6 +89,7 @@ class Search:
             self.shifts_zyx_px,
             add_up=False,
             shell_weight=classes.shell_weight,
+            negligible=self.settings.rounds.negligible,
         )
 
     def iterate(
@@ -121,7 +122,8 @@ class Search:
         if prior == "even":
             classes = classes.with_even_prior()
         particles = particles.moved(classes.offset_zyx_px)
-        parts = _parts(particles.half)
+        settings = self.settings.rounds
+        parts = _parts(particles.half, settings.parts)
         without = classes.averages  # each part of the data, one after the other
         previous = classes.labels
         most = rounds or self._rounds
@@ -129,12 +131,12 @@ class Search:
             for number in range(1, most + 1):
                 slices = self.slices(without).reshape(-1, len(classes.averages), *self._shape)
                 compared = None
-                if number % _ALL_COMPARED != 1 and prior != "balanced":
+                if (number - 1) % settings.all_compared and prior != "balanced":
                     compared = classes.posterior > 0
                     compared[~compared.any(axis=1)] = True  # their average is gone
                 found, sums = self._meet(particles, parts, slices, classes, compared)
                 size = found.posterior.sum(axis=0)
-                enough = size >= min(_SMALLEST, size.max())
+                enough = size >= min(settings.fewest_members, size.max())
                 kept = np.flatnonzero(enough | (prior == "balanced"))
                 made = on_all_cores(
                     self.averager.without_each, [[part[k] for part in sums] for k in kept]
@@ -149,13 +151,13 @@ class Search:
                     classes = replace(classes, log_prior=before - classes.log_prior)
                 elif prior == "even":
                     classes = classes.with_even_prior()
-                without = [one.others[part] for part in range(_N_PARTS) for one in made]
+                without = [one.others[part] for part in range(len(parts)) for one in made]
                 particles = particles.moved(classes.offset_zyx_px)
                 changed = float(np.mean(previous != classes.labels))
                 sizes = np.bincount(classes.labels, minlength=len(classes.averages)).tolist()
                 going_on.advance()
                 going_on.outcome = f"{counted(number, 'round')}, sizes {sizes}"
-                stable = changed <= STAYED and min(sizes) > 0 and number > 1
+                stable = changed <= settings.stayed and min(sizes) > 0 and number > 1
                 previous = classes.labels
                 if stable:
                     return replace(classes, stable=True)
@@ -171,8 +173,8 @@ class Search:
     ) -> tuple[Expectation, list[list[Totals]]]:
         """What each part of the data says about its own references, and what that adds up to.
 
-        ``slices`` (4 or 1, K, n_rotations, n_coefficients) are of the references of each part, or
-        of those of all.
+        ``slices`` (parts or 1, K, n_rotations, n_coefficients) are of the references of each part,
+        or of those of all.
         """
 
         def meet(part: int) -> tuple[Expectation, list[Totals]]:
@@ -185,19 +187,20 @@ class Search:
                 by_half=False,
                 compared=None if compared is None else compared[parts[part]],
                 shell_weight=classes.shell_weight,
+                negligible=self.settings.rounds.negligible,
             )
             sums = zip(found.sums[0], found.counts[0], strict=True)
             return found, [self.averager.inserted(*pair) for pair in sums]
 
-        met = on_all_cores(meet, range(_N_PARTS), "parts of the data")
+        met = on_all_cores(meet, range(len(parts)), "parts of the data")
         order = np.argsort(np.concatenate(parts))
         return _joined([found for found, _ in met], order), [sums for _, sums in met]
 
 
-def _parts(half: np.ndarray) -> list[np.ndarray]:
-    """Rows of four parts of the data: those of even number are the first half."""
-    first, second = (np.flatnonzero(half == h) for h in (0, 1))
-    return [rows[start::2] for start in (0, 1) for rows in (first, second)]
+def _parts(half: np.ndarray, n: int) -> list[np.ndarray]:
+    """Rows of n parts of the data: those of even number are the first half."""
+    halves = [np.flatnonzero(half == h) for h in (0, 1)]
+    return [rows[start :: n // 2] for start in range(n // 2) for rows in halves]
 
 
 def _joined(found: list[Expectation], order: np.ndarray) -> Expectation:

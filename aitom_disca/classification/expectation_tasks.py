@@ -16,13 +16,14 @@ from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.expectation import expect
 from aitom_disca.alignment.expectation_result import Expectation
 from aitom_disca.alignment.maximisation import Totals
-from aitom_disca.classification.assign import LearntAverages
-from aitom_disca.classification.assignments import LIKELY, joined_blocks
+from aitom_disca.classification.assign_others import LearntAverages
+from aitom_disca.classification.assignments_of_all import joined_blocks
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.coarse_and_fine import Seen
-from aitom_disca.classification.detail import Levels, Look
+from aitom_disca.classification.detail_levels import Levels, Look
 from aitom_disca.classification.shifts_by_class import finely, roughly
 from aitom_disca.computing.parallel import each_on_all_cores, on_all_cores
+from aitom_disca.config.sorting import SORTING, SortingSettings
 from aitom_disca.geometry.fall_off import FallOff
 from aitom_disca.io.stores.row_file import RowFile
 from aitom_disca.io.stores.row_shards import RowShards
@@ -45,11 +46,12 @@ class Setup:
     wedge : ndarray of int, shape (n,), optional
         Which of them each subtomogram has; None where there is one.
     part : ndarray of int, shape (n,)
-        Of the data, 0 to 3.
+        Of the data, from 0.
     file : RowFile or RowShards
         Of the coefficients.
     block : int
         Subtomograms that are held at once, on each core.
+    settings : SortingSettings
     token : str
         Tells sortings apart: equal setups are of one sorting.
     """
@@ -61,6 +63,7 @@ class Setup:
     part: np.ndarray = field(compare=False)
     file: RowFile | RowShards = field(compare=False)
     block: int = field(compare=False)
+    settings: SortingSettings = field(compare=False)
     token: str = ""
 
 
@@ -99,7 +102,7 @@ class Looking:
         self.levels, self.file, self.read = levels, setup.file, setup.read
         self.part, self.wedge, self._block = setup.part, setup.wedge, setup.block
         self.look = Look(box_px, learnt.mask_radius_px, learnt.power)
-        self.pairs = AveragePairs(box_px)
+        self.pairs = AveragePairs(box_px, levels.settings.pairs)
 
     def load(self, rows: np.ndarray) -> Seen:
         """Some that were seen before, particles in the box centre as far as is known."""
@@ -145,10 +148,13 @@ class Looking:
         return half, None if self.wedge is None else self.wedge[rows]
 
 
-def levels_for(learnt: LearntAverages, tilt_range_deg: np.ndarray) -> Levels:
+def levels_for(
+    learnt: LearntAverages, tilt_range_deg: np.ndarray, settings: SortingSettings = SORTING
+) -> Levels:
     """The levels of detail in which subtomograms are compared with what was learnt."""
     fall_off = None if learnt.fall_off is None else FallOff(*learnt.fall_off)
-    return Levels.of(learnt.averages.shape[-1], tilt_range_deg, learnt.mask_radius_px, fall_off)
+    box_px, radius_px = learnt.averages.shape[-1], learnt.mask_radius_px
+    return Levels.of(box_px, tilt_range_deg, radius_px, fall_off, settings)
 
 
 # -- what is computed for a piece: made ready for some averages, then called with pieces -----------
@@ -223,6 +229,7 @@ class Expecting:
 
     def _meet(self, piece: Piece, own: np.ndarray) -> Expectation:
         fine, classes = self._looking.levels.fine, piece.classes
+        settings = fine.settings.rounds
         return expect(
             self._looking.load(piece.rows[own]).particles.moved(classes.offset_zyx_px[own]),
             self._slices,
@@ -230,8 +237,9 @@ class Expecting:
             fine.shifts_zyx_px,
             add_up=piece.add_up,
             by_half=False,
-            compared=classes.posterior[own] > LIKELY,
+            compared=classes.posterior[own] > settings.likely,
             shell_weight=classes.shell_weight,
+            negligible=settings.negligible,
         )
 
 
@@ -296,7 +304,7 @@ def in_a_task(setup: Setup, work: Work, piece: Piece) -> Any:
 
 @lru_cache(maxsize=1)
 def _looking(setup: Setup) -> Looking:
-    return Looking(setup, levels_for(setup.learnt, setup.tilt_range_deg))
+    return Looking(setup, levels_for(setup.learnt, setup.tilt_range_deg, setup.settings))
 
 
 class _Kept(threading.local):

@@ -10,19 +10,18 @@ from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.computing.parallel import on_all_cores
+from aitom_disca.config.sorting import SORTING, FirstSettings
 from aitom_disca.progress import muted
 
-_SINGLE = 0.4  # share of a single subtomogram that is taken for signal
-_TRIES = 3
-_FEWEST_REFERENCES = 15  # of all clusters together, if these are few
 
-
-def singles(particles: Particles, rows: np.ndarray) -> Classes:
+def singles(
+    particles: Particles, rows: np.ndarray, settings: FirstSettings = SORTING.first
+) -> Classes:
     """References that are one subtomogram each."""
     values = particles.values[rows] * particles.coefficients.shift_phases(
         particles.offset_zyx_px[rows]
     )
-    averages = list(_SINGLE * particles.coefficients.volumes(values))
+    averages = list(settings.signal * particles.coefficients.volumes(values))
     return Classes.start(averages, particles.offset_zyx_px)
 
 
@@ -46,16 +45,19 @@ def averages_of(
     rng : numpy.random.Generator
         Draws the members that are the first references.
     """
+    settings = searches[0].settings.first
     n_known = sum(len(rows) for rows in members)
     jobs = []
     for rows in members:
-        n = max(1, min(round(_FEWEST_REFERENCES * len(rows) / n_known), len(rows)))
-        jobs.append((rows, [rng.choice(len(rows), n, replace=False) for _ in range(_TRIES)]))
+        n = max(1, min(round(settings.fewest * len(rows) / n_known), len(rows)))
+        jobs.append(
+            (rows, [rng.choice(len(rows), n, replace=False) for _ in range(settings.tries)])
+        )
 
     def averages(job: tuple[np.ndarray, list[np.ndarray]]) -> Classes:
         rows, tries = job
         mine = particles.select(rows)
-        tried = [searches[0].iterate(mine, singles(mine, first)) for first in tries]
+        tried = [searches[0].iterate(mine, singles(mine, first, settings)) for first in tries]
         best = max(tried, key=lambda one: one.log_likelihood.sum())
         for search in searches[1:]:
             best = search.iterate(mine, best)

@@ -6,18 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aitom_disca.alignment.search_grids import cube
 from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.cluster_posterior import HeldOut, held_out_gain
 from aitom_disca.classification.coarse_and_fine import Seen
 from aitom_disca.classification.first_references import singles
-from aitom_disca.classification.held_out_posterior import HeldOut, held_out_gain
-from aitom_disca.classification.merge import ONE_Z
 from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.progress import muted
-
-_FIRST = (cube(1.67), 3)  # shifts and rounds before all others, in coarse detail
-_TRIES = 3  # single members that an average begins as
-_ROUNDS = 3  # in fine detail
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,11 @@ def judge_known(
     rng : numpy.random.Generator
         Draws the members that averages begin as, and the coefficients.
     """
-    starts = [rng.choice(len(rows), min(_TRIES, len(rows)), replace=False) for rows in members]
+    settings = seen.settings
+    tries = [min(settings.first.tries, len(rows)) for rows in members]
+    starts = [
+        rng.choice(len(rows), n, replace=False) for rows, n in zip(members, tries, strict=True)
+    ]
     with muted():
         jobs = list(zip(members, starts, strict=True))
         found = on_all_cores(lambda job: _averaged(seen.select(job[0]), job[1]), jobs)
@@ -68,16 +66,17 @@ def judge_known(
     pairs = []
     if len(members) > 1:
         verdicts = seen.merger(offset_zyx_px).verdicts(members, averages)
-        pairs = [Pair(*k, v.z, v.z - v.beyond(ONE_Z)) for k, v in verdicts.items()]
+        one_z = settings.merging.one_z
+        pairs = [Pair(*k, v.z, v.z - v.beyond(one_z)) for k, v in verdicts.items()]
     classes = Classes.start(averages, offset_zyx_px).with_even_prior()
     return pairs, held_out_gain(seen.levels.fine, seen.particles, classes, rng)
 
 
 def _averaged(seen: Seen, starts: np.ndarray) -> Classes:
     """One average of some subtomograms: the likeliest of several that begin as one of them."""
-    levels = seen.levels
-    first = levels.coarse.trying(*_FIRST)
-    tried = [first.iterate(seen.rough, singles(seen.rough, np.array([row]))) for row in starts]
+    levels, settings = seen.levels, seen.settings.first
+    begun = [singles(seen.rough, np.array([row]), settings) for row in starts]
+    tried = [levels.first.iterate(seen.rough, one) for one in begun]
     best = max(tried, key=lambda one: one.log_likelihood.sum())
     best = levels.coarse.iterate(seen.rough, best)
-    return levels.fine.iterate(seen.particles, best, rounds=_ROUNDS)
+    return levels.fine.iterate(seen.particles, best, rounds=settings.judged_rounds)

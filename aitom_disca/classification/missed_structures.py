@@ -7,21 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aitom_disca.classification.all_particles import AllParticles, Group
-from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification.assignments_of_all import Standing
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.coarse_and_fine import starts_of_tries
-from aitom_disca.classification.merge import ONE_Z
 from aitom_disca.classification.noise_clusters import is_structure, noise_limit
+from aitom_disca.classification.rounds_over_all import AllParticles, Group
 from aitom_disca.computing.parallel import on_all_cores
+from aitom_disca.config.sorting import MissedSettings, SortingSettings
 from aitom_disca.progress import muted
-
-_MISFITS = 0.15  # share of the subtomograms, those that fit their averages worst, ...
-_BANDS = (75, 150, 300, 600)  # ... but no more than these, sorted between these ranks
-_MEMBERS = 300  # of a cluster that are sorted among themselves
-_FEWEST = 24  # that are sorted among themselves
-_TESTED = 200  # members of each cluster that take part in tests
-_NEIGHBOURS = 2  # known clusters that a new one is compared with
 
 
 @dataclass(frozen=True)
@@ -62,14 +55,15 @@ def missed(
     rng : numpy.random.Generator
         Draws noise and first references.
     """
-    classes, fine = standing.classes, everything.levels.fine
+    classes, fine, settings = standing.classes, everything.levels.fine, everything.settings
     limit = noise_limit(fine, classes, mask_radius_px, rng, everything.wedge)
-    worst = _worst(classes, limit, rng)
+    worst = _worst(classes, limit, rng, settings)
     clusters = np.flatnonzero(standing.found_in == standing.found_in.max()).tolist()
-    of_clusters = _members(classes, clusters, worst, rng)
+    of_clusters = _members(classes, clusters, worst, rng, settings.missed.members)
     looked_into = [*zip(clusters, of_clusters, strict=True), *((None, rows) for rows in worst)]
-    looked_into = [(k, rows) for k, rows in looked_into if len(rows) >= _FEWEST]
-    jobs = [(rows, starts_of_tries(len(rows), rng)) for _, rows in looked_into]
+    splitting = settings.splitting
+    looked_into = [(k, rows) for k, rows in looked_into if len(rows) >= splitting.fewest]
+    jobs = [(rows, starts_of_tries(len(rows), rng, splitting)) for _, rows in looked_into]
 
     def look(job: tuple[np.ndarray, list[np.ndarray]]) -> tuple[list[Group], np.ndarray]:
         rows, tries = job
@@ -104,13 +98,17 @@ def missed(
 
 
 def _members(
-    classes: Classes, clusters: list[int], others: list[np.ndarray], rng: np.random.Generator
+    classes: Classes,
+    clusters: list[int],
+    others: list[np.ndarray],
+    rng: np.random.Generator,
+    most: int,
 ) -> list[np.ndarray]:
     """Some members of clusters, none of which are among others."""
     taken = np.concatenate([np.zeros(0, int), *others])
     members = classes.members()
     left = (np.setdiff1d(members[k], taken) for k in clusters)
-    return [np.sort(rng.permutation(rows)[:_MEMBERS]) for rows in left]
+    return [np.sort(rng.permutation(rows)[:most]) for rows in left]
 
 
 def of_their_own(
@@ -129,9 +127,10 @@ def of_their_own(
         return []
     averages = [average for _, average in (*known, *found)]
     similar = everything.pairs.similarity(averages)[len(known) :, : len(known)]
+    neighbours = everything.settings.merging.neighbours
 
     def is_new(number: int) -> bool:
-        nearest = np.argsort(-similar[number])[:_NEIGHBOURS]
+        nearest = np.argsort(-similar[number])[:neighbours]
         pairs = ([found[number], known[k]] for k in nearest if len(known[k][0]))
         return all(len(_merged(everything, offset_zyx_px, pair)) == 2 for pair in pairs)
 
@@ -145,30 +144,36 @@ def _merged(
     everything: AllParticles, offset_zyx_px: np.ndarray, groups: Sequence[Group]
 ) -> list[Group]:
     """Some members of clusters, those merged that are one structure."""
-    some = [some_of(rows) for rows, _ in groups]
+    settings = everything.settings
+    some = [some_of(rows, settings.missed) for rows, _ in groups]
     rows, ends = np.concatenate(some), np.cumsum([len(own) for own in some])
     merger = everything.load(rows).merger(offset_zyx_px[rows])
     members = np.split(np.arange(len(rows)), ends[:-1])
-    merged = merger.merge(members, [average for _, average in groups], least_z=ONE_Z)
+    averages = [average for _, average in groups]
+    merged = merger.merge(members, averages, least_z=settings.merging.one_z)
     return [(rows[own], average) for own, average in merged]
 
 
-def _worst(classes: Classes, limit: float, rng: np.random.Generator) -> list[np.ndarray]:
+def _worst(
+    classes: Classes, limit: float, rng: np.random.Generator, settings: SortingSettings
+) -> list[np.ndarray]:
     """Rows of what fits worst, in bands of rank, and some of what is below the limit of noise."""
     fits = classes.log_likelihood > limit
     above, below = np.flatnonzero(fits), np.flatnonzero(~fits)
     some = replace(
         classes, labels=classes.labels[above], log_likelihood=classes.log_likelihood[above]
     )
+    ranks, share = settings.missed.bands, settings.splitting.misfits
     bands, before = [], np.zeros(0, int)
-    for rank in _BANDS:
-        rows = some.misfits(min(rank / max(len(above), 1) + 1e-9, _MISFITS))
+    for rank in ranks:
+        rows = some.misfits(min(rank / max(len(above), 1) + 1e-9, share))
         bands.append(above[np.setdiff1d(rows, before)])
         before = rows
-    bands.append(np.sort(rng.permutation(below)[: _BANDS[-1]]))
-    return [band for band in bands if len(band) >= _FEWEST]
+    bands.append(np.sort(rng.permutation(below)[: ranks[-1]]))
+    return [band for band in bands if len(band) >= settings.splitting.fewest]
 
 
-def some_of(rows: np.ndarray) -> np.ndarray:
+def some_of(rows: np.ndarray, settings: MissedSettings) -> np.ndarray:
     """At most so many of a cluster, spread evenly."""
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), _TESTED)).astype(int)]
+    n = min(len(rows), settings.tested)
+    return rows[np.linspace(0, len(rows) - 1, n).astype(int)]

@@ -7,15 +7,11 @@ import numpy as np
 from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.expectation import expect, log_likelihood_held_out
 from aitom_disca.classification.classes import Classes
-from aitom_disca.classification.detail import Look
+from aitom_disca.classification.detail_levels import Look
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.geometry.fall_off import weighed_by_tilt
+from aitom_disca.number_text import counted
 from aitom_disca.progress import say
-from aitom_disca.words import counted
-
-_QUANTILE = 0.99
-_N_NOISE = 300
-_LEAST_FIT = 0.5  # mean log likelihood, over noise, of members in averages made without them
 
 
 def without_noise(
@@ -85,7 +81,7 @@ def stands_out(
 
 def is_structure(search: Search, members: Particles, average: np.ndarray) -> bool:
     """Whether members fit an average of others of them; parameters as in `stands_out`."""
-    return _fit_of_strangers(search, members, average) >= _LEAST_FIT
+    return _fit_of_strangers(search, members, average) >= search.settings.noise.least_fit
 
 
 def _fit_of_strangers(search: Search, members: Particles, average: np.ndarray) -> float:
@@ -93,11 +89,12 @@ def _fit_of_strangers(search: Search, members: Particles, average: np.ndarray) -
 
     A few subtomograms of noise fit an average of themselves.
     """
-    shifts = search.shifts_zyx_px
-    found = expect(members, search.slicer(average)[None], np.zeros(1), shifts)
+    shifts, negligible = search.shifts_zyx_px, search.settings.rounds.negligible
+    slices = search.slicer(average)[None]
+    found = expect(members, slices, np.zeros(1), shifts, negligible=negligible)
     made = search.averager.average(found.sums[:, 0], found.counts[:, 0], with_halves=True)
     by_half = [search.slicer(half)[None] for half in made.halves]
-    fit = log_likelihood_held_out(members.moved(found.offset_zyx_px), by_half, shifts)
+    fit = log_likelihood_held_out(members.moved(found.offset_zyx_px), by_half, shifts, negligible)
     return float(fit.mean())
 
 
@@ -108,7 +105,7 @@ def noise_limit(
     rng: np.random.Generator,
     wedge: np.ndarray | None,
 ) -> float:
-    """Log likelihood that 99 % of pure noise, aligned in the same way, stays below.
+    """Log likelihood that nearly all pure noise (99 %), aligned in the same way, stays below.
 
     Parameters
     ----------
@@ -117,12 +114,14 @@ def noise_limit(
     wedge : ndarray of int, optional
         Of the particles: the noise has wedges of these.
     """
+    settings = search.settings.noise
+    n = settings.n_noise
     if wedge is not None:
-        wedge = wedge[np.linspace(0, len(wedge) - 1, _N_NOISE).astype(int)]
-    volumes = rng.normal(size=(_N_NOISE, *(search.coefficients.box_px,) * 3)).astype(np.float32)
+        wedge = wedge[np.linspace(0, len(wedge) - 1, n).astype(int)]
+    volumes = rng.normal(size=(n, *(search.coefficients.box_px,) * 3)).astype(np.float32)
     if search.coefficients.fall_off is not None:
         volumes = weighed_by_tilt(volumes, search.coefficients.fall_off.noise)
     look = Look.at(search, volumes, mask_radius_px, wedge)
-    noise = look.particles(search, volumes, np.zeros(_N_NOISE, int), wedge=wedge)
+    noise = look.particles(search, volumes, np.zeros(n, int), wedge=wedge)
     found = search.weigh(noise, classes.for_others(noise.offset_zyx_px))
-    return float(np.quantile(found.log_likelihood, _QUANTILE))
+    return float(np.quantile(found.log_likelihood, settings.quantile))

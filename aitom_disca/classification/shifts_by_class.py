@@ -13,8 +13,6 @@ from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.progress import track
 
-_FAR = 15.0
-
 
 @dataclass(frozen=True)
 class Fit:
@@ -102,6 +100,7 @@ def fit_one(
         search.shifts_zyx_px,
         add_up=False,
         shell_weight=shell_weight,
+        negligible=search.settings.rounds.negligible,
     )
     return Fit(found.log_likelihood, found.rotation, found.offset_zyx_px)
 
@@ -147,7 +146,7 @@ def finely(
         Of these subtomograms; averages, prior and weights stay as they are.
     """
     roughly_likely = np.stack([fit.log_likelihood for fit in fits], axis=1)
-    near = roughly_likely > roughly_likely.max(axis=1, keepdims=True) - _FAR
+    near = roughly_likely > roughly_likely.max(axis=1, keepdims=True) - search.settings.wide.far
     found = []
     for k, (own, fit) in enumerate(zip(slices, fits, strict=True)):
         rows = np.flatnonzero(near[:, k])

@@ -8,16 +8,16 @@ from functools import partial
 
 import numpy as np
 
-from aitom_disca.classification.all_particles import AllParticles
-from aitom_disca.classification.assign import LearntAverages
-from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification.assign_others import LearntAverages
+from aitom_disca.classification.assignments_of_all import Standing
 from aitom_disca.classification.classes import Classes
+from aitom_disca.classification.cluster_posterior import HeldOut, held_out_gain
 from aitom_disca.classification.coarse_and_fine import unwhitened
-from aitom_disca.classification.held_out_posterior import HeldOut, held_out_gain
 from aitom_disca.classification.missed_structures import missed, of_their_own, some_of
 from aitom_disca.classification.noise_clusters import noise_limit, stands_out
+from aitom_disca.classification.rounds_over_all import AllParticles
+from aitom_disca.number_text import counted
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 Keep = Callable[[str, Callable[[], Standing]], Standing]
 
@@ -61,7 +61,9 @@ class SortedAll:
     def held_out(self) -> list[HeldOut]:
         """What coefficients that had no part in the choice say of up to 200 members of each."""
         members = [rows for rows in self.classes.members() if len(rows)]
-        rows = np.sort(np.concatenate([some_of(own) for own in members]))
+        rows = np.sort(
+            np.concatenate([some_of(own, self.everything.settings.missed) for own in members])
+        )
         everything, classes = self.everything, self.classes
         some = classes.select(rows)
         particles = everything.load(rows).particles
@@ -135,7 +137,7 @@ def _with_missed(
     if k >= most:
         return standing
     new = missed(everything, standing, mask_radius_px, rng)
-    kept = standing.without_clusters(new.replaced)
+    kept = standing.without_clusters(new.replaced, everything.settings.rounds.likely)
     groups = new.groups[: most - len(kept.found_in)]
     if len(kept.found_in) + len(groups) <= k:
         return standing
@@ -163,7 +165,7 @@ def _without_noise(
     limit = noise_limit(fine, classes, known.mask_radius_px, rng, everything.wedge)
     noise = classes.log_likelihood <= limit
     for rows, average in zip(classes.members(), classes.averages, strict=True):
-        some = some_of(rows)
+        some = some_of(rows, everything.settings.missed)
         members = everything.load(some).particles.moved(classes.offset_zyx_px[some])
         if not stands_out(fine, members, average, classes.log_likelihood[some], limit):
             noise[rows] = True

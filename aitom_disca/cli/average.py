@@ -14,8 +14,8 @@ from aitom_disca.cli.given_options import workers_given
 from aitom_disca.cli.help_text import rarely
 from aitom_disca.config import AverageSettings
 from aitom_disca.errors import InputError
+from aitom_disca.number_text import counted
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 _RARELY = rarely("averaging")
 

@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from aitom_disca.errors import InputError
-
-if TYPE_CHECKING:
-    from aitom_disca.bench import BenchOptions
-
-_TABLE_WIDTH = 150
-_COPIES = 200  # of one structure, for alignment and averages
-
-
-class What(StrEnum):
-    """What can be measured."""
-
-    accuracy = "accuracy"
-    speed = "speed"
-    size = "size"
-    selection = "selection"
-    alignment = "alignment"
-    averages = "averages"
-    refinement = "refinement"
-    few = "few"
-    cells = "cells"
-    device = "device"
-
-
-class Level(StrEnum):
-    """How many electrons a simulated cell was seen with."""
-
-    good = "good"
-    mid = "mid"
-    raw = "raw"
-
-
-_Cases = Annotated[
-    list[str] | None,
-    typer.Option("--cases", help="Only this case (repeatable); --list names them."),
-]
-_Methods = Annotated[
-    list[str] | None,
-    typer.Option("--methods", help="Only this method (repeatable); --list names them."),
-]
+from aitom_disca.cli.bench_options import (
+    Cases,
+    Level,
+    Methods,
+    What,
+    parse_changes,
+    parse_seeds,
+    parse_sizes,
+    split_names,
+)
 
 
 def bench(
@@ -59,8 +27,8 @@ def bench(
             help="Folder of density maps NAME.mrc or NAME.mrc.gz; built-in phantoms if left out.",
         ),
     ] = None,
-    cases: _Cases = None,
-    methods: _Methods = None,
+    cases: Cases = None,
+    methods: Methods = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Seeds, such as 0-4 or 0,3.")] = "0-4",
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for the results; what is there is kept.")
@@ -141,191 +109,36 @@ def bench(
     Example: aitom-disca bench --templates maps --cases snr-0.1 --methods ours --seeds 0
     """
     from aitom_disca import bench as b
+    from aitom_disca.cli import bench_measures as m
 
     if list_all:
-        _print_names()
+        m.print_names()
         return
     if what is What.cells:
-        from aitom_disca.cli import bench_cells
-
         if score is not None:
-            bench_cells.score(score, truth or [], templates, defocus_angstrom)
+            m.print_score_of_cells(score, truth or [], templates, defocus_angstrom)
         else:
             named, changed = parse_seeds(seeds), parse_changes(changes or [])
-            bench_cells.measure(out, templates, level.value, named, changed, again=again)
+            m.measure_whole_cells(out, templates, level.value, named, changed, again=again)
         return
     if what is What.device:
-        _device(out, minutes, templates, paper_width or 1.0, parse_seeds(seeds)[0], again)
+        m.measure_device(out, minutes, templates, paper_width or 1.0, parse_seeds(seeds)[0], again)
         return
     width = paper_width or (1.0 if what is What.speed else 0.25)
     options = b.BenchOptions(fraction, width, paper_iterations, parse_changes(changes or []))
     if what is What.speed:
-        _speed(out, templates, options, parse_seeds(seeds)[0])
+        m.measure_speed(out, templates, options, parse_seeds(seeds)[0])
     elif what is What.size:
         few = parse_sizes(rare, "--rare") if rare else []
-        _size(out, parse_sizes(sizes), few, options, again)
+        m.measure_size(out, parse_sizes(sizes), few, options, again)
     elif what is What.selection:
-        _selection(out, samples, parse_seeds(seeds)[0])
+        m.measure_selection(out, samples, parse_seeds(seeds)[0])
     elif what in (What.alignment, What.averages, What.refinement, What.few):
-        _structures(what, out, templates, parse_seeds(seeds), fraction)
+        m.measure_structures(what, out, templates, parse_seeds(seeds), fraction)
     else:
         if not show:
-            chosen = b.choose_cases(_split(cases), with_maps=templates is not None)
+            chosen = b.choose_cases(split_names(cases), with_maps=templates is not None)
             maps = b.load_templates(templates)
-            asked = b.choose_methods(_split(methods))
+            asked = b.choose_methods(split_names(methods))
             b.run_bench(out, chosen, asked, parse_seeds(seeds), maps, options, again=again)
-        _accuracy_table(out)
-
-
-def _accuracy_table(out: Path) -> None:
-    from rich.console import Console
-
-    from aitom_disca import bench as b
-
-    results = b.read_results(out)
-    if not results:
-        raise InputError(f"there are no results in {out}; measure first, without --show.")
-    rows = b.summarise(results)
-    b.write_tables(out, results, rows)
-    console = Console()
-    console.width = max(console.width, _TABLE_WIDTH)
-    console.print(b.rich_table(rows))
-    for line in b.comparisons(results):
-        console.print(line)
-    console.print(f"table: {out / 'bench.md'}, single runs: {out / 'bench.csv'}")
-
-
-def _speed(out: Path, templates: Path | None, options: BenchOptions, seed: int) -> None:
-    from aitom_disca.bench import load_templates
-    from aitom_disca.bench.speed_of_presets import measure_speed, speed_rows
-    from aitom_disca.cli.printed_tables import print_table
-
-    result = measure_speed(
-        out,
-        load_templates(templates),
-        fraction=options.fraction,
-        paper_width=options.paper_width,
-        seed=seed,
-        changes=options.changes,
-    )
-    print_table("speed", speed_rows(result))
-
-
-def _size(out: Path, sizes: list[int], rare: list[int], options: BenchOptions, again: bool) -> None:
-    from rich.console import Console
-
-    from aitom_disca.bench.memory_and_time import measure_sizes, size_rows
-    from aitom_disca.bench.table import rows_table
-    from aitom_disca.config import MineSettings
-
-    settings = MineSettings.from_preset("fast", **options.changes)
-    results = measure_sizes(out, sizes, settings, rare=rare, again=again)
-    Console().print(rows_table("size", size_rows(results)))
-
-
-def _device(
-    out: Path, minutes: float, templates: Path | None, width: float, seed: int, again: bool
-) -> None:
-    from aitom_disca.bench.device import device_rows, measure_device
-    from aitom_disca.cli.printed_tables import print_table
-
-    result = measure_device(
-        out, minutes=minutes, templates=templates, width=width, seed=seed, again=again
-    )
-    print_table("device", device_rows(result))
-    print(f"all figures: {out / 'device.json'}")
-
-
-def _selection(out: Path, samples: int, seed: int) -> None:
-    from aitom_disca.bench.choice_of_k import measure_selection, selection_rows
-    from aitom_disca.cli.printed_tables import print_table
-
-    print_table("choice of K", selection_rows(measure_selection(out, n=samples, seed=seed)))
-
-
-def _structures(
-    what: What, out: Path, templates: Path | None, seeds: list[int], fraction: float
-) -> None:
-    from rich.console import Console
-
-    from aitom_disca.bench import few_particles, known_truth, load_templates
-    from aitom_disca.bench.table import rows_table
-
-    maps, n = load_templates(templates), max(8, round(_COPIES * fraction))
-    if what is What.few:
-        copies = [max(8, round(n * fraction)) for n in few_particles.COPIES]
-        rows = few_particles.measure_few(out, maps, copies=copies, seeds=seeds)
-    elif what is What.refinement:
-        rows = known_truth.measure_refinement(out, maps, seeds=seeds)
-    elif what is What.averages:
-        rows = known_truth.measure_averages(out, maps, n=n, seed=seeds[0])
-    else:
-        rows = known_truth.measure_alignment(out, maps, n=n, seed=seeds[0])
-    console = Console()
-    console.width = max(console.width, _TABLE_WIDTH)
-    console.print(rows_table(what.value, known_truth.structure_rows(rows)))
-
-
-def _split(names: list[str] | None) -> list[str]:
-    """Names given one by one or joined by commas."""
-    return [part for name in names or [] for part in name.split(",") if part]
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Seeds from ``0-4``, ``0,3`` or a mixture of both.
-
-    Raises
-    ------
-    InputError
-        If the text is neither.
-    """
-    try:
-        pairs = [part.strip().partition("-") for part in text.split(",")]
-        found = [s for low, dash, high in pairs for s in range(int(low), int(high or low) + 1)]
-    except ValueError as error:
-        raise InputError(f"--seeds takes numbers such as 0-4 or 0,3; got {text!r}.") from error
-    if not found:
-        raise InputError(f"--seeds takes numbers such as 0-4, smallest first; got {text!r}.")
-    return sorted(set(found))
-
-
-def parse_sizes(text: str, option: str = "--sizes") -> list[int]:
-    """Numbers of subtomograms from ``500,2000``, as an option was given.
-
-    Raises
-    ------
-    InputError
-        If the text is something else.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise InputError(f"{option} takes numbers such as 500,2000,8000; got {text!r}.")
-    return [int(part) for part in parts]
-
-
-def parse_changes(texts: list[str]) -> dict[str, Any]:
-    """Settings from ``NAME=VALUE``, the value as in JSON, or a word.
-
-    Raises
-    ------
-    InputError
-        If there is no name or no value.
-    """
-    changes = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        if not name or not value:
-            raise InputError(f"--set takes NAME=VALUE, such as width=0.25; got {text!r}.")
-        try:
-            changes[name] = json.loads(value)
-        except ValueError:
-            changes[name] = value
-    return changes
-
-
-def _print_names() -> None:
-    from aitom_disca.bench import CASES, METHODS
-    from aitom_disca.cli.printed_tables import print_table
-
-    print_table("cases", [(case.name, case.title) for case in CASES.values()])
-    print_table("methods", [(method.name, method.title) for method in METHODS.values()])
+        m.print_accuracy(out)

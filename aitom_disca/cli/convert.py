@@ -10,8 +10,8 @@ import typer
 
 from aitom_disca.cli.help_text import OFTEN
 from aitom_disca.errors import InputError
+from aitom_disca.number_text import counted
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 _FILES, _KNOWN = OFTEN, "What the files do not say"
 

@@ -9,8 +9,8 @@ import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.cli.given_options import workers_given
+from aitom_disca.number_text import counted
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 
 def embed(

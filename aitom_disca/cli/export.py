@@ -5,7 +5,6 @@ from __future__ import annotations
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import Relion
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 
 def export(
@@ -22,8 +21,8 @@ def export(
     """
     from aitom_disca.io.disk.outputs import refuse_existing
     from aitom_disca.pipeline import write_stars
-    from aitom_disca.pipeline.star_files import star_files_there
+    from aitom_disca.pipeline.star_files import star_files_there, what_was_written
 
     refuse_existing(star_files_there(out, images), overwrite)
     summary = write_stars(store, labels, out, relion=relion.value, images=images)
-    say(f"{counted(summary['star_files'], 'star file')} written to {out}")
+    say(what_was_written(summary, out))

@@ -16,8 +16,8 @@ from aitom_disca.cli.given_options import (
     workers_given,
 )
 from aitom_disca.config import ExtractSettings, OpticsSettings
+from aitom_disca.number_text import counted
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 
 def extract(
@@ -50,7 +50,7 @@ def extract(
 
     Example: aitom-disca extract tomogram.mrc --picks picks.csv --out subtomograms.h5
     """
-    from aitom_disca.pipeline.parts import extract_part
+    from aitom_disca.pipeline.array_job_parts import extract_part
     from aitom_disca.pipeline.picks_of_run import read_all_picks
     from aitom_disca.subtomograms import extract_subtomograms
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aitom_disca.cli.choices import JobsOf, KCriterion, Precision, Preset, RotatedBy
 from aitom_disca.config import MineSettings, OpticsSettings
+from aitom_disca.config.sorting import SortingSettings
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 
 if TYPE_CHECKING:
     from aitom_disca.io import Tomogram
-    from aitom_disca.pipeline.parts import Part
+    from aitom_disca.pipeline.array_job_parts import Part
 
 _DIAMETER_ANGSTROM = 200.0
 _BOX_DIAMETERS = 1.6
@@ -118,6 +120,7 @@ def mine_settings(
     rotation: RotatedBy = RotatedBy.own,
     mask_diameter_angstrom: float | None = None,
     graded_wedge: bool = True,
+    expert: Sequence[str] | None = None,
 ) -> MineSettings:
     """Settings of a preset with the options that were given."""
     given = {
@@ -131,17 +134,42 @@ def mine_settings(
         "rotation": rotation.value,
         "mask_diameter_angstrom": mask_diameter_angstrom,
         "graded_wedge": graded_wedge,
+        "sorting": sorting_constants(expert) if expert else None,
     }
     return MineSettings.from_preset(
         preset.value, **{k: v for k, v in given.items() if v is not None}
     )
 
 
+def sorting_constants(given: Sequence[str]) -> SortingSettings:
+    """Constants of the sorting from ``NAME=VALUE``, the value as in JSON.
+
+    Raises
+    ------
+    InputError
+        If a text is something else, or there is no such constant.
+    """
+    changes: dict[str, Any] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        *groups, last = name.strip().split(".")
+        own = changes
+        try:
+            for group in groups:
+                own = own.setdefault(group, {})
+            own[last] = json.loads(value)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"--expert takes NAME=VALUE, such as merging.one_z=-2; got {text!r}."
+            ) from error
+    return SortingSettings.checked(**changes)
+
+
 def workers_given(
     workers: int | None, scheduler: str | None, cluster: JobsOf | None, config: Path | None
 ) -> AbstractContextManager[Executor | None]:
     """An executor as the options say; None for this process."""
-    from aitom_disca.computing.cluster import tasks_on
+    from aitom_disca.computing.executors import tasks_on
 
     queue = None if cluster is None else cluster.value
     return tasks_on(workers=workers, scheduler=scheduler, queue=queue, config=config)
@@ -149,6 +177,6 @@ def workers_given(
 
 def part_given(text: str | None) -> Part | None:
     """The part of ``--part``; None for all."""
-    from aitom_disca.pipeline.parts import Part
+    from aitom_disca.pipeline.array_job_parts import Part
 
     return None if text is None else Part.given(text)

@@ -10,8 +10,8 @@ import typer
 
 from aitom_disca.cli import options as o
 from aitom_disca.errors import InputError
+from aitom_disca.number_text import counted
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 
 class GumnetLoss(StrEnum):

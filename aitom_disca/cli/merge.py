@@ -10,8 +10,8 @@ import typer
 from aitom_disca.cli import options as o
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.outputs import refuse_existing
+from aitom_disca.number_text import counted
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 
 def merge(
@@ -27,7 +27,7 @@ def merge(
 
     Example: aitom-disca merge subtomograms.h5
     """
-    from aitom_disca.pipeline.parts import merge_picks, merge_shards
+    from aitom_disca.pipeline.array_job_parts import merge_picks, merge_shards
     from aitom_disca.pipeline.predict_labels import merge_predicted
 
     if out.suffix == ".csv":

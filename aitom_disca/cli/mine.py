@@ -21,6 +21,7 @@ def mine(
     devices: o.Devices = 1,
     mask_diameter_angstrom: o.MaskDiameter = None,
     graded_wedge: o.GradedWedge = True,
+    expert: o.Expert = None,
     seed: o.Seed = 0,
     runs: o.Runs = 1,
     relion: o.RelionVersion = Relion.v31,
@@ -51,6 +52,7 @@ def mine(
         rotation,
         mask_diameter_angstrom,
         graded_wedge,
+        expert,
     )
     with workers_given(workers, scheduler, cluster, cluster_config) as executor:
         folder = mine_store(

@@ -19,8 +19,8 @@ from aitom_disca.cli.given_options import (
 )
 from aitom_disca.config import JUNK_KINDS, PickSettings
 from aitom_disca.errors import InputError
+from aitom_disca.number_text import counted
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 
 def pick(

@@ -10,8 +10,8 @@ import typer
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import Relion
 from aitom_disca.cli.given_options import part_given, workers_given
+from aitom_disca.number_text import counted
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 
 def predict(

@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from aitom_disca.io import Tomogram
+from aitom_disca.number_text import counted
 from aitom_disca.runs.run_folder import RunFolder
-from aitom_disca.words import counted
 
 
 def print_run(folder: RunFolder) -> None:

@@ -9,8 +9,8 @@ import typer
 from aitom_disca.cli import options as o
 from aitom_disca.cli.choices import Preset, Relion
 from aitom_disca.cli.given_options import mine_settings, workers_given
+from aitom_disca.number_text import counted
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 
 def refine(
@@ -23,6 +23,7 @@ def refine(
     ] = False,
     mask_diameter_angstrom: o.MaskDiameter = None,
     graded_wedge: o.GradedWedge = True,
+    expert: o.Expert = None,
     device: o.Device = "auto",
     seed: o.Seed = 0,
     relion: o.RelionVersion = Relion.v31,
@@ -48,6 +49,7 @@ def refine(
         seed,
         mask_diameter_angstrom=mask_diameter_angstrom,
         graded_wedge=graded_wedge,
+        expert=expert,
     )
     with workers_given(workers, scheduler, cluster, cluster_config) as executor:
         folder = refine_store(

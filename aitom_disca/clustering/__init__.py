@@ -1,13 +1,13 @@
 """Gaussian mixtures, the number of clusters, matching and validation; knows no volumes."""
 
 from aitom_disca.clustering.ddbi import ddbi
-from aitom_disca.clustering.figmn import FIGMN
 from aitom_disca.clustering.fitting import fit_mixture
+from aitom_disca.clustering.k_selection import MixtureChoice, choose_mixture, estimate_k
 from aitom_disca.clustering.matching import contingency, match_labels
 from aitom_disca.clustering.mixture import GaussianMixtureModel, mixture_of_labels
+from aitom_disca.clustering.online_mixture import FIGMN
+from aitom_disca.clustering.over_and_under_partition import Change, Restructured, restructure
 from aitom_disca.clustering.projection import Projection, fit_projection
-from aitom_disca.clustering.restructure import Change, Restructured, restructure
-from aitom_disca.clustering.selection import MixtureChoice, choose_mixture, estimate_k
 
 __all__ = [
     "FIGMN",

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from aitom_disca.clustering.em import Gaussians, run_em
+from aitom_disca.clustering.gaussian_mixture_em import Gaussians, run_em
 from aitom_disca.clustering.mixture import GaussianMixtureModel, mixture_of_labels
 from aitom_disca.clustering.quadratic_terms import Products
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from aitom_disca.clustering.em import (
+from aitom_disca.clustering.gaussian_mixture_em import (
     Fitted,
     Gaussians,
     hard_sums,

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
-from aitom_disca.clustering import criteria
+from aitom_disca.clustering import criteria_for_k
 
 _PIECE = 8192  # samples whose density is computed at once
 
@@ -36,7 +36,7 @@ class GaussianMixtureModel:
     @property
     def n_parameters(self) -> int:
         """Free parameters: K - 1 weights, K P means, K P (P + 1) / 2 covariances."""
-        return criteria.count_parameters(*self.means.shape)
+        return criteria_for_k.count_parameters(*self.means.shape)
 
     def chosen(self, components: np.ndarray) -> GaussianMixtureModel:
         """Some of the Gaussians, in that order, their weights adding up to one."""
@@ -77,7 +77,7 @@ class GaussianMixtureModel:
         ``-2 log L + n_parameters log n`` (SI Eq. 4), with the usual full count of parameters.
         """
         total = self.log_likelihood(samples).sum()
-        return criteria.bic(total, self.n_parameters, len(samples))
+        return criteria_for_k.bic(total, self.n_parameters, len(samples))
 
     def renamed(self, names: np.ndarray) -> GaussianMixtureModel:
         """The same mixture with component k called ``names[k]`` (a permutation)."""

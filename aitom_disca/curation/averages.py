@@ -19,7 +19,7 @@ from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.formats.file_text import load_json
 from aitom_disca.io.formats.particles_of_store import is_labels_table
-from aitom_disca.io.tables import read_labels_csv, read_rows_csv, write_rows_csv
+from aitom_disca.io.result_tables import read_labels_csv, read_rows_csv, write_rows_csv
 from aitom_disca.runs.run_folder import RunFolder
 
 AVERAGES_TABLE = "averages.csv"
@@ -129,26 +129,30 @@ def refuse_outdated(now: AveragesNow, numbers: Sequence[int], store: Path, folde
         )
 
 
-def command_to_average(now: AveragesNow, store: Path, folder: Path) -> str:
+def command_to_average(now: AveragesNow, store: str | Path, folder: Path) -> str:
     """The command line that makes the averages of changed clusters again."""
     where = ["--labels", str(now.labels), "--out", str(folder)]
     which = [word for number in sorted(now.changed) for word in ("--cluster", str(number))]
     return shlex.join(["aitom-disca", "average", str(store), *where, *which, "--overwrite"])
 
 
-def shown_averages(folder: str | Path) -> tuple[list[dict[str, str]], list[str]]:
+def shown_averages(
+    folder: str | Path, store: str | Path = "STORE"
+) -> tuple[list[dict[str, str]], list[str]]:
     """Rows of ``averages.csv`` whose averages are still those of their clusters.
 
     Parameters
     ----------
     folder : path
         Of averages.
+    store : path
+        That they are made from, for the command in the note.
 
     Returns
     -------
     rows : list of dict
     notes : list of str
-        A sentence for every average that is left out.
+        Those that are left out and why, with the command that makes them again.
 
     Raises
     ------
@@ -160,12 +164,15 @@ def shown_averages(folder: str | Path) -> tuple[list[dict[str, str]], list[str]]
         return [], []
     now = averages_now(folder)
     rows = [row for row in read_averages(table) if int(row["cluster"]) not in now.outdated]
-    notes = [
-        f"The average of cluster {number} is left out, since it was made of other subtomograms: "
-        f"{why}. Run `aitom-disca average` again to have one."
-        for number, why in sorted(now.changed.items())
-    ]
-    return rows, notes
+    if not now.changed:
+        return rows, []
+    which = ", ".join(f"cluster {number} ({why})" for number, why in sorted(now.changed.items()))
+    one = len(now.changed) == 1
+    note = (
+        f"the average{'' if one else 's'} of {which}, made of other subtomograms than are in "
+        f"{'it' if one else 'them'} now; make {'it' if one else 'them'} again: "
+    )
+    return rows, [note + command_to_average(now, store, Path(folder))]
 
 
 def mark_averages(folder: str | Path) -> AveragesNow:

@@ -18,7 +18,7 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.formats.file_text import load_json
-from aitom_disca.io.tables import read_labels_csv, read_rows_csv, rows_as_csv
+from aitom_disca.io.result_tables import read_labels_csv, read_rows_csv, rows_as_csv
 from aitom_disca.runs.run_folder import RunFolder
 
 _VERSION = 1
@@ -35,7 +35,8 @@ class Curation:
     folder : path
         With ``labels.csv``, such as that of a run.
     n_clusters : int
-        Of which these are the labels, where some may have no members.
+        Of which these are the labels, where the last ones may have no members; by default the
+        highest number in the labels.
 
     Raises
     ------
@@ -48,17 +49,17 @@ class Curation:
         self.file, self.labels_file = files.curation, files.labels
         self.sorted_file = files.sorted_labels
         self.decisions: list[Decision] = []
-        self.n_clusters, self.particles_sha256 = n_clusters, ""
+        self.particles_sha256 = ""
         if not self.labels_file.is_file():
             raise InputError(
                 f"expected the folder of a run with its labels, but {folder} holds no labels.csv."
             )
         if not self.file.exists():
             self.sorted, _ = read_labels_csv(self.labels_file)
+            self.n_clusters = n_clusters or _highest(self.sorted)
             return
         record = read_record(self.file)
-        self.decisions, self.n_clusters = record["decisions"], record["n_clusters"]
-        self.particles_sha256 = record["particles_sha256"]
+        self.decisions, self.particles_sha256 = record["decisions"], record["particles_sha256"]
         there = _digest(self.labels_file.read_text(encoding="utf-8"))
         if there not in (record["labels_sha256"], record["labels_before_sha256"]):
             raise InputError(
@@ -66,6 +67,7 @@ class Curation:
                 f"{self.file.name} away, and apply it to the new labels with --replay."
             )
         self.sorted, _ = read_labels_csv(self.sorted_file)
+        self.n_clusters = record["n_clusters"] or _highest(self.sorted)  # older files say 0
         if there != record["labels_sha256"]:  # it was stopped between the two files
             write_text(self.labels_file, self._labels_text(self.curated(), self.decisions))
 
@@ -82,8 +84,13 @@ class Curation:
         Raises
         ------
         InputError
-            If one does not fit.
+            If one does not fit, or others were added since the file was read.
         """
+        if self.file.exists() and read_record(self.file)["decisions"] != self.decisions:
+            raise InputError(
+                f"decisions were added to {self.file} while this one was made, in a browser or "
+                "another terminal; look at them and decide again."
+            )
         every = [*self.decisions, *(one if one.date else one.now() for one in decisions)]
         curated = apply_decisions(self.sorted, every, n_clusters=self.n_clusters)
         before = self.labels_file.read_text(encoding="utf-8")
@@ -218,6 +225,11 @@ def _as_text(record: dict[str, Any]) -> str:
     text = json.dumps(record, indent=1, ensure_ascii=False)
     numbers = re.compile(r"\[\n\s*(-?\d+(?:,\n\s*-?\d+)*)\n\s*\]")
     return numbers.sub(lambda found: "[" + " ".join(found[1].split()) + "]", text) + "\n"
+
+
+def _highest(labels: np.ndarray) -> int:
+    """The highest number of a cluster, from 1; 0 where there is none."""
+    return int(labels.max(initial=-1)) + 1
 
 
 def _digest(text: str) -> str:

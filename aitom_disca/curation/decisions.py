@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from aitom_disca.errors import InputError
-from aitom_disca.words import counted
+from aitom_disca.number_text import counted
 
 Action = Literal["merge", "drop", "junk", "keep", "name", "move", "split", "undo"]
 _ACTIONS = get_args(Action)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ def drops_by_nuisance(
 
 
 def names_by_maps(
-    rows: Sequence[Mapping[str, str]], names: Mapping[int, str], there: Sequence[int]
+    rows: Sequence[Mapping[str, str]], names: Mapping[int, str], there: Collection[int]
 ) -> list[Suggestion]:
     """Names of clusters that have none, from rows of ``identified.csv``.
 

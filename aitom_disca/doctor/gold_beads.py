@@ -9,9 +9,9 @@ import numpy as np
 from aitom_disca.doctor.outcome import Check, judged
 from aitom_disca.doctor.sampled_blocks import level_and_spread, slabs
 from aitom_disca.io import Tomogram
+from aitom_disca.number_text import counted
 from aitom_disca.picking.gold import find_gold
-from aitom_disca.picking.search import Balls
-from aitom_disca.words import counted
+from aitom_disca.picking.peak_search import Balls
 
 _EXTREME_SD = 10.0  # robust standard deviations from which a voxel counts as extreme
 _MOST_EXTREME = 1e-4  # share of the voxels

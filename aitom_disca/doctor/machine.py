@@ -14,8 +14,8 @@ from pathlib import Path
 from aitom_disca.config import ExtractSettings
 from aitom_disca.doctor.outcome import Check, judged
 from aitom_disca.io import Tomogram
-from aitom_disca.subtomograms.extract import plan_box
-from aitom_disca.words import counted
+from aitom_disca.number_text import counted
+from aitom_disca.subtomograms.box_plan import plan_box
 
 # What a run of the preset fast holds: measured with 500 to 8000 subtomograms of 32 voxels.
 _PEAK_GB = 1.8

@@ -13,9 +13,9 @@ from aitom_disca.geometry.wedge import distinct_tilt_ranges
 from aitom_disca.io import Tomogram, open_store, read_picks
 from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.read_particles import read_particles
+from aitom_disca.number_text import counted
 from aitom_disca.particles import ParticleSet
 from aitom_disca.subtomograms.preprocess import is_constant
-from aitom_disca.words import counted
 
 _MOST_OUTSIDE = 0.05
 _MOST_TWICE = 0.01

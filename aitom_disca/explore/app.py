@@ -16,15 +16,16 @@ from aitom_disca.explore import (
     feature_map,
     history,
     selected_particles,
+    suggesting,
     tomogram_page,
     wall,
 )
+from aitom_disca.explore.browser_images import surface_bytes, three_slices
 from aitom_disca.explore.card_data import cards_of
 from aitom_disca.explore.results import Results
-from aitom_disca.explore.slice_pictures import surface_bytes, three_slices
 from aitom_disca.explore.token import protect
+from aitom_disca.number_text import counted
 from aitom_disca.report.cards import STYLE_SHEET
-from aitom_disca.words import counted
 
 VIEWS: dict[str, ModuleType] = {
     "clusters": clusters,
@@ -76,6 +77,7 @@ def create_app(results: Results, token: str, port: int = 8050) -> Dash:
     app.layout = lambda: _frame(results)
     deciding.register(app, results)
     selected_particles.register(app, results)
+    suggesting.register(app, results)
     for view in VIEWS.values():
         view.register(app, results)
     _register_views(app, results)
@@ -103,7 +105,7 @@ def _frame(results: Results) -> html.Div:
                 className="top",
             ),
             html.Main(clusters.layout(results), id="content", tabIndex=-1),
-            deciding.bar(),
+            deciding.bar(results),
         ]
     )
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
+from aitom_disca.explore import suggesting
 from aitom_disca.explore.card_data import cards_of
-from aitom_disca.explore.deciding import OUTCOME, decide
+from aitom_disca.explore.deciding import BEGUN, OUTCOME, decide, split
 from aitom_disca.explore.results import Results
 from aitom_disca.report.cards import ClusterCard
 
@@ -19,6 +20,7 @@ _ORDERS = {
     "number": "by number",
 }
 _ACTIONS = {"merge": "Merge", "drop": "Drop", "keep": "Keep only these", "junk": "Call junk"}
+_SPLIT = "sort the members of the ticked cluster again; it takes a while"
 
 
 def layout(results: Results) -> html.Div:
@@ -30,16 +32,19 @@ def layout(results: Results) -> html.Div:
                     html.Label(["order", _order()], className="field whole"),
                     html.Span("With the ticked clusters:", className="muted"),
                     *(html.Button(text, id={"do": name}) for name, text in _ACTIONS.items()),
+                    html.Button("Split", id={"do": "split"}, title=_SPLIT),
                     html.Label(
                         [
                             html.Span("why", className="unseen"),
-                            dcc.Input(id={"why": 0}, placeholder="why (kept with the decision)"),
+                            dcc.Input(id={"why": 0}, placeholder="why (kept with it)"),
                         ],
                         className="why",
                     ),
+                    suggesting.button(),
                 ],
                 className="toolbar",
             ),
+            suggesting.layout(results),
             html.Div(_cards(results, "trust"), id="cards", className="cards"),
         ]
     )
@@ -59,7 +64,8 @@ def register(app: Dash, results: Results) -> None:
         return _cards(results, order)
 
     @app.callback(
-        *OUTCOME,
+        OUTCOME[0],
+        *BEGUN,
         reasons,
         Input({"do": ALL}, "n_clicks"),
         State({"tick": ALL}, "value"),
@@ -71,9 +77,13 @@ def register(app: Dash, results: Results) -> None:
         clicks: list[int | None], ticks: list[list[int]], why: list[str | None]
     ) -> tuple[Any, ...]:
         if not any(clicks):
-            return _nothing(why)
+            return no_update, no_update, *_nothing(why)
         ticked = tuple(sorted(number for tick in ticks for number in tick or ()))
-        return _cleared(decide(results, ctx.triggered_id["do"], ticked, why=why[0]), why)
+        action = ctx.triggered_id["do"]
+        if action == "split":
+            return no_update, *split(results, ticked, why[0]), [no_update for _ in why]
+        version, said, cleared = _cleared(decide(results, action, ticked, why=why[0]), why)
+        return version, said, no_update, no_update, cleared
 
     @app.callback(
         *OUTCOME,

@@ -24,6 +24,11 @@ def command_of(results: str | Path, decision: Decision) -> str:
     return shlex.join(["aitom-disca", "curate", str(results), *words])
 
 
+def suggest_command(results: str | Path) -> str:
+    """The command that asks what might be decided."""
+    return shlex.join(["aitom-disca", "curate", str(results), "--suggest"])
+
+
 def replay_command(results: str | Path) -> str:
     """The command that makes all decisions again, on another run of the same seed."""
     record = Path(results) / "curation.json"

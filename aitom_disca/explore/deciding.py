@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Callable
 from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
@@ -12,13 +13,18 @@ from aitom_disca.curation.decisions import Action
 from aitom_disca.errors import InputError
 from aitom_disca.explore.command_lines import command_of, export_command
 from aitom_disca.explore.results import Results
-from aitom_disca.words import counted
+from aitom_disca.number_text import counted
 
+_STATUS = Output("status", "children", allow_duplicate=True)
 # What a callback that decides writes to: the pages learn from `version` that labels changed.
-OUTCOME = (
-    Output("version", "data", allow_duplicate=True),
-    Output("status", "children", allow_duplicate=True),
+OUTCOME = (Output("version", "data", allow_duplicate=True), _STATUS)
+# And one that begins what takes long: then the page asks again and again whether it is done.
+BEGUN = (
+    _STATUS,
+    Output("working", "disabled", allow_duplicate=True),
+    Output("work", "children", allow_duplicate=True),
 )
+_ASK_MS = 1000
 
 
 def decide(
@@ -40,6 +46,40 @@ def decide(
     return len(results.decisions), told(
         f"Done: {decision}.", command_of(_folder(results), decision)
     )
+
+
+def begin(results: Results, what: str, work: Callable[[], Any]) -> tuple[Any, ...]:
+    """Have something done beside the page; the values for `BEGUN`.
+
+    Parameters
+    ----------
+    results : Results
+    what : str
+        Is being done.
+    work : callable
+        Returns what is to be said in the end.
+    """
+    try:
+        results.background.start(what, work)
+    except InputError as error:
+        return failed(error), no_update, no_update
+    return "", False, results.background.now()
+
+
+def split(results: Results, clusters: tuple[int, ...], why: str | None) -> tuple[Any, ...]:
+    """Have the members of a cluster sorted again; the values for `BEGUN`."""
+    if len(clusters) != 1:
+        ticked = len(clusters) or "none"
+        return failed(InputError(f"tick one cluster to split, not {ticked}.")), no_update, no_update
+    wanted = Decision("split", clusters, why=(why or "").strip(), who=_login())
+
+    def work() -> list[Any]:
+        decision = results.split(wanted)
+        *others, last = map(str, decision.clusters)
+        parts = f"its parts are {', '.join(others)} and {last}"
+        return told(f"Done: {decision}; {parts}.", command_of(_folder(results), decision))
+
+    return begin(results, f"sorting the members of cluster {clusters[0]} again", work)
 
 
 def told(sentence: str, command: str) -> list[Any]:
@@ -68,12 +108,14 @@ def failed(error: Exception) -> html.Span:
     return html.Span(text[:1].upper() + text[1:], className="failed", role="alert")
 
 
-def bar() -> html.Footer:
-    """The bar at the bottom: what was done last, undo, star files."""
+def bar(results: Results) -> html.Footer:
+    """The bar at the bottom: what was done last, what is being done, undo, star files."""
     spoken: dict[str, Any] = {"aria-live": "polite"}
     return html.Footer(
         [
             html.Div(id="status", role="status", **spoken),
+            html.Div(results.background.now(), id="work", className="muted"),
+            dcc.Interval(id="working", interval=_ASK_MS, disabled=not results.background.now()),
             html.Div(
                 [
                     html.Span(id="standing", className="muted"),
@@ -109,14 +151,23 @@ def register(app: Dash, results: Results) -> None:
     )
     def write(_: int, relion: Any) -> tuple[Any, Any]:
         try:
-            n_files = results.write_stars(relion)
+            written = results.write_stars(relion)
         except (InputError, OSError) as error:
             return no_update, failed(error)
         command = export_command(results.store_path or "", _folder(results), relion)
         return (
             f"{len(results.decisions)}, written {ctx.triggered[0]['value']}",
-            told(f"Done: {counted(n_files, 'star file')} written to {_folder(results)}.", command),
+            told(f"Done: {written}.", command),
         )
+
+    @app.callback(OUTCOME[0], *BEGUN, Input("working", "n_intervals"), prevent_initial_call=True)
+    def ask(_: int) -> tuple[Any, ...]:
+        now = results.background.now()
+        if now:
+            return no_update, no_update, False, now
+        outcome = results.background.outcome
+        said = failed(outcome) if isinstance(outcome, Exception) else outcome
+        return f"{len(results.decisions)}, done {results.background.n_done}", said, True, ""
 
     @app.callback(Output("standing", "children"), Input("version", "data"))
     def standing(_: Any) -> str:

@@ -49,7 +49,7 @@ def _decisions(results: Results) -> list[Any]:
         said = [decided, " ", html.Span(one.why, className="muted")]
         when = f"{one.date[:16].replace('T', ' ')} {one.who}"
         command = as_command(command_of(results.files.path, one))
-        rows.append(html.Li([*said, html.Span(when, className="muted"), command]))
+        rows.append(html.Li([*said, html.Span(when, className="muted when"), command]))
     return [
         html.Ol(rows, className="decisions"),
         html.P(

@@ -10,8 +10,7 @@ import numpy as np
 from aitom_disca.colours import CLUSTER_COLOURS
 
 FILLING: Any = {"responsive": True, "style": {"height": "100%"}}  # of a graph in its frame
-
-
+_STANDOFF_PX = 10  # of titles from the numbers of their axes
 SYMBOLS = ("circle", "square", "diamond", "triangle-up")  # when colours begin again
 
 
@@ -29,8 +28,8 @@ def empty_figure(x_title: str, y_title: str) -> dict[str, Any]:
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "margin": {"l": 50, "r": 12, "t": 12, "b": 54},
-            "xaxis": {**axis, "title": {"text": x_title}},
-            "yaxis": {**axis, "title": {"text": y_title}},
+            "xaxis": {**axis, "title": {"text": x_title, "standoff": _STANDOFF_PX}},
+            "yaxis": {**axis, "title": {"text": y_title, "standoff": _STANDOFF_PX}},
             "legend": {"orientation": "h", "y": 1.12},
             "font": {"family": "system-ui, sans-serif"},
         },

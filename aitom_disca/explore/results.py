@@ -13,16 +13,18 @@ import numpy as np
 
 from aitom_disca.analysis.properties import measure_properties
 from aitom_disca.config import RelionVersion
-from aitom_disca.curation import Curated, Curation, Decision
+from aitom_disca.curation import Curated, Curation, Decision, apply_decisions
 from aitom_disca.errors import InputError
+from aitom_disca.explore.background import Background
+from aitom_disca.explore.suggested import Suggested
 from aitom_disca.io import SubtomogramStore, Tomogram, open_store, read_labels_csv
 from aitom_disca.io.disk.npz import read_npz
-from aitom_disca.io.tables import read_rows_csv
-from aitom_disca.io.text_tables import read_csv_columns
+from aitom_disca.io.result_tables import read_rows_csv
+from aitom_disca.io.text_columns import read_csv_columns
 from aitom_disca.particles import ParticleSet
-from aitom_disca.pipeline.curate import curate
+from aitom_disca.pipeline.curate import curate, with_parts
 from aitom_disca.pipeline.report import store_of, tomograms_of
-from aitom_disca.pipeline.star_files import write_stars
+from aitom_disca.pipeline.star_files import what_was_written, write_stars
 from aitom_disca.runs.run_folder import RunFolder
 
 T = TypeVar("T")
@@ -56,6 +58,8 @@ class Results:
         else:
             self.files.record = self.record
         self.selected = np.zeros(0, int)
+        self.background = Background()
+        self.suggested: Suggested | None = None
         self._lock = threading.RLock()
         self.labels_read_at = 0  # when the labels were last written, as they are held
         self.refresh()
@@ -101,6 +105,39 @@ class Results:
             curate(self.files.path, [decision], star_files=False)
             self.refresh()
 
+    def split(self, decision: Decision) -> Decision:
+        """Sort the members of a cluster again, which takes a while, and write the decision down.
+
+        Others may be made meanwhile.
+
+        Raises
+        ------
+        InputError
+            If it cannot be split, or has other members now; nothing is written then.
+        """
+        with self._lock:
+            self.refresh()
+            curated = self.curation.curated()
+        decision = with_parts(curated, decision, self.store_path, self.files.path)
+        with self._lock:
+            self.refresh()
+            every = [*self.decisions, decision]
+            apply_decisions(self.curation.sorted, every, n_clusters=self.curation.n_clusters)
+            self.decide(decision)
+        return decision
+
+    def suggest(self) -> int:
+        """Ask what might be decided, which takes a while; how many suggestions there are.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be read.
+        """
+        self.refresh()
+        self.suggested = Suggested.about(self.files.path, self.store_path, self.labels)
+        return len(self.suggested.made.found)
+
     @property
     def decisions(self) -> list[Decision]:
         """All that were made, undone ones too."""
@@ -129,8 +166,8 @@ class Results:
         star, labels = self.files.star, self.files.labels
         return not star.is_file() or star.stat().st_mtime_ns < labels.stat().st_mtime_ns
 
-    def write_stars(self, relion: RelionVersion = "3.1") -> int:
-        """Write the star files that follow from the labels; how many.
+    def write_stars(self, relion: RelionVersion = "3.1") -> str:
+        """Write the star files that follow from the labels; what was written, in words.
 
         Raises
         ------
@@ -141,7 +178,7 @@ class Results:
             raise InputError("no store of subtomograms is known, so that no star file is written.")
         with self._lock:
             done = write_stars(self.store_path, self.files.labels, self.files.path, relion=relion)
-        return int(done["star_files"])
+        return what_was_written(done, self.files.path)
 
     # -- particles ---------------------------------------------------------------------------
 

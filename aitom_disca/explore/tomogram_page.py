@@ -12,19 +12,21 @@ from flask import Response, abort, request
 from aitom_disca.colours import cluster_colour
 from aitom_disca.explore import selected_particles
 from aitom_disca.explore.feature_map import legend_of
-from aitom_disca.explore.plot_style import FILLING, empty_figure, symbol_of
+from aitom_disca.explore.plot_style import FILLING, empty_figure, packed, symbol_of
 from aitom_disca.explore.results import Results
-from aitom_disca.explore.slices import (
+from aitom_disca.explore.tomogram_slices import (
     AXES,
     PLANES,
     contrast_of,
     diameter_px,
+    diameters_px,
     placed_file,
     slice_png,
 )
 from aitom_disca.explore.wall import tiles
 
 _CONTRAST = [2, 99]  # per cent of the voxels that are black, and not yet white
+_CORNERS = {"circle": 32, "square": 4, "diamond": 4, "triangle-up": 3}  # of outlines
 _NEAR_DIAMETERS = 1 / 2  # particles nearer to the slice are drawn
 _ALONG = {"0": "along z", "1": "along y", "2": "along x"}
 _CONFIG: Any = {"displaylogo": False, "modeBarButtonsToRemove": ["autoScale2d"]}
@@ -184,19 +186,21 @@ def _figure(
     source = f"slice/{number}/{axis}/{at}.png?low={contrast[0]}&high={contrast[1]}"
     labels = results.labels[rows]
     figure = empty_figure(f"{AXES[across]} (voxels)", f"{AXES[up]} (voxels)")
+    diameter = diameters_px(results, tomogram, rows)
     figure["data"] = [
+        *_outlines(places[:, across], places[:, up], diameter, labels),
         {
             "type": "scatter", "mode": "markers",
             "x": places[:, across].tolist(), "y": places[:, up].tolist(),
             "customdata": rows.tolist(),
             "text": [results.title_of(int(label) + 1) for label in labels],
             "hovertemplate": "%{text}, particle %{customdata}<extra></extra>",
+            # dots in the middle: for the pointer, and seen where they are selected
             "marker": {
-                "symbol": [f"{symbol_of(int(label))}-open" for label in labels],
-                "size": 16, "line": {"width": 2.5},
-                "color": [cluster_colour(int(label)) for label in labels],
+                "size": 8, "opacity": 0, "color": [cluster_colour(int(label)) for label in labels]
             },
-            "unselected": {"marker": {"opacity": 0.35}},
+            "selected": {"marker": {"opacity": 1}},
+            "unselected": {"marker": {"opacity": 0}},
         }
     ]  # fmt: skip
     more = "&placed=1" if placed else ""
@@ -208,8 +212,33 @@ def _figure(
                                   "constrain": "domain"}  # fmt: skip
     figure["layout"]["yaxis"] |= {"range": [-0.5, height - 0.5], "showgrid": False,
                                   "constrain": "domain", "scaleanchor": "x"}  # fmt: skip
-    figure["layout"] |= {"dragmode": "select", "uirevision": f"{name}/{axis}"}
+    figure["layout"] |= {
+        "dragmode": "select", "uirevision": f"{name}/{axis}", "showlegend": False
+    }  # fmt: skip
     return figure
+
+
+def _outlines(
+    x: np.ndarray, y: np.ndarray, diameter: np.ndarray, labels: np.ndarray
+) -> list[dict[str, Any]]:
+    """A line a cluster round its particles, as large as they are, in voxels; NaN between them."""
+    traces = []
+    for label in np.unique(labels).tolist():
+        own = labels == label
+        corners = _CORNERS[symbol_of(label)]
+        turned = 0.0 if symbol_of(label) == "diamond" else np.pi / corners
+        angle = turned - np.pi / 2 + np.linspace(0, 2 * np.pi, corners + 1)
+        reach = diameter[own, None] / 2 / np.cos(np.pi / corners)  # the sides touch the particle
+        lines = [
+            np.pad(at[own, None] + reach * turn(angle), ((0, 0), (0, 1)), constant_values=np.nan)
+            for at, turn in ((x, np.cos), (y, np.sin))
+        ]
+        traces.append(
+            {"type": "scatter", "mode": "lines", "hoverinfo": "skip",
+             "x": packed(lines[0].ravel()), "y": packed(lines[1].ravel()),
+             "line": {"color": cluster_colour(label), "width": 2}}
+        )  # fmt: skip
+    return traces
 
 
 def _middle(results: Results, name: str, axis: int) -> int:

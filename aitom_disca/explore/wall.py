@@ -9,9 +9,9 @@ import numpy as np
 from dash import Dash, Input, Output, dcc, html
 
 from aitom_disca.explore import selected_particles
+from aitom_disca.explore.browser_images import as_png, to_grey
 from aitom_disca.explore.card_data import cards_of
 from aitom_disca.explore.results import Results
-from aitom_disca.explore.slice_pictures import as_png, to_grey
 from aitom_disca.report.cards import ClusterCard, member_slices
 
 _PER_PAGE = 60

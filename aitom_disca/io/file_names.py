@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from aitom_disca.io.names import series_name
+from aitom_disca.io.tomogram_names import series_name
 
 # Further numbers, but not of what programs add, such as _10.00Apx: TS_1_2 is not TS_1.
 _NUMBERS = r"(?:[_.-]\d+(?!\.\d|[^\W_]))*"
 _END = r"(?![^\W_])"
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\s\x00-\x1f\x7f]+')
 _LONGEST = 100  # bytes
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9._+-]+")
+_GREEK = re.compile(r"GREEK (?:SMALL|CAPITAL) LETTER (?:FINAL )?(\w+)")
 
 
 def name_in(path: str | Path, names: Iterable[str], shared: Iterable[str] = ()) -> str | None:
@@ -134,3 +136,33 @@ def file_part(name: str) -> str:
     """A name without what names of files cannot hold."""
     part = _FORBIDDEN.sub("-", name).strip("-. ").encode()[:_LONGEST].decode(errors="ignore")
     return part or "tomogram"
+
+
+def plain_part(name: str) -> str:
+    """A name in the letters, digits and signs that every shell and RELION take as they are.
+
+    Accents are taken off, Greek letters are spelled (``α`` as alpha), other letters are left out,
+    signs become ``-``. It is empty where nothing is left.
+    """
+    letters = unicodedata.normalize("NFKD", name)
+    spelled = "".join(letter if letter.isascii() else _spelled(letter) for letter in letters)
+    return _NOT_PLAIN.sub("-", spelled)[:_LONGEST].strip("-. ")
+
+
+def name_endings(names: Mapping[int, str]) -> dict[int, str]:
+    """How files of clusters that have names end behind their number: ``_ribosome``.
+
+    Parameters
+    ----------
+    names : mapping of int to str
+        By the number of the cluster. Files are told apart by it, so that names may become one, or
+        nothing, in `plain_part`.
+    """
+    return {number: f"_{part}" for number, name in names.items() if (part := plain_part(name))}
+
+
+def _spelled(letter: str) -> str:
+    greek = _GREEK.fullmatch(unicodedata.name(letter, ""))
+    if greek is not None:
+        return greek[1].lower()
+    return "" if letter.isalpha() or unicodedata.combining(letter) else " "

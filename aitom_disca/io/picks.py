@@ -12,13 +12,10 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.format import Format, Known
 from aitom_disca.io.formats.relion.generations import PARTICLES_KEY, optimisation_set
-from aitom_disca.io.formats.relion.read_star import (
-    find_known,
-    read_in_tomograms,
-    read_particles_star,
-)
+from aitom_disca.io.formats.relion.read_star import read_in_tomograms, read_particles_star
+from aitom_disca.io.formats.relion.star_names import find_known
 from aitom_disca.io.pixel_sizes import check_given_pixel
-from aitom_disca.io.tables import _write
+from aitom_disca.io.result_tables import _write
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 _VOXEL = "voxel_size_angstrom"

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.clustering.outliers import OutlierScorer
 from aitom_disca.config import MineSettings

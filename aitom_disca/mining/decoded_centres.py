@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from aitom_disca.mining.disca import DISCA
+from aitom_disca.number_text import counted
 from aitom_disca.progress import say
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
-from aitom_disca.words import counted
 
 _LARGEST_BOX_PX = 32  # larger subtomograms are Fourier-cropped
 

@@ -9,15 +9,16 @@ import numpy as np
 from sklearn.base import ClusterMixin
 from sklearn.utils import Tags
 
-from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.computing.parallel import Workers
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges
 from aitom_disca.mining.checkpoint import Checkpoint, fingerprint
-from aitom_disca.mining.fast_loop import Known, run_aligned
+from aitom_disca.mining.fast_loop import run_aligned
 from aitom_disca.mining.feature_extraction import fit_input
 from aitom_disca.mining.published_loop import run_loop
+from aitom_disca.mining.solution import Known
 from aitom_disca.mining.trained import Trained
 from aitom_disca.subtomograms.dataset import Source
 
@@ -82,8 +83,11 @@ class DISCA(ClusterMixin, Trained):
         References at the start; by default 1.5 times the largest K, 12 at least.
     alignment_splits : int
         Looks for structures that were missed, at most.
+    sorting : SortingSettings, optional
+        Constants of the sorting by alignment, for experts: ``{"merging": {"one_z": -2}}`` changes
+        one. By default those with which all was measured, `aitom_disca.config.SORTING`.
     k_criterion : {"bic", "bic_si", "aic", "ch", "kl", "jump"}
-        What decides K of the mixture, see `aitom_disca.clustering.criteria`; the last three
+        What decides K of the mixture, see `aitom_disca.clustering.criteria_for_k`; the last three
         choose from 2.
     merge_clusters, split_clusters : bool
         Whether the mixture's components are merged and split where BIC of one Gaussian and of two

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.cluster import KMeans
 
 from aitom_disca.classification import AlignmentSorter
-from aitom_disca.classification.assign import LearntAverages
 from aitom_disca.clustering import ddbi, fit_projection, match_labels, mixture_of_labels
 from aitom_disca.computing.parallel import Workers
 from aitom_disca.config import MineSettings
@@ -25,7 +24,7 @@ from aitom_disca.mining.published_loop import (
     label_change,
     record,
 )
-from aitom_disca.mining.solution import Arrays, pack, unpack_part, unpack_solution
+from aitom_disca.mining.solution import Arrays, Known, pack, unpack_part, unpack_solution
 from aitom_disca.mining.sort_store import drawn_rows, sort_source, steps_of
 from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
@@ -40,30 +39,6 @@ _MEMBERS_PER_START = 12
 _STARTS_PER_CANDIDATE = 1.5
 _FEWEST_STARTS = 12
 _ATTEMPTS = 4  # at a pass of training, each with half the learning rate of the one before
-
-
-@dataclass(frozen=True)
-class Known:
-    """Clusters that are known.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (n_subtomograms,)
-        From 0 without gaps, -1 for none.
-    posterior : ndarray of shape (n_subtomograms, K), optional
-        Probability of every cluster.
-    averages : ndarray of shape (K, z, y, x), optional
-    learnt : LearntAverages, optional
-        What others can be sorted by.
-    stable : bool
-        Whether the labels had ceased to change.
-    """
-
-    labels: np.ndarray
-    posterior: np.ndarray | None = None
-    averages: np.ndarray | None = None
-    learnt: LearntAverages | None = None
-    stable: bool = True
 
 
 def run_aligned(
@@ -187,6 +162,7 @@ def _sort(
         most=most,
         looks=2 * settings.alignment_splits,
         seed=settings.seed,
+        settings=settings.constants,
         checkpoint=checkpoint,
         workers=workers,
     )

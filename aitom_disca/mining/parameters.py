@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from aitom_disca.config import MineSettings
+from aitom_disca.config.sorting import SortingSettings
 
 if TYPE_CHECKING:
     from aitom_disca.network.training import RotateVolumes
@@ -43,6 +44,7 @@ class Parameters:
     alignment_most: int = 2000
     alignment_starts: int | None = None
     alignment_splits: int = 2
+    sorting: SortingSettings | None = None
     k_criterion: Literal["bic", "bic_si", "aic", "ch", "kl", "jump"] = "bic"
     merge_clusters: bool = False
     split_clusters: bool = False

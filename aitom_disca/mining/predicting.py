@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from aitom_disca.classification.assign import Assigner
+from aitom_disca.classification.assign_others import Assigner
 from aitom_disca.clustering.calibration import calibrated_posterior
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
@@ -171,4 +171,4 @@ def _assigner_of(model: Bundle, source: Source) -> tuple[Assigner, np.ndarray | 
     ranges, wedge = None, None
     if tilts is not None:
         ranges, wedge = distinct_tilt_ranges(tilts, len(source))
-    return Assigner(model.learnt, ranges), wedge
+    return Assigner(model.learnt, ranges, settings=model.settings.constants), wedge

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.classification.classes import Classes
 from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.progress import say
+
+if TYPE_CHECKING:
+    pass
+
 
 Arrays = dict[str, np.ndarray | list[np.ndarray]]
 
@@ -198,3 +202,27 @@ def history_from_json(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 def _with_numbers(row: Mapping[str, Any]) -> dict[str, Any]:
     tables = {name: with_int_keys(table) for name, table in row.get("criteria", {}).items()}
     return {**row, "bic": with_int_keys(row["bic"]), "criteria": tables}
+
+
+@dataclass(frozen=True)
+class Known:
+    """Clusters that are known.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n_subtomograms,)
+        From 0 without gaps, -1 for none.
+    posterior : ndarray of shape (n_subtomograms, K), optional
+        Probability of every cluster.
+    averages : ndarray of shape (K, z, y, x), optional
+    learnt : LearntAverages, optional
+        What others can be sorted by.
+    stable : bool
+        Whether the labels had ceased to change.
+    """
+
+    labels: np.ndarray
+    posterior: np.ndarray | None = None
+    averages: np.ndarray | None = None
+    learnt: LearntAverages | None = None
+    stable: bool = True

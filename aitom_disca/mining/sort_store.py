@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.classification import AlignmentSorter
-from aitom_disca.classification.all_particles import AllParticles
-from aitom_disca.classification.assign import Assigner, LearntAverages
-from aitom_disca.classification.assignments import Standing
+from aitom_disca.classification.assign_others import Assigner, LearntAverages
+from aitom_disca.classification.assignments_of_all import Standing
+from aitom_disca.classification.rounds_over_all import AllParticles
 from aitom_disca.classification.sort_all import SortedAll, name_of_pass, sort_all
 from aitom_disca.computing.parallel import Workers
 from aitom_disca.computing.reading_ahead import read_ahead
+from aitom_disca.config.sorting import SORTING, SortingSettings
 from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
 from aitom_disca.io import open_store
 from aitom_disca.io.stores.read_store import SubtomogramStore
@@ -25,7 +26,6 @@ from aitom_disca.mining.solution import pack, with_parts
 from aitom_disca.progress import muted, track
 from aitom_disca.subtomograms.dataset import PreparedVolumes, Source
 
-_BOX_PX = 20  # alignment looks at low frequencies only
 _ASSIGNED_AT_ONCE = 500
 _MASKS = 1.25  # diameters of the mask that a box holds: it follows particles off the centre
 _FEWEST_DRAWN = 50  # members of every cluster that is known
@@ -51,6 +51,7 @@ def sort_source(
     most: int = 1000,
     looks: int = 2,
     seed: int = 0,
+    settings: SortingSettings = SORTING,
     checkpoint: Checkpoint | None = None,
     workers: Workers | None = None,
 ) -> Sorted:
@@ -73,18 +74,23 @@ def sort_source(
         Clusters at most, and how often at most structures that were missed are looked for among
         all.
     seed : int
+    settings : SortingSettings
+        The constants of the sorting.
     checkpoint : Checkpoint, optional
         Keeps what was found among some, and every pass over all.
     workers : Workers, optional
         Do the passes over all, if the source is a store, which they open by its path.
     """
+    sorter_of_rows = partial(
+        _sorter_of, source, rows, tilt_range_deg, mask_radius_px, graded_wedge, seed, settings
+    )
     if len(rows) == len(source):
-        sorter = _sorter_of(source, rows, tilt_range_deg, mask_radius_px, graded_wedge, seed)
+        sorter = sorter_of_rows()
         return Sorted(begin(sorter), sorter.posterior.astype(np.float32), sorter)
     checkpoint = checkpoint or Checkpoint.nowhere()
 
     def draw() -> Step:
-        sorter = _sorter_of(source, rows, tilt_range_deg, mask_radius_px, graded_wedge, seed)
+        sorter = sorter_of_rows()
         begin(sorter)
         return pack(sorter.learnt())
 
@@ -102,7 +108,9 @@ def sort_source(
             read = partial(_read_store, path, path.stat().st_mtime_ns, **how)
     else:
         workers = None
-    everything = AllParticles(read, len(source), learnt, tilt_range_deg, seed=seed, workers=workers)
+    everything = AllParticles(
+        read, len(source), learnt, tilt_range_deg, seed=seed, settings=settings, workers=workers
+    )
     found = sort_all(everything, learnt, most=most, looks=looks, seed=seed, keep=keep)
     return Sorted(found.classes.labels, found.classes.posterior, found)
 
@@ -119,10 +127,11 @@ def _sorter_of(
     mask_radius_px: float,
     graded_wedge: bool,
     seed: int,
+    settings: SortingSettings,
 ) -> AlignmentSorter:
     """A sorter that holds some subtomograms of a source."""
     crop_px = looked_at_px(source.box_shape_zyx[0], mask_radius_px)
-    box = min(_BOX_PX, crop_px)
+    box = min(settings.box_px, crop_px)
     prepared = PreparedVolumes(source, box_px=box, rows=rows, crop_px=crop_px)
     return AlignmentSorter(
         prepared.read(np.arange(len(rows))),
@@ -131,6 +140,7 @@ def _sorter_of(
         box_share=crop_px / source.box_shape_zyx[0],
         graded_wedge=graded_wedge,
         seed=seed,
+        settings=settings,
     )
 
 

@@ -4,8 +4,8 @@ from aitom_disca.picking.dog import difference_of_gaussians, sigma_from_diameter
 from aitom_disca.picking.duplicates import without_duplicates
 from aitom_disca.picking.membranes import read_membranes
 from aitom_disca.picking.pick import find_candidates, find_peaks, pick_particles
+from aitom_disca.picking.pick_result import Candidates, join_candidates
 from aitom_disca.picking.thresholds import choose_threshold
-from aitom_disca.picking.what_is_found import Candidates, join_candidates
 
 __all__ = [
     "Candidates",

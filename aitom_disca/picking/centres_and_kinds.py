@@ -8,12 +8,12 @@ import numpy as np
 from scipy import ndimage
 
 from aitom_disca.config import PickSettings
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.picking.centre import centre_of_mass, window_radius_px
 from aitom_disca.picking.filter_blocks import Block, split_into_blocks
 from aitom_disca.picking.membranes import near_membranes
+from aitom_disca.picking.peak_search import BLOCK_SHAPE_ZYX, Balls, grey_level, map_threads
 from aitom_disca.picking.scales import Scale, ScaledPeaks
-from aitom_disca.picking.search import BLOCK_SHAPE_ZYX, Balls, grey_level, map_threads
 from aitom_disca.picking.shapes import FARTHEST_DIAMETERS, shape_of
 
 _LOW_PASS_DIAMETERS = 1 / 12  # sigma: what is finer says nothing about the place of a particle

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.picking.dog import sigma_from_diameter
+from aitom_disca.picking.peak_search import NO_BALLS, Balls, Filter, search
 from aitom_disca.picking.peaks import Peaks, apart_rows, join
-from aitom_disca.picking.search import NO_BALLS, Balls, Filter, search
 
 _DIAMETERS_ANGSTROM = (50.0, 85.0, 140.0, 240.0)  # beads have 50 to 150
 _LARGEST_ANGSTROM = 140.0  # what answers more to the next is no bead

@@ -10,9 +10,9 @@ import numpy as np
 from aitom_disca.io.disk.atomic import replacing
 from aitom_disca.io.disk.npz import read_npz
 from aitom_disca.io.disk.reading import reading
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.particles import ParticleSet
-from aitom_disca.picking.what_is_found import Candidates, particle_set
+from aitom_disca.picking.pick_result import Candidates, particle_set
 
 _PARTICLES = "particles"
 _WHAT = "the picks of a tomogram", "remove it, and they are picked again"

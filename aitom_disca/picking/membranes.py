@@ -9,8 +9,9 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.file_names import versions_of
-from aitom_disca.io.names import tomogram_name
-from aitom_disca.io.tomograms.mrc import Tomogram, read_mask
+from aitom_disca.io.tomogram_names import tomogram_name
+from aitom_disca.io.tomograms.mrc import read_mask
+from aitom_disca.io.tomograms.tomogram import Tomogram
 
 
 def read_membranes(tomogram: Tomogram, paths: Sequence[str | Path]) -> np.ndarray | None:

@@ -10,9 +10,9 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from aitom_disca.picking.dog import difference_of_gaussians
+from aitom_disca.picking.peak_search import Filter, Response
 from aitom_disca.picking.peaks import local_extrema, merge_plateaus
 from aitom_disca.picking.scales import Scale, ScaledPeaks, in_one_list
-from aitom_disca.picking.search import Filter, Response
 from aitom_disca.picking.thresholds import fdr_threshold
 
 _EDGE_PX, _SIGMA_PX = 144, 2.0  # of the cube of noise, and the narrowest sigma in it

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from aitom_disca.config import PickSettings
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.picking.noise import expected_in_noise
+from aitom_disca.picking.peak_search import Region, level_of, n_allowed, search, where_allowed
 from aitom_disca.picking.peaks import Peaks
+from aitom_disca.picking.pick_result import PARTICLE, Candidates, particle_set, why_none
 from aitom_disca.picking.scales import Scale
-from aitom_disca.picking.search import Region, level_of, n_allowed, search, where_allowed
 from aitom_disca.picking.thresholds import choose_threshold
-from aitom_disca.picking.what_is_found import PARTICLE, Candidates, particle_set, why_none
 
 
 @dataclass(frozen=True)

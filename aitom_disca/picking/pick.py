@@ -10,18 +10,18 @@ from dataclasses import replace
 import numpy as np
 
 from aitom_disca.config import PickSettings
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.particles import ParticleSet
 from aitom_disca.picking.centres_and_kinds import places_and_kinds
 from aitom_disca.picking.gold import find_gold
 from aitom_disca.picking.noise import expected_in_noise, peaks_in_noise_levels
 from aitom_disca.picking.other_picker import Picker, ask_picker
+from aitom_disca.picking.peak_search import Balls, Region, n_allowed, search
 from aitom_disca.picking.peaks import Peaks, apart_rows
+from aitom_disca.picking.pick_result import Candidates, particle_set, set_apart, why_none
 from aitom_disca.picking.region import border_px, check_shape, check_size, region_of
 from aitom_disca.picking.scales import Scale, ScaledPeaks, in_one_list, scales_of
-from aitom_disca.picking.search import Balls, Region, n_allowed, search
 from aitom_disca.picking.thresholds import choose_threshold, clear_gap
-from aitom_disca.picking.what_is_found import Candidates, particle_set, set_apart, why_none
 
 logger = logging.getLogger(__name__)
 

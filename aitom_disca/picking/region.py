@@ -9,9 +9,9 @@ import numpy as np
 
 from aitom_disca.config import PickSettings
 from aitom_disca.errors import InputError
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
+from aitom_disca.picking.peak_search import Region
 from aitom_disca.picking.scales import Scale
-from aitom_disca.picking.search import Region
 
 _BORDER_DIAMETERS = 0.8  # half the default box of a subtomogram
 

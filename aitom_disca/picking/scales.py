@@ -11,8 +11,8 @@ import numpy as np
 
 from aitom_disca.config import PickSettings
 from aitom_disca.picking.dog import sigma_from_diameter
+from aitom_disca.picking.peak_search import Filter
 from aitom_disca.picking.peaks import Peaks, apart_rows, join
-from aitom_disca.picking.search import Filter
 
 # Around a single diameter. What is smaller than asked for has to stand out more: small things,
 # noise among them, are many.

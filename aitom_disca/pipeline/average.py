@@ -14,7 +14,8 @@ import numpy as np
 from aitom_disca.alignment.graded_wedge import measure_fall_off
 from aitom_disca.averaging.gold_standard import FEWEST_MEMBERS
 from aitom_disca.averaging.half_set_refinement import FindsPoses
-from aitom_disca.averaging.validation import KnownMap, judged_average, mask_diameter_px, tested
+from aitom_disca.averaging.masks import mask_diameter_px
+from aitom_disca.averaging.validation import KnownMap, judged_average, tested
 from aitom_disca.computing.parallel import in_tasks
 from aitom_disca.config import AverageSettings, RelionVersion
 from aitom_disca.curation.curation_file import decided
@@ -26,6 +27,7 @@ from aitom_disca.io import open_store, read_labels_csv
 from aitom_disca.io.formats.relion.subtomogram_images import checked_images
 from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.mining.sort_store import drawn_rows
+from aitom_disca.number_text import counted
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline.average_files import write_average, write_members
 from aitom_disca.pipeline.average_inputs import (
@@ -41,7 +43,6 @@ from aitom_disca.pipeline.average_tables import Averaged, NotAveraged, write_tog
 from aitom_disca.pipeline.labels_of_store import labels_of_store
 from aitom_disca.progress import say
 from aitom_disca.runs.run_folder import RunFolder
-from aitom_disca.words import counted
 
 
 def average_store(

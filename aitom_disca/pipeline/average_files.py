@@ -15,17 +15,18 @@ from aitom_disca.alignment.to_reference import AlignedPoses
 from aitom_disca.averaging.validation import JudgedAverage
 from aitom_disca.config import RelionVersion
 from aitom_disca.curation.averages import AVERAGES_TABLE, MADE_OF
-from aitom_disca.curation.names_in_files import with_cluster_names
+from aitom_disca.curation.cluster_names_in_files import with_cluster_names
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
 from aitom_disca.io import replacing, write_particles_star, write_rows_csv
-from aitom_disca.io.formats.relion.optics_groups import OPTICS_KEY, optics_of_images
+from aitom_disca.io.formats.relion.optics_groups import OPTICS_KEY
 from aitom_disca.io.formats.relion.star_blocks import (
     ANGLE_COLUMNS,
     GROUP_COLUMN,
     ORIGIN_ANGST_COLUMNS,
 )
 from aitom_disca.io.formats.relion.subtomogram_images import written_images
+from aitom_disca.io.formats.relion.write_optics import optics_of_images
 from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.io.tomograms.mrc import write_volume
 from aitom_disca.particles import ParticleSet, concatenate
@@ -60,7 +61,7 @@ def write_average(
 
 def averages_there(out: Path) -> list[Path]:
     """All files in a folder that averaging into it could replace or remove."""
-    from aitom_disca.pipeline.space_tables import space_files_there
+    from aitom_disca.pipeline.spatial_tables import space_files_there
 
     found = [
         path
@@ -175,7 +176,7 @@ def write_all(folder: Path, members: list[ParticleSet], relion: RelionVersion) -
     ``folder/space`` holds the directions from which every cluster is seen, and the distances
     between clusters.
     """
-    from aitom_disca.pipeline.space_tables import write_space
+    from aitom_disca.pipeline.spatial_tables import write_space
 
     if not members:
         return

@@ -19,8 +19,8 @@ from aitom_disca.curation.averages import (
     with_names,
     write_made_of,
 )
+from aitom_disca.curation.cluster_names_in_files import with_cluster_names
 from aitom_disca.curation.curation_file import decided
-from aitom_disca.curation.names_in_files import with_cluster_names
 from aitom_disca.io import read_particles_star, write_rows_csv
 from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.particles import ParticleSet

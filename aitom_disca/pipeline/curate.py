@@ -14,12 +14,12 @@ from aitom_disca.curation.replay import apply_one, in_force
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store
 from aitom_disca.io.disk.reading import reading
+from aitom_disca.number_text import counted
 from aitom_disca.pipeline.labels_of_store import labels_of_store, particles_digest
 from aitom_disca.pipeline.report import store_of
-from aitom_disca.pipeline.split import split_again
+from aitom_disca.pipeline.split_cluster import split_again
 from aitom_disca.pipeline.star_files import write_stars
 from aitom_disca.runs.run_folder import RunFolder
-from aitom_disca.words import counted
 
 
 def curate(
@@ -76,7 +76,8 @@ def curate(
     curated = curation.add(made, particles_sha256=digest)
     averages = RunFolder(results).averages
     now = mark_averages(averages)
-    said = f"{counted(len(made), 'decision')} added, clusters left: {len(curated.clusters())}"
+    left = counted(len(curated.clusters()), "cluster")
+    said = f"{counted(len(made), 'decision')} added, {left} left"
     if source is None:
         return f"{said}; no store is known, so that no star files were written (--store)"
     if star_files:
@@ -135,7 +136,7 @@ def _fitted(
             continue
         try:
             if one.action == "split" and not _has_its_parts(curated, one):
-                one = _split(curated, one, store, results)
+                one = with_parts(curated, one, store, results)
             apply_one(curated, number, one)
         except InputError as error:
             place = where or f"decision {number}"
@@ -150,7 +151,26 @@ def _has_its_parts(curated: Curated, one: Decision) -> bool:
     return bool(one.parts) and rows == {*members.tolist()}
 
 
-def _split(curated: Curated, one: Decision, store: Path | None, results: str | Path) -> Decision:
+def with_parts(
+    curated: Curated, one: Decision, store: Path | None, results: str | Path
+) -> Decision:
+    """The decision to split a cluster of a run, with what sorting its members again gives.
+
+    Parameters
+    ----------
+    curated : Curated
+        After all decisions that come before.
+    one : Decision
+    store : path, optional
+        Of the subtomograms.
+    results : path
+        Whose settings hold.
+
+    Raises
+    ------
+    InputError
+        If no store is known, or as `split_again`.
+    """
     if store is None:
         raise InputError(
             f"cluster {one.clusters[0]} can be split with its subtomograms only, and no store is "
@@ -181,10 +201,9 @@ def describe(results: str | Path) -> Iterator[str]:
         yield f"{number}. {one.date[:10]} {one.who} {one}{why}{undone}"
     curated = curation.curated()
     for cluster in curated.clusters():
-        n = int((curated.labels == cluster - 1).sum())
-        yield f"cluster {cluster} {curated.names.get(cluster, '')}: {n} subtomograms".replace(
-            " :", ":"
-        )
+        members = counted(int((curated.labels == cluster - 1).sum()), "subtomogram")
+        name = f" {curated.names[cluster]}" if cluster in curated.names else ""
+        yield f"cluster {cluster}{name}: {members}"
     yield f"in none: {int((curated.labels < 0).sum())}"
 
 

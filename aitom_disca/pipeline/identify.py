@@ -18,11 +18,11 @@ from aitom_disca.averaging.validation import KnownMap
 from aitom_disca.curation.averages import AVERAGES_TABLE, averages_now, read_averages
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_map, write_rows_csv
+from aitom_disca.number_text import counted
 from aitom_disca.pipeline.average_inputs import map_names
 from aitom_disca.progress import say, track
 from aitom_disca.runs.run_folder import RunFolder
 from aitom_disca.simulation.atomic_models import is_structure, read_structure
-from aitom_disca.words import counted
 
 _MAP_ENDINGS = (".mrc", ".map", ".rec", ".mrc.gz", ".map.gz", ".mrc.bz2", ".map.bz2")
 _FOLDER = re.compile(r"cluster_(\d+)")

@@ -18,9 +18,9 @@ from aitom_disca.io import (
     read_mask,
 )
 from aitom_disca.io.file_names import file_parts
+from aitom_disca.number_text import counted
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.picking import Candidates

@@ -13,12 +13,12 @@ from aitom_disca.config import RunSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram, open_tomograms, read_picks
 from aitom_disca.io.file_names import versions_of
-from aitom_disca.io.names import series_name
 from aitom_disca.io.pixel_sizes import differs
+from aitom_disca.io.tomogram_names import series_name
+from aitom_disca.number_text import counted
 from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.pipeline.pick import find_in_tomograms
 from aitom_disca.progress import say
-from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.picking import Candidates

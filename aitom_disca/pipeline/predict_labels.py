@@ -18,8 +18,9 @@ from aitom_disca.curation.replay import in_force, of_clusters
 from aitom_disca.errors import InputError
 from aitom_disca.io import open_store, read_labels_csv, write_labels_csv
 from aitom_disca.io.stores.read_store import SubtomogramStore
+from aitom_disca.number_text import counted
+from aitom_disca.pipeline.array_job_parts import Part, read_predicted, write_predicted
 from aitom_disca.pipeline.mine_clusters import sizes_of
-from aitom_disca.pipeline.parts import Part, read_predicted, write_predicted
 from aitom_disca.pipeline.star_files import write_stars
 from aitom_disca.progress import say, track
 from aitom_disca.runs.run_folder import RunFolder
@@ -166,8 +167,8 @@ def _decisions_of(model: str | Path) -> list[Decision]:
     n_left_out = len(in_force(every)) - len(found)
     if n_left_out:
         say(
-            f"{n_left_out} decisions about the model's clusters do not hold for others: those "
-            "about single particles, and about parts of a cluster that was split"
+            f"left out: {counted(n_left_out, 'decision')} about the model's clusters that cannot "
+            "hold for others (about single particles, or parts of a cluster that was split)"
         )
     return found
 
@@ -183,7 +184,8 @@ def _write_labels(
     decided: dict[str, Any] = {}
     if decisions:
         curated = Curation(folder.path, n_clusters=n_clusters).add(decisions)
-        say(f"{len(decisions)} decisions about the model's clusters hold for these too")
+        said = counted(len(decisions), "decision")
+        say(f"made for these too: {said} about the model's clusters")
         labels, n_clusters = curated.labels, len(curated.known)
         decided = {"decisions": len(decisions)}
     return {

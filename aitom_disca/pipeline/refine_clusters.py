@@ -13,12 +13,12 @@ from aitom_disca.computing.parallel import Workers, sharing
 from aitom_disca.config import MineSettings, RelionVersion
 from aitom_disca.io import open_store, replacing, write_labels_csv, write_rows_csv
 from aitom_disca.io.stores.read_store import SubtomogramStore
+from aitom_disca.number_text import counted
 from aitom_disca.pipeline.labels_of_store import labels_of_store
 from aitom_disca.pipeline.mine_clusters import rotation_of, sizes_of
 from aitom_disca.pipeline.star_files import write_stars
 from aitom_disca.progress import say
 from aitom_disca.runs.run_folder import RunFolder
-from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.mining.sort_store import Sorted
@@ -167,6 +167,7 @@ def sort_again(
         most=most,
         looks=2 * settings.alignment_splits,
         seed=settings.seed,
+        settings=settings.constants,
         workers=workers,
     )
 

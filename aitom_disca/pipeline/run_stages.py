@@ -25,11 +25,11 @@ from aitom_disca.pipeline.average import average_clusters
 from aitom_disca.pipeline.embed import embed_clusters
 from aitom_disca.pipeline.mine_clusters import audit_clusters, mine_clusters
 from aitom_disca.pipeline.picks_of_run import files_of_picks, picks_of_run, tomograms_to_pick_on
-from aitom_disca.pipeline.plan import say_plan, say_rest
 from aitom_disca.pipeline.refine_clusters import refine_mined
 from aitom_disca.pipeline.report import make_report
 from aitom_disca.pipeline.search_rounds import search_rounds
 from aitom_disca.pipeline.star_files import write_junk, write_stars
+from aitom_disca.pipeline.time_and_disk_estimate import say_plan, say_rest
 from aitom_disca.progress import say
 from aitom_disca.runs.run_folder import RunFolder
 
@@ -66,7 +66,7 @@ def run(
         Go on with a run that is already there, where it stopped.
     executor : Executor, optional
         Computes tomograms, and subtomograms in chunks, as its tasks; results are the same. See
-        `aitom_disca.computing.cluster`.
+        `aitom_disca.computing.executors`.
 
     Returns
     -------

@@ -18,10 +18,10 @@ from aitom_disca.io import (
     write_particles_star,
     write_picks_csv,
 )
+from aitom_disca.number_text import counted
 from aitom_disca.pipeline.mine_clusters import sizes_of
 from aitom_disca.progress import say
 from aitom_disca.runs.run_folder import RunFolder
-from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.search import Found, References

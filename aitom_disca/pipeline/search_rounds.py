@@ -15,13 +15,13 @@ from aitom_disca.computing.parallel import sharing
 from aitom_disca.config import MineSettings, RunSettings
 from aitom_disca.io import Tomogram, open_store, replacing, write_picks_csv
 from aitom_disca.io.disk.file_marks import mark_of
+from aitom_disca.number_text import counted
 from aitom_disca.particles import ParticleSet, concatenate
 from aitom_disca.pipeline.labels_of_store import labels_of_store
 from aitom_disca.pipeline.mine_clusters import rotation_of, write_mined
 from aitom_disca.pipeline.refine_clusters import sort_again
 from aitom_disca.progress import say
 from aitom_disca.runs.run_folder import RunFolder
-from aitom_disca.words import counted
 
 if TYPE_CHECKING:
     from aitom_disca.mining.sort_store import Sorted
@@ -44,7 +44,7 @@ def search_rounds(
     """
     from aitom_disca.search import candidates_in, references_of_run, search
     from aitom_disca.subtomograms import extract_subtomograms
-    from aitom_disca.subtomograms.extract import plan_box
+    from aitom_disca.subtomograms.box_plan import plan_box
 
     voxel = tomograms[0].voxel_size_angstrom
     diameter = settings.extract.particle_diameter_angstrom

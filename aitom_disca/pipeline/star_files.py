@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aitom_disca.config import JUNK_KINDS, RelionVersion
+from aitom_disca.curation.cluster_names_in_files import with_cluster_names
 from aitom_disca.curation.curation_file import decided
-from aitom_disca.curation.names_in_files import with_cluster_names
 from aitom_disca.io import (
     open_store,
     write_cluster_stars,
     write_particles_star,
 )
 from aitom_disca.io.disk.outputs import none_if_failed
-from aitom_disca.io.file_names import file_parts
-from aitom_disca.io.formats.relion.optics_groups import has_images
+from aitom_disca.io.file_names import distinct_parts, plain_part
+from aitom_disca.io.formats.relion.particle_images import has_images
 from aitom_disca.io.formats.relion.subtomogram_images import (
     checked_images,
     image_files,
     write_images,
 )
 from aitom_disca.io.formats.relion.write_star import cluster_star_paths
+from aitom_disca.number_text import counted
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline.labels_of_store import labels_of_store
 from aitom_disca.progress import say
@@ -52,6 +54,12 @@ def write_stars(
     missing wedges for RELION, which are written into ``subtomograms``; else a store without
     positions gives no star file, and says so.
 
+    Returns
+    -------
+    dict
+        ``star_files`` of clusters and of all that are in one, ``junk_files`` of what is in none,
+        ``relion`` that they are for.
+
     Raises
     ------
     InputError
@@ -67,7 +75,7 @@ def write_stars(
         writable = _writable(particles, relion)
         if writable is None:
             say("the store holds no positions: no star file written")
-            return {"star_files": 0}
+            return {"star_files": 0, "junk_files": 0}
         box_px = source.box_shape_zyx[0]
         infos = list(particles.tomograms.values())
         if infos:  # RELION's image size counts voxels of the tomogram
@@ -89,7 +97,14 @@ def write_stars(
         stale.unlink(missing_ok=True)
     for stale in {*folder.star_folder.glob("cluster_*.star")} - {*files}:
         stale.unlink()  # of earlier labels with more clusters
-    return {"star_files": 1 + len(files), "relion": writable}
+    return {"star_files": 1 + len(files), "junk_files": len(left_out), "relion": writable}
+
+
+def what_was_written(summary: Mapping[str, Any], out: str | Path) -> str:
+    """What `write_stars` wrote, in a sentence without its full stop."""
+    junk = summary["junk_files"]
+    more = f" and {junk} of junk" if junk else ""
+    return f"{counted(summary['star_files'], 'star file')}{more} written to {out}"
 
 
 def _left_out(
@@ -98,7 +113,8 @@ def _left_out(
     """Star files of what is in no cluster, with its rows: by the kind of junk, or noise."""
     rest = cluster < 0
     parts = {}
-    for kind, name in file_parts(junk).items():
+    names = distinct_parts(plain_part(kind) or "other" for kind in junk)
+    for kind, name in zip(junk, names, strict=True):
         rows = np.flatnonzero(np.isin(np.arange(len(cluster)), junk[kind]) & rest)
         parts[folder.junk / f"curated_{name}.star"] = rows
         rest[rows] = False

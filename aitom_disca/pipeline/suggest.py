@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from aitom_disca.config import MineSettings
-from aitom_disca.curation.averages import averages_now, shown_averages
+from aitom_disca.curation.averages import shown_averages
 from aitom_disca.curation.curation_file import curated_of
 from aitom_disca.curation.replay import Curated
 from aitom_disca.curation.suggestions import (
@@ -84,7 +84,7 @@ def suggest(results: str | Path, *, store: str | Path | None = None, seed: int =
     curated, not_judged = curated_of(folder.labels), []
     there = curated.clusters()
     source = store_of_results(results, store)
-    rows, notes = shown_averages(folder.averages)
+    rows, notes = shown_averages(folder.averages, source or "STORE")
     not_judged += notes
     if not rows:
         paths = [source or "STORE", "--labels", folder.labels, "--out", folder.averages]
@@ -102,7 +102,8 @@ def suggest(results: str | Path, *, store: str | Path | None = None, seed: int =
     if not rows:
         drops += [one for one in alike if not left_out & {*one.clusters}]
     again = [one for one in splits(rows) if not left_out & {*one.clusters}]
-    names = _names(folder, curated, there, not_judged)
+    shown = {int(row["cluster"]) for row in rows}
+    names = _names(folder, curated, shown & {*there}, not_judged)
     names = [one for one in names if one.clusters[0] not in {d.clusters[0] for d in drops}]
     return Suggestions([*merges, *drops, *names, *again], not_judged)
 
@@ -143,17 +144,15 @@ def _by_nuisance(
 
 
 def _names(
-    folder: RunFolder, curated: Curated, there: list[int], not_judged: list[str]
+    folder: RunFolder, curated: Curated, shown: set[int], not_judged: list[str]
 ) -> list[Suggestion]:
     table = folder.averages / "identified.csv"
     if not table.is_file():
         path = shlex.quote(str(folder.path))
         not_judged.append(f"names: run aitom-disca identify {path} --maps DIR first")
         return []
-    outdated = averages_now(folder.averages).outdated
     with reading(table, "what averages are likest", "run identify again"):
-        rows = [row for row in read_rows_csv(table) if int(row["cluster"]) not in outdated]
-        return names_by_maps(rows, curated.names, there)
+        return names_by_maps(read_rows_csv(table), curated.names, shown)
 
 
 def _merges(
@@ -234,5 +233,6 @@ def _asked(
         mask_radius_px=mask_radius_px(source, settings),
         graded_wedge=settings.graded_wedge,
         seed=seed,
+        settings=settings.constants,
     )
     return found[0]

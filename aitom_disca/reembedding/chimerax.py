@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from aitom_disca.curation.names_in_files import called
+from aitom_disca.curation.cluster_names_in_files import called
 from aitom_disca.io.formats.chimerax_script import Script, one_line, quoted, show_tomogram_in
 from aitom_disca.particles import TomogramInfo
 from aitom_disca.reembedding.embed import SURFACE

@@ -23,47 +23,23 @@ from aitom_disca.io import (
     write_rows_csv,
     write_text,
 )
+from aitom_disca.io.disk.free_space import need_space
 from aitom_disca.io.disk.outputs import none_if_failed, refuse_existing
-from aitom_disca.io.disk.room import need_room
-from aitom_disca.io.file_names import file_part, file_parts
+from aitom_disca.io.file_names import file_parts, name_endings
 from aitom_disca.io.numbers_in_files import to_whole_numbers
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
+from aitom_disca.number_text import counted
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say
 from aitom_disca.reembedding.chimerax import chimerax_script
-from aitom_disca.reembedding.embed import PlacedAverage, embed_tomogram
-from aitom_disca.words import counted
-
-LEGEND = "legend.csv"
-
-
-@dataclass(frozen=True)
-class EmbeddedTomogram:
-    """The files of one tomogram.
-
-    Parameters
-    ----------
-    name : str
-        Of the tomogram.
-    n_particles : int
-    density, labels, script : Path
-    clusters : mapping of int to Path
-        Density of each cluster, by number from 1, where these were asked for.
-    n_voxels : int
-    """
-
-    name: str
-    n_particles: int
-    density: Path
-    labels: Path
-    script: Path
-    clusters: Mapping[int, Path]
-    n_voxels: int = 0
-
-    @property
-    def files(self) -> list[Path]:
-        """All of them."""
-        return [self.density, self.labels, *self.clusters.values(), self.script]
+from aitom_disca.reembedding.embed import embed_tomogram
+from aitom_disca.reembedding.embedded_files import (
+    LEGEND,
+    EmbeddedTomogram,
+    bytes_of_maps,
+    files_of_earlier,
+)
+from aitom_disca.reembedding.placed_average import PlacedAverage
 
 
 @dataclass(frozen=True)
@@ -122,7 +98,8 @@ def embed_averages(
     per_cluster : bool
         Whether to write the density of each cluster.
     overwrite : bool
-        Whether files that are there may be replaced.
+        Whether files that are there may be replaced. What an earlier embedding of these tomograms
+        wrote, and this one does not, goes then.
     executor : Executor, optional
         Computes tomograms as its tasks.
 
@@ -140,17 +117,18 @@ def embed_averages(
     with open_store(store) as source:
         tomograms = _of_known_size(source.particles(), Path(store).name)
     read = [_read_cluster(averages_dir, number, tomograms) for number in numbers]
-    safe = file_parts(tomograms)
+    starts = {name: out_dir.absolute() / part for name, part in file_parts(tomograms).items()}
     planned = [
-        _planned(out_dir.absolute() / safe[name], info, members, per_cluster, now.names)
+        _planned(starts[name], info, members, per_cluster, now.names)
         for name, info in tomograms.items()
         if (members := [one for one in read if name in one.tomogram_name])
     ]
     legend = out_dir / LEGEND
     files = [legend, *(path for one in planned for path in one.files)]
-    refuse_existing(files, overwrite)
+    stale = {*files_of_earlier(starts.values())} - {*files}
+    refuse_existing([*files, *sorted(stale)], overwrite)
     n_bytes = sum(bytes_of_maps(one.n_voxels, len(one.clusters)) for one in planned)
-    need_room(out_dir, n_bytes, f"maps of {counted(len(planned), 'tomogram')}")
+    need_space(out_dir, n_bytes, f"maps of {counted(len(planned), 'tomogram')}")
     tasks = []
     for one in planned:
         placed = [c.placed_in(one.name) for c in read if one.name in c.tomogram_name]
@@ -161,6 +139,8 @@ def embed_averages(
     with none_if_failed(files):
         done = list(in_tasks(embed, tasks, executor, "embedding"))
         write_rows_csv(legend, [_legend_row(one, now.names) for one in read])
+    for path in stale:
+        path.unlink(missing_ok=True)
     return done
 
 
@@ -256,33 +236,15 @@ def _planned(
     names: Mapping[int, str],
 ) -> EmbeddedTomogram:
     """The files that one tomogram gets; their names begin with ``start``."""
-
-    def named(end: str) -> Path:
-        return start.with_name(start.name + end)
-
     own = [one.number for one in members] if per_cluster else []
-    words = {number: f"_{file_part(names[number])}" for number in own if number in names}
-    return EmbeddedTomogram(
+    ends = name_endings(names)
+    return EmbeddedTomogram.planned(
+        start,
         tomogram.name,
         sum(int((one.tomogram_name == tomogram.name).sum()) for one in members),
-        named("_density.mrc"),
-        named("_labels.mrc"),
-        named(".cxc"),
-        {k: named(f"_cluster_{k:02d}{words.get(k, '')}.mrc") for k in own},
+        {k: ends.get(k, "") for k in own},
         math.prod(tomogram.shape_zyx or ()),
     )
-
-
-def bytes_of_maps(n_voxels: int, n_clusters: int = 0) -> int:
-    """Of one tomogram: densities, also of so many clusters alone, of 4 bytes a voxel; labels of 2.
-
-    Parameters
-    ----------
-    n_voxels : int
-        Of the tomogram.
-    n_clusters : int
-    """
-    return n_voxels * (4 + 2 + 4 * n_clusters)
 
 
 def _embed(names: Mapping[int, str], task: _Task, **options: float | None) -> EmbeddedTomogram:

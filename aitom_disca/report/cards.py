@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aitom_disca.colours import cluster_colour
-from aitom_disca.report.trust import IN_ORDER, Verdict
+from aitom_disca.report.verdict_of_cluster import IN_ORDER, Verdict
 
 if TYPE_CHECKING:
     from aitom_disca.io import SubtomogramStore
@@ -44,7 +44,7 @@ class ClusterCard:
     found : str
         In how many runs it was found, where there were several.
     verdict : {"to be trusted", "look again", "not told from noise", "not judged"}
-        See `aitom_disca.report.trust.judge`.
+        See `aitom_disca.report.verdict_of_cluster.judge`.
     doubts : sequence of str
         Why it is not to be trusted as it stands, in sentences.
     rank : int

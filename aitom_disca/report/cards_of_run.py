@@ -13,7 +13,7 @@ from aitom_disca.curation.averages import AVERAGES_TABLE, averages_now, read_ave
 from aitom_disca.io import SubtomogramStore, read_labels_csv, read_rows_csv
 from aitom_disca.io.disk.npz import read_npz
 from aitom_disca.report.cards import N_MEMBERS, ClusterCard, ranked
-from aitom_disca.report.trust import judge, noise_in_words, number_in
+from aitom_disca.report.verdict_of_cluster import judge, noise_in_words, number_in
 from aitom_disca.runs.run_folder import RunFolder
 
 _PICTURES = ("surface", "slices", "fsc")  # PNG files in the folder of an average

@@ -22,14 +22,14 @@ from aitom_disca.io.disk.reading import reading
 from aitom_disca.report.cards import member_slices
 from aitom_disca.report.cards_of_run import cards_of_run
 from aitom_disca.report.cell_of_run import largest_diameter_angstrom
-from aitom_disca.report.data import DecodedCluster, ReportData
-from aitom_disca.report.nuisance_table import NuisanceTable, table_of_rows
+from aitom_disca.report.report_data import DecodedCluster, ReportData
 from aitom_disca.report.run_checks import (
     checks_of_tomograms,
     nuisance_of_run,
     problems_of_run,
     remarks_of_run,
 )
+from aitom_disca.report.tables import NuisanceTable, table_of_rows
 from aitom_disca.report.tomogram_view import views_of_run
 from aitom_disca.runs.run_folder import RunFolder
 

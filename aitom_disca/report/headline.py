@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aitom_disca import number_text
 from aitom_disca.report.cards import ClusterCard
-from aitom_disca.report.data import ReportData
+from aitom_disca.report.report_data import ReportData
 
 
 def headline(data: ReportData) -> str:
@@ -59,8 +60,8 @@ def explained(data: ReportData) -> list[str]:
 
 
 def counted(n: int, noun: str) -> str:
-    """A number with its noun: 1 cluster, 2 clusters."""
-    return f"{plain(n)} {noun}" + ("" if n == 1 else "s")
+    """A number with its noun, as a reader writes it: 1 cluster, 12 345 clusters."""
+    return number_text.counted(n, noun).replace(str(n), plain(n), 1)
 
 
 def plain(n: int) -> str:

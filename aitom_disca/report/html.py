@@ -18,11 +18,10 @@ from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.report import figures, pictures
 from aitom_disca.report.cards import ClusterCard
 from aitom_disca.report.cell_of_run import cropped
-from aitom_disca.report.data import DecodedCluster, ReportData
 from aitom_disca.report.headline import counted, explained, headline
-from aitom_disca.report.k_criteria import criteria_table
-from aitom_disca.report.nuisance_table import drawn_rows
 from aitom_disca.report.pictures import data_uri
+from aitom_disca.report.report_data import DecodedCluster, ReportData
+from aitom_disca.report.tables import criteria_table, drawn_rows
 
 
 def write_report(path: str | Path, data: ReportData) -> None:

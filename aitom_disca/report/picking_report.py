@@ -14,6 +14,7 @@ from aitom_disca.colours import cluster_colour
 from aitom_disca.config import JUNK_KINDS, PickSettings
 from aitom_disca.io import Tomogram
 from aitom_disca.io.disk.atomic import write_text
+from aitom_disca.number_text import counted
 from aitom_disca.picking import Candidates
 from aitom_disca.report.cell_figure import draw_cell
 from aitom_disca.report.cell_slice import Kind, slice_with_most
@@ -59,8 +60,8 @@ def _of_tomogram(tomogram: Tomogram, found: Candidates, settings: PickSettings) 
     )
     above = int((heights >= threshold).sum())
     words = (
-        f"{above} of {len(heights)} peaks reach the threshold {threshold:.3g} of the rule "
-        f"{settings.threshold_rule}."
+        f"{above} of {counted(len(heights), 'peak')} reach the threshold {threshold:.3g} of the "
+        f"rule {settings.threshold_rule}."
     )
     if name in found.reasons:
         words = found.reasons[name]

@@ -11,6 +11,7 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram
+from aitom_disca.number_text import counted
 from aitom_disca.report.cards_of_run import by_cluster, sorting_of
 from aitom_disca.runs.run_folder import RunFolder
 
@@ -95,8 +96,8 @@ def remarks_of_run(folder: RunFolder) -> list[str]:
     found = []
     dropped = stages.get("extract", {}).get("n_dropped_border", 0)
     if dropped:
-        were = "pick was" if dropped == 1 else "picks were"
-        found.append(f"{dropped} {were} too near to a face of the tomogram for a whole box.")
+        were = counted(dropped, "pick was", "picks were")
+        found.append(f"{were} too near to a face of the tomogram for a whole box.")
     if folder.curation.exists():
         found.append(
             "A person decided about the clusters since they were sorted (curation.json): numbers, "

@@ -13,10 +13,15 @@ from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram
 from aitom_disca.particles import ParticleSet
 from aitom_disca.report import pictures
-from aitom_disca.report.cell_of_run import junk_of_run, kinds_in, largest_diameter_angstrom
+from aitom_disca.report.cell_of_run import (
+    junk_of_run,
+    kinds_in,
+    largest_diameter_angstrom,
+    placed_maps,
+    placed_slice,
+)
 from aitom_disca.report.cell_slice import Kind, slice_with_most
 from aitom_disca.report.figures import scale_bar_nm
-from aitom_disca.report.placed import placed_maps, placed_slice
 from aitom_disca.runs.run_folder import RunFolder
 
 _MOST_TOMOGRAMS = 8  # so that the report stays small

@@ -7,7 +7,7 @@ from aitom_disca.search.false_positives import (
     q_values_of_bulk,
     without_structure,
 )
-from aitom_disca.search.finding import Found, Judge, Judged, accepted, search
+from aitom_disca.search.judge_candidates import Found, Judge, Judged, accepted, search
 from aitom_disca.search.plain_template_matching import template_peaks, template_search
 from aitom_disca.search.references import References, references_of_maps, references_of_run
 

@@ -12,7 +12,7 @@ import numpy as np
 from aitom_disca.computing.parallel import in_tasks
 from aitom_disca.config import PickSettings
 from aitom_disca.geometry.box import box_slices
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.particles import ParticleSet
 from aitom_disca.picking import find_peaks, without_duplicates
 

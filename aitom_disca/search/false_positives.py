@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 from sklearn.isotonic import IsotonicRegression
 
-from aitom_disca.classification.assign import LearntAverages
+from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.geometry.box import centre_index
 
 _LOW = 0.1  # quantile that with the median tells the bulk of candidates

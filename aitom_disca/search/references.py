@@ -11,16 +11,17 @@ import numpy as np
 from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.expectation import expect, shell_power, whitened
 from aitom_disca.averaging.compare_maps import resample
-from aitom_disca.classification.assign import LearntAverages
-from aitom_disca.classification.detail import FINE, search_at
+from aitom_disca.classification.assign_others import LearntAverages
+from aitom_disca.classification.detail_levels import level_of, search_at
 from aitom_disca.classification.expectation_maximisation import Search
+from aitom_disca.config.sorting import SORTING, SortingSettings
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.wedge import common_tilt_range, distinct_tilt_ranges
 from aitom_disca.io import open_map
 from aitom_disca.io.file_names import distinct_parts
-from aitom_disca.io.tomograms.mrc import Tomogram
+from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.mining.bundle import Bundle
 from aitom_disca.search.candidates import cut_boxes
 from aitom_disca.subtomograms.preprocess import in_spheres, mask_edge_px, normalise
@@ -43,11 +44,14 @@ class References:
     box_angstrom : float
         Edge of their box.
     names : tuple of K str
+    sorting : SortingSettings
+        Those that they were found with.
     """
 
     learnt: LearntAverages
     box_angstrom: float
     names: tuple[str, ...]
+    sorting: SortingSettings = SORTING
 
     @property
     def trusted(self) -> bool:
@@ -82,7 +86,7 @@ def references_of_run(
     _check_voxel(str(folder), model.voxel_size_angstrom, voxel_size_angstrom, rescale)
     names = tuple(f"{k + 1}" for k in range(len(model.learnt.averages)))
     box_angstrom = model.box_px * model.voxel_size_angstrom * model.learnt.box_share
-    return References(model.learnt, box_angstrom, names)
+    return References(model.learnt, box_angstrom, names, model.settings.constants)
 
 
 def references_of_maps(
@@ -127,7 +131,7 @@ def references_of_maps(
     boxes = _some_boxes(tomograms, center_zyx_px, cut_px)
     tilts = np.repeat([t.tilt_range_deg for t in tomograms], [len(b) for b in boxes], axis=0)
     ranges, wedge = distinct_tilt_ranges(tilts, len(tilts))
-    search = search_at(FINE, box_px, ranges, radius_px)
+    search = search_at(level_of(SORTING.fine), box_px, ranges, radius_px)
     seen = in_spheres(fourier_crop(normalise(np.concatenate(boxes)), box_px), radius_px)
     coefficients = search.coefficients
     values, measured = coefficients.of(seen, wedge), coefficients.measured_by(wedge)

@@ -14,24 +14,26 @@ import numpy as np
 from aitom_disca.config import OpticsSettings
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram
-from aitom_disca.io.disk.room import need_room
+from aitom_disca.io.disk.free_space import need_space
 from aitom_disca.io.formats import Known
 from aitom_disca.io.formats.read_particles import read_particles
-from aitom_disca.io.formats.relion.optics_groups import is_two_stage, optics_by_tomogram
+from aitom_disca.io.formats.relion.optics_groups import optics_by_tomogram
 from aitom_disca.io.formats.relion.particle_columns import cut_anew
+from aitom_disca.io.formats.relion.particle_images import is_two_stage
 from aitom_disca.io.formats.relion.star_blocks import ORIGIN_ANGST_COLUMNS, resolve
-from aitom_disca.io.names import short_names
 from aitom_disca.io.pixel_sizes import UnknownPixelSize, check_given_pixel, differs
 from aitom_disca.io.stores.write_store import StoreWriter
+from aitom_disca.io.tomogram_names import short_names
 from aitom_disca.io.tomograms.defocus import optics_of
-from aitom_disca.io.tomograms.mrc import open_tomogram, read_voxels
+from aitom_disca.io.tomograms.mrc import read_voxels
 from aitom_disca.io.tomograms.mrc_header import read_header, tilt_range_of
 from aitom_disca.io.tomograms.tilt_range import check_given_range
+from aitom_disca.io.tomograms.tomogram import open_tomogram
 from aitom_disca.io.tomograms.wedge_volume import tilt_range_of_wedge
+from aitom_disca.number_text import counted
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.progress import say, track
 from aitom_disca.subtomograms.preprocess import is_constant, normalise
-from aitom_disca.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ def import_subtomograms(
     }
     particles = replace(_as_cut(particles), tomograms=infos)
     n_bytes = 4 * math.prod(box) * len(paths)
-    need_room(Path(out).parent, n_bytes, f"{Path(out).name}, {counted(len(paths), 'subtomogram')}")
+    need_space(Path(out).parent, n_bytes, f"{Path(out).name}, {counted(len(paths), 'subtomogram')}")
     n_constant = 0
     with StoreWriter.create(
         out, box, voxel, tilts, infos, _NORMALISATION, str(source), overwrite

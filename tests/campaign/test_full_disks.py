@@ -22,7 +22,7 @@ import pytest
 
 from aitom_disca.cli import main
 from aitom_disca.io import StoreWriter, write_rows_csv, write_volume
-from aitom_disca.io.disk import room
+from aitom_disca.io.disk import free_space
 from aitom_disca.io.formats.relion.write_star import write_particles_star
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
@@ -104,7 +104,7 @@ def ended(arguments: list[str], log: Path, n_bytes: int, *, asks: bool = True) -
         sys.stdout, sys.stderr = (open(n, "w", buffering=1, closefd=False) for n in (1, 2))
         os.chdir(log.parent)
         if not asks:  # how much is free: it becomes full in the middle
-            room.free_bytes = lambda _: None
+            free_space.free_bytes = lambda _: None
         if not MOUNTS:
             resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes))
         os._exit(main(arguments))

@@ -1,37 +1,70 @@
 """Small faults are put into the code, one at a time: do the tests that concern it notice?
 
-    python tests/mutation/run.py --most 40 classification/merge.py clustering/em.py
+    python tests/mutation/run.py --most 40 clustering/ddbi.py mining/fast_loop.py
 
-Cosmic Ray (``pip install cosmic-ray``) makes them in a copy of the checkout. Which tests concern a
+Cosmic Ray (``pip install cosmic-ray``) makes them, in a copy of the checkout. Which tests concern a
 module is written in ``tests_of.toml``. All faults of a module are many, so that some are drawn; the
 seed says which. What survives is printed as a difference, and kept in ``--out`` as JSON. Begun
 again with the same ``--work``, it goes on where it was.
+
+Tests run in a fork of this process, which has done the slow imports for all of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
+import difflib
+import importlib
 import json
+import multiprocessing
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
+import warnings
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
-from cosmic_ray.work_db import WorkDB, use_db
-from cosmic_ray.work_item import WorkerOutcome, WorkItem, WorkResult
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+from meaning import is_meaningful
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-# Faults that are none, or that end in an error whatever is computed: bits of floats; types of
-# annotations; the marks of dataclasses.
-_NOT_TRIED = ("_Bit", "Shift", "ExceptionReplacer", "RemoveDecorator", "NumberReplacer:0")
+# Operators that make no fault, or one that ends in an error whatever is computed: bits of floats,
+# the same comparison in another word, the marks of dataclasses.
+_NOT_TRIED = ("Bit", "Shift", "ExceptionReplacer", "RemoveDecorator", "Eq_Is", "Is_Eq", "IsNot_Not")
+_IMPORTED = (
+    "pytest hypothesis numpy pandas h5py pydantic typer rich scipy.ndimage scipy.optimize "
+    "scipy.stats sklearn.cluster sklearn.mixture keras"
+)
+_FORK = multiprocessing.get_context("fork")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A change of one place of a module, and the module with it."""
+
+    module: str
+    operator: str
+    occurrence: int
+    line: int
+    source: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.module} {self.operator} {self.occurrence}"
 
 
 def copied(folder: Path) -> Path:
-    """The checkout as it stands, without what git ignores."""
+    """The checkout as it stands, without what git ignores; compiled, as only one module changes."""
     target = folder / "checkout"
     if not target.exists():
         listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
@@ -40,67 +73,84 @@ def copied(folder: Path) -> Path:
             if name and (ROOT / name).is_file():
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 (target / name).write_bytes((ROOT / name).read_bytes())
+        compileall.compile_dir(target / "aitom_disca", quiet=1)
     return target
 
 
-def session_of(module: str, tests: list[str], checkout: Path, timeout_s: float) -> Path:
-    """All faults of a module, none of them tried yet."""
-    stem = checkout.parent / module.replace("/", ".").removesuffix(".py")
-    session, config = stem.with_name(stem.name + ".sqlite"), stem.with_name(stem.name + ".toml")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", *tests]
-    config.write_text(
-        "[cosmic-ray]\n"
-        f'module-path = "aitom_disca/{module}"\n'
-        f"timeout = {timeout_s}\nexcluded-modules = []\n"
-        f"test-command = {json.dumps(' '.join(command))}\n"
-        '[cosmic-ray.distributor]\nname = "local"\n'
-    )
-    if not session.exists():
-        made = [sys.executable, "-m", "cosmic_ray.cli", "init", str(config), str(session)]
-        subprocess.run(made, cwd=checkout, check=True)
-    return session
-
-
-def is_tried(item: WorkItem, lines: list[str]) -> bool:
-    """Whether a fault is one that tests could notice."""
-    (one,) = item.mutations
-    line = lines[one.start_pos[0] - 1]
-    typed = line.lstrip().startswith(("from ", "import ", "def ")) or "->" in line
-    return not typed and not any(part in one.operator_name for part in _NOT_TRIED)
-
-
-def draw(session: Path, source: Path, most: int, seed: int) -> None:
-    """Mark all but some faults as passed over."""
-    lines = source.read_text().split("\n")
-    with use_db(session, WorkDB.Mode.open) as db:
-        items = sorted(db.work_items, key=lambda item: str(item.mutations[0]))
+def drawn(module: str, source: str, most: int, seed: int) -> list[Fault]:
+    """Faults of a module, each in another place."""
+    nodes = list(ast_nodes(get_ast(source)))
+    places: dict[tuple[int, int], list[tuple[str, int]]] = {}
+    for name in operator_names():
+        if get_operator(name).arguments() or any(part in name for part in _NOT_TRIED):
+            continue
+        operator = get_operator(name)()
+        starts = [start for node in nodes for start, _ in operator.mutation_positions(node)]
+        for occurrence, start in enumerate(starts):
+            places.setdefault(start, []).append((name, occurrence))
+    dice = random.Random(seed)
+    found: list[Fault] = []
+    for start in dice.sample(sorted(places), len(places)):
         # Of the many ways to change one operator one is enough.
-        places: dict[tuple[int, int], list[WorkItem]] = {}
-        for item in items:
-            if is_tried(item, lines):
-                places.setdefault(item.mutations[0].start_pos, []).append(item)
-        dice = random.Random(seed)
-        chosen = [dice.choice(places[at]) for at in dice.sample([*places], min(most, len(places)))]
-        kept = {item.job_id for item in chosen}
-        done = {item.job_id for item, _ in db.completed_work_items}
-        left_out = [i.job_id for i in items if i.job_id not in kept and i.job_id not in done]
-        db.set_multiple_results(left_out, WorkResult(WorkerOutcome.SKIPPED))
+        for name, occurrence in dice.sample(places[start], len(places[start])):
+            changed = mutate_code(source, get_operator(name)(), occurrence)
+            if is_meaningful(source, changed):
+                found.append(Fault(module, name, occurrence, start[0], changed))
+                break
+        if len(found) == most:
+            break
+    return sorted(found, key=lambda fault: fault.line)
 
 
-def outcome(session: Path) -> tuple[Counter[str], list[dict[str, str]]]:
-    """How many faults were noticed and how many were not; the latter as differences."""
-    found: Counter[str] = Counter()
-    survivors = []
-    with use_db(session, WorkDB.Mode.open) as db:
-        for item, result in db.completed_work_items:
-            if result.worker_outcome == WorkerOutcome.SKIPPED:
-                continue
-            found["killed" if result.is_killed else "survived"] += 1
-            if not result.is_killed:
-                (one,) = item.mutations
-                where = f"{one.module_path}:{one.start_pos[0]}"
-                survivors.append({"where": where, "fault": result.diff or ""})
-    return found, survivors
+def fail(tests: list[str], checkout: Path, timeout_s: float) -> bool:
+    """Whether some tests fail, or do not end."""
+    child = _FORK.Process(target=_run, args=(tests, checkout))
+    child.start()
+    child.join(timeout_s)
+    if child.exitcode is None:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.join()
+    return child.exitcode != 0
+
+
+def _run(tests: list[str], checkout: Path) -> None:
+    import pytest
+
+    os.setsid()  # its own processes end with it
+    os.chdir(checkout)
+    os.environ["PYTHONPATH"] = str(checkout)
+    sys.path.insert(0, str(checkout))
+    sys.dont_write_bytecode = True
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    sys.exit(pytest.main(["-q", "-x", "-n", "0", "-p", "no:cacheprovider", *tests]))
+
+
+def tried(
+    faults: list[Fault], source: str, tests: list[str], work: Path, timeout_s: float
+) -> dict[str, bool]:
+    """Whether each fault is noticed, by its name; keeps each, so that none is tried again."""
+    kept = work / "tried.jsonl"
+    noticed = dict(map(json.loads, kept.read_text().splitlines())) if kept.exists() else {}
+    left = [fault for fault in faults if fault.name not in noticed]
+    if left:
+        start = time.perf_counter()
+        if fail(tests, work / "checkout", timeout_s):
+            raise SystemExit(f"{tests} fail without any fault; mend that first.")
+        seconds = time.perf_counter() - start
+        print(f"{faults[0].module}: {seconds:.1f} s without a fault", flush=True)
+        timeout_s = min(timeout_s, 20 + 5 * seconds)
+    for fault in left:
+        path = work / "checkout" / "aitom_disca" / fault.module
+        path.write_text(fault.source)
+        try:
+            noticed[fault.name] = fail(tests, work / "checkout", timeout_s)
+        finally:
+            path.write_text(source)
+        with kept.open("a") as file:
+            file.write(json.dumps([fault.name, noticed[fault.name]]) + "\n")
+    return noticed
 
 
 def main() -> None:
@@ -114,29 +164,29 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("survivors.json"))
     given = parser.parse_args()
     tests_of = tomllib.loads((HERE / "tests_of.toml").read_text())
-    work = given.work or Path(tempfile.mkdtemp(prefix="mutation-"))
+    work = (given.work or Path(tempfile.mkdtemp(prefix="mutation-"))).absolute()
     work.mkdir(parents=True, exist_ok=True)
     checkout, total, survivors = copied(work), Counter(), []
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in _IMPORTED.split():
+        importlib.import_module(name)
+    warnings.simplefilter("ignore", SyntaxWarning)
     for module in given.modules or tests_of:
-        session = session_of(module, tests_of[module], checkout, given.timeout_s)
-        draw(session, checkout / "aitom_disca" / module, given.most, given.seed)
-        config = session.with_suffix(".toml")
-        without_fault = tomllib.loads(config.read_text())["cosmic-ray"]["test-command"].split()
-        if subprocess.run(without_fault, cwd=checkout, stdout=subprocess.DEVNULL).returncode:
-            raise SystemExit(f"the tests of {module} fail without any fault; mend that first.")
-        executed = [sys.executable, "-m", "cosmic_ray.cli", "exec", str(config), str(session)]
-        subprocess.run(executed, cwd=checkout, check=True)
-        found, left = outcome(session)
-        total += found
-        survivors += left
-        print(f"{module}: {found['killed']} of {found.total()} noticed", flush=True)
-        for one in left:
-            print(one["where"], one["fault"], sep="\n")
+        source = (checkout / "aitom_disca" / module).read_text()
+        faults = drawn(module, source, given.most, given.seed)
+        noticed = tried(faults, source, tests_of[module], work, given.timeout_s)
+        left = [fault for fault in faults if not noticed[fault.name]]
+        total += Counter(noticed=len(faults) - len(left), tried=len(faults))
+        print(f"{module}: {len(faults) - len(left)} of {len(faults)} noticed", flush=True)
+        for fault in left:
+            lines = source.splitlines(), fault.source.splitlines()
+            change = "\n".join([*difflib.unified_diff(*lines, lineterm="", n=1)][3:])
+            survivors.append({"where": f"{module}:{fault.line}", "fault": change})
+            print(survivors[-1]["where"], change, sep="\n", flush=True)
         given.out.write_text(json.dumps({"found": total, "survivors": survivors}, indent=1))
-    if total:
-        print(
-            f"{total['killed']} of {total.total()} noticed: {total['killed'] / total.total():.0%}"
-        )
+    if total["tried"]:
+        share = total["noticed"] / total["tried"]
+        print(f"{total['noticed']} of {total['tried']} noticed: {share:.0%}")
 
 
 if __name__ == "__main__":

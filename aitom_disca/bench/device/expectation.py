@@ -11,8 +11,9 @@ import numpy as np
 from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.expectation import expect
 from aitom_disca.alignment.expectation_result import Expectation
-from aitom_disca.classification.detail import FINE, search_at
+from aitom_disca.classification.detail_levels import level_of, search_at
 from aitom_disca.computing.chosen_device import use
+from aitom_disca.config.sorting import SORTING
 
 _BOX_PX = 20
 _TILTS_DEG = (-60.0, 60.0)
@@ -38,7 +39,7 @@ def measure_expectation(seconds: float, *, device: str, seed: int = 0) -> dict[s
         ``particles_per_s`` and ``tflops`` (10^12 operations of its matrix products a second) of
         the device, ``cpu_particles_per_s`` of the processor, ``ratio`` of the two.
     """
-    search = search_at(FINE, _BOX_PX, _TILTS_DEG)
+    search = search_at(level_of(SORTING.fine), _BOX_PX, _TILTS_DEG)
     n_coefficients = len(search.coefficients)
     rng = np.random.default_rng(seed)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aitom_disca.bench.simulated_stores import clean_phantoms, noisy
+from aitom_disca.bench.case_data import clean_phantoms, noisy
 from aitom_disca.config import MineSettings
 
 _BOX_PX = 32
@@ -101,10 +101,13 @@ def measure_scale(seconds: float, *, seed: int = 0) -> dict[str, Any]:
         "sorting_all_s": extrapolated((_FIRST, first_s), (n, took), _WANTED_SORTED),
         "k": disca.n_clusters_,
     }
-    first_s = predict(_FIRST)
     left = _RESERVE * (seconds - (time.perf_counter() - began))
-    n = max(_FIRST, fitting(_FIRST, first_s, left, _WANTED_PREDICTED))
-    took = predict(n) if n > _FIRST else first_s
+    first_s = took = predict(_FIRST)
+    n = piece = _FIRST
+    # Piece after piece: a machine that becomes slower meanwhile does not end it without a result.
+    while (piece := min(2 * piece, _WANTED_PREDICTED - n)) and took * (n + piece) / n <= left:
+        took += predict(piece)
+        n += piece
     return result | {
         "n_predicted": n,
         "prediction_s": took,

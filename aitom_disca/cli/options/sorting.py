@@ -132,4 +132,13 @@ GradedWedge = Annotated[
         "alone.",
     ),
 ]
+Expert = Annotated[
+    list[str] | None,
+    option(
+        _RARELY,
+        "--expert",
+        text="NAME=VALUE changes a constant of the sorting by alignment, such as "
+        "merging.one_z=-2 (repeatable); the page on its constants says what each does.",
+    ),
+]
 Seed = Annotated[int, option(RARELY, "--seed", text="The same seed gives the same labels.")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.format import Format, Known
 
-# Each is a module here that holds FORMAT. Asked in this order whose a file is.
+# Each is a module here, or in `relion`, that holds FORMAT. Asked in this order whose a file is.
 NAMES: tuple[str, ...] = (
     "relion5",
     "relion4",
@@ -42,7 +42,8 @@ def get_format(name: str) -> Format:
     """
     if name not in NAMES:
         raise InputError(f"{name!r} is no particle format; choose from {', '.join(NAMES)}.")
-    return import_module(f"{__name__}.{name}").FORMAT  # type: ignore[no-any-return]
+    folder = f"{__name__}.relion" if name.startswith("relion") else __name__
+    return import_module(f"{folder}.{name}").FORMAT  # type: ignore[no-any-return]
 
 
 def format_of(path: Path) -> Format | None:

@@ -16,11 +16,11 @@ import numpy as np
 
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.file_names import file_part
-from aitom_disca.io.formats import relion31
 from aitom_disca.io.formats.chimerax import clusters
 from aitom_disca.io.formats.chimerax_script import can_be_quoted, one_line, quoted
 from aitom_disca.io.formats.file_text import one_file_per_tomogram
 from aitom_disca.io.formats.format import CLUSTER, POSE, SCORE, Format, Known, need_positions
+from aitom_disca.io.formats.relion import relion31
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 

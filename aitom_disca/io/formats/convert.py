@@ -8,23 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.outputs import none_if_failed, refuse_existing
 from aitom_disca.io.formats import get_format
-from aitom_disca.io.formats.cluster_objects import numbered_objects
-from aitom_disca.io.formats.format import (
-    BOX_CENTER,
-    CLUSTER,
-    FURTHER,
-    NAME,
-    POSE,
-    POSTERIOR,
-    SCORE,
-    Format,
-    Known,
-)
+from aitom_disca.io.formats.copick import numbered_objects
+from aitom_disca.io.formats.format import CLUSTER, Known
+from aitom_disca.io.formats.lost_in_conversion import losses
 from aitom_disca.io.formats.particles_of_store import (
     clusters_of_particles,
     is_labels_table,
@@ -33,17 +23,11 @@ from aitom_disca.io.formats.particles_of_store import (
 )
 from aitom_disca.io.formats.read_particles import is_store, listed, read_sources
 from aitom_disca.io.formats.relion.micrographs import named_as_in
-from aitom_disca.io.formats.relion.read_star import TABLE_KEY
-from aitom_disca.io.formats.relion.star_blocks import SUBTOMOGRAM_ANGLE_COLUMNS
-from aitom_disca.io.formats.relion.star_places import PIXEL_KEY
+from aitom_disca.io.formats.relion.relion5 import project_files, write_project
 from aitom_disca.io.formats.relion.subtomogram_images import LAYOUTS, export_subtomograms
-from aitom_disca.io.formats.relion5 import project_files, write_project
+from aitom_disca.io.result_tables import read_labels_csv, write_rows_csv
 from aitom_disca.io.stores.read_store import open_store
-from aitom_disca.io.tables import read_labels_csv, write_rows_csv
-from aitom_disca.particles import UNASSIGNED, ParticleSet
-from aitom_disca.words import counted
-
-_RELION = ("relion", "warp")
+from aitom_disca.particles import ParticleSet
 
 
 @dataclass(frozen=True)
@@ -176,55 +160,6 @@ def convert(
     sized = replace(particles, tomograms={**particles.tomograms, **known.tomograms})
     n_outside = int((~sized.inside()).sum())
     return Converted([Path(p) for p in paths], len(particles), lost, n_outside, legend)
-
-
-def losses(particles: ParticleSet, target: Format, known: Known) -> list[str]:
-    """What a format cannot keep of these particles, in plain words."""
-    kept = target.keeps
-    lost = []
-    if POSE not in kept and _count(particles.euler_zyz_deg):
-        lost.append(f"orientations of {counted(_count(particles.euler_zyz_deg), 'particle')}")
-    if SCORE not in kept and _count(particles.score):
-        lost.append(f"scores of {counted(_count(particles.score), 'particle')}")
-    if CLUSTER not in kept and particles.cluster is not None:
-        n_members = int((particles.cluster != UNASSIGNED).sum())
-        lost += [f"clusters of {counted(n_members, 'particle')}"] if n_members else []
-    if POSTERIOR not in kept and _count(particles.posterior):
-        lost.append(f"posterior of {counted(_count(particles.posterior), 'particle')}")
-    boxes = particles.box_center_zyx_px
-    if BOX_CENTER not in kept and boxes is not None:
-        moved = int((boxes != particles.center_zyx_px).any(axis=1).sum())
-        lost += [f"where the boxes of {counted(moved, 'particle')} were cut"] if moved else []
-    if NAME not in kept:
-        lost.append("names of tomograms")
-    if target.loses is not None:
-        lost += target.loses(particles, known)
-    elif FURTHER not in kept:
-        stages = SUBTOMOGRAM_ANGLE_COLUMNS if POSE in kept else []
-        columns = [name for name in particles.more if name not in stages]
-        lost += [f"further columns {', '.join(columns)}"] if columns else []
-    return lost + _lost_blocks(particles, target)
-
-
-def _count(values: np.ndarray | None) -> int:
-    """Rows of which something is known; angles that are all 0 say nothing."""
-    if values is None:
-        return 0
-    if values.ndim == 2:
-        return int((np.nan_to_num(values) != 0).any(axis=1).sum())
-    return int(np.isfinite(values).sum())
-
-
-def _lost_blocks(particles: ParticleSet, target: Format) -> list[str]:
-    to_relion = target.name.startswith(_RELION)
-    lost = []
-    for key, block in particles.more_blocks.items():
-        family, _, name = key.partition(":")
-        kept = to_relion if family == "relion" else target.name.startswith(family)
-        empty = not isinstance(block, dict | pd.DataFrame) or len(block) == 0
-        if not kept and not empty and key not in (TABLE_KEY, PIXEL_KEY):
-            lost.append(f"the block {name}")
-    return lost
 
 
 def _with_labels(

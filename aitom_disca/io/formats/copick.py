@@ -22,27 +22,10 @@ from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.file_names import file_part, file_parts
-from aitom_disca.io.formats.common_columns import (
-    box_centers,
-    box_centers_if_moved,
-    euler_zyz_deg,
-    lost_columns,
-    rotations,
-    rotations_from_matrices,
-)
+from aitom_disca.io.formats import common_columns as common
 from aitom_disca.io.formats.file_text import head, read_json
-from aitom_disca.io.formats.format import (
-    BOX_CENTER,
-    CLUSTER,
-    FURTHER,
-    NAME,
-    POSE,
-    SCORE,
-    Format,
-    Known,
-    need_positions,
-)
-from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
+from aitom_disca.io.formats.format import EVERYTHING, POSTERIOR, Format, Known, need_positions
+from aitom_disca.io.formats.particle_coordinates import find_places, name_of_only_tomogram
 from aitom_disca.io.numbers_in_files import to_numbers, to_whole_numbers
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo
@@ -84,7 +67,7 @@ def read(path: Path, known: Known) -> ParticleSet:
     if matrices.shape[1:] != (4, 4):
         raise InputError(f"{path.name} holds a transformation that is not 4 x 4.")
     center = ((box + matrices[:, :3, 3]) / size)[:, ::-1]
-    poses = rotations_from_matrices(matrices[:, :3, :3], path)
+    poses = common.rotations_from_matrices(matrices[:, :3, :3], path)
     trusted = any(row[_TRUST] for row in rows)
     cluster, objects = _clusters(rows)
     more = {key: np.array([row[key] for row in rows], object) for key in (_USER, _SESSION, _TRUST)}
@@ -94,9 +77,9 @@ def read(path: Path, known: Known) -> ParticleSet:
         places.names,
         center,
         score=to_numbers([row["score"] for row in rows], path, "a score", may_be_missing=True),
-        euler_zyz_deg=euler_zyz_deg(poses) if trusted else None,
+        euler_zyz_deg=common.euler_zyz_deg(poses) if trusted else None,
         cluster=cluster,
-        box_center_zyx_px=box_centers_if_moved((box / size)[:, ::-1], center),
+        box_center_zyx_px=common.box_centers_if_moved((box / size)[:, ::-1], center),
         tomograms=places.tomograms,
         more=more,
     )
@@ -197,9 +180,9 @@ def _part(name: Any) -> str:
 
 
 def _content(members: ParticleSet, voxel: float) -> dict[str, Any]:
-    box = box_centers(members)
+    box = common.box_centers(members)
     matrices = np.tile(np.eye(4), (len(members), 1, 1))
-    matrices[:, :3, :3] = rotations(members).as_matrix()
+    matrices[:, :3, :3] = common.rotations(members).as_matrix()
     matrices[:, :3, 3] = (members.center_zyx_px - box)[:, ::-1] * voxel
     xyz = box[:, ::-1] * voxel
     scores = np.ones(len(members)) if members.score is None else np.nan_to_num(members.score)
@@ -216,9 +199,35 @@ def _content(members: ParticleSet, voxel: float) -> dict[str, Any]:
     return {_SPACING: voxel, "unit": "angstrom", "points": points}
 
 
+def numbered_objects(particles: ParticleSet) -> tuple[ParticleSet, dict[int, str]]:
+    """Make objects of several names, as files of copick bring them, into clusters.
+
+    Returns
+    -------
+    ParticleSet
+        With a cluster for every name; of an object that had clusters, for each of them. Unchanged
+        where there is one name, or none.
+    dict of int to str
+        The legend: what each cluster is, counted from 1; empty where nothing changed.
+    """
+    names = particles.more.get(OBJECT)
+    if names is None or len(set(names.tolist())) < 2:
+        return particles, {}
+    labels = names.astype(str).astype(object)
+    if particles.cluster is not None:
+        own = particles.cluster >= 0
+        labels[own] = [
+            f"{name}-{k + 1}" for name, k in zip(labels[own], particles.cluster[own], strict=True)
+        ]
+    found, cluster = np.unique(labels.astype(str), return_inverse=True)
+    more = {name: column for name, column in particles.more.items() if name != OBJECT}
+    numbered = replace(particles, cluster=cluster, posterior=None, more=more)
+    return numbered, {k: str(name) for k, name in enumerate(found, 1)}
+
+
 def loses(particles: ParticleSet, known: Known) -> list[str]:
     """Further columns that are none of picks, and users of picks with clusters."""
-    lost = lost_columns(particles, (OBJECT, _USER, _SESSION, _TRUST, _INSTANCE))
+    lost = common.lost_columns(particles, (OBJECT, _USER, _SESSION, _TRUST, _INSTANCE))
     if particles.cluster is not None and _USER in particles.more:
         users = set(particles.more[_USER][particles.cluster >= 0].tolist()) - {_US, None}
         lost += [f"the {_USER} {', '.join(sorted(map(str, users)))}"] if users else []
@@ -239,6 +248,6 @@ FORMAT = Format(
     recognises=recognises,
     read=read,
     write=write,
-    keeps=frozenset({POSE, SCORE, CLUSTER, BOX_CENTER, FURTHER, NAME}),
+    keeps=EVERYTHING - {POSTERIOR},
     loses=loses,
 )

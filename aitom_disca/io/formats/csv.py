@@ -13,19 +13,12 @@ import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.io.formats.format import (
-    BOX_CENTER,
-    CLUSTER,
-    FURTHER,
-    NAME,
-    POSE,
-    POSTERIOR,
-    SCORE,
-    Format,
-    Known,
-    need_positions,
+from aitom_disca.io.formats.format import EVERYTHING, Format, Known, need_positions
+from aitom_disca.io.formats.particle_coordinates import (
+    find_places,
+    name_of_only_tomogram,
+    voxel_size_or_none,
 )
-from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
 from aitom_disca.io.numbers_in_files import (
     check_angles,
     is_missing,
@@ -34,7 +27,7 @@ from aitom_disca.io.numbers_in_files import (
     to_probabilities,
 )
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
-from aitom_disca.io.text_tables import as_cell, csv_header, read_csv_columns
+from aitom_disca.io.text_columns import as_cell, csv_header, read_csv_columns
 from aitom_disca.particles import ParticleSet
 
 Columns = dict[str, list[str]]
@@ -188,6 +181,6 @@ FORMAT = Format(
     recognises=recognises,
     read=read,
     write=write,
-    keeps=frozenset({POSE, SCORE, CLUSTER, POSTERIOR, BOX_CENTER, FURTHER, NAME}),
+    keeps=EVERYTHING,
     library="",
 )

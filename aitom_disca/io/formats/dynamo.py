@@ -21,40 +21,19 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.io.formats.common_columns import (
-    box_centers,
-    box_centers_if_moved,
-    clusters_from_1,
-    euler_zyz_deg,
-    lost_columns,
-    numbers_from_1,
-    rotations,
-    scores_or_none,
-    zxz_deg,
-)
+from aitom_disca.io.formats import common_columns as common
 from aitom_disca.io.formats.file_text import head, library, read_text
-from aitom_disca.io.formats.format import (
-    BOX_CENTER,
-    CLUSTER,
-    FURTHER,
-    NAME,
-    POSE,
-    SCORE,
-    Format,
-    Known,
-    need_positions,
-)
+from aitom_disca.io.formats.format import EVERYTHING, POSTERIOR, Format, Known, need_positions
 from aitom_disca.io.formats.numbered_tomograms import (
     files_of_numbers,
     names_of_numbers,
     number_map_text,
     numbers_of_tomograms,
-    read_number_map,
 )
-from aitom_disca.io.formats.places import find_places, voxel_size_or_none
-from aitom_disca.io.numbers_in_files import check_angles, to_numbers, to_whole_numbers
+from aitom_disca.io.formats.particle_coordinates import find_places, voxel_size_or_none
+from aitom_disca.io.numbers_in_files import check_angles, to_numbers
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
-from aitom_disca.io.text_tables import check_row_lengths
+from aitom_disca.io.text_columns import check_row_lengths
 from aitom_disca.particles import ParticleSet
 
 _TITLE = "a Dynamo table"
@@ -79,9 +58,7 @@ def read(path: Path, known: Known) -> ParticleSet:
     """
     table = _read_table(Path(path))
     values = {name: to_numbers(table[name], path, f"column {name}") for name in _NUMBERS}
-    numbers = read_number_map(Path(path).with_suffix(".doc"))
-    tomograms = to_whole_numbers(table["tomo"], path, "tomo")
-    names = names_of_numbers(tomograms, numbers, known)
+    names = names_of_numbers(table["tomo"], path, "tomo", Path(path).with_suffix(".doc"), known)
     places = find_places(
         path,
         names,
@@ -97,10 +74,10 @@ def read(path: Path, known: Known) -> ParticleSet:
     return ParticleSet(
         places.names,
         center,
-        score=scores_or_none(table["cc"], path),
-        euler_zyz_deg=euler_zyz_deg(Rotation.from_euler("zxz", angles, degrees=True).inv()),
-        cluster=clusters_from_1(table["class"], path, "class"),
-        box_center_zyx_px=box_centers_if_moved((xyz * places.scale)[:, ::-1], center),
+        score=common.scores_or_none(table["cc"], path),
+        euler_zyz_deg=common.euler_zyz_deg(Rotation.from_euler("zxz", angles, degrees=True).inv()),
+        cluster=common.clusters_from_1(table["class"], path, "class"),
+        box_center_zyx_px=common.box_centers_if_moved((xyz * places.scale)[:, ::-1], center),
         tomograms=places.tomograms,
         more={name: table[name].to_numpy() for name in table if name not in _OWN},
         more_blocks={_COLUMNS: list(table), _FILES: files_of_numbers(places.names, names)},
@@ -164,14 +141,14 @@ def _filled(particles: ParticleSet, known: Known, numbers: dict[str, int]) -> di
     columns |= {"averaged_value": ones, "npar": ones, "ref": ones} | _wedges(particles, known)
     columns |= particles.more
     columns |= _wedges(particles, known) if known.tilt_range_deg is not None else {}
-    box = box_centers(particles)
+    box = common.box_centers(particles)
     columns |= zip("xyz", box.T[::-1] + _VOXEL_CENTRE, strict=True)
     columns |= zip(("dx", "dy", "dz"), (particles.center_zyx_px - box).T[::-1], strict=True)
-    angles = zxz_deg(rotations(particles).inv())
+    angles = common.zxz_deg(common.rotations(particles).inv())
     columns |= zip(("tdrot", "tilt", "narot"), angles.T, strict=True)
     if particles.score is not None:
         columns["cc"] = np.nan_to_num(particles.score)
-    columns["class"] = numbers_from_1(particles)
+    columns["class"] = common.numbers_from_1(particles)
     columns["tomo"] = [numbers[name] for name in names]
     voxel = {name: voxel_size_or_none(name, particles, known) for name in numbers}
     if all(voxel.values()):
@@ -213,7 +190,7 @@ def _tilts(table: pd.DataFrame, names: list[str], path: Path) -> dict[str, tuple
 def loses(particles: ParticleSet, known: Known) -> list[str]:
     """Further columns that are none of a Dynamo table."""
     named = library("dynamotable.utils", _TITLE).COLUMN_NAMES
-    return lost_columns(particles, [*named, *particles.more_blocks.get(_COLUMNS, [])])
+    return common.lost_columns(particles, [*named, *particles.more_blocks.get(_COLUMNS, [])])
 
 
 def recognises(path: Path) -> bool:
@@ -229,7 +206,7 @@ FORMAT = Format(
     recognises=recognises,
     read=read,
     write=write,
-    keeps=frozenset({POSE, SCORE, CLUSTER, BOX_CENTER, FURTHER, NAME}),
+    keeps=EVERYTHING - {POSTERIOR},
     library="dynamotable",
     loses=loses,
 )

@@ -28,7 +28,11 @@ from aitom_disca.io.formats.format import (
     Known,
     need_positions,
 )
-from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
+from aitom_disca.io.formats.particle_coordinates import (
+    find_places,
+    name_of_only_tomogram,
+    voxel_size_or_none,
+)
 from aitom_disca.io.numbers_in_files import to_numbers, to_whole_numbers
 from aitom_disca.io.pixel_sizes import to_pixel_sizes
 from aitom_disca.particles import UNASSIGNED, ParticleSet

@@ -11,11 +11,12 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.reading import reading
-from aitom_disca.io.names import check_names
+from aitom_disca.io.tomogram_names import check_names
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 POSE, SCORE, CLUSTER = "pose", "score", "cluster"
 POSTERIOR, BOX_CENTER, FURTHER, NAME = "posterior", "box centre", "further columns", "tomogram name"
+EVERYTHING = frozenset({POSE, SCORE, CLUSTER, POSTERIOR, BOX_CENTER, FURTHER, NAME})
 
 
 @dataclass(frozen=True)

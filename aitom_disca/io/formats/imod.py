@@ -27,7 +27,11 @@ from aitom_disca.io.disk.atomic import replacing
 from aitom_disca.io.disk.reading import reading
 from aitom_disca.io.formats.file_text import library, one_file_per_tomogram
 from aitom_disca.io.formats.format import CLUSTER, Format, Known, need_positions
-from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
+from aitom_disca.io.formats.particle_coordinates import (
+    find_places,
+    name_of_only_tomogram,
+    voxel_size_or_none,
+)
 from aitom_disca.io.numbers_in_files import to_numbers
 from aitom_disca.io.pixel_sizes import differs, to_pixel_sizes
 from aitom_disca.particles import UNASSIGNED, ParticleSet

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.file_text import read_text, warn_of_end
 from aitom_disca.io.formats.format import Known, tomogram_numbers
-from aitom_disca.io.names import is_called
+from aitom_disca.io.numbers_in_files import to_whole_numbers
+from aitom_disca.io.tomogram_names import is_called
 from aitom_disca.particles import ParticleSet
 
 
@@ -35,7 +37,7 @@ def _integers(column: np.ndarray) -> list[int | None]:
     return [int(v) if np.isfinite(v) else None for v in values]
 
 
-def read_number_map(path: Path) -> dict[int, str]:
+def _read_number_map(path: Path) -> dict[int, str]:
     """Lines of a number and the name or file of a tomogram; empty if there is no such file.
 
     Raises
@@ -87,14 +89,31 @@ def files_of_numbers(names: np.ndarray, files: Iterable[str]) -> list[tuple[str,
     return list(dict.fromkeys(zip(names.tolist(), files, strict=True)))
 
 
-def names_of_numbers(numbers: np.ndarray, names: Mapping[int, str], known: Known) -> list[str]:
-    """Names of tomograms that a file only numbers: from a map, else as given, else the number.
+def names_of_numbers(
+    values: Any, path: str | Path, column: str, beside: Path, known: Known
+) -> list[str]:
+    """Names of tomograms that a file only numbers: from the list beside it, else as given.
+
+    Else they are called by their numbers.
+
+    Parameters
+    ----------
+    values : array_like of shape (N,)
+        Number of the tomogram of every particle.
+    path, column : path, str
+        Where the numbers stand, for errors.
+    beside : Path
+        Lines of a number and the name or file of a tomogram; it need not be there.
+    known : Known
 
     Raises
     ------
     InputError
-        If a number is the name of a tomogram of another number, or one name is given for several.
+        If a number is none, is the name of a tomogram of another number, or one name is given for
+        several.
     """
+    names = _read_number_map(beside)
+    numbers = to_whole_numbers(values, path, column)
     unnamed = sorted({int(n) for n in numbers.tolist()} - set(names))
     own = {n: str(n) for n in unnamed}
     if known.tomogram_name is not None and len(unnamed) > 1:

@@ -15,9 +15,9 @@ from aitom_disca.io.formats.read_particles import read_particles
 from aitom_disca.io.formats.relion.particle_columns import cut_anew
 from aitom_disca.io.formats.relion.star_blocks import IMAGE_COLUMNS, resolve
 from aitom_disca.io.pixel_sizes import UnknownPixelSize
+from aitom_disca.io.result_tables import read_labels_csv
 from aitom_disca.io.stores.read_store import SubtomogramStore
-from aitom_disca.io.tables import read_labels_csv
-from aitom_disca.io.text_tables import csv_header
+from aitom_disca.io.text_columns import csv_header
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 _EXPORTED = re.compile(r"(?:^|/)([^/]+)/(\d{6,})\.mrc$")  # as images of a store are called

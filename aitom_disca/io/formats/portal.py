@@ -18,17 +18,10 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.disk.reading import reading
-from aitom_disca.io.formats.common_columns import (
-    clusters_from_1,
-    euler_zyz_deg,
-    lost_columns,
-    numbers_from_1,
-    rotations,
-    rotations_from_matrices,
-)
+from aitom_disca.io.formats import common_columns as common
 from aitom_disca.io.formats.file_text import head, one_file_per_tomogram, parse_json, read_text
 from aitom_disca.io.formats.format import CLUSTER, FURTHER, POSE, Format, Known, need_positions
-from aitom_disca.io.formats.places import find_places, name_of_only_tomogram
+from aitom_disca.io.formats.particle_coordinates import find_places, name_of_only_tomogram
 from aitom_disca.io.numbers_in_files import to_numbers
 from aitom_disca.io.pixel_sizes import pixel_in_folders
 from aitom_disca.particles import ParticleSet
@@ -66,11 +59,11 @@ def read(path: Path, known: Known) -> ParticleSet:
             len(points),
         )
     elif posed:
-        poses = rotations_from_matrices([p[_MATRIX] for p in points], path)
-        euler = euler_zyz_deg(poses.inv() if known.transposed else poses)
+        poses = common.rotations_from_matrices([p[_MATRIX] for p in points], path)
+        euler = common.euler_zyz_deg(poses.inv() if known.transposed else poses)
     cluster = None
     if all(p.get(_INSTANCE) is not None for p in points):
-        cluster = clusters_from_1([p[_INSTANCE] for p in points], path, _INSTANCE)
+        cluster = common.clusters_from_1([p[_INSTANCE] for p in points], path, _INSTANCE)
     further = [key for key in dict.fromkeys(key for p in points for key in p) if key not in _OWN]
     return ParticleSet(
         places.names,
@@ -128,9 +121,9 @@ def _column(values: list[Any]) -> np.ndarray:
 
 
 def _written(members: ParticleSet, known: Known) -> list[dict[str, Any]]:
-    poses = rotations(members)
+    poses = common.rotations(members)
     matrices = (poses.inv() if known.transposed else poses).as_matrix()
-    numbers = numbers_from_1(members)
+    numbers = common.numbers_from_1(members)
     oriented, clustered = members.euler_zyz_deg is not None, members.cluster is not None
     kind = _TYPES[1] if oriented else _TYPES[2] if clustered else _TYPES[0]
     further = [key for key in members.more_blocks.get(_KEYS, []) if key in members.more]
@@ -146,7 +139,7 @@ def _written(members: ParticleSet, known: Known) -> list[dict[str, Any]]:
 
 def loses(particles: ParticleSet, known: Known) -> list[str]:
     """Further columns that came from no portal file."""
-    return lost_columns(particles, particles.more_blocks.get(_KEYS, []))
+    return common.lost_columns(particles, particles.more_blocks.get(_KEYS, []))
 
 
 def recognises(path: Path) -> bool:

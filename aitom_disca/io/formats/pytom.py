@@ -22,32 +22,16 @@ from scipy.spatial.transform import Rotation
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.io.disk.reading import reading
-from aitom_disca.io.formats.common_columns import (
-    box_centers,
-    box_centers_if_moved,
-    clusters_from_1,
-    euler_zyz_deg,
-    lost_columns,
-    numbers_from_1,
-    rotations,
-    scores_or_none,
-    zxz_deg,
-)
+from aitom_disca.io.formats import common_columns as common
 from aitom_disca.io.formats.file_text import head, parse_xml
-from aitom_disca.io.formats.format import (
-    BOX_CENTER,
-    CLUSTER,
-    FURTHER,
-    NAME,
-    POSE,
-    SCORE,
-    Format,
-    Known,
-    need_positions,
+from aitom_disca.io.formats.format import EVERYTHING, POSTERIOR, Format, Known, need_positions
+from aitom_disca.io.formats.particle_coordinates import (
+    find_places,
+    name_of_only_tomogram,
+    voxel_size_or_none,
 )
-from aitom_disca.io.formats.places import find_places, name_of_only_tomogram, voxel_size_or_none
-from aitom_disca.io.names import is_called
 from aitom_disca.io.numbers_in_files import check_angles, is_missing, to_numbers
+from aitom_disca.io.tomogram_names import is_called
 from aitom_disca.particles import ParticleSet
 
 logger = logging.getLogger(__name__)
@@ -86,7 +70,7 @@ def read(path: Path, known: Known) -> ParticleSet:
     pick, center = (pick * places.scale)[:, ::-1], (center * places.scale)[:, ::-1]
     angles = _numbers(path, rows, _ROTATION, missing="0")
     check_angles(path, angles)
-    score = scores_or_none([row.get(_SCORE) for row in rows], path)
+    score = common.scores_or_none([row.get(_SCORE) for row in rows], path)
     cluster, named = _clusters(path, rows)
     more = {name: np.array([row.get(name) for row in rows], object)
             for name in columns if name not in _OWN or name in named}  # fmt: skip
@@ -94,9 +78,9 @@ def read(path: Path, known: Known) -> ParticleSet:
         places.names,
         center,
         score=score,
-        euler_zyz_deg=euler_zyz_deg(Rotation.from_euler("zxz", angles, degrees=True)),
+        euler_zyz_deg=common.euler_zyz_deg(Rotation.from_euler("zxz", angles, degrees=True)),
         cluster=cluster,
-        box_center_zyx_px=box_centers_if_moved(pick, center),
+        box_center_zyx_px=common.box_centers_if_moved(pick, center),
         tomograms=places.tomograms,
         more=more,
         more_blocks={_COLUMNS: columns},
@@ -183,7 +167,7 @@ def _clusters(path: Path, rows: list[dict[str, str]]) -> tuple[np.ndarray | None
     """Clusters of class numbers; else None, and the column of names to be kept."""
     names = [row.get(_CLASS, "0") for row in rows]
     if all(is_missing(name) or name.lstrip("-").isdigit() for name in names):
-        return clusters_from_1(names, path, _CLASS), []
+        return common.clusters_from_1(names, path, _CLASS), []
     logger.warning("%s names its classes with words; they are not taken as clusters.", path.name)
     return None, [_CLASS]
 
@@ -205,9 +189,9 @@ def _filled(particles: ParticleSet, known: Known) -> dict[str, list[Any]]:
     n = len(particles)
     old = {name: list(column) for name, column in particles.more.items()}
     old = {name: old[name] for name in particles.more_blocks.get(_COLUMNS, ()) if name in old}
-    pick = box_centers(particles)
+    pick = common.box_centers(particles)
     columns: dict[str, list[Any]] = {"@Filename": [f"particle_{i}.mrc" for i in range(n)]}
-    columns |= zip(_ROTATION, _text(zxz_deg(rotations(particles))), strict=True)
+    columns |= zip(_ROTATION, _text(common.zxz_deg(common.rotations(particles))), strict=True)
     columns["Rotation@Paradigm"] = ["ZXZ"] * n
     columns |= zip(_SHIFT, _text((particles.center_zyx_px - pick)[:, ::-1]), strict=True)
     columns |= zip(_PICK, _text(pick[:, ::-1]), strict=True)
@@ -217,7 +201,7 @@ def _filled(particles: ParticleSet, known: Known) -> dict[str, list[Any]]:
     if particles.score is not None:
         columns |= zip([_SCORE], _text(np.nan_to_num(particles.score)[:, None]), strict=True)
     if particles.cluster is not None or _CLASS not in old:
-        columns[_CLASS] = [str(number) for number in numbers_from_1(particles)]
+        columns[_CLASS] = [str(number) for number in common.numbers_from_1(particles)]
     if known.tilt_range_deg is not None:
         columns |= _wedges(particles, known)
     return {name: columns[name] for name in sorted(columns, key=_rank)}
@@ -258,7 +242,7 @@ def _wedges(particles: ParticleSet, known: Known) -> dict[str, list[str]]:
 
 def loses(particles: ParticleSet, known: Known) -> list[str]:
     """Further columns that are none of a particle list."""
-    return lost_columns(particles, particles.more_blocks.get(_COLUMNS, []))
+    return common.lost_columns(particles, particles.more_blocks.get(_COLUMNS, []))
 
 
 def recognises(path: Path) -> bool:
@@ -273,6 +257,6 @@ FORMAT = Format(
     recognises=recognises,
     read=read,
     write=write,
-    keeps=frozenset({POSE, SCORE, CLUSTER, BOX_CENTER, FURTHER, NAME}),
+    keeps=EVERYTHING - {POSTERIOR},
     loses=loses,
 )

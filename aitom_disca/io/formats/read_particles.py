@@ -13,11 +13,11 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats import format_of, get_format, recognise
 from aitom_disca.io.formats.format import Format, Known
-from aitom_disca.io.formats.relion.optics_groups import join_optics
 from aitom_disca.io.formats.relion.star_blocks import read_blocks
-from aitom_disca.io.names import known_among, short_names
+from aitom_disca.io.formats.relion.write_optics import join_optics
 from aitom_disca.io.pixel_sizes import differs
 from aitom_disca.io.stores.read_store import open_store
+from aitom_disca.io.tomogram_names import known_among, short_names
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo, concatenate
 
 logger = logging.getLogger(__name__)

@@ -17,40 +17,19 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.io.formats.common_columns import (
-    box_centers,
-    box_centers_if_moved,
-    clusters_from_1,
-    euler_zyz_deg,
-    lost_columns,
-    numbers_from_1,
-    rotations,
-    scores_or_none,
-    zxz_deg,
-)
+from aitom_disca.io.formats import common_columns as common
 from aitom_disca.io.formats.file_text import head
-from aitom_disca.io.formats.format import (
-    BOX_CENTER,
-    CLUSTER,
-    FURTHER,
-    NAME,
-    POSE,
-    SCORE,
-    Format,
-    Known,
-    need_positions,
-)
+from aitom_disca.io.formats.format import EVERYTHING, POSTERIOR, Format, Known, need_positions
 from aitom_disca.io.formats.numbered_tomograms import (
     files_of_numbers,
     names_of_numbers,
     number_map_text,
     numbers_of_tomograms,
-    read_number_map,
 )
-from aitom_disca.io.formats.places import find_places
+from aitom_disca.io.formats.particle_coordinates import find_places
 from aitom_disca.io.formats.relion.star_blocks import find_table, read_blocks
 from aitom_disca.io.formats.relion.star_text import quoted
-from aitom_disca.io.numbers_in_files import check_angles, to_numbers, to_whole_numbers
+from aitom_disca.io.numbers_in_files import check_angles, to_numbers
 from aitom_disca.particles import ParticleSet
 
 _BLOCK = "stopgap_motivelist"
@@ -87,9 +66,7 @@ def read(path: Path, known: Known) -> ParticleSet:
         name: to_numbers(table[name], path, f"column {name}")
         for name in (*_ORIG, *_SHIFT, *_ANGLES)
     }
-    numbers = read_number_map(_tomolist(path))
-    tomograms = to_whole_numbers(table["tomo_num"], path, "tomo_num")
-    names = names_of_numbers(tomograms, numbers, known)
+    names = names_of_numbers(table["tomo_num"], path, "tomo_num", _tomolist(path), known)
     places = find_places(path, names, known)
     box = np.stack([values[name] for name in _ORIG], axis=1) - _FIRST_VOXEL
     center = box + np.stack([values[name] for name in _SHIFT], axis=1)
@@ -99,10 +76,10 @@ def read(path: Path, known: Known) -> ParticleSet:
     return ParticleSet(
         places.names,
         center,
-        score=scores_or_none(table["score"], path),
-        euler_zyz_deg=euler_zyz_deg(Rotation.from_euler("zxz", angles, degrees=True)),
-        cluster=clusters_from_1(table["class"], path, "class"),
-        box_center_zyx_px=box_centers_if_moved(box, center),
+        score=common.scores_or_none(table["score"], path),
+        euler_zyz_deg=common.euler_zyz_deg(Rotation.from_euler("zxz", angles, degrees=True)),
+        cluster=common.clusters_from_1(table["class"], path, "class"),
+        box_center_zyx_px=common.box_centers_if_moved(box, center),
         tomograms=places.tomograms,
         more={name: table[name].to_numpy() for name in table if name not in _OWN},
         more_blocks={_COLUMNS: list(table), _FILES: files_of_numbers(places.names, names)},
@@ -136,13 +113,13 @@ def _filled(particles: ParticleSet, numbers: dict[str, int]) -> dict[str, Any]:
     columns: dict[str, Any] = {"motl_idx": count, "subtomo_num": count, "object": np.ones(n, int)}
     columns |= {"halfset": np.where(count % 2, "A", "B"), "score": np.zeros(n)}
     columns |= particles.more
-    box = box_centers(particles)
+    box = common.box_centers(particles)
     columns |= zip(_ORIG, box.T[::-1] + _FIRST_VOXEL, strict=True)
     columns |= zip(_SHIFT, (particles.center_zyx_px - box).T[::-1], strict=True)
-    columns |= zip(_ANGLES, zxz_deg(rotations(particles)).T, strict=True)
+    columns |= zip(_ANGLES, common.zxz_deg(common.rotations(particles)).T, strict=True)
     if particles.score is not None:
         columns["score"] = np.nan_to_num(particles.score)
-    columns["class"] = numbers_from_1(particles)
+    columns["class"] = common.numbers_from_1(particles)
     columns["tomo_num"] = [numbers[name] for name in particles.tomogram_name.tolist()]
     return columns
 
@@ -167,7 +144,7 @@ def _tomolist(path: Path) -> Path:
 
 def loses(particles: ParticleSet, known: Known) -> list[str]:
     """Further columns that are none of a motive list."""
-    return lost_columns(particles, [*_ALL, *particles.more_blocks.get(_COLUMNS, [])])
+    return common.lost_columns(particles, [*_ALL, *particles.more_blocks.get(_COLUMNS, [])])
 
 
 def recognises(path: Path) -> bool:
@@ -182,6 +159,6 @@ FORMAT = Format(
     recognises=recognises,
     read=read,
     write=write,
-    keeps=frozenset({POSE, SCORE, CLUSTER, BOX_CENTER, FURTHER, NAME}),
+    keeps=EVERYTHING - {POSTERIOR},
     loses=loses,
 )

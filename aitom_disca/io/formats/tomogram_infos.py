@@ -10,19 +10,18 @@ import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.relion.star_blocks import find_table, read_blocks, resolve
-from aitom_disca.io.names import check_names
+from aitom_disca.io.formats.relion.star_pixels import listed_voxel_angstrom
 from aitom_disca.io.numbers_in_files import is_missing
-from aitom_disca.io.pixel_sizes import listed_voxel_angstrom
+from aitom_disca.io.tomogram_names import check_names
 from aitom_disca.io.tomograms.defocus import optics_of_row
-from aitom_disca.io.tomograms.mrc import open_tomogram
-from aitom_disca.io.tomograms.tomogram_lists import (
+from aitom_disca.io.tomograms.tomogram import open_tomogram
+from aitom_disca.io.tomograms.tomogram_lists import open_tomograms, with_own_names
+from aitom_disca.io.tomograms.tomograms_star import (
     HALF_COLUMNS,
     VOLUME_COLUMNS,
     check_listed_size,
-    open_tomograms,
     tilts_of_row,
     unbinned_shape,
-    with_own_names,
 )
 from aitom_disca.particles import TomogramInfo
 

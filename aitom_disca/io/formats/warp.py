@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.io.formats.format import Format, Known, need_positions
+from aitom_disca.io.formats.format import EVERYTHING, Format, Known, need_positions
 from aitom_disca.io.formats.relion.generations import read, reads
+from aitom_disca.io.formats.relion.relion30 import IN_PIXELS, convention, lost, rows_of
 from aitom_disca.io.formats.relion.star_blocks import write_blocks_text
-from aitom_disca.io.formats.relion30 import IN_PIXELS, KEEPS, convention, lost, rows_of
-from aitom_disca.io.names import series_name
-from aitom_disca.io.pixel_sizes import DETECTOR, MAGNIFICATION, of_detector_angstrom
+from aitom_disca.io.formats.relion.star_pixels import DETECTOR, MAGNIFICATION, of_detector_angstrom
+from aitom_disca.io.tomogram_names import series_name
 from aitom_disca.particles import ParticleSet
 
 _SUFFIX = ".tomostar"
@@ -53,6 +53,6 @@ FORMAT = Format(
     recognises=reads("warp"),
     read=read,
     write=write,
-    keeps=KEEPS,
+    keeps=EVERYTHING,
     loses=partial(lost, layout="warp"),
 )

@@ -27,8 +27,8 @@ from aitom_disca.io.formats.relion.star_blocks import (
     read_blocks,
     tilt_series_of_row,
 )
-from aitom_disca.io.names import check_names, known_among
 from aitom_disca.io.numbers_in_files import to_numbers
+from aitom_disca.io.tomogram_names import check_names, known_among
 from aitom_disca.io.tomograms.tilt_angles import find_beside
 from aitom_disca.particles import TomogramInfo
 from aitom_disca.progress import say
@@ -219,7 +219,7 @@ def _given_defocus(given: str, name: str) -> dict[str, float]:
 
 
 def _of_table(path: Path, name: str) -> dict[str, float]:
-    from aitom_disca.io.tables import read_rows_csv
+    from aitom_disca.io.result_tables import read_rows_csv
 
     rows = read_rows_csv(path)
     if not {"tomogram", "defocus_angstrom"} <= {*rows[0]}:

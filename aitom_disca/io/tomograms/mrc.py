@@ -1,4 +1,4 @@
-"""Tomograms in MRC files: mapped, never loaded whole; every doubt about the header is settled."""
+"""MRC files: their voxels mapped, never loaded whole; volumes and masks read and written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import math
 import tempfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,26 +15,14 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import replacing
+from aitom_disca.io.disk.free_space import free_bytes, in_words
 from aitom_disca.io.disk.reading import reading
-from aitom_disca.io.disk.room import free_bytes, in_words
-from aitom_disca.io.names import tomogram_name
-from aitom_disca.io.tomograms.half_tomograms import MeanOfHalves
 from aitom_disca.io.tomograms.mrc_bytes import (
     bytes_are_unsigned,
     neighbours_are_unsigned,
     words_are_unsigned,
 )
-from aitom_disca.io.tomograms.mrc_header import (
-    choose_voxel_size,
-    find_opener,
-    read_header,
-    tilt_range_label,
-    tilt_range_of,
-)
-from aitom_disca.io.tomograms.tilt_angles import read_tilts, tilts_beside
-from aitom_disca.io.tomograms.tilt_range import DEFAULT_TILT_RANGE_DEG, check_tilt_range, doubt
-from aitom_disca.io.tomograms.zarr_tomogram import ZarrVolume, is_zarr, open_zarr_volume
-from aitom_disca.particles import Optics, TomogramInfo
+from aitom_disca.io.tomograms.mrc_header import find_opener, read_header, tilt_range_label
 from aitom_disca.progress import say
 
 logger = logging.getLogger(__name__)
@@ -43,8 +30,6 @@ logger = logging.getLogger(__name__)
 _COMPRESSION = {".gz": "gzip", ".bz2": "bzip2"}
 _PIECE_BYTES = 1 << 20  # unpacked at once
 _MOST_MORE_BYTES = 1 << 26  # of a packed file that is longer than it says
-_SUFFIXES = (".mrc", ".rec", ".map")
-_WHOLE_TILT_RANGE_DEG = (-90.0, 90.0)
 
 
 class MappedVolume:
@@ -91,182 +76,6 @@ class MappedVolume:
         return self.__dict__ | {"_voxels": None}
 
 
-@dataclass(frozen=True, eq=False)
-class Tomogram(Optics):
-    """A tomogram whose voxels stay on disk until they are read; with the values of `Optics`.
-
-    It may be sent to other processes, which read the same file.
-
-    Parameters
-    ----------
-    name : str
-    path : Path
-    data : MappedVolume, ZarrVolume, MeanOfHalves or ndarray of shape (z, y, x)
-        Values and type as in the file, from which they are read when they are needed.
-    voxel_size_angstrom : float
-    tilt_range_deg : tuple of 2 floats
-        Smallest and largest measured tilt; tilt axis y, beam z.
-    dark_protein : bool
-        Whether protein is darker than its surroundings in the file.
-    tilt_series_pixel_size_angstrom, unbinned_shape_zyx, tilts_deg
-        As in `TomogramInfo`.
-    """
-
-    name: str
-    path: Path
-    data: MappedVolume | ZarrVolume | MeanOfHalves | np.ndarray
-    voxel_size_angstrom: float
-    tilt_range_deg: tuple[float, float]
-    dark_protein: bool = False
-    tilt_series_pixel_size_angstrom: float | None = None
-    unbinned_shape_zyx: tuple[float, float, float] | None = None
-    tilts_deg: tuple[float, ...] = ()
-
-    @property
-    def shape_zyx(self) -> tuple[int, int, int]:
-        """Size in voxels."""
-        nz, ny, nx = self.data.shape
-        return nz, ny, nx
-
-    @property
-    def paths(self) -> list[Path]:
-        """The files that its voxels are read from."""
-        other = [self.data.other_path] if isinstance(self.data, MeanOfHalves) else []
-        return [self.path, *other]
-
-    @property
-    def info(self) -> TomogramInfo:
-        """What is known without the voxels."""
-        return TomogramInfo(
-            self.name,
-            self.voxel_size_angstrom,
-            self.shape_zyx,
-            self.tilt_range_deg,
-            self.path,
-            self.tilt_series_pixel_size_angstrom,
-            self.unbinned_shape_zyx,
-            self.tilts_deg,
-            **self.optics,
-        )
-
-    def read(self, slices: tuple[slice, ...] | None = None) -> np.ndarray:
-        """Copy a region into memory, protein bright.
-
-        Parameters
-        ----------
-        slices : tuple of 3 slices, optional
-            Along z, y, x, inside of the tomogram; everything if left out.
-
-        Returns
-        -------
-        ndarray of float32, axes z, y, x
-
-        Raises
-        ------
-        InputError
-            If the region holds NaN or infinity, or the file has become shorter.
-        """
-        region = np.array(self.data[slices or ...], np.float32, order="C")
-        finite = np.isfinite(region)
-        if not finite.all():
-            start = [s.start or 0 for s in slices] if slices else [0, 0, 0]
-            first = np.unravel_index(np.argmin(finite), finite.shape)
-            place = ", ".join(str(a + b) for a, b in zip(start[::-1], first[::-1], strict=True))
-            raise InputError(
-                f"tomogram {self.name} has {(~finite).sum()} voxels that are not finite numbers "
-                f"(NaN or infinite) where it was read, the first at {place} (x, y, z from 0); "
-                "reconstruct it again, or replace them by its mean."
-            )
-        return np.negative(region, out=region) if self.dark_protein else region
-
-
-def open_tomogram(
-    path: str | Path,
-    *,
-    voxel_size_angstrom: float | None = None,
-    tilt_range_deg: tuple[float, float] | None = None,
-    dark_protein: bool = False,
-    name: str | None = None,
-    tilt_file: str | Path | None = None,
-    zarr_level: int = 0,
-) -> Tomogram:
-    """Open an MRC file (.mrc, .rec, .map; also .gz, .bz2) or an OME-Zarr folder as a tomogram.
-
-    A compressed file is unpacked into an unnamed temporary file, which is gone with the object.
-
-    Parameters
-    ----------
-    path : path
-    voxel_size_angstrom : float, optional
-        Overrides the header.
-    tilt_range_deg : tuple of 2 floats, optional
-        Overrides the header, where hardly any file has it. Where the header is silent, a file of
-        tilt angles that lies beside the tomogram is read, and otherwise -60 to 60 taken.
-    dark_protein : bool
-        Whether protein is darker than its surroundings, as in most reconstructions.
-    name : str, optional
-        By which particles refer to the tomogram; from the file's name if left out.
-    tilt_file : path, optional
-        File of tilt angles, see `read_tilts`, in place of what the header says.
-    zarr_level : int
-        Of a multiscale image; see `open_zarr_volume`.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be used, with the reason and what to do.
-    """
-    path = Path(path)
-    given: tuple[float, ...] = ()
-    if tilt_range_deg is not None:
-        given = check_tilt_range(tilt_range_deg)
-    elif tilt_file is not None:
-        given = read_tilts(tilt_file)
-    data: MappedVolume | ZarrVolume
-    if is_zarr(path):
-        data, voxel_size = open_zarr_volume(
-            path, zarr_level, voxel_size_angstrom=voxel_size_angstrom
-        )
-        tilts = _tilts(path, None, given)
-    else:
-        with reading(path, "an MRC file", "copy it again"):
-            header, extended = read_header(path)
-            data = _map_voxels(path, header)
-            voxel_size = choose_voxel_size(path, header, voxel_size_angstrom)
-            tilts = _tilts(path, tilt_range_of(header, extended), given)
-    return Tomogram(
-        name or tomogram_name(path),
-        path.resolve(),
-        data,
-        voxel_size,
-        (tilts[0], tilts[-1]),
-        dark_protein,
-        tilts_deg=tilts if len(tilts) > 2 else (),
-    )
-
-
-def _tilts(
-    path: Path, of_header: tuple[float, float] | None, given: tuple[float, ...]
-) -> tuple[float, ...]:
-    """The tilts or range given, else the header's, else those of a file beside it, else a guess."""
-    if given:
-        if reason := doubt(given):
-            logger.warning("%s: tilts as given, but %s; check them.", path.name, reason)
-        return given
-    if of_header is not None:
-        return of_header
-    beside = tilts_beside(path)
-    if beside is not None:
-        tilts, file = beside
-        say(f"{path.name}: tilt range {tilts[0]:g} to {tilts[-1]:g} degrees, of {file.name}")
-        return tilts
-    logger.warning(
-        "%s does not say its tilt range; -60 to 60 degrees is taken (--tilt-range to change it).",
-        path.name,
-    )
-    return DEFAULT_TILT_RANGE_DEG
-
-
 def read_mask(path: str | Path) -> np.ndarray:
     """Read a mask: True where the volume is not zero.
 
@@ -288,25 +97,6 @@ def read_mask(path: str | Path) -> np.ndarray:
     return voxels != 0
 
 
-def open_map(path: str | Path, *, voxel_size_angstrom: float | None = None) -> Tomogram:
-    """Open a density map, an average or a mask, which has no tilt range: none is missing.
-
-    Parameters
-    ----------
-    path : path
-    voxel_size_angstrom : float, optional
-        In place of the header's.
-
-    Raises
-    ------
-    InputError
-        As `open_tomogram`.
-    """
-    return open_tomogram(
-        path, voxel_size_angstrom=voxel_size_angstrom, tilt_range_deg=_WHOLE_TILT_RANGE_DEG
-    )
-
-
 def read_voxels(path: str | Path) -> np.ndarray:
     """Voxels (z, y, x) of a volume as they are stored, whose size does not matter.
 
@@ -317,7 +107,7 @@ def read_voxels(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     with reading(path, "an MRC file", "copy it again"):
-        return _map_voxels(path, read_header(path)[0])[...]
+        return map_voxels(path, read_header(path)[0])[...]
 
 
 def write_volume(
@@ -355,7 +145,14 @@ def write_volume(
                 mrc.add_label(tilt_range_label(tilt_range_deg))
 
 
-def _map_voxels(path: Path, header: np.recarray) -> MappedVolume:
+def map_voxels(path: Path, header: np.recarray) -> MappedVolume:
+    """The voxels that a header describes, mapped.
+
+    Raises
+    ------
+    InputError
+        If the file is cut short, or cannot be unpacked.
+    """
     dtype = mrcfile.utils.data_dtype_from_header(header)
     shape = mrcfile.utils.data_shape_from_header(header)
     offset = header.nbytes + int(header.nsymbt)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.relion.star_blocks import read_blocks
-from aitom_disca.io.names import series_name, tomogram_name
+from aitom_disca.io.tomogram_names import series_name, tomogram_name
 from aitom_disca.io.tomograms.zarr_tomogram import is_zarr
 from aitom_disca.progress import say
 

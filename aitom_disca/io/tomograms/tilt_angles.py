@@ -13,8 +13,8 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.file_text import head
 from aitom_disca.io.formats.relion.star_blocks import read_blocks
-from aitom_disca.io.names import series_name
 from aitom_disca.io.numbers_in_files import to_numbers
+from aitom_disca.io.tomogram_names import series_name
 from aitom_disca.io.tomograms.project_folders import tilt_file_of
 from aitom_disca.io.tomograms.tilt_range import doubt
 from aitom_disca.progress import say

@@ -11,7 +11,7 @@ import numpy as np
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import euler_zyz_deg_from_rotation
 from aitom_disca.io.numbers_in_files import to_numbers
-from aitom_disca.io.tables import read_rows_csv, write_rows_csv
+from aitom_disca.io.result_tables import read_rows_csv, write_rows_csv
 from aitom_disca.simulation.cell.growing import Placed
 
 COLUMNS = ("tomogram", "class", "role", "x", "y", "z", "rot", "tilt", "psi", "radius_px")

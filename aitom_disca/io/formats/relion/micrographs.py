@@ -11,8 +11,8 @@ import pandas as pd
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.relion.optics_groups import GROUP_NAME_COLUMN, OPTICS_KEY, optics_table
 from aitom_disca.io.formats.relion.star_blocks import GROUP_COLUMN, find_table, read_blocks
-from aitom_disca.io.names import known_among
 from aitom_disca.io.numbers_in_files import is_missing
+from aitom_disca.io.tomogram_names import known_among
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 MICROGRAPH_COLUMN = "rlnMicrographName"

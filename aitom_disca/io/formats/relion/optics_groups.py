@@ -1,67 +1,27 @@
-"""Optics groups and images of particles: what a RELION layout can keep of them."""
+"""Optics groups that particles of star files come with: their numbers, and what layouts drop."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from aitom_disca.io.formats.format import Known, voxel_sizes
+from aitom_disca.errors import InputError
 from aitom_disca.io.formats.relion.star_blocks import (
     GROUP_COLUMN,
-    IMAGE_COLUMNS,
     IMAGE_PIXEL_COLUMN,
-    MICROGRAPH_PIXEL_COLUMNS,
     MICROSCOPE_COLUMNS,
-    SUBTOMOGRAM_ANGLE_COLUMNS,
     TILT_SERIES_PIXEL_COLUMN,
 )
-from aitom_disca.io.formats.relion.star_places import PIXEL_KEY
-from aitom_disca.io.numbers_in_files import to_numbers
-from aitom_disca.io.pixel_sizes import differs, of_detector_angstrom
+from aitom_disca.io.numbers_in_files import to_numbers, to_whole_numbers
 from aitom_disca.particles import Optics, ParticleSet
 
 OPTICS_KEY = "relion:optics"
 GROUP_NAME_COLUMN = "rlnOpticsGroupName"
-Layout = Literal["3.0", "3.1", "warp"]
 MICROSCOPE = tuple(MICROSCOPE_COLUMNS.values())
-_ONLY_UNBINNED = [TILT_SERIES_PIXEL_COLUMN, "rlnTomoSubtomogramBinning"]
-_OF_IMAGES = ["rlnImageSize", "rlnCtfDataAreCtfPremultiplied"]
-_SAME = 1e-6  # pixel sizes that differ by less are written as they were
-
-
-@dataclass(frozen=True)
-class Counting:
-    """What the coordinates of a layout count in, and the pixels of its images.
-
-    Parameters
-    ----------
-    pixel_angstrom : ndarray of shape (N,)
-        Of coordinates.
-    scale : ndarray of shape (N,)
-        Such pixels in a voxel; 1 where the two differ by less than 1 %.
-    image_angstrom : ndarray of shape (N,)
-        Pixel of the images.
-    images : bool
-        Whether the image files still fit.
-    reason : str
-        Why not.
-    """
-
-    pixel_angstrom: np.ndarray
-    scale: np.ndarray
-    image_angstrom: np.ndarray
-    images: bool = True
-    reason: str = ""
-
-    @property
-    def voxel_angstrom(self) -> np.ndarray:
-        """Size (N,) of the voxels that ``scale`` counts."""
-        return self.pixel_angstrom * self.scale
+ONLY_UNBINNED = [TILT_SERIES_PIXEL_COLUMN, "rlnTomoSubtomogramBinning"]
 
 
 def microscope(known: Optics | None = None) -> dict[str, float]:
@@ -102,13 +62,13 @@ def optics_value(particles: ParticleSet, column: str) -> np.ndarray | None:
     table = optics_table(particles)
     if table is not None and column in table:
         by_group = table.drop_duplicates(GROUP_COLUMN).set_index(GROUP_COLUMN)[column]
-        return _numbers(by_group.loc[particles.more[GROUP_COLUMN]], column)
+        return numbers_of(by_group.loc[particles.more[GROUP_COLUMN]], column)
     if column in particles.more and np.asarray(particles.more[column]).dtype.kind in "fi":
         return np.asarray(particles.more[column], float)
     return None
 
 
-def _numbers(values: np.ndarray | pd.Series, column: str) -> np.ndarray:
+def numbers_of(values: np.ndarray | pd.Series, column: str) -> np.ndarray:
     """A column that a star file brought along, of which reading it made no use."""
     return to_numbers(values, "the star file", column, may_be_missing=True)
 
@@ -118,266 +78,49 @@ def lost_optics_columns(particles: ParticleSet, kept: Iterable[str] | None = Non
     table = optics_table(particles)
     columns = [] if table is None else [str(c) for c in table.columns if c != GROUP_COLUMN]
     if kept is None:
-        return [c for c in columns if c in _ONLY_UNBINNED]
+        return [c for c in columns if c in ONLY_UNBINNED]
     return [c for c in columns if c not in {*kept, IMAGE_PIXEL_COLUMN, *MICROSCOPE}]
 
 
-def image_pixel(particles: ParticleSet) -> np.ndarray | None:
-    """Pixel size (N,) of the images, as far as the columns say it."""
-    given = particles.more_blocks.get(PIXEL_KEY)
-    if given is not None:
-        return np.full(len(particles), float(given))
-    own = optics_value(particles, IMAGE_PIXEL_COLUMN)
-    if own is None and {"rlnDetectorPixelSize", "rlnMagnification"} <= set(particles.more):
-        detector, magnification = (
-            _numbers(particles.more[c], c) for c in ("rlnDetectorPixelSize", "rlnMagnification")
-        )
-        own = of_detector_angstrom(detector, magnification)
-    elif own is None and "rlnDetectorPixelSize" in particles.more:  # alone it is in Angstrom
-        own = _numbers(particles.more["rlnDetectorPixelSize"], "rlnDetectorPixelSize")
-    return optics_value(particles, "rlnPixelSize") if own is None else own
+def with_optics(
+    path: Path, table: pd.DataFrame, optics: pd.DataFrame | dict | None
+) -> pd.DataFrame:
+    """Add the columns of the optics groups to the rows; they win over columns of the same name.
 
+    Rows that name no group are in the only one there is.
 
-def tilt_series_pixel(particles: ParticleSet, known: Known) -> np.ndarray | None:
-    """Unbinned pixel size (N,), None if it is unknown for some."""
-    said = optics_value(particles, TILT_SERIES_PIXEL_COLUMN)
-    sizes = np.full(len(particles), np.nan) if said is None else said.copy()
-    for name in np.unique(particles.tomogram_name).tolist():
-        if name in known.tomograms or name in particles.tomograms:
-            unbinned = known.info(name, particles).tilt_series_pixel_size_angstrom
-            if unbinned is not None:
-                sizes[particles.tomogram_name == name] = unbinned
-    return sizes if np.isfinite(sizes).all() else None
-
-
-def has_images(particles: ParticleSet) -> bool:
-    """Whether the particles name image files."""
-    return any(column in particles.more for column in IMAGE_COLUMNS)
-
-
-def is_two_stage(particles: ParticleSet) -> bool:
-    """Whether the images were cut in orientations of their own."""
-    return any(
-        column in particles.more and np.any(_numbers(particles.more[column], column) != 0)
-        for column in SUBTOMOGRAM_ANGLE_COLUMNS
-    )
-
-
-def counting(particles: ParticleSet, known: Known, layout: Layout = "3.1") -> Counting:
-    """What 3.0, 3.1 and Warp count in.
-
-    Coordinates of RELION are voxels of the tomogram, whatever the pixels of its images; 3.0 has no
-    place for a second size. Those of Warp are pixels of the images.
+    Raises
+    ------
+    InputError
+        If groups have no numbers, one is described twice, or has particles and is not described.
     """
-    voxel = voxel_sizes(particles, known)
-    one = np.ones(len(particles))
-    without = partial(Counting, voxel, one, voxel, False)
-    if not has_images(particles):
-        return Counting(voxel, one, voxel)
-    dimensions = optics_value(particles, "rlnImageDimensionality")
-    if dimensions is not None and np.any(dimensions == 2):
-        return without("tilt series, which this layout does not have")
-    if is_two_stage(particles):
-        return without("cut in orientations, which this layout does not have")
-    pixel = image_pixel(particles)
-    if pixel is None:
-        return Counting(voxel, one, voxel)
-    other = differs(pixel, voxel)
-    if layout == "3.1" and other.any():
-        return Counting(voxel, one, pixel)
-    said = known.voxel_size_angstrom is not None or layout == "3.0"
-    if said and other.any():
-        return without(
-            f"of pixels of {pixel[0]:.5g} A, while coordinates count in {voxel[0]:.5g} A"
-        )
-    return Counting(pixel, np.where(other, voxel / pixel, 1.0), pixel)
-
-
-def build_optics(
-    particles: ParticleSet,
-    pixel_angstrom: np.ndarray,
-    tilt_series_pixel_angstrom: np.ndarray | None = None,
-    *,
-    micrograph_pixel_angstrom: np.ndarray | None = None,
-    images: bool = True,
-    box_px: int | None = None,
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Optics groups and the group of every particle.
-
-    The table that the particles came with is kept where its groups have one pixel size each;
-    columns that the layout has no use for are left out. Otherwise there is a group for every
-    pixel size and microscope, with 300 kV, 2.7 mm and 0.1 where nothing is known.
-
-    Parameters
-    ----------
-    particles : ParticleSet
-    pixel_angstrom : ndarray of shape (N,)
-        Of the images.
-    tilt_series_pixel_angstrom : ndarray of shape (N,), optional
-        Unbinned, for the layouts that tell it apart.
-    micrograph_pixel_angstrom : ndarray of shape (N,), optional
-        What coordinates count in, for the layout that tells it apart.
-    images : bool
-        Whether the particles keep their images.
-    box_px : int, optional
-        Edge of an image, where nothing else says it.
-    """
-    values = {IMAGE_PIXEL_COLUMN: pixel_angstrom}
-    if tilt_series_pixel_angstrom is not None:
-        values[TILT_SERIES_PIXEL_COLUMN] = tilt_series_pixel_angstrom
-        values["rlnTomoSubtomogramBinning"] = pixel_angstrom / tilt_series_pixel_angstrom
-    own = optics_table(particles)
-    micrograph = micrograph_pixel_angstrom
-    if own is not None:
-        if micrograph is not None:
-            said = [column for column in MICROGRAPH_PIXEL_COLUMNS if column in own]
-            if not said and differs(pixel_angstrom, micrograph).any():
-                said = [MICROGRAPH_PIXEL_COLUMNS[1]]
-            values |= dict.fromkeys(said, micrograph)
-        kept = _with_values(own, np.asarray(particles.more[GROUP_COLUMN]), values)
-        if kept is not None:
-            unbinned = tilt_series_pixel_angstrom is not None
-            unused = ([] if unbinned else _ONLY_UNBINNED) + ([] if images else _OF_IMAGES)
-            if unbinned and TILT_SERIES_PIXEL_COLUMN not in own:  # there it is the voxel's size
-                unused = [*unused, *MICROGRAPH_PIXEL_COLUMNS]
-            kept = kept.drop(columns=[c for c in unused if c in kept])
-            if not images:
-                kept["rlnImageDimensionality"] = 3
-            return kept, np.asarray(particles.more[GROUP_COLUMN])
-    if micrograph is not None:
-        values = {MICROGRAPH_PIXEL_COLUMNS[1]: micrograph, **values}
-    return _new_optics(particles, values, box_px)
-
-
-def optics_of_images(
-    particles: ParticleSet, pixel_angstrom: float, box_px: int
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Optics groups of images that were cut here, and the group of every particle."""
-    known = {name for name, info in particles.tomograms.items() if info.voxel_size_angstrom}
-    values = {IMAGE_PIXEL_COLUMN: np.full(len(particles), pixel_angstrom)}
-    if known >= set(particles.tomogram_name.tolist()):
-        values = {MICROGRAPH_PIXEL_COLUMNS[1]: voxel_sizes(particles, Known()), **values}
-    earlier = (GROUP_COLUMN, "rlnImageSize")
-    blank = replace(
-        particles,
-        more={k: v for k, v in particles.more.items() if k not in earlier},
-        more_blocks={k: v for k, v in particles.more_blocks.items() if k != OPTICS_KEY},
-    )
-    return _new_optics(blank, values, box_px)
-
-
-def _with_values(
-    table: pd.DataFrame, groups: np.ndarray, values: dict[str, np.ndarray]
-) -> pd.DataFrame | None:
-    """The table with these values, None if a group would need two."""
-    table = table.copy()
-    for column, value in values.items():
-        old = _numbers(table[column], column) if column in table else np.full(len(table), np.nan)
-        new = old.copy()
-        for i, group in enumerate(table[GROUP_COLUMN]):
-            of_group = value[groups == group]
-            if not len(of_group):
-                continue
-            if np.ptp(of_group) > _SAME * of_group[0]:
-                return None
-            if not abs(old[i] / of_group[0] - 1) < _SAME:
-                new[i] = of_group[0]
-        if not np.array_equal(old, new, equal_nan=True):
-            table[column] = new
-    return table
-
-
-def _new_optics(
-    particles: ParticleSet, values: dict[str, np.ndarray], box_px: int | None
-) -> tuple[pd.DataFrame, np.ndarray]:
-    rows = pd.DataFrame(index=range(len(particles)))
-    old = particles.more.get(GROUP_COLUMN)
-    if old is not None:
-        rows["old"] = old
-    usual = {name: microscope(info) for name, info in particles.tomograms.items()}
-    for column in MICROSCOPE:
-        value = optics_value(particles, column)
-        known = [usual.get(name, microscope())[column] for name in particles.tomogram_name.tolist()]
-        rows[column] = known if value is None else value
-    for column, value in values.items():
-        rows[column] = [float(f"{v:.10g}") for v in value]
-    given = particles.more.get(GROUP_NAME_COLUMN)  # as RELION's micrographs have it
-    if given is not None:
-        rows[GROUP_NAME_COLUMN] = given
-    table = rows.drop_duplicates().reset_index(drop=True)
-    key = list(table.columns)
-    numbers = np.arange(1, len(table) + 1)
-    if old is not None and table["old"].is_unique and table["old"].dtype.kind == "i":
-        numbers = table["old"].to_numpy()
-    table.insert(0, GROUP_COLUMN, numbers)
-    group = rows.merge(table, on=key, how="left")[GROUP_COLUMN].to_numpy()
-    size = optics_value(particles, "rlnImageSize")
-    if size is not None and np.ptp(size) == 0:
-        table["rlnImageSize"] = int(size[0])
-    elif box_px is not None:
-        table["rlnImageSize"] = box_px
-    table["rlnImageDimensionality"] = 3
-    named = table.pop(GROUP_NAME_COLUMN) if given is not None else None
-    table.insert(
-        1,
-        GROUP_NAME_COLUMN,
-        [_group_name(row) for _, row in table.iterrows()] if named is None else named,
-    )
-    return _with_own_names(table.drop(columns=["old"], errors="ignore")), group
-
-
-def _group_name(row: pd.Series) -> str:
-    """A name that tells what is in it: RELION joins groups of one name, whatever they hold."""
-    name = f"opticsGroup-{row[IMAGE_PIXEL_COLUMN]:.6g}A"
-    cut_from = row.get(MICROGRAPH_PIXEL_COLUMNS[1])
-    if cut_from is not None and differs(cut_from, row[IMAGE_PIXEL_COLUMN]):
-        name += f"-of-{cut_from:.6g}A"
-    if "rlnImageSize" in row:
-        name += f"-box{row['rlnImageSize']:.0f}"
-    if any(row[column] != usual for column, usual in microscope().items()):
-        name += "-" + "-".join(f"{row[column]:.6g}" for column in MICROSCOPE)
-    return name.replace(".", "p")  # RELION admits letters, numbers, hyphens and underscores
-
-
-def _with_own_names(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with names that differ: a name that is there already gets the group's number."""
-    if GROUP_NAME_COLUMN not in table:
+    if optics is None:
         return table
-    names: list[str] = []
-    for name, number in zip(table[GROUP_NAME_COLUMN].astype(str), table[GROUP_COLUMN], strict=True):
-        names.append(f"{name}-{number}" if name in names else name)
-    return table.assign(**{GROUP_NAME_COLUMN: names})
-
-
-def join_optics(sets: list[ParticleSet]) -> list[ParticleSet]:
-    """Sets whose optics groups have numbers and names of their own, each with the table of all.
-
-    Groups that are the same in all but their number are one. Without a table in every set none is
-    kept, and groups lose their numbers.
-    """
-    tables = [optics_table(one) for one in sets]
-    if all(table is None for table in tables):
-        return sets
-    if any(table is None for table in tables):
-        return [
-            replace(
-                one,
-                more={k: v for k, v in one.more.items() if k != GROUP_COLUMN},
-                more_blocks={k: v for k, v in one.more_blocks.items() if k != OPTICS_KEY},
-            )
-            for one in sets
-        ]
-    own = [table.drop_duplicates() for table in tables if table is not None]
-    every = pd.concat(own, ignore_index=True)
-    # what a group is, without its number; a column that only some files hold tells groups apart
-    content = [column for column in every if column != GROUP_COLUMN]
-    number = every.groupby(content, dropna=False, sort=False).ngroup().to_numpy() + 1
-    joined = every.assign(**{GROUP_COLUMN: number}).drop_duplicates(GROUP_COLUMN)
-    joined = _with_own_names(joined.reset_index(drop=True))
-    renumbered, first = [], 0
-    for one, table in zip(sets, own, strict=True):
-        new = dict(zip(table[GROUP_COLUMN], number[first : first + len(table)], strict=True))
-        first += len(table)
-        group = np.array([new[old] for old in np.asarray(one.more[GROUP_COLUMN]).tolist()], int)
-        renumbered.append(replace(one, more={**one.more, GROUP_COLUMN: group}))
-    return [replace(one, more_blocks={**one.more_blocks, OPTICS_KEY: joined}) for one in renumbered]
+    groups = optics if isinstance(optics, pd.DataFrame) else pd.DataFrame([optics])
+    groups = groups.drop_duplicates()
+    if GROUP_COLUMN not in table:
+        if len(groups) != 1 or GROUP_COLUMN not in groups:
+            return table
+        table = table.assign(**{GROUP_COLUMN: groups[GROUP_COLUMN].iloc[0]})
+    if GROUP_COLUMN not in groups:
+        raise InputError(
+            f"{path.name} has a table of optics groups without the column {GROUP_COLUMN}; add it."
+        )
+    listed = to_whole_numbers(groups[GROUP_COLUMN], path, f"{GROUP_COLUMN} of the optics")
+    groups = groups.assign(**{GROUP_COLUMN: listed})
+    number = to_whole_numbers(table[GROUP_COLUMN], path, GROUP_COLUMN)
+    twice = groups[GROUP_COLUMN][groups[GROUP_COLUMN].duplicated()]
+    if len(twice):
+        raise InputError(
+            f"{path.name}: the optics group {twice.iloc[0]} is described twice, and differently; "
+            "give the groups numbers of their own."
+        )
+    strange = number[~np.isin(number, groups[GROUP_COLUMN])]
+    if len(strange):
+        raise InputError(
+            f"{path.name}: the optics group {strange[0]} of {len(strange)} particles is not in the "
+            "table of optics groups; add it."
+        )
+    own = [c for c in table.columns if c == GROUP_COLUMN or c not in groups]
+    rows = table[own].assign(**{GROUP_COLUMN: number})
+    return rows.merge(groups, on=GROUP_COLUMN, how="left", validate="many_to_one")

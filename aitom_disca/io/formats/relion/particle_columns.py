@@ -13,7 +13,8 @@ from aitom_disca.errors import InputError
 from aitom_disca.geometry import euler_zyz_deg_from_rotation, rotation_from_euler_zyz_deg
 from aitom_disca.io.formats.common_columns import box_centers
 from aitom_disca.io.formats.format import Known, voxel_sizes
-from aitom_disca.io.formats.relion.optics_groups import GROUP_NAME_COLUMN, Counting, is_two_stage
+from aitom_disca.io.formats.relion.optics_groups import GROUP_NAME_COLUMN
+from aitom_disca.io.formats.relion.particle_images import CoordinatePixels, is_two_stage
 from aitom_disca.io.formats.relion.read_star import TABLE_KEY
 from aitom_disca.io.formats.relion.star_blocks import (
     ANGLE_COLUMNS,
@@ -25,34 +26,24 @@ from aitom_disca.io.formats.relion.star_blocks import (
     IMAGE_PIXEL_COLUMN,
     MICROGRAPH_PIXEL_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
-    ORIGIN_PX_COLUMNS,
+    PLACED_COLUMNS,
     PLAIN_COLUMNS,
     POSTERIOR_COLUMN,
     SCORE_COLUMN,
     SUBTOMOGRAM_ANGLE_COLUMNS,
 )
-from aitom_disca.io.formats.relion.star_places import middle_xyz_angstrom
-from aitom_disca.io.names import is_called, series_name
+from aitom_disca.io.formats.relion.star_coordinates import middle_xyz_angstrom
+from aitom_disca.io.formats.relion.star_pixels import DETECTOR, MAGNIFICATION, of_detector_angstrom
 from aitom_disca.io.numbers_in_files import to_numbers
-from aitom_disca.io.pixel_sizes import DETECTOR, MAGNIFICATION, differs, of_detector_angstrom
+from aitom_disca.io.pixel_sizes import differs
+from aitom_disca.io.tomogram_names import is_called, series_name
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 Columns = dict[str, Any]
 _PRIORS = ["rlnAngleTiltPrior", "rlnAnglePsiPrior"]
 _PIXELS = ["rlnPixelSize", "rlnDetectorPixelSize", "rlnMagnification"]
 _FILE = "the star file"  # that brought the columns along
-_PLACED = {
-    *PLAIN_COLUMNS,
-    *CENTERED_COLUMNS,
-    *ORIGIN_ANGST_COLUMNS,
-    *ORIGIN_PX_COLUMNS,
-    *ANGLE_COLUMNS,
-    CLASS_COLUMN,
-    POSTERIOR_COLUMN,
-    SCORE_COLUMN,
-    GROUP_COLUMN,
-    GROUP_NAME_COLUMN,
-}
+_PLACED = {*PLACED_COLUMNS, GROUP_COLUMN, GROUP_NAME_COLUMN}
 
 
 def cut_anew(particles: ParticleSet) -> ParticleSet:
@@ -179,7 +170,7 @@ def further(particles: ParticleSet, written: Iterable[str], unfit: Iterable[str]
     return {c: v for c, v in particles.more.items() if c not in left_out and _is_ours(particles, c)}
 
 
-def pixel_columns(particles: ParticleSet, counted: Counting) -> Columns:
+def pixel_columns(particles: ParticleSet, counted: CoordinatePixels) -> Columns:
     """Columns of the rows that say a pixel size, corrected where they say another."""
     more, pixel_angstrom = particles.more, counted.image_angstrom
     found: Columns = {c: counted.pixel_angstrom for c in MICROGRAPH_PIXEL_COLUMNS if c in more}
@@ -207,7 +198,7 @@ def detector_columns(pixel_angstrom: np.ndarray) -> Columns:
     return {"rlnMagnification": magnification, "rlnDetectorPixelSize": pixel_angstrom}
 
 
-def unfit_columns(particles: ParticleSet, counted: Counting) -> dict[str, list[str]]:
+def unfit_columns(particles: ParticleSet, counted: CoordinatePixels) -> dict[str, list[str]]:
     """Columns that the layouts of 3.x cannot keep, by the reason."""
     reasons: dict[str, list[str]] = {}
     if not counted.images:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from aitom_disca.errors import InputError
 from aitom_disca.geometry import rotation_from_euler_zyz_deg
 from aitom_disca.io.formats.common_columns import euler_zyz_deg
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.formats.places import name_of_only_tomogram
+from aitom_disca.io.formats.particle_coordinates import name_of_only_tomogram
+from aitom_disca.io.formats.relion.optics_groups import with_optics
 from aitom_disca.io.formats.relion.star_blocks import (
     ANGLE_COLUMNS,
     CENTERED_COLUMNS,
     CLASS_COLUMN,
-    GROUP_COLUMN,
     IMAGE_COLUMNS,
     NAME_COLUMNS,
     ORIGIN_ANGST_COLUMNS,
-    ORIGIN_PX_COLUMNS,
+    PLACED_COLUMNS,
     PLAIN_COLUMNS,
     POSTERIOR_COLUMN,
     SCORE_COLUMN,
@@ -34,7 +30,7 @@ from aitom_disca.io.formats.relion.star_blocks import (
     find_table,
     read_blocks,
 )
-from aitom_disca.io.formats.relion.star_places import (
+from aitom_disca.io.formats.relion.star_coordinates import (
     has_any,
     need_columns,
     numbers,
@@ -42,32 +38,19 @@ from aitom_disca.io.formats.relion.star_places import (
     places_in_pixels,
     without_places,
 )
-from aitom_disca.io.names import check_names, known_among, tomogram_names
-from aitom_disca.io.numbers_in_files import (
-    check_angles,
-    is_missing,
-    to_clusters,
-    to_numbers,
-    to_probabilities,
-    to_whole_numbers,
+from aitom_disca.io.formats.relion.star_names import (
+    find_known,
+    name_column,
+    with_paths,
+    with_whole_names,
 )
-from aitom_disca.io.pixel_sizes import check_labels_agree
+from aitom_disca.io.formats.relion.star_pixels import check_labels_agree
+from aitom_disca.io.numbers_in_files import check_angles, to_clusters, to_numbers, to_probabilities
+from aitom_disca.io.tomogram_names import tomogram_names
 from aitom_disca.particles import ParticleSet, TomogramInfo
-
-logger = logging.getLogger(__name__)
 
 TABLE_KEY = "relion:"  # in more_blocks: name of the block that held the particles
 _Called = Literal["as in the file", "known", "plain"]  # what particles call their tomograms
-_PLACED = {
-    *PLAIN_COLUMNS,
-    *CENTERED_COLUMNS,
-    *ORIGIN_ANGST_COLUMNS,
-    *ORIGIN_PX_COLUMNS,
-    *ANGLE_COLUMNS,
-    CLASS_COLUMN,
-    POSTERIOR_COLUMN,
-    SCORE_COLUMN,
-}
 
 
 def read_particles_star(
@@ -142,7 +125,7 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
         need_columns(path, rows, layout)
     if not any(c in rows for c in NAME_COLUMNS) and _is_told(path, known):
         rows = rows.assign(rlnTomoName=name_of_only_tomogram(path, known))
-    rows, said = _with_names(path, rows)
+    rows, said = with_whole_names(path, rows)
     names = said
     if called == "known":
         inside, names = find_known(path, names, known.tomograms, must_fit=not known.one_of_several)
@@ -152,7 +135,7 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
         whole = known.one_of_several
         own = tomogram_names(said.tolist(), known.tomograms, path.name, whole=whole)
         names = np.array([own[name] for name in said.tolist()], dtype=str)
-    table = _with_optics(path, rows, blocks.get("optics"))
+    table = with_optics(path, rows, blocks.get("optics"))
     if known.file_pixel_angstrom is None:
         check_labels_agree(path, rows, table)
     if unplaced:
@@ -163,7 +146,7 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
     else:
         places = places_in_pixels(path, table, names, known)
     same = np.array_equal(said, names) and not known.one_of_several
-    keep = [] if same else [_name_column(rows)]
+    keep = [] if same else [name_column(rows)]
     if not np.isfinite(places.center_zyx_px).all():
         keep += ORIGIN_ANGST_COLUMNS
     return ParticleSet(
@@ -176,7 +159,7 @@ def _read(path: Path, known: Known, called: _Called) -> ParticleSet:
         centered_xyz_angstrom=places.centered_xyz_angstrom,
         box_center_zyx_px=places.box_center_zyx_px,
         tomograms=(dict(known.tomograms) if called == "known" else {})
-        | _with_paths(places.tomograms, said, names),
+        | with_paths(places.tomograms, said, names),
         more=_further_columns(rows, keep),
         more_blocks={**_further_blocks(blocks, block), **places.more_blocks},
     )
@@ -187,140 +170,9 @@ def _is_told(path: Path, known: Known) -> bool:
     return bool(known.tomogram_name or known.tomograms or known.one_of_several)
 
 
-def find_known(
-    path: str | Path,
-    names: np.ndarray,
-    tomograms: Mapping[str, TomogramInfo],
-    *,
-    must_fit: bool = True,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which particles lie in known tomograms, and the names by which those are known.
-
-    Which name fits is told by `known_among`.
-
-    Returns
-    -------
-    known : ndarray of bool, shape (N,)
-    names : ndarray of str, shape (N,)
-
-    Raises
-    ------
-    InputError
-        If there are particles, and none lies in one of the tomograms, though one must; or it is
-        not clear which do.
-    """
-    name = Path(path).absolute().name
-    unique, which = np.unique(names, return_inverse=True)
-    found = known_among(unique.tolist(), tomograms, name)
-    own = np.array([found.get(said, said) for said in unique.tolist()], dtype=str)[which]
-    known = np.array([said in found for said in unique.tolist()], dtype=bool)[which]
-    if must_fit and len(names) and not known.any():
-        raise InputError(
-            f"{name} holds particles of {', '.join(unique[:3])}, none of the tomograms "
-            f"given ({', '.join(list(tomograms)[:3])}); the names must agree."
-        )
-    if not known.all():
-        logger.warning(
-            "%s: %d of %d particles are in tomograms that were not given and are left out.",
-            name,
-            (~known).sum(),
-            len(known),
-        )
-    return known, own
-
-
-def _with_optics(
-    path: Path, table: pd.DataFrame, optics: pd.DataFrame | dict | None
-) -> pd.DataFrame:
-    """Add the columns of the optics groups to the rows; they win over columns of the same name.
-
-    Rows that name no group are in the only one there is.
-
-    Raises
-    ------
-    InputError
-        If groups have no numbers, one is described twice, or has particles and is not described.
-    """
-    if optics is None:
-        return table
-    groups = optics if isinstance(optics, pd.DataFrame) else pd.DataFrame([optics])
-    groups = groups.drop_duplicates()
-    if GROUP_COLUMN not in table:
-        if len(groups) != 1 or GROUP_COLUMN not in groups:
-            return table
-        table = table.assign(**{GROUP_COLUMN: groups[GROUP_COLUMN].iloc[0]})
-    if GROUP_COLUMN not in groups:
-        raise InputError(
-            f"{path.name} has a table of optics groups without the column {GROUP_COLUMN}; add it."
-        )
-    listed = to_whole_numbers(groups[GROUP_COLUMN], path, f"{GROUP_COLUMN} of the optics")
-    groups = groups.assign(**{GROUP_COLUMN: listed})
-    number = to_whole_numbers(table[GROUP_COLUMN], path, GROUP_COLUMN)
-    twice = groups[GROUP_COLUMN][groups[GROUP_COLUMN].duplicated()]
-    if len(twice):
-        raise InputError(
-            f"{path.name}: the optics group {twice.iloc[0]} is described twice, and differently; "
-            "give the groups numbers of their own."
-        )
-    strange = number[~np.isin(number, groups[GROUP_COLUMN])]
-    if len(strange):
-        raise InputError(
-            f"{path.name}: the optics group {strange[0]} of {len(strange)} particles is not in the "
-            "table of optics groups; add it."
-        )
-    own = [c for c in table.columns if c == GROUP_COLUMN or c not in groups]
-    rows = table[own].assign(**{GROUP_COLUMN: number})
-    return rows.merge(groups, on=GROUP_COLUMN, how="left", validate="many_to_one")
-
-
-def _with_names(path: Path, table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
-    """A table whose columns of names fill the gaps of one another, and the name in every row.
-
-    Files that were joined have the names of some rows in one column, of others in the other.
-    """
-    columns = [column for column in NAME_COLUMNS if column in table]
-    if not columns:
-        raise InputError(
-            f"{path.name} needs the column rlnTomoName or rlnMicrographName; found: "
-            f"{', '.join(table.columns)}."
-        )
-    missing = {c: np.array([is_missing(v) for v in table[c]], bool) for c in columns}
-    names = table[columns[0]].to_numpy(object)
-    for column in columns[1:]:
-        others = table[column].to_numpy(object)
-        said = _said_of(others, names, ~missing[columns[0]] & ~missing[column])
-        instead = np.array([said.get(other, other) for other in others.tolist()], object)
-        names = np.where(missing[columns[0]], instead, names)
-    check_names(names, path.name)
-    filled = {c: np.where(missing[c], names, table[c].to_numpy(object)) for c in columns}
-    return table.assign(**filled), names.astype(str)
-
-
-def _said_of(others: np.ndarray, names: np.ndarray, both: np.ndarray) -> dict[str, str]:
-    """What rows that have names in both columns call those of the second, if they agree."""
-    pairs = set(zip(others[both].tolist(), names[both].tolist(), strict=True))
-    times = Counter(other for other, _ in pairs)
-    return {other: name for other, name in pairs if times[other] == 1}
-
-
-def _name_column(table: pd.DataFrame) -> str:
-    return next(column for column in NAME_COLUMNS if column in table)
-
-
-def _with_paths(
-    infos: Mapping[str, TomogramInfo], said: np.ndarray, names: np.ndarray
-) -> dict[str, TomogramInfo]:
-    """Tomograms with the paths by which the file calls them."""
-    paths = {name: Path(path) for name, path in zip(names, said, strict=True) if "/" in path}
-    return {
-        name: replace(info, path=paths[name]) if info.path is None and name in paths else info
-        for name, info in infos.items()
-    }
-
-
 def _further_columns(rows: pd.DataFrame, keep: list[str]) -> dict[str, np.ndarray]:
     """Columns that have no place of their own and those to keep, text as text."""
-    placed = {*_PLACED, _name_column(rows)} - set(keep)
+    placed = {*PLACED_COLUMNS, name_column(rows)} - set(keep)
     columns = {str(c): rows[c].to_numpy() for c in rows.columns if c not in placed}
     return {c: v.astype(str) if v.dtype == object else v for c, v in columns.items()}
 

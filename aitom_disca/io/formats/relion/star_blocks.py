@@ -14,6 +14,12 @@ import pandas as pd
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.formats.file_text import read_text, warn_of_end
+from aitom_disca.io.formats.relion.star_pixels import (
+    IMAGE,
+    MICROGRAPH,
+    MICROGRAPH_ORIGINAL,
+    TILT_SERIES,
+)
 from aitom_disca.io.formats.relion.star_text import (
     StarBlock,
     block_text,
@@ -22,7 +28,6 @@ from aitom_disca.io.formats.relion.star_text import (
     values_text,
 )
 from aitom_disca.io.numbers_in_files import is_missing
-from aitom_disca.io.pixel_sizes import MICROGRAPH, MICROGRAPH_ORIGINAL
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +43,21 @@ CLASS_COLUMN = "rlnClassNumber"
 CLUSTER_NAME_COLUMN = "aitomDiscaClusterName"  # which RELION passes over
 POSTERIOR_COLUMN = "rlnMaxValueProbDistribution"
 SCORE_COLUMN = "rlnAutopickFigureOfMerit"
+# What a particle set has a place for; all other columns are kept as they are.
+PLACED_COLUMNS = (
+    *PLAIN_COLUMNS,
+    *CENTERED_COLUMNS,
+    *ORIGIN_ANGST_COLUMNS,
+    *ORIGIN_PX_COLUMNS,
+    *ANGLE_COLUMNS,
+    CLASS_COLUMN,
+    POSTERIOR_COLUMN,
+    SCORE_COLUMN,
+)
 NAME_COLUMNS = ("rlnTomoName", "rlnMicrographName")
 GROUP_COLUMN = "rlnOpticsGroup"
-TILT_SERIES_PIXEL_COLUMN = "rlnTomoTiltSeriesPixelSize"
-IMAGE_PIXEL_COLUMN = "rlnImagePixelSize"
+TILT_SERIES_PIXEL_COLUMN = TILT_SERIES
+IMAGE_PIXEL_COLUMN = IMAGE
 # What coordinates of RELION 3.1 count in, also where its images were rescaled.
 MICROGRAPH_PIXEL_COLUMNS = (MICROGRAPH, MICROGRAPH_ORIGINAL)
 IMAGE_COLUMNS = ["rlnImageName", "rlnCtfImage", "rlnTomoVisibleFrames"]

@@ -9,24 +9,21 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from aitom_disca.errors import InputError
+from aitom_disca.io.disk.free_space import need_space
 from aitom_disca.io.disk.outputs import none_if_failed, replacing_files
-from aitom_disca.io.disk.room import need_room
 from aitom_disca.io.file_names import file_parts
 from aitom_disca.io.formats import get_format
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.formats.relion.optics_groups import (
-    OPTICS_KEY,
-    counting,
-    optics_of_images,
-    tilt_series_pixel,
-)
+from aitom_disca.io.formats.relion.optics_groups import OPTICS_KEY
+from aitom_disca.io.formats.relion.particle_images import coordinate_pixels, tilt_series_pixel
 from aitom_disca.io.formats.relion.star_blocks import GROUP_COLUMN
+from aitom_disca.io.formats.relion.write_optics import optics_of_images
 from aitom_disca.io.stores.read_store import SubtomogramStore
 from aitom_disca.io.tomograms.mrc import write_volume
 from aitom_disca.io.tomograms.wedge_volume import wedge_volume
+from aitom_disca.number_text import counted
 from aitom_disca.particles import ParticleSet
 from aitom_disca.progress import track
-from aitom_disca.words import counted
 
 LAYOUTS = ("relion30", "relion31", "relion4", "relion5")
 _BACKGROUND = 0.75  # radius of the sphere left out, in half edges: RELION's own default
@@ -90,7 +87,7 @@ def export_subtomograms(
         particles = replace(particles, tomograms=infos)
     planned = with_images(store, folder, particles, rows)
     _check_binning(planned, known, to)
-    if to == "relion30" and not (fits := counting(planned, known, "3.0")).images:
+    if to == "relion30" and not (fits := coordinate_pixels(planned, known, "3.0")).images:
         raise InputError(
             f"{target.title} has no place for images {fits.reason}; use --to relion31, or "
             "subtomograms that were not reduced."
@@ -249,7 +246,7 @@ def write_images(
     edge, voxel = _even(store.box_shape_zyx[0]), store.voxel_size_angstrom
     wedges = _wedges(folder, store, particles)
     n_bytes = (len(rows) + len(wedges)) * (4 * edge**3 + _HEADER_BYTES)
-    need_room(folder, n_bytes, f"images of {counted(len(rows), 'subtomogram')}")
+    need_space(folder, n_bytes, f"images of {counted(len(rows), 'subtomogram')}")
     with replacing_files(folder) as new:
         paths = _paths(new, store, rows)
         for start in track(range(0, len(rows), _BATCH), "writing subtomograms"):

@@ -10,11 +10,11 @@ import numpy as np
 
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.io.file_names import file_part
-from aitom_disca.io.formats import relion5, relion31
+from aitom_disca.io.file_names import name_endings
 from aitom_disca.io.formats.format import Known
-from aitom_disca.io.formats.relion.optics_groups import has_images
-from aitom_disca.io.names import check_names
+from aitom_disca.io.formats.relion import relion5, relion31
+from aitom_disca.io.formats.relion.particle_images import has_images
+from aitom_disca.io.tomogram_names import check_names
 from aitom_disca.particles import UNASSIGNED, ParticleSet
 
 Relion = Literal["3.1", "5"]
@@ -116,8 +116,10 @@ def cluster_star_paths(
         raise InputError("the particles have no clusters yet; cluster them first.")
     numbers = np.unique(particles.cluster[particles.cluster != UNASSIGNED]).tolist()
     width = max(2, len(str(max(numbers, default=0) + 1)))
-    called = {number - 1: f"_{file_part(name)}" for number, name in (names or {}).items()}
-    return {k: Path(folder) / f"cluster_{k + 1:0{width}d}{called.get(k, '')}.star" for k in numbers}
+    ends = name_endings(names or {})
+    return {
+        k: Path(folder) / f"cluster_{k + 1:0{width}d}{ends.get(k + 1, '')}.star" for k in numbers
+    }
 
 
 def _check_voxel_positions(particles: ParticleSet) -> None:

@@ -1,0 +1,67 @@
+"""What all settings have in common: frozen, checked when they are made, refused in one sentence."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aitom_disca.errors import InputError
+
+
+class Settings(BaseModel):
+    """Frozen settings that refuse unknown names.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used, or a name is not known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InputError(_in_words(error)) from error
+
+    @classmethod
+    def checked(cls, **values: Any) -> Self:
+        """Make settings of values whose types are not known yet.
+
+        Raises
+        ------
+        InputError
+        """
+        return cls(**values)
+
+    def changed(self, **changes: Any) -> Self:
+        """The same settings with changes.
+
+        Raises
+        ------
+        InputError
+        """
+        return self.checked(**{**self.model_dump(), **changes})
+
+
+def _in_words(error: ValidationError) -> str:
+    """The first thing that is wrong, as one sentence."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    inner = first.get("ctx", {}).get("error")
+    if isinstance(inner, InputError):  # of settings within settings
+        return f"{name}.{inner}"
+    return f"{name} = {first['input']!r} cannot be used: {first['msg']}."
+
+
+CHOSEN = "Not measured: chosen."
+
+
+def constant(default: Any, what: str, evidence: str = CHOSEN, **bounds: Any) -> Any:
+    """A field that few should change: what it does, and what is known of its value."""
+    if isinstance(default, float):
+        bounds["allow_inf_nan"] = False
+    more: dict[str, Any] = {"evidence": evidence}
+    return Field(default, description=what, json_schema_extra=more, **bounds)
