@@ -160,8 +160,9 @@ def test_the_member_nearest_in_standard_deviations_is_taken():
         for own, c in zip((np.arange(6) < 3, (np.arange(6) // 3 == 1)), centers, strict=True)
     ]
     assert rows[0] == expected[0] == 2 and rows[1] in (3, 4)
-    # Where they do not vary at all, nothing is divided by nothing.
-    assert find_centers(np.ones((2, 3)), np.zeros(2, int))[2].tolist() == [0]
+    # A feature that does not vary decides nothing.
+    features = np.array([[5.0, 0], [5, 3], [5, 1.1]])
+    assert find_centers(features, np.zeros(3, int))[2].tolist() == [2]
 
 
 def test_the_autoencoder_learns_to_give_volumes_back(volumes, monkeypatch):

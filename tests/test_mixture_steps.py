@@ -378,3 +378,28 @@ def test_k_beside_the_candidates_that_a_criterion_looks_at():
     for criterion, expected in (("bic", [1, 5]), ("jump", [1, 4, 5]), ("kl", [1, 2, 4, 5, 6])):
         assert k_selection._with_neighbours([1, 5], criterion, 6) == expected
     assert k_selection._with_neighbours([2, 5], "kl", 5) == [1, 2, 3, 4, 5]
+
+
+def test_numbers_of_dimensions_that_are_tried(rng, monkeypatch):
+    tried: list[list[int]] = []
+
+    def first(self, candidates, dimensions):
+        tried.append(list(dimensions))
+        return dimensions[0]
+
+    monkeypatch.setattr(k_selection._Search, "best_dimensions", first)
+    samples = rng.normal(size=(60, 18))
+    for d, expected in ((18, [2, 3, 4, 6, 8, 10, 12, 16, 18]), (8, [2, 3, 4, 6, 8]), (1, [1])):
+        k_selection.choose_mixture(samples[:, :d], (1,), choose_dimensions=True, n_starts=1)
+        assert tried[-1] == expected
+    k_selection.choose_mixture(samples, (1,), n_starts=1)
+    assert tried[-1] == [18]
+
+
+def test_nothing_is_split_or_merged_unasked(rng):
+    samples = rng.normal(size=(90, 2)) + 9 * (np.arange(90) % 3 > 1)[:, None]
+    labels = np.where(np.arange(90) % 3 > 0, 1, 0)  # one of them is two, parts of both are one
+    mixture = mixture_of_labels(samples, labels)
+    assert restructure(samples, mixture, labels).changes == []
+    kinds = {c.kind for c in restructure(samples, mixture, labels, merge=True, split=True).changes}
+    assert kinds == {"merge", "split"}

@@ -76,6 +76,11 @@ def test_what_is_not_there_does_not_come_back(bundle, tmp_path):
     assert Bundle.load(tmp_path / "model.h5").learnt is None
 
 
+def test_a_model_of_network_and_mixture_alone(bundle):
+    few = Bundle(bundle.settings, 17, None, [], bundle.projection, bundle.mixture)
+    assert few.temperature == 1 and few.outliers is None and few.learnt is None
+
+
 def test_a_file_from_before_masks_has_none(bundle, tmp_path):
     bundle.save(tmp_path / "model.h5")
     with h5py.File(tmp_path / "model.h5", "a") as file:

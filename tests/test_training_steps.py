@@ -136,3 +136,8 @@ def test_the_loss_of_a_pass_is_the_mean_of_all_its_entries(monkeypatch):
     monkeypatch.setattr(batches, "train_on_batch", lambda *_: float("inf"))
     with pytest.raises(IterationError, match="not a number"):
         batches.train_pass(None, np.arange(6), batch, size)
+
+
+def test_no_entries_are_one_empty_batch():
+    (only,) = batches.equal_batches(np.arange(0), 4)
+    assert len(only) == 0
