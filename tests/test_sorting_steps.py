@@ -25,7 +25,6 @@ from aitom_disca.classification.missed_structures import (
 )
 from aitom_disca.classification.sort import AlignmentSorter, _common
 from aitom_disca.classification.sort_all import name_of_pass
-from aitom_disca.geometry.fall_off import FallOff
 
 N = 80
 
@@ -303,6 +302,8 @@ def test_a_sorter_sees_its_volumes_in_a_box_of_twenty(rng) -> None:
 
 @pytest.mark.parametrize("given", [{}, {"graded_wedge": False}])
 def test_a_fall_off_is_measured_unless_it_is_told_not_to(monkeypatch, rng, given) -> None:
+    from aitom_disca.geometry.fall_off import FallOff
+
     falls = FallOff(np.linspace(0.5, 1, 60), np.ones(60))
     asked = []
 
