@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from aitom_disca.alignment import Averager, Coefficients, Particles, Slicer, align, expect
+from aitom_disca.alignment import slices as slicing
 from aitom_disca.alignment.align_averages import AveragePairs
 from aitom_disca.alignment.coefficients import centred_fft, centred_ifft
 from aitom_disca.alignment.expectation import shell_power, whitened
@@ -216,6 +219,26 @@ def test_sums_and_wedges_are_put_back_where_slices_lie(tilts, fall_off, rng) -> 
     np.testing.assert_allclose(found[1], weight, atol=1e-4)
 
 
+def test_slices_are_brought_to_a_device_when_they_are_used_again(monkeypatch, rng) -> None:
+    made = []
+
+    class Device:
+        def __init__(self, name, index, weight, n_voxels) -> None:
+            made.append((name, index.shape, weight.shape, n_voxels))
+
+        def take(self, spectra):
+            return np.zeros((spectra.shape[1], 3, len(coefficients)), np.complex64)
+
+    module = "aitom_disca.alignment.slices_on_device"
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(SlicesOnDevice=Device))
+    monkeypatch.setattr(slicing, "accelerator", lambda: "gpu:0")
+    coefficients = Coefficients(8, 2.5, ONE)
+    slicer, volume = Slicer(coefficients, rotation_grid(3)), rng.normal(size=(8, 8, 8))
+    assert slicer(volume).any() and not made  # bringing it there costs as much as one use
+    assert not slicer(volume).any() and not slicer(volume).any()
+    assert made == [("gpu:0", (3, len(coefficients), 8), (3, len(coefficients), 8), 16**3)]
+
+
 def test_one_slice_of_each_counts_for_its_own_tilt_range() -> None:
     rows, wedge = np.array([3, 0, 1]), np.array([1, 0, 2, 1])
     assert counts_of_each(None, rows, 1).tolist() == [1, 1, 1]
@@ -324,6 +347,16 @@ def test_an_average_lies_on_another_to_half_a_degree() -> None:
         rotation, found = pairs.pose_on(one, phantom.density(20, 16.0, there, shift))
         assert np.rad2deg((rotation.inv() * there).magnitude()) < 0.5
         np.testing.assert_allclose(found, shift, atol=0.045)
+
+
+@pytest.mark.parametrize(("finest_deg", "radius"), [(15.0, 1.53), (7.5, 3.0)])
+def test_scores_are_those_of_the_last_step(finest_deg, radius, rng) -> None:
+    """Of one step and of two; a step of 15 degrees moves a shell of 1.53 by 0.4."""
+    volumes, average = rng.normal(size=(4, 8, 8, 8)), rng.normal(size=(8, 8, 8))
+    found = align_to_reference(volumes, average, ONE, first_step_deg=30, finest_deg=finest_deg)
+    c = Coefficients(8, radius, ONE)
+    score = correlations(c.of(volumes), c, average, found.rotations, found.shifts_zyx_px)
+    np.testing.assert_allclose(found.score, score, atol=1e-4)
 
 
 def test_climbing_ends_within_its_last_step() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -382,6 +383,12 @@ def test_blocks_change_nothing(everything, volumes, learnt) -> None:
     )
     agree(few, many, posterior=1e-5)
     assert few.averages == []
+
+
+def test_sums_of_pieces_are_added_cluster_by_cluster() -> None:
+    one, other = [(1.0, 2.0), (3.0, 4.0)], [(10.0, 20.0), (30.0, 40.0)]
+    module = sys.modules[AllParticles.__module__]
+    assert module._both(one, other) == [(11, 22), (33, 44)]
 
 
 def test_tasks_elsewhere_say_the_same(everything, volumes, learnt, tmp_path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -297,6 +298,30 @@ def test_a_sorter_sees_its_volumes_in_a_box_of_twenty(rng) -> None:
     small = AlignmentSorter(volumes[:, 8:16, 8:16, 8:16], (-60, 60), graded_wedge=False)
     assert small.box_px == 8 and small._look.mask_radius_px == np.inf
     assert sorted(small._half) == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("given", [{}, {"graded_wedge": False}])
+def test_a_fall_off_is_measured_unless_it_is_told_not_to(monkeypatch, rng, given) -> None:
+    from aitom_disca.geometry.fall_off import FallOff
+
+    falls = FallOff(np.linspace(0.5, 1, 60), np.ones(60))
+    asked = []
+
+    def measured(volumes, tilt_range_deg):
+        asked.append(volumes.shape)
+        return falls
+
+    monkeypatch.setattr(sys.modules[AlignmentSorter.__module__], "measure_fall_off", measured)
+    made = AlignmentSorter(rng.normal(size=(4, 8, 8, 8)).astype(np.float32), (-60, 60), **given)
+    made.classes = classes_of(made.labels, (1,))
+    learnt = made.learnt()
+    assert learnt.box_share == 1 and learnt.mask_radius_px == np.inf
+    if given:
+        assert not asked and learnt.fall_off is None
+    else:
+        assert asked == [(4, 8, 8, 8)]
+        np.testing.assert_array_equal(learnt.fall_off, falls.as_array())
+        assert made._levels.coarse.coefficients.fall_off is falls
 
 
 # -- structures that were missed -----------------------------------------------------------------
