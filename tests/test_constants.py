@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 from scipy.spatial.transform import Rotation
+from sklearn.base import clone
 from tiny_settings import MINE
 
-from aitom_disca import InputError, MineSettings
+from aitom_disca import DISCA, InputError, MineSettings
 from aitom_disca.alignment.align_averages import AveragePairs, turned
 from aitom_disca.alignment.coefficients import Coefficients, Particles
 from aitom_disca.alignment.expectation import expect, shell_power, whitened
@@ -846,3 +847,10 @@ def test_a_run_records_them_and_is_not_resumed_with_others(tmp_path):
     with pytest.raises(InputError, match="other settings"):
         mine(store, out, MINE.changed(candidate_k=(2,)), resume=True)
     assert mine(store, out, settings, resume=True).record["settings"] == folder.record["settings"]
+
+
+def test_the_estimator_takes_and_clones_them():
+    disca = DISCA(sorting={"box_px": 16})  # type: ignore[arg-type]
+    settings = clone(disca).settings
+    assert settings == disca.settings and settings.constants == SORTING.changed(box_px=16)
+    assert DISCA.from_settings(settings).settings == settings

@@ -11,7 +11,7 @@ from scipy.special import logsumexp, softmax
 
 from aitom_disca.alignment import Particles
 from aitom_disca.alignment.expectation import expect
-from aitom_disca.alignment.search_grids import ball, cross
+from aitom_disca.alignment.search_grids import ball, cross, cube
 from aitom_disca.classification import cluster_posterior, noise_clusters
 from aitom_disca.classification.assign_others import Assigner, LearntAverages
 from aitom_disca.classification.classes import Classes
@@ -421,10 +421,11 @@ def test_the_levels_are_those_that_figures_were_measured_with() -> None:
     levels, small = Levels.of(16, ONE, 3.0), Levels.of(9, ONE)
     for search, radius, n_rotations, shifts, rounds in (
         (levels.coarse, 5.0, 600, cross(1.25), 8),
-        (levels.fine, 7.0, 1500, cross(0.8), 12),
+        (levels.fine, 7.0, 1500, cross(0.8), 6),
         (levels.wide, 5.0, 600, ball(1.67, 3.8), 1),
+        (levels.first, 5.0, 600, cube(1.67), 3),
         (small.coarse, 3.5, 600, cross(1.25), 8),
-        (small.fine, 3.5, 1500, cross(0.8), 12),
+        (small.fine, 3.5, 1500, cross(0.8), 6),
     ):
         assert search.coefficients.radius == radius and len(search.rotations) == n_rotations
         np.testing.assert_array_equal(search.shifts_zyx_px, shifts)

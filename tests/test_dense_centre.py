@@ -91,7 +91,9 @@ def test_what_lies_less_than_a_third_of_a_voxel_off_stays(monkeypatch) -> None:
     from aitom_disca.classification import centring
 
     for at, stays in ((0.29, True), (0.31, False)):
-        monkeypatch.setattr(centring, "dense_centre", lambda _, at=at: np.array([0.0, 0, at]))
+        monkeypatch.setattr(
+            centring, "dense_centre", lambda _, at=at, **how: np.array([0.0, 0, at])
+        )
         one = Classes.start([blob(8, (0, 0, 0))], np.zeros((1, 3)))
         assert (centred(one, rotation_grid(1)).averages[0] is one.averages[0]) == stays
 

@@ -154,7 +154,7 @@ def test_amplitudes_beyond_the_tilts_are_those_at_the_ends() -> None:
 def test_too_few_or_too_small_volumes_are_not_asked(monkeypatch, rng, n, box_px, measured) -> None:
     asked = []
 
-    def noise(small, groups, tilts):
+    def noise(small, groups, tilts, settings):
         asked.append((small.shape, [len(rows) for rows in groups]))
         assert sorted(np.concatenate(groups)) == list(range(n))
         return np.ones(60)

@@ -16,6 +16,7 @@ from aitom_disca.classification.classes import Classes, equal_detail
 from aitom_disca.classification.coarse_and_fine import Seen, starts_of_tries, unwhitened
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.classification.first_references import averages_of, singles
+from aitom_disca.config.sorting import SORTING
 
 ONE, TWO = (-60.0, 60.0), np.array([[-60.0, 60.0], [-40.0, 50.0]])
 BOX, N = 8, 18
@@ -170,6 +171,8 @@ def test_a_single_subtomogram_is_a_faint_reference_in_the_box_centre(rng) -> Non
 class Script:
     """A search that keeps what it is given, and whose likelihood is told."""
 
+    settings = SORTING
+
     def __init__(self, name: str) -> None:
         self.name, self.given = name, []
 
@@ -214,7 +217,7 @@ def test_large_clusters_begin_as_several_members_and_the_likeliest_try_goes_on(m
 
 
 def test_starts_of_tries_are_other_members_each() -> None:
-    tries = starts_of_tries(9, np.random.default_rng(1))
+    tries = starts_of_tries(9, np.random.default_rng(1), SORTING.splitting)
     assert [len(set(one.tolist())) for one in tries] == [3, 3]
     assert all(0 <= one.min() and one.max() < 9 for one in tries)
     assert set(tries[0]) != set(tries[1])
@@ -261,9 +264,9 @@ def test_structures_are_looked_for_from_the_likeliest_of_several_tries(monkeypat
     coarse, fine = Scripted("coarse", said), Scripted("fine", said)
     offsets, tries = np.ones((n, 3)), [np.array([3, 1, 2]), np.array([4, 5, 6])]
     particles = SimpleNamespace(moved=lambda offset: ("moved", offset))
-    levels = SimpleNamespace(coarse=coarse, fine=fine, wide="wide")
+    levels = SimpleNamespace(coarse=coarse, fine=fine, wide="wide", settings=SORTING)
 
-    def begun(at, starts):
+    def begun(at, starts, settings):
         assert at == ("moved", offsets)
         average = small(0.1 * starts[0])
         return replace(Classes.start([average] * 2, np.zeros((n, 3))), labels=before)
@@ -277,7 +280,7 @@ def test_structures_are_looked_for_from_the_likeliest_of_several_tries(monkeypat
 
     monkeypatch.setattr(coarse_and_fine, "singles", begun)
     monkeypatch.setattr(
-        coarse_and_fine, "centred", lambda one, grid: (said.append(("centred", grid)), one)[1]
+        coarse_and_fine, "centred", lambda one, grid, how: (said.append(("centred", grid)), one)[1]
     )
 
     def looked(*given):
@@ -308,11 +311,12 @@ def test_clusters_are_compared_where_they_lie_in_both_levels(rng) -> None:
         Particles(search.coefficients, np.full((5, 1), name), np.zeros((5, 3)), np.arange(5) % 2)
         for name in (1, 2)
     )
-    seen = Seen(SimpleNamespace(coarse="coarse", fine="fine"), rough, particles, "pairs")
+    fine = SimpleNamespace(settings=SORTING)
+    seen = Seen(SimpleNamespace(coarse="coarse", fine=fine), rough, particles, "pairs")
     some = seen.select(np.array([3, 0]))
     assert len(some) == 2 and some.rough.half.tolist() == some.particles.half.tolist() == [1, 0]
     first, near, last = seen.merger(np.ones((5, 3)))._steps
-    assert (first.search, near.search, last.search) == ("coarse", "fine", "fine")
+    assert (first.search, near.search, last.search) == ("coarse", fine, fine)
     for step, name in ((first, 1), (near, 2), (last, 2)):
         assert (step.particles.values == name).all()
         assert (step.particles.offset_zyx_px == 1).all()

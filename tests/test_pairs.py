@@ -25,6 +25,7 @@ from aitom_disca.classification.merge_clusters import (
     _candidates,
     merged,
 )
+from aitom_disca.config.sorting import SORTING
 
 ONE = (-60.0, 60.0)
 BOX, N = 9, 14
@@ -55,9 +56,9 @@ def test_candidates_are_the_two_that_look_most_alike() -> None:
     similar = np.array([[1, 9, 8, 2, 1], [9, 1, 3, 7, 6], [8, 3, 1, 2, 1], [2, 7, 3, 1, 9]])
     similar = np.vstack([similar, [1, 6, 2, 9, 1]])
     alive = dict.fromkeys([0, 1, 2, 3, 4])
-    assert _candidates(alive, similar) == [(0, 1), (0, 2), (1, 2), (1, 3), (1, 4), (3, 4)]
+    assert _candidates(alive, similar, 2) == [(0, 1), (0, 2), (1, 2), (1, 3), (1, 4), (3, 4)]
     del alive[1]
-    assert _candidates(alive, similar) == [(0, 2), (0, 3), (2, 3), (2, 4), (3, 4)]
+    assert _candidates(alive, similar, 2) == [(0, 2), (0, 3), (2, 3), (2, 4), (3, 4)]
 
 
 # -- the order of merging ------------------------------------------------------------------------
@@ -68,6 +69,7 @@ class Told(Merger):
 
     def __init__(self, z: dict, similar: np.ndarray) -> None:
         self.z, self.asked = z, []
+        self._settings = SORTING.merging
         self._pairs = SimpleNamespace(similarity=lambda averages: similar.copy())
 
     def _cluster(self, rows, average):
@@ -125,9 +127,9 @@ def test_a_merged_cluster_looks_like_what_either_looked_like() -> None:
     real = _candidates
     from aitom_disca.classification import merge_clusters as module
 
-    def candidates(alive, now):
+    def candidates(alive, now, n):
         kept[len(alive)] = now.copy()
-        return real(alive, now)
+        return real(alive, now, n)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_candidates", candidates)
@@ -308,10 +310,6 @@ def test_known_clusters_are_averaged_alone_and_then_judged(monkeypatch) -> None:
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def trying(self, shifts, rounds):
-            assert len(shifts) == 27 and np.abs(shifts).max() == 1.67 and rounds == 3
-            return Level("first")
-
         def iterate(self, particles, classes, rounds=None):
             said.append((self.name, rounds, float(classes.averages[0].flat[0])))
             return replace(
@@ -325,7 +323,8 @@ def test_known_clusters_are_averaged_alone_and_then_judged(monkeypatch) -> None:
 
         def __init__(self, rows: np.ndarray) -> None:
             self.rows, self.rough, self.particles = rows, rows, rows
-            self.levels = SimpleNamespace(coarse=Level("coarse"), fine=Level("fine"))
+            levels = {name: Level(name) for name in ("coarse", "fine", "first")}
+            self.levels, self.settings = SimpleNamespace(**levels), SORTING
 
         def __len__(self) -> int:
             return len(self.rows)
@@ -341,7 +340,7 @@ def test_known_clusters_are_averaged_alone_and_then_judged(monkeypatch) -> None:
         said.append(("asked", [float(a.flat[0]) for a in averages]))
         return {(0, 1): Verdict(-0.5, 200, averages[0]), (0, 2): Verdict(-1.6, 200, averages[0])}
 
-    def begun(rows, start):
+    def begun(rows, start, how):
         return Classes.start([average(rows[start[0]])], np.zeros((len(rows), 3)))
 
     def held_out(search, particles, classes, rng):

@@ -25,6 +25,7 @@ from aitom_disca.classification.missed_structures import (
 )
 from aitom_disca.classification.sort_all import name_of_pass
 from aitom_disca.classification.sort_draw import AlignmentSorter, _common
+from aitom_disca.config.sorting import SORTING
 
 N = 80
 
@@ -51,10 +52,6 @@ class Level:
 
     def __init__(self, name: str, said: list) -> None:
         self.name, self.said, self.rotations = name, said, "grid of " + name
-
-    def trying(self, shifts, rounds):
-        assert len(shifts) == 27 and np.abs(shifts).max() == 1.67 and rounds == 3
-        return Level("first", self.said)
 
     def iterate(self, particles, classes, *, rounds=None, prior="learnt"):
         self.said.append((self.name, rounds, prior))
@@ -87,11 +84,12 @@ def sorter(monkeypatch) -> AlignmentSorter:
     made = AlignmentSorter.__new__(AlignmentSorter)
     made.said, made._rng, made._whole = said, np.random.default_rng(0), []
     made._seen, made._pairs = Seen(said), "pairs"
-    levels = {name: Level(name, said) for name in ("coarse", "fine")}
+    made._settings = SORTING
+    levels = {name: Level(name, said) for name in ("coarse", "fine", "first")}
     made._levels = SimpleNamespace(**levels, wide="wide")
     made._look_at = lambda offset: said.append("look at")
     monkeypatch.setattr(
-        sort_draw, "centred", lambda one, grid: (said.append(f"centred, {grid}"), one)[1]
+        sort_draw, "centred", lambda one, grid, how: (said.append(f"centred, {grid}"), one)[1]
     )
     return made
 
@@ -115,7 +113,7 @@ def test_sorting_begins_roughly_and_is_then_settled(sorter, monkeypatch) -> None
             name,
             lambda self, classes, name=name, **how: (said.append((name, classes, how)), classes)[1],
         )
-    monkeypatch.setattr(sort_draw, "singles", lambda rough, starts: ("singles", starts))
+    monkeypatch.setattr(sort_draw, "singles", lambda rough, starts, how: ("singles", starts))
     monkeypatch.setattr(
         sort_draw, "averages_of", lambda *given: (said.append(("averages", *given)), begun)[1]
     )
@@ -329,8 +327,8 @@ def test_a_fall_off_is_measured_unless_it_is_told_not_to(monkeypatch, rng, given
 
 def test_some_of_a_cluster_are_spread_evenly() -> None:
     few, many = np.arange(200) * 3, np.arange(0, 3000, 2)
-    np.testing.assert_array_equal(some_of(few), few)
-    some = some_of(many)
+    np.testing.assert_array_equal(some_of(few, SORTING.missed), few)
+    some = some_of(many, SORTING.missed)
     assert len(some) == 200 and some[[0, -1]].tolist() == [0, 2998]
     assert np.diff(some).min() >= 14 and np.diff(some).max() <= 16
 
@@ -340,7 +338,7 @@ def test_the_worst_come_in_bands_of_rank_and_apart_from_noise() -> None:
     rng = np.random.default_rng(4)
     likelihood = rng.permutation(n).astype(float)
     classes = classes_of(np.zeros(n, int), (1,), log_likelihood=likelihood)
-    found = _worst(classes, 799.0, np.random.default_rng(0))
+    found = _worst(classes, 799.0, np.random.default_rng(0), SORTING)
     order = np.argsort(likelihood)[800:]  # those above the limit
     # 15 % of 4,200 are more than the last rank.
     for band, (first, last) in zip(
@@ -349,27 +347,30 @@ def test_the_worst_come_in_bands_of_rank_and_apart_from_noise() -> None:
         np.testing.assert_array_equal(band, np.sort(order[first:last]))
     assert len(found[-1]) == 600 and (likelihood[found[-1]] <= 799).all()
     assert (np.diff(found[-1]) > 0).all() and found[-1].max() > 4000
-    few = _worst(classes.select(np.arange(1000)), -1.0, np.random.default_rng(0))
+    few = _worst(classes.select(np.arange(1000)), -1.0, np.random.default_rng(0), SORTING)
     assert [len(band) for band in few] == [75, 75]  # 15 % of them, and no noise
     # Bands of less than 24 are left out; 23 of noise too.
     some = classes.select(np.arange(660))
     limit = np.sort(some.log_likelihood)[22]
-    assert [len(band) for band in _worst(some, limit, np.random.default_rng(0))] == [75]
+    assert [len(band) for band in _worst(some, limit, np.random.default_rng(0), SORTING)] == [75]
     limit = np.sort(some.log_likelihood)[23]
-    assert [len(band) for band in _worst(some, limit, np.random.default_rng(0))] == [75, 24]
+    assert [len(band) for band in _worst(some, limit, np.random.default_rng(0), SORTING)] == [
+        75,
+        24,
+    ]
 
 
 def test_members_that_are_looked_into_are_not_those_of_others() -> None:
     classes = classes_of(np.repeat([0, 1, 2], [50, 700, 10]), (1, 2, 3))
     others = [np.arange(40, 60), np.array([755])]
-    first, last, many = _members(classes, [0, 2, 1], others, np.random.default_rng(0))
+    first, last, many = _members(classes, [0, 2, 1], others, np.random.default_rng(0), 300)
     assert first.tolist() == list(range(40)) and last.tolist() == [
         *range(750, 755),
         *range(756, 760),
     ]
     assert len(many) == 300 and many.min() >= 60 and many.max() < 750
     assert (np.diff(many) > 0).all() and np.diff(many).max() > 1
-    (every,) = _members(classes, [0], [], np.random.default_rng(0))
+    (every,) = _members(classes, [0], [], np.random.default_rng(0), 300)
     assert every.tolist() == list(range(50))
 
 
@@ -379,6 +380,7 @@ class Everything:
     def __init__(self, one=()) -> None:
         self.one, self.asked, self.wedge = {frozenset(pair) for pair in one}, [], None
         self.levels = SimpleNamespace(fine="fine")
+        self.settings = SORTING
         self.pairs = SimpleNamespace(similarity=self.similarity)
 
     def similarity(self, averages):
@@ -414,8 +416,8 @@ def test_groups_are_merged_by_some_of_their_members() -> None:
     rows = np.arange(300, 900)
     found = _merged(everything, offsets, [group(1, 4, 2), (rows, average(2))])
     ((names, members, offset),) = everything.asked
-    assert names == (1, 2) and members == [[4, 2], some_of(rows).tolist()]
-    np.testing.assert_array_equal(offset, offsets[[4, 2, *some_of(rows)]])
+    assert names == (1, 2) and members == [[4, 2], some_of(rows, SORTING.missed).tolist()]
+    np.testing.assert_array_equal(offset, offsets[[4, 2, *some_of(rows, SORTING.missed)]])
     assert [rows.tolist() for rows, _ in found] == members
 
 
@@ -450,7 +452,7 @@ def test_parts_of_new_clusters_and_of_the_worst_are_found(monkeypatch) -> None:
 
     monkeypatch.setattr(missed_structures, "noise_limit", limit)
     monkeypatch.setattr(
-        missed_structures, "_worst", lambda known, at, rng: (asked.update(at=at), worst)[1]
+        missed_structures, "_worst", lambda known, at, rng, how: (asked.update(at=at), worst)[1]
     )
     looked = []
 
@@ -529,6 +531,7 @@ class Passes:
         self.said: list = []
         self.seen, self.wedge = seen, "wedge"
         self.levels = SimpleNamespace(fine="fine")
+        self.settings = SORTING
 
     def first_look(self):
         self.said.append("first look")
@@ -695,11 +698,15 @@ def test_some_members_of_each_are_asked_what_was_held_out(known, monkeypatch) ->
     labels = np.repeat([0, 1, -1], [500, 30, 20])
     classes = classes_of(labels, (1, 2, 3))
     everything = SimpleNamespace(
-        load=lambda rows: SimpleNamespace(particles=rows), levels=SimpleNamespace(fine="fine")
+        load=lambda rows: SimpleNamespace(particles=rows),
+        levels=SimpleNamespace(fine="fine"),
+        settings=SORTING,
     )
     monkeypatch.setattr(sort_all, "held_out_gain", lambda *given: given)
     found = sort_all.SortedAll(everything, classes, known, 1.0)
     search, rows, some, rng = found.held_out()
     assert search == "fine" and rng.random() == np.random.default_rng(0).random()
-    np.testing.assert_array_equal(rows, [*some_of(np.arange(500)), *range(500, 530)])
+    np.testing.assert_array_equal(
+        rows, [*some_of(np.arange(500), SORTING.missed), *range(500, 530)]
+    )
     np.testing.assert_array_equal(some.labels, labels[rows])

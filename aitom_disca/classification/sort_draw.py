@@ -235,7 +235,9 @@ class AlignmentSorter:
         rounds, one_z = settings.rounds, settings.merging.one_z
         while True:
             n_before = len(classes.averages)
-            classes = fine.iterate(self._seen.particles, classes, prior=prior)
+            classes = fine.iterate(
+                self._seen.particles, classes, rounds=rounds.settling, prior=prior
+            )
             before = classes.labels
             classes = self._centred(classes, fine.rotations)
             classes = self._seen.second_look(classes)
