@@ -153,8 +153,8 @@ def test_types_of_parameters_are_those_of_the_settings():
 
 
 def test_every_parameter_is_described():
-    said = DISCA.__doc__.split("Parameters\n")[1].split("Attributes\n")[0]
-    described = re.findall(r"^    (\w+(?:, \w+)*) : ", said, re.MULTILINE)
+    said = inspect.cleandoc(DISCA.__doc__).split("Parameters\n")[1].split("Attributes\n")[0]
+    described = re.findall(r"^(\w+(?:, \w+)*) : ", said, re.MULTILINE)
     assert ", ".join(described).split(", ") == [*parameters()]
 
 
