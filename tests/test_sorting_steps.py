@@ -305,7 +305,7 @@ def test_a_fall_off_is_measured_unless_it_is_told_not_to(monkeypatch, rng, given
     falls = FallOff(np.linspace(0.5, 1, 60), np.ones(60))
     asked = []
 
-    def measured(volumes, tilt_range_deg):
+    def measured(volumes, tilt_range_deg, **_):
         asked.append(volumes.shape)
         return falls
 
