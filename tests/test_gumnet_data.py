@@ -305,13 +305,9 @@ def test_poolings_share_what_a_larger_box_has_to_lose():
 
 def test_layers_of_old_files_are_all_of_the_network_in_the_order_of_their_making():
     groups = "x y ab ba".split()
-    assert (
-        legacy._LAYERS["conv3d"]
-        == (
-            "feature_convolution_1 feature_convolution_2 feature_convolution_3 feature_convolution_4 "
-            "feature_convolution_5 matching_ab_1 matching_ab_2 matching_ba_1 matching_ba_2"
-        ).split()
-    )
+    convolutions = [f"feature_convolution_{i}" for i in (1, 2, 3, 4, 5)]
+    convolutions += ["matching_ab_1", "matching_ab_2", "matching_ba_1", "matching_ba_2"]
+    assert legacy._LAYERS["conv3d"] == convolutions
     normalisations = [name.split("_")[1:] for name in legacy._LAYERS["batch_normalization"]]
     order = [(groups.index(group), int(number)) for group, number in normalisations]
     assert order == sorted(order)
