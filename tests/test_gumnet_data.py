@@ -14,12 +14,12 @@ from keras import ops
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.rotations import cube_rotations, rotate_by_cube
 from aitom_disca.geometry.wedge import missing_wedge_mask
+from aitom_disca.network.gumnet import build_gumnet, legacy, load_gumnet, poses, predict_poses
 from aitom_disca.network.gumnet import copies as copies_module
-from aitom_disca.network.gumnet import load_gumnet, poses, predict_poses
 from aitom_disca.network.gumnet import training as training_module
 from aitom_disca.network.gumnet.copies import Copies, near_rotations
 from aitom_disca.network.gumnet.layers import FeatureCorrelation, SpectralPooling
-from aitom_disca.network.gumnet.model import as_motion
+from aitom_disca.network.gumnet.model import as_motion, pooling_sizes
 from aitom_disca.network.gumnet.training import (
     Pairs,
     inputs_of,
@@ -296,3 +296,21 @@ def test_volumes_without_contrast_correlate_with_nothing():
     flat = ops.ones((2, 3, 3, 3, 1))
     np.testing.assert_allclose(np.asarray(published_loss(flat, flat)), 1, atol=1e-6)
     np.testing.assert_allclose(np.asarray(pairwise_loss(flat, flat)), 1, atol=1e-6)
+
+
+def test_poolings_share_what_a_larger_box_has_to_lose():
+    """24 voxels instead of 16, in the same shares: 6, 9, 6 and 3."""
+    assert pooling_sizes(40) == [(32, 27), (21, 18), (13, 11), (8, 7)]
+
+
+def test_layers_of_old_files_are_all_of_the_network_in_the_order_of_their_making():
+    groups = "x y ab ba".split()
+    convolutions = [f"feature_convolution_{i}" for i in (1, 2, 3, 4, 5)]
+    convolutions += ["matching_ab_1", "matching_ab_2", "matching_ba_1", "matching_ba_2"]
+    assert legacy._LAYERS["conv3d"] == convolutions
+    normalisations = [name.split("_")[1:] for name in legacy._LAYERS["batch_normalization"]]
+    order = [(groups.index(group), int(number)) for group, number in normalisations]
+    assert order == sorted(order)
+    named = [name for names in legacy._LAYERS.values() for name in names]
+    made = [layer.name for layer in build_gumnet(16, width=0.01).layers if layer.weights]
+    assert sorted(named) == sorted(made)

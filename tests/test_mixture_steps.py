@@ -403,3 +403,9 @@ def test_nothing_is_split_or_merged_unasked(rng):
     assert restructure(samples, mixture, labels).changes == []
     kinds = {c.kind for c in restructure(samples, mixture, labels, merge=True, split=True).changes}
     assert kinds == {"merge", "split"}
+
+
+def test_a_cluster_of_one_member_is_judged_by_all(rng):
+    samples, labels = rng.normal(size=(31, 2)), np.arange(31) // 30
+    scorer = fit_outliers(mixture_of_labels(samples, labels), samples, labels)
+    assert np.isfinite(scorer.distances).all() and (scorer.tails > 0).all()
