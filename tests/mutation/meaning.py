@@ -7,11 +7,22 @@ import ast
 # How much is taken at once, or kept: the outcome is the same.
 _SPEED = {
     "_ASSIGNED_AT_ONCE",
+    "_AT_ONCE",
     "_BATCH",
+    "_BLOCK",
     "_BLOCK_BYTES",
+    "_BYTES_A_SCORE",
     "_CHUNK",
     "_KEPT_BYTES",
+    "_MOST_SCORES",
     "_PIECE",
+    "_PIECE_BLOCKS",
+    "_PLACES_AT_ONCE",
+    "_ROTATIONS_AT_ONCE",
+    "_SCORES_AT_ONCE",
+    "_SHARES",
+    "_VALUES_AT_ONCE",
+    "_VOLUMES_AT_ONCE",
 }
 _TEXTS = {"say", "step", "logger.info", "logger.warning", "warnings.warn"}  # what is said
 
