@@ -29,6 +29,7 @@ from aitom_disca.network.gumnet.training import (
     standardised,
     train_gumnet,
 )
+from aitom_disca.network.gumnet.transform import shift_in_voxels
 
 TILT = (-60.0, 40.0)
 
@@ -314,3 +315,9 @@ def test_layers_of_old_files_are_all_of_the_network_in_the_order_of_their_making
     named = [name for names in legacy._LAYERS.values() for name in names]
     made = [layer.name for layer in build_gumnet(16, width=0.01).layers if layer.weights]
     assert sorted(named) == sorted(made)
+
+
+def test_shifts_are_of_half_the_padded_box():
+    """Of 34 voxels for 32: from the first to the last of these are 33, of which 32 / 34 count."""
+    assert shift_in_voxels(1.0, 32) == pytest.approx(33 / 2 * 32 / 34)
+    assert shift_in_voxels(-0.5, 16) == pytest.approx(-0.5 * 17 / 2 * 16 / 18)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.classification.classes import Classes
 from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.progress import say
-
-if TYPE_CHECKING:
-    pass
 
 
 Arrays = dict[str, np.ndarray | list[np.ndarray]]
