@@ -13,7 +13,6 @@ from aitom_disca.classification.classes import Classes
 from aitom_disca.clustering import GaussianMixtureModel, Projection
 from aitom_disca.progress import say
 
-
 Arrays = dict[str, np.ndarray | list[np.ndarray]]
 
 
