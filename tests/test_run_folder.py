@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aitom_disca.errors import InputError
-from aitom_disca.runs.record_and_resume import versions
+from aitom_disca.runs.record_and_resume import check_same, versions
 from aitom_disca.runs.run_folder import RunFolder
 
 SETTINGS = {
@@ -448,3 +448,16 @@ def test_a_run_that_could_not_begin_leaves_nothing(tmp_path):
     with pytest.raises(InputError, match="expected a tomogram"):
         folder.stage("extract", refuse)
     assert list(RunFolder.open(tmp_path / "new").record["stages"]) == ["pick"]
+
+
+def test_what_differs_is_said_in_short(tmp_path):
+    page = {f"constant_{i}": float(i) for i in range(100)}
+    record, new = (
+        {"command": "mine", "inputs": [], "inputs_relative": [], "settings": {"sorting": one}}
+        for one in (page, None)
+    )
+    with pytest.raises(
+        InputError, match=r"\(sorting = \{'constant_0'.* now sorting = None"
+    ) as said:
+        check_same(tmp_path, record, new | {"read_as": None})
+    assert len(str(said.value)) < 500

@@ -33,6 +33,13 @@ def test_settings_that_cannot_be_used(make, said):
     assert ".." not in str(caught.value)
 
 
+def test_an_unknown_setting_names_those_that_there_are():
+    with pytest.raises(InputError, match=r"no such setting; choose from .*candidate_k, .*seed"):
+        MineSettings(colour="red")
+    with pytest.raises(InputError, match=r"mine\.colour = 'red' .* choose from .*width"):
+        RunSettings(mine={"colour": "red"})
+
+
 def test_settings_within_settings_may_be_given_by_name():
     settings = RunSettings(mine={"seed": 3}, pick=PickSettings(threshold=4.0))
     assert settings.mine == MineSettings(seed=3) and settings.pick.threshold == 4

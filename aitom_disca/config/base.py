@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,7 +25,7 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise InputError(_in_words(error)) from error
+            raise InputError(_in_words(error, type(self).model_fields)) from error
 
     @classmethod
     def checked(cls, **values: Any) -> Self:
@@ -46,14 +47,17 @@ class Settings(BaseModel):
         return self.checked(**{**self.model_dump(), **changes})
 
 
-def _in_words(error: ValidationError) -> str:
+def _in_words(error: ValidationError, known: Collection[str]) -> str:
     """The first thing that is wrong, as one sentence."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     inner = first.get("ctx", {}).get("error")
     if isinstance(inner, InputError):  # of settings within settings
         return f"{name}.{inner}"
-    return f"{name} = {first['input']!r} cannot be used: {first['msg']}."
+    why = first["msg"]
+    if first["type"] == "extra_forbidden":
+        why = f"there is no such setting; choose from {', '.join(known)}"
+    return f"{name} = {first['input']!r} cannot be used: {why}."
 
 
 CHOSEN = "Not measured: chosen."

@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from aitom_disca.errors import InputError
@@ -18,6 +19,7 @@ from aitom_disca.runs.input_paths import alike, same_inputs
 from aitom_disca.version import __version__
 
 _PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "scikit-learn", "h5py", "mrcfile", "pandas")
+_LONGEST = 200  # signs of what differs, in an error
 _KINDS = {"command": str, "inputs": list, "settings": dict, "versions": dict, "stages": dict}
 # What a run that is gone on with has in common with what is asked for, in words.
 _COMPARED = {
@@ -110,4 +112,9 @@ def _first_difference(was: Any, now: Any, name: str = "") -> tuple[str, str]:
             if not alike(was.get(key), now.get(key)):
                 return _first_difference(was.get(key), now.get(key), key)
     label = f"{name} = " if name else ""
-    return f"{label}{was}", f"{label}{now}"
+    return f"{label}{_short(was)}", f"{label}{_short(now)}"
+
+
+def _short(value: Any) -> str:
+    """Constants of the sorting alone are a page."""
+    return shorten(str(value), _LONGEST, placeholder=" ... (all in run.json)")
