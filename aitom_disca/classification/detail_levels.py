@@ -1,4 +1,4 @@
-"""How subtomograms are looked at: in which box, through which mask, whitened by which spectrum."""
+"""Levels of detail: what is compared, in which box, through which mask, by which spectrum."""
 
 from __future__ import annotations
 

@@ -57,9 +57,6 @@ def accelerator() -> str | None:
 def _found(name: str) -> str | None:
     if name == "cpu" or (name == "auto" and not _drivers_are_there()):
         return None
-    from aitom_disca.computing.keras_backend import import_keras
-
-    import_keras()
     from aitom_disca.computing.devices import accelerators
 
     there = accelerators()

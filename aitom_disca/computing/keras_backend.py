@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from aitom_disca.progress import say
 
@@ -29,8 +30,9 @@ def _without_native_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
+@cache
 def import_keras() -> None:
-    """Import Keras and its backend without their start-up messages."""
+    """Import Keras and its backend without their start-up messages; once is enough."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _without_native_stderr():
         import keras

@@ -15,7 +15,7 @@ from aitom_disca.io.formats.relion.generations import PARTICLES_KEY, optimisatio
 from aitom_disca.io.formats.relion.read_star import read_in_tomograms, read_particles_star
 from aitom_disca.io.formats.relion.star_names import find_known
 from aitom_disca.io.pixel_sizes import check_given_pixel
-from aitom_disca.io.result_tables import _write
+from aitom_disca.io.result_tables import write_csv
 from aitom_disca.particles import ParticleSet, TomogramInfo
 
 _VOXEL = "voxel_size_angstrom"
@@ -41,7 +41,7 @@ def write_picks_csv(path: str | Path, particles: ParticleSet) -> None:
     if all(name in particles.tomograms for name in names):
         sizes = [particles.tomograms[name].voxel_size_angstrom for name in names]
         columns[_VOXEL] = _texts(sizes, 10)
-    _write(path, tuple(columns), zip(*columns.values(), strict=True))
+    write_csv(path, tuple(columns), zip(*columns.values(), strict=True))
 
 
 def read_picks_csv(

@@ -1,4 +1,4 @@
-"""Comma-separated tables: labels, picks, histories."""
+"""Tables of results, comma-separated: labels, histories; `picks` has those of picks."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def write_labels_csv(
         for column in (more or {}).values()
     ]
     rows = zip(range(len(cluster)), number, probabilities, *further, strict=True)
-    _write(path, (*_LABELS, *(more or {})), rows)
+    write_csv(path, (*_LABELS, *(more or {})), rows)
 
 
 def read_labels_csv(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -107,7 +107,8 @@ def read_labels_csv(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     return cluster, to_probabilities(columns["posterior"], path, "posterior")[order]
 
 
-def _write(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a header and rows, all cells as `as_cell` makes them."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

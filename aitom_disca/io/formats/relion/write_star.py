@@ -1,4 +1,4 @@
-"""RELION particle star files, written for 3.1 and for 5; `formats` holds the other layouts."""
+"""RELION particle star files, written for 3.1 and for 5; other layouts lie beside this one."""
 
 from __future__ import annotations
 
