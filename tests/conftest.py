@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from aitom_disca.computing.parallel import n_cores, use_threads
 
 # The same examples every time: a run that passes passes again.
 settings.register_profile("steady", derandomize=True)
@@ -38,6 +41,9 @@ SHARED_CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if workers > 1:  # threads of processes beside one another only get in each other's way
+        use_threads(max(1, n_cores() // workers))
     config.option.loadscopereorder = False  # pytest-xdist would begin with the most tests
 
 
