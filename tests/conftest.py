@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from aitom_disca.computing.parallel import n_cores, use_threads
+from aitom_disca.computing.cores import n_cores, use_threads
 
 # The same examples every time: a run that passes passes again.
 settings.register_profile("steady", derandomize=True)

@@ -19,7 +19,7 @@ from aitom_disca.classification import AlignmentSorter
 from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError, IterationError
 from aitom_disca.mining import DISCA
-from aitom_disca.mining.bundle import Bundle
+from aitom_disca.mining.model_file import Bundle
 from aitom_disca.network import Classifier
 from aitom_disca.simulation import SimulatedSubtomograms, load_phantoms, simulate_subtomograms
 

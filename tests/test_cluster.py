@@ -26,8 +26,9 @@ from aitom_disca.classification.assignments_of_all import Standing
 from aitom_disca.classification.rounds_over_all import AllParticles
 from aitom_disca.cli import main
 from aitom_disca.computing import chosen_device
+from aitom_disca.computing.cores import n_cores
 from aitom_disca.computing.executors import tasks_on
-from aitom_disca.computing.parallel import in_tasks, n_cores, sharing
+from aitom_disca.computing.parallel import in_tasks, sharing
 from aitom_disca.errors import InputError
 from aitom_disca.io import Tomogram, open_store, open_tomogram, open_tomograms, write_volume
 from aitom_disca.mining import predicting

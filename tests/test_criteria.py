@@ -13,7 +13,7 @@ from aitom_disca.cli import printed_tables
 from aitom_disca.cli.app import app
 from aitom_disca.clustering import choose_mixture, criteria_for_k, estimate_k, fitting
 from aitom_disca.clustering.fitting import MixtureFitter, one_thread
-from aitom_disca.clustering.mixture_moves import (
+from aitom_disca.clustering.merge_and_split_components import (
     merge_closest,
     merging_costs,
     split_worst,

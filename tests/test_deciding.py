@@ -20,7 +20,7 @@ from aitom_disca.classification.detail_levels import Levels, Look, one_rotation,
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.classification.noise_clusters import noise_limit, stands_out, without_noise
 from aitom_disca.classification.shifts_by_class import Fit, finely, fitted, roughly, second_look
-from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff, weighed_by_tilt
+from aitom_disca.geometry.fall_off_with_tilt import TILTS_DEG, FallOff, weighed_by_tilt
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.subtomograms.preprocess import in_spheres
 

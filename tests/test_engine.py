@@ -21,7 +21,7 @@ from aitom_disca.alignment.local_search import correlations, refine_poses, slice
 from aitom_disca.alignment.search_grids import ball, cross, cube, rotation_grid
 from aitom_disca.alignment.slices import counts_of_each
 from aitom_disca.alignment.to_reference import align_to_reference
-from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff
+from aitom_disca.geometry.fall_off_with_tilt import TILTS_DEG, FallOff
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.simulation import load_phantoms
 

@@ -27,13 +27,13 @@ from aitom_disca.pipeline import split_cluster
 from aitom_disca.pipeline.suggest import Suggestions
 
 pytest.importorskip("dash", reason="dash is not installed: pip install '.[explore]'")
-from aitom_disca.explore import deciding, feature_map, selected_particles, wall
+from aitom_disca.explore import deciding, feature_map, member_images, selected_particles
 from aitom_disca.explore import server as serving
 from aitom_disca.explore import tomogram_page as tomogram_view
 from aitom_disca.explore.app import create_app
 from aitom_disca.explore.command_lines import command_of, export_command
 from aitom_disca.explore.results import Results
-from aitom_disca.explore.suggested import Suggested
+from aitom_disca.explore.suggestion_cache import Suggested
 from aitom_disca.explore.tomogram_slices import diameters_px
 
 
@@ -187,12 +187,12 @@ def test_a_slice_shows_the_voxels_of_the_file_and_the_particles_near_it(
 
 def test_the_wall_begins_with_the_best_or_the_worst(kept: Path) -> None:
     results = Results(kept)
-    best, worst = (wall.ordered(results, 2, order) for order in ("best", "worst"))
+    best, worst = (member_images.ordered(results, 2, order) for order in ("best", "worst"))
     assert results.posterior is not None and set(best) == set(results.members(2))
     assert (np.diff(results.posterior[best]) <= 0).all() and (best[::-1] == worst).all()
-    assert [one["value"] for one in wall.tiles(results, best[:3])] == best[:3].tolist()
+    assert [one["value"] for one in member_images.tiles(results, best[:3])] == best[:3].tolist()
     results.selected = np.array([5, 9])
-    assert set(wall.ordered(results, -1, "store")) == {5, 9}
+    assert set(member_images.ordered(results, -1, "store")) == {5, 9}
 
 
 def test_labels_made_anew_are_said_on_the_page(kept: Path, tmp_path: Path) -> None:

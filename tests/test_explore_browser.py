@@ -33,7 +33,7 @@ pytestmark = [
 if not MISSING:
     from playwright import sync_api
 
-    from aitom_disca.explore import suggested
+    from aitom_disca.explore import suggestion_cache
     from aitom_disca.explore.results import Results
     from aitom_disca.explore.server import listen
 
@@ -175,7 +175,7 @@ def test_suggestions_are_applied_while_a_cluster_is_split(
     monkeypatch.setattr(split_cluster, "sorted_again", in_halves)
     monkeypatch.setattr(split_cluster, "FEWEST_TO_SPLIT", 4)
     made = [Suggestion("merge", (1, 3), "they are alike"), Suggestion("drop", (3,), "it is noise")]
-    monkeypatch.setattr(suggested, "suggest", lambda *_, **__: Suggestions(made, ["names"]))
+    monkeypatch.setattr(suggestion_cache, "suggest", lambda *_, **__: Suggestions(made, ["names"]))
     page.get_by_role("button", name="Suggest").click()
     says(page, "2 suggestions")
     assert page.locator(".suggestions").inner_text().count("\n") > 2

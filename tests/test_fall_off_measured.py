@@ -16,7 +16,7 @@ from aitom_disca.alignment.graded_wedge import (
     _signal,
     measure_fall_off,
 )
-from aitom_disca.geometry.fall_off import (
+from aitom_disca.geometry.fall_off_with_tilt import (
     TILTS_DEG,
     FallOff,
     by_direction,

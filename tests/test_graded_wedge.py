@@ -29,7 +29,7 @@ from aitom_disca.classification import AlignmentSorter
 from aitom_disca.classification.assign_others import Assigner
 from aitom_disca.cli.app import main
 from aitom_disca.errors import InputError
-from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff
+from aitom_disca.geometry.fall_off_with_tilt import TILTS_DEG, FallOff
 from aitom_disca.io import open_tomogram
 from aitom_disca.io.result_tables import write_labels_csv
 from aitom_disca.io.stores.write_store import StoreWriter

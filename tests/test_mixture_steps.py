@@ -19,7 +19,7 @@ from aitom_disca.clustering import (
 from aitom_disca.clustering import quadratic_terms as terms
 from aitom_disca.clustering.fitting import MixtureFitter, one_thread
 from aitom_disca.clustering.gaussian_mixture_em import Gaussians
-from aitom_disca.clustering.mixture_moves import merged, split_worst, with_two_for_one
+from aitom_disca.clustering.merge_and_split_components import merged, split_worst, with_two_for_one
 from aitom_disca.clustering.outliers import OutlierScorer, fit_outliers
 
 # -- where it starts -------------------------------------------------------------------------

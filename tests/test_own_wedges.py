@@ -27,7 +27,7 @@ from aitom_disca.bench.crowded import falling_off
 from aitom_disca.classification.detail_levels import Look
 from aitom_disca.cli.app import main
 from aitom_disca.config import MineSettings
-from aitom_disca.geometry.fall_off import TILTS_DEG, weighed_by_tilt
+from aitom_disca.geometry.fall_off_with_tilt import TILTS_DEG, weighed_by_tilt
 from aitom_disca.geometry.wedge import (
     apply_wedge,
     common_tilt_range,

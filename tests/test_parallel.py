@@ -10,13 +10,14 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from aitom_disca.cli import main
-from aitom_disca.computing import parallel
-from aitom_disca.computing.parallel import n_cores, on_all_cores
+from aitom_disca.computing import cores
+from aitom_disca.computing.cores import n_cores
+from aitom_disca.computing.parallel import on_all_cores
 
 
 @pytest.fixture(autouse=True)
-def cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(parallel, "_chosen", 2)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(cores, "_chosen", 2)
     yield
 
 
@@ -53,24 +54,24 @@ def test_an_error_in_a_piece_is_raised() -> None:
 
 
 def test_cores_are_those_allotted_not_those_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_chosen", None)
-    monkeypatch.setattr(parallel.os, "cpu_count", lambda: 64)
-    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
-    for allotted, cores in (("", 12), ("3", 3), ("40", 12), ("0", 12)):
+    monkeypatch.setattr(cores, "_chosen", None)
+    monkeypatch.setattr(cores.os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
+    for allotted, n in (("", 12), ("3", 3), ("40", 12), ("0", 12)):
         monkeypatch.setenv("SLURM_CPUS_PER_TASK", allotted)
-        assert n_cores() == cores
+        assert n_cores() == n
     with monkeypatch.context() as plain_job:
         plain_job.delenv("SLURM_CPUS_PER_TASK")
         plain_job.setenv("SLURM_CPUS_ON_NODE", "4")
         assert n_cores() == 4
     with monkeypatch.context() as elsewhere:  # where there is no affinity
-        elsewhere.delattr(parallel.os, "sched_getaffinity")
+        elsewhere.delattr(cores.os, "sched_getaffinity")
         elsewhere.delenv("SLURM_CPUS_PER_TASK")
         assert n_cores() == 64
 
 
 def test_threads_are_as_many_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in parallel._VARIABLES:
+    for name in cores._VARIABLES:
         monkeypatch.setenv(name, "7")
     before = {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()}
     with threadpool_limits():  # which restores those of libraries

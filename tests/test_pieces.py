@@ -13,24 +13,21 @@ import pytest
 from rich.console import Console
 
 from aitom_disca.alignment import expect
-from aitom_disca.classification import expectation_tasks
+from aitom_disca.classification import run_pieces
 from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.classification.assignments_of_all import side_by_side
 from aitom_disca.classification.classes import Classes, equal_detail
 from aitom_disca.classification.expectation_tasks import (
     Expecting,
-    Looking,
     Meeting,
-    Piece,
     SecondReading,
-    Setup,
-    in_a_task,
-    levels_for,
 )
+from aitom_disca.classification.pieces_of_all import Looking, Piece, Setup, levels_for
 from aitom_disca.classification.rounds_over_all import AllParticles
+from aitom_disca.classification.run_pieces import in_a_task
 from aitom_disca.classification.shifts_by_class import finely, roughly
 from aitom_disca.computing.parallel import sharing
-from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff
+from aitom_disca.geometry.fall_off_with_tilt import TILTS_DEG, FallOff
 from aitom_disca.io.stores.row_file import RowFile
 from aitom_disca.progress import shown
 
@@ -420,8 +417,8 @@ def test_what_a_task_made_ready_is_kept_for_the_next(everything, learnt, monkeyp
     class Other(Work):
         pass
 
-    monkeypatch.setattr(expectation_tasks, "_looking", lambda setup: None)
-    setup = everything._setup
+    monkeypatch.setattr(run_pieces, "_looking", lambda setup: None)
+    setup = everything._run._setup
     averages, others = list(learnt.averages), list(learnt.averages + 1)
     one, two = (
         Piece(np.arange(2), Classes.start(some, np.zeros((2, 3)))) for some in (averages, others)

@@ -13,7 +13,7 @@ from aitom_disca.doctor.measured_wedge import agrees, check_wedge, in_words, mea
 from aitom_disca.doctor.polarity import strongest_blobs
 from aitom_disca.doctor.sampled_blocks import filled_slices, sample_blocks
 from aitom_disca.doctor.voxel_values import check_values
-from aitom_disca.geometry.fall_off import by_direction, mean_power
+from aitom_disca.geometry.fall_off_with_tilt import by_direction, mean_power
 from aitom_disca.io import open_tomogram, write_volume
 from aitom_disca.simulation import load_phantoms, simulate_tomogram
 

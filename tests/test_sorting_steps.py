@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from aitom_disca.classification import missed_structures, sort_all, sort_draw
+from aitom_disca.classification import missed_structures, sort_all, sort_subset
 from aitom_disca.classification.assign_others import LearntAverages
 from aitom_disca.classification.assignments_of_all import Standing
 from aitom_disca.classification.classes import Classes
@@ -24,7 +24,7 @@ from aitom_disca.classification.missed_structures import (
     some_of,
 )
 from aitom_disca.classification.sort_all import name_of_pass
-from aitom_disca.classification.sort_draw import AlignmentSorter, _common
+from aitom_disca.classification.sort_subset import AlignmentSorter, _common
 from aitom_disca.config.sorting import SORTING
 
 N = 80
@@ -89,7 +89,7 @@ def sorter(monkeypatch) -> AlignmentSorter:
     made._levels = SimpleNamespace(**levels, wide="wide")
     made._look_at = lambda offset: said.append("look at")
     monkeypatch.setattr(
-        sort_draw, "centred", lambda one, grid, how: (said.append(f"centred, {grid}"), one)[1]
+        sort_subset, "centred", lambda one, grid, how: (said.append(f"centred, {grid}"), one)[1]
     )
     return made
 
@@ -102,7 +102,7 @@ def merged_as_told(monkeypatch, said: list, sizes: list) -> None:
         k = sizes.pop(0)
         return classes_of(classes.labels % k, range(k)) if k < len(classes.averages) else classes
 
-    monkeypatch.setattr(sort_draw, "merged", merged)
+    monkeypatch.setattr(sort_subset, "merged", merged)
 
 
 def test_sorting_begins_roughly_and_is_then_settled(sorter, monkeypatch) -> None:
@@ -113,9 +113,9 @@ def test_sorting_begins_roughly_and_is_then_settled(sorter, monkeypatch) -> None
             name,
             lambda self, classes, name=name, **how: (said.append((name, classes, how)), classes)[1],
         )
-    monkeypatch.setattr(sort_draw, "singles", lambda rough, starts, how: ("singles", starts))
+    monkeypatch.setattr(sort_subset, "singles", lambda rough, starts, how: ("singles", starts))
     monkeypatch.setattr(
-        sort_draw, "averages_of", lambda *given: (said.append(("averages", *given)), begun)[1]
+        sort_subset, "averages_of", lambda *given: (said.append(("averages", *given)), begun)[1]
     )
     bounds = {"fewest": 2, "most": 7}
     sorter.sort(np.array([4, 5]), **bounds, splits=3)
@@ -134,7 +134,7 @@ def test_sorting_begins_roughly_and_is_then_settled(sorter, monkeypatch) -> None
 
 def test_rough_sorting_merges_what_is_clearly_one(sorter, monkeypatch) -> None:
     merged_as_told(monkeypatch, sorter.said, [2])
-    monkeypatch.setattr(sort_draw, "Merger", lambda *given: given)
+    monkeypatch.setattr(sort_subset, "Merger", lambda *given: given)
     found = sorter._roughly(classes_of(np.arange(N) % 3, (1, 2, 3)), fewest=1, most=9)
     assert len(found.averages) == 2
     assert sorter.said == [
@@ -171,8 +171,8 @@ def ends(sorter, monkeypatch) -> None:
         said.append(("noise", search.name, mask_radius_px, classes))
         return replace(classes, labels=np.full(N, 7)), 1.25
 
-    monkeypatch.setattr(sort_draw, "without_noise", noise)
-    monkeypatch.setattr(sort_draw, "posterior_by_others", lambda *given: ("posterior", *given))
+    monkeypatch.setattr(sort_subset, "without_noise", noise)
+    monkeypatch.setattr(sort_subset, "posterior_by_others", lambda *given: ("posterior", *given))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_parts_are_rows_of_the_whole(sorter) -> None:
 
 
 def test_known_labels_are_judged_as_they_are(sorter, monkeypatch) -> None:
-    monkeypatch.setattr(sort_draw, "judge_known", lambda seen, members, rng: (seen, members, rng))
+    monkeypatch.setattr(sort_subset, "judge_known", lambda seen, members, rng: (seen, members, rng))
     seen, members, rng = sorter.judge_known(np.array([1, -1, 0, 1]))
     assert seen is sorter._seen and rng is sorter._rng
     assert [rows.tolist() for rows in members] == [[2], [0, 3]]
@@ -300,7 +300,7 @@ def test_a_sorter_sees_its_volumes_in_a_box_of_twenty(rng) -> None:
 
 @pytest.mark.parametrize("given", [{}, {"graded_wedge": False}])
 def test_a_fall_off_is_measured_unless_it_is_told_not_to(monkeypatch, rng, given) -> None:
-    from aitom_disca.geometry.fall_off import FallOff
+    from aitom_disca.geometry.fall_off_with_tilt import FallOff
 
     falls = FallOff(np.linspace(0.5, 1, 60), np.ones(60))
     asked = []

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import fft
 
 from aitom_disca.geometry.box import centre_index
-from aitom_disca.geometry.fall_off import FallOff
+from aitom_disca.geometry.fall_off_with_tilt import FallOff
 from aitom_disca.geometry.wedge import TiltRanges, missing_wedge_mask
 
 _AXES = (-3, -2, -1)

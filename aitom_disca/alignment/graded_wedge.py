@@ -24,7 +24,7 @@ from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.expectation import shell_power
 from aitom_disca.config.alignment import GradedWedgeSettings
 from aitom_disca.config.sorting import SORTING
-from aitom_disca.geometry.fall_off import (
+from aitom_disca.geometry.fall_off_with_tilt import (
     TILTS_DEG,
     FallOff,
     by_direction,

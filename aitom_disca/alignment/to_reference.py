@@ -13,7 +13,7 @@ from aitom_disca.alignment.local_search import correlations, refine_poses, slice
 from aitom_disca.alignment.search_grids import ball, rotation_grid
 from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.config.alignment import TO_REFERENCE, ToReferenceSettings
-from aitom_disca.geometry.fall_off import FallOff
+from aitom_disca.geometry.fall_off_with_tilt import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 

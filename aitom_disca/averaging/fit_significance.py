@@ -15,7 +15,7 @@ from aitom_disca.alignment.search_grids import ball, rotation_grid
 from aitom_disca.averaging.gold_standard import ClusterAverage
 from aitom_disca.averaging.masks import default_diameter_px, sphere_round_particle
 from aitom_disca.computing.parallel import on_all_cores
-from aitom_disca.geometry.fall_off import FallOff
+from aitom_disca.geometry.fall_off_with_tilt import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges, common_tilt_range, distinct_tilt_ranges
 from aitom_disca.progress import track

@@ -23,7 +23,7 @@ from aitom_disca.averaging.symmetrise import CLEARLY, SymmetryAxes, find_axes
 from aitom_disca.classification.centring import dense_centre
 from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.errors import InputError
-from aitom_disca.geometry.fall_off import FallOff
+from aitom_disca.geometry.fall_off_with_tilt import FallOff
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.geometry.wedge import TiltRanges, tilt_ranges_of
 from aitom_disca.progress import muted, say, step

@@ -20,7 +20,7 @@ from aitom_disca.classification.centring import dense_centre
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.detail_levels import search_at
 from aitom_disca.classification.expectation_maximisation import Search
-from aitom_disca.geometry.fall_off import FallOff
+from aitom_disca.geometry.fall_off_with_tilt import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 from aitom_disca.progress import muted, say

@@ -19,7 +19,7 @@ from aitom_disca.alignment.expectation import shell_power
 from aitom_disca.averaging.compare_maps import compare_with_map
 from aitom_disca.averaging.tempered_rounds import _MASK_EDGE, _MASK_RADIUS, TemperedRounds
 from aitom_disca.computing.parallel import on_all_cores
-from aitom_disca.geometry.fall_off import FallOff
+from aitom_disca.geometry.fall_off_with_tilt import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges

@@ -12,7 +12,7 @@ from aitom_disca.alignment.maximisation import Totals
 from aitom_disca.alignment.search_grids import ball, rotation_grid
 from aitom_disca.alignment.slices import Slicer, shell_index, to_volume
 from aitom_disca.computing.chosen_device import accelerator
-from aitom_disca.geometry.fall_off import FallOff
+from aitom_disca.geometry.fall_off_with_tilt import FallOff
 from aitom_disca.geometry.sphere import soft_sphere
 
 _MASK_RADIUS, _MASK_EDGE = 0.375, 0.1  # of the box; noise is measured outside

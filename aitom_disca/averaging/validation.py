@@ -22,7 +22,7 @@ from aitom_disca.averaging.masks import (
 )
 from aitom_disca.averaging.sharpening import filtered_by_halves
 from aitom_disca.config import AverageSettings
-from aitom_disca.geometry.fall_off import FallOff
+from aitom_disca.geometry.fall_off_with_tilt import FallOff
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.geometry.wedge import TiltRanges
 from aitom_disca.progress import say

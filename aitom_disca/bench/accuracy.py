@@ -13,7 +13,7 @@ from aitom_disca.bench.case_data import TemplateSet, simulate_case
 from aitom_disca.bench.cases import CASES, Case
 from aitom_disca.bench.methods import BenchOptions, Method
 from aitom_disca.bench.scores import score_labels
-from aitom_disca.computing.parallel import n_cores
+from aitom_disca.computing.cores import n_cores
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
 from aitom_disca.progress import say

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.bench.case_data import TemplateSet
 from aitom_disca.geometry import apply_wedge, random_rotations
-from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff, weighed_by_tilt
+from aitom_disca.geometry.fall_off_with_tilt import TILTS_DEG, FallOff, weighed_by_tilt
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.progress import muted
 from aitom_disca.simulation.phantoms import Phantom, Template

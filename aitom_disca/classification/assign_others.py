@@ -20,7 +20,7 @@ from aitom_disca.classification.detail_levels import (
 from aitom_disca.classification.expectation_maximisation import Search
 from aitom_disca.classification.shifts_by_class import fit_one, second_look
 from aitom_disca.config.sorting import SORTING, SortingSettings
-from aitom_disca.geometry.fall_off import FallOff
+from aitom_disca.geometry.fall_off_with_tilt import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.geometry.wedge import TiltRanges
 

@@ -10,8 +10,9 @@ from aitom_disca.alignment.coefficients import Particles
 from aitom_disca.alignment.expectation import shell_power, whitened
 from aitom_disca.alignment.search_grids import ball, cross, cube
 from aitom_disca.classification.expectation_maximisation import Search
-from aitom_disca.config.sorting import SORTING, LevelSettings, SortingSettings
-from aitom_disca.geometry.fall_off import FallOff
+from aitom_disca.config.detail_levels import LevelSettings
+from aitom_disca.config.sorting import SORTING, SortingSettings
+from aitom_disca.geometry.fall_off_with_tilt import FallOff
 from aitom_disca.geometry.sphere import soft_sphere
 from aitom_disca.geometry.wedge import TiltRanges
 from aitom_disca.subtomograms.preprocess import in_spheres, mask_edge_px

@@ -18,7 +18,7 @@ from aitom_disca.alignment.slices import Slicer
 from aitom_disca.classification.classes import Classes, equal_detail
 from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.config.sorting import SORTING, SortingSettings
-from aitom_disca.geometry.fall_off import FallOff
+from aitom_disca.geometry.fall_off_with_tilt import FallOff
 from aitom_disca.geometry.wedge import TiltRanges
 from aitom_disca.number_text import counted
 from aitom_disca.progress import step

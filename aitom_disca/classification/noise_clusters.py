@@ -9,7 +9,7 @@ from aitom_disca.alignment.expectation import expect, log_likelihood_held_out
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.detail_levels import Look
 from aitom_disca.classification.expectation_maximisation import Search
-from aitom_disca.geometry.fall_off import weighed_by_tilt
+from aitom_disca.geometry.fall_off_with_tilt import weighed_by_tilt
 from aitom_disca.number_text import counted
 from aitom_disca.progress import say
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,22 +18,17 @@ from aitom_disca.classification.coarse_and_fine import Seen
 from aitom_disca.classification.expectation_tasks import (
     Expecting,
     FirstLook,
-    Looking,
     Meeting,
-    Piece,
-    ReadVolumes,
     SecondReading,
-    Setup,
-    Work,
-    in_a_task,
-    levels_for,
 )
-from aitom_disca.computing.parallel import Workers, added_in_pairs, in_tasks, on_all_cores
+from aitom_disca.classification.pieces_of_all import Looking, ReadVolumes, Setup, levels_for
+from aitom_disca.classification.run_pieces import PieceRunner
+from aitom_disca.computing.parallel import Workers, added_in_pairs, on_all_cores
 from aitom_disca.config.sorting import SORTING, SortingSettings
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
 from aitom_disca.io.stores.row_file import RowFile
 from aitom_disca.io.stores.row_shards import RowShards
-from aitom_disca.progress import say, track
+from aitom_disca.progress import say
 
 Group = tuple[np.ndarray, np.ndarray]  # rows of some members, average
 Joined = TypeVar("Joined")
@@ -96,11 +89,12 @@ class AllParticles:
         else:
             file = RowShards(workers.folder, (n_values, 2), "float16", _BLOCK)
         given = (read, learnt, ranges, self.wedge, part, file, _BLOCK, settings)
-        self._setup = Setup(*given, uuid.uuid4().hex)
-        self.looking = Looking(self._setup, self.levels)
+        setup = Setup(*given, uuid.uuid4().hex)
+        self.looking = Looking(setup, self.levels)
         self.pairs = self.looking.pairs
         self.seen = False  # whether the coefficients are there
-        self._learnt, self._workers = learnt, workers
+        self._learnt = learnt
+        self._run = PieceRunner(setup, self.looking, _BLOCK * _PIECE_BLOCKS, workers)
 
     def __len__(self) -> int:
         return len(self.looking.part)
@@ -119,7 +113,8 @@ class AllParticles:
             log_prior=learnt.log_prior,
             shell_weight=learnt.shell_weight,
         )
-        found, offset = zip(*self._over_all(FirstLook, known, "sorting all"), strict=True)
+        found, offset = zip(*self._run.over_all(FirstLook, known, "sorting all"), strict=True)
+        self.seen = True
         without = np.stack([learnt.averages] * self._n_parts, axis=1)
         classes, k = joined_blocks(known, list(found)), len(without)
         seen_at = np.concatenate(offset)
@@ -128,17 +123,8 @@ class AllParticles:
     def see_again(self, seen_at_zyx_px: np.ndarray) -> None:
         """Read all and keep their coefficients, masks where they were in a first look."""
         known = Classes.start(list(self._learnt.averages), seen_at_zyx_px)
-        for _ in self._over_all(SecondReading, known, "reading again"):
+        for _ in self._run.over_all(SecondReading, known, "reading again"):
             pass
-
-    def _over_all(self, work: Work, classes: Classes, what: str) -> Iterator[Any]:
-        """What comes of blocks of all subtomograms, in order; then their coefficients are there."""
-        blocks = list(self.looking.blocks(np.arange(len(self))))
-        pieces = [Piece(rows, classes.select(rows)) for rows in blocks]
-        if self._workers is None:
-            yield from map(work(self.looking, classes.averages), track(pieces, what))
-        else:
-            yield from self._tasks(self._workers, work, pieces, what)
         self.seen = True
 
     # -- rounds ----------------------------------------------------------------------------
@@ -199,62 +185,9 @@ class AllParticles:
             added = added_in_pairs(sums(), _both)
             return met, added
 
-        by_part = self._by_part(Expecting, classes, without, join, "a round", add_up=add_up)
+        by_part = self._run.by_part(Expecting, classes, without, join, "a round", add_up=add_up)
         met = [one for some, _ in by_part for one in some]
-        return joined_blocks(classes, met, self._in_order()), [sums for _, sums in by_part]
-
-    def _by_part(
-        self,
-        work: Work,
-        classes: Classes,
-        without: np.ndarray,
-        join: Callable[[Iterable[Any]], Joined],
-        what: str,
-        *,
-        add_up: bool = False,
-    ) -> list[Joined]:
-        """What comes of the pieces of every part of the data, joined.
-
-        Parameters
-        ----------
-        work : Work
-        classes : Classes
-            Of all.
-        without : ndarray of shape (K, F, box, box, box)
-            Averages without each part, which that part meets.
-        join : callable
-            Takes what comes of the pieces of a part, in order.
-        what : str
-            Is being done.
-        add_up : bool
-            As in `Piece`.
-        """
-
-        def pieces(part: int) -> Iterator[Piece]:
-            rows = np.flatnonzero(self.looking.part == part)
-            n = -(-len(rows) // (_BLOCK * _PIECE_BLOCKS))
-            met = list(without[:, part])
-            for own in np.array_split(rows, n):
-                yield Piece(own, replace(classes.select(own), averages=met), add_up)
-
-        def here(part: int) -> Joined:
-            return join(map(work(self.looking, list(without[:, part])), pieces(part)))
-
-        if self._workers is None:
-            return on_all_cores(here, range(self._n_parts))
-        own = [list(pieces(part)) for part in range(self._n_parts)]
-        found = self._tasks(self._workers, work, [one for some in own for one in some], what)
-        return [join(islice(found, len(some))) for some in own]
-
-    def _tasks(
-        self, workers: Workers, work: Work, pieces: Sequence[Piece], what: str
-    ) -> Iterator[Any]:
-        task = partial(in_a_task, self._setup, work)
-        return iter(in_tasks(task, pieces, workers.executor, what))
-
-    def _in_order(self) -> np.ndarray:
-        """Where each subtomogram is among the parts, one after the other."""
-        return np.argsort(np.argsort(self.looking.part, kind="stable"), kind="stable")
+        return joined_blocks(classes, met, self._run.in_order()), [sums for _, sums in by_part]
 
     # -- averages that are new, and a last look ----------------------------------------------
 
@@ -322,9 +255,9 @@ class AllParticles:
 
     def _met(self, classes: Classes, without: np.ndarray) -> Classes:
         """All subtomograms compared with averages (K, F, box, box, box) without each part."""
-        by_part = self._by_part(Meeting, classes, without, list, "a look at all")
+        by_part = self._run.by_part(Meeting, classes, without, list, "a look at all")
         found = [one for some in by_part for one in some]
-        return joined_blocks(classes, found, self._in_order())
+        return joined_blocks(classes, found, self._run.in_order())
 
 
 def _both(one: list[Totals], other: list[Totals]) -> list[Totals]:

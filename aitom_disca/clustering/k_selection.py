@@ -10,8 +10,8 @@ import numpy as np
 from aitom_disca.clustering import criteria_for_k as c
 from aitom_disca.clustering.fitting import MixtureFit, MixtureFitter, mean_and_variance, one_thread
 from aitom_disca.clustering.gaussian_mixture_em import Fitted
+from aitom_disca.clustering.merge_and_split_components import merge_closest, split_worst
 from aitom_disca.clustering.mixture import GaussianMixtureModel
-from aitom_disca.clustering.mixture_moves import merge_closest, split_worst
 from aitom_disca.progress import step, track
 
 # Numbers of leading principal components that are tried.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import chi2
 
+from aitom_disca.clustering.merge_and_split_components import merge_closest
 from aitom_disca.clustering.mixture import GaussianMixtureModel
-from aitom_disca.clustering.mixture_moves import merge_closest
 
 _PRUNE_EVERY = 256  # samples
 

@@ -9,14 +9,14 @@ from typing import Literal
 import numpy as np
 
 from aitom_disca.clustering.fitting import one_thread
-from aitom_disca.clustering.mixture import GaussianMixtureModel
-from aitom_disca.clustering.mixture_moves import (
+from aitom_disca.clustering.merge_and_split_components import (
     TwoOrOne,
     merged,
     merging_costs,
     two_or_one,
     with_two_for_one,
 )
+from aitom_disca.clustering.mixture import GaussianMixtureModel
 
 MIN_BIC_GAIN = 10.0  # "very strong" evidence, Kass & Raftery (1995), JASA 90, 773-795
 MIN_SEPARATION = 2.0  # of a clean split, Ashman, Bird & Zepf (1994), Astron. J. 108, 2348-2361

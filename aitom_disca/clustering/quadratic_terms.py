@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from aitom_disca.computing.parallel import n_cores
+from aitom_disca.computing.cores import n_cores
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aitom_disca.computing.parallel import n_cores, use_threads
+from aitom_disca.computing.cores import n_cores, use_threads
 from aitom_disca.errors import InputError
 from aitom_disca.progress import say
 

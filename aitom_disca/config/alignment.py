@@ -114,7 +114,7 @@ class GradedWedgeSettings(Settings):
 
 
 class ToReferenceSettings(Settings):
-    """How subtomograms are laid on a reference: in Python alone, by `align_to_reference`."""
+    """How subtomograms are laid on a reference, as members beyond ``most`` are on an average."""
 
     box_px: int = constant(BOX_PX, _BOX + " Of the search everywhere.", ge=6, le=200)
     radius: float = constant(5.0, _OF_RADIUS + " Of the search everywhere.", gt=1, le=100)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from aitom_disca.errors import InputError
 
@@ -45,6 +52,20 @@ class Settings(BaseModel):
         InputError
         """
         return self.checked(**{**self.model_dump(), **changes})
+
+
+class WithConstants(Settings):
+    """Settings with constants for experts, which are None where none are given."""
+
+    _constants: ClassVar[str]  # name of the field that holds them
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_given(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Where no constants are given, settings are those of earlier versions."""
+        values: dict[str, Any] = plain(self)
+        if getattr(self, self._constants) is None:
+            values.pop(self._constants, None)
+        return values
 
 
 def _in_words(error: ValidationError, known: Collection[str]) -> str:

@@ -11,7 +11,7 @@ from scipy import fft
 
 from aitom_disca.doctor.outcome import Check
 from aitom_disca.doctor.sampled_blocks import sample_blocks
-from aitom_disca.geometry.fall_off import BIN_DEG, TILTS_DEG, by_direction, mean_power
+from aitom_disca.geometry.fall_off_with_tilt import BIN_DEG, TILTS_DEG, by_direction, mean_power
 from aitom_disca.io import Tomogram
 from aitom_disca.io.tomograms.tilt_range import doubt
 from aitom_disca.progress import say
@@ -209,7 +209,7 @@ def measured_tilts(power: np.ndarray) -> Measured | None:
     Parameters
     ----------
     power : ndarray of shape (60,)
-        Of `geometry.fall_off.by_direction`.
+        Of `geometry.fall_off_with_tilt.by_direction`.
 
     Returns
     -------

@@ -15,10 +15,10 @@ from aitom_disca.explore import (
     deciding,
     feature_map,
     history,
+    member_images,
     selected_particles,
-    suggesting,
+    suggestions_view,
     tomogram_page,
-    wall,
 )
 from aitom_disca.explore.browser_images import surface_bytes, three_slices
 from aitom_disca.explore.card_data import cards_of
@@ -31,7 +31,7 @@ VIEWS: dict[str, ModuleType] = {
     "clusters": clusters,
     "tomogram": tomogram_page,
     "map": feature_map,
-    "particles": wall,
+    "particles": member_images,
     "history": history,
 }
 _KEPT_S = 3600  # pictures, by the browser
@@ -77,7 +77,7 @@ def create_app(results: Results, token: str, port: int = 8050) -> Dash:
     app.layout = lambda: _frame(results)
     deciding.register(app, results)
     selected_particles.register(app, results)
-    suggesting.register(app, results)
+    suggestions_view.register(app, results)
     for view in VIEWS.values():
         view.register(app, results)
     _register_views(app, results)

@@ -6,7 +6,7 @@ from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
-from aitom_disca.explore import suggesting
+from aitom_disca.explore import suggestions_view
 from aitom_disca.explore.card_data import cards_of
 from aitom_disca.explore.deciding import BEGUN, OUTCOME, decide, split
 from aitom_disca.explore.results import Results
@@ -40,11 +40,11 @@ def layout(results: Results) -> html.Div:
                         ],
                         className="why",
                     ),
-                    suggesting.button(),
+                    suggestions_view.button(),
                 ],
                 className="toolbar",
             ),
-            suggesting.layout(results),
+            suggestions_view.layout(results),
             html.Div(_cards(results, "trust"), id="cards", className="cards"),
         ]
     )

@@ -16,7 +16,7 @@ from aitom_disca.config import RelionVersion
 from aitom_disca.curation import Curated, Curation, Decision, apply_decisions
 from aitom_disca.errors import InputError
 from aitom_disca.explore.background import Background
-from aitom_disca.explore.suggested import Suggested
+from aitom_disca.explore.suggestion_cache import Suggested
 from aitom_disca.io import SubtomogramStore, Tomogram, open_store, read_labels_csv
 from aitom_disca.io.disk.npz import read_npz
 from aitom_disca.io.result_tables import read_rows_csv

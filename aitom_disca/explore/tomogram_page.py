@@ -12,6 +12,7 @@ from flask import Response, abort, request
 from aitom_disca.colours import cluster_colour
 from aitom_disca.explore import selected_particles
 from aitom_disca.explore.feature_map import legend_of
+from aitom_disca.explore.member_images import tiles
 from aitom_disca.explore.plot_style import FILLING, empty_figure, packed, symbol_of
 from aitom_disca.explore.results import Results
 from aitom_disca.explore.tomogram_slices import (
@@ -23,7 +24,6 @@ from aitom_disca.explore.tomogram_slices import (
     placed_file,
     slice_png,
 )
-from aitom_disca.explore.wall import tiles
 
 _CONTRAST = [2, 99]  # per cent of the voxels that are black, and not yet white
 _CORNERS = {"circle": 32, "square": 4, "diamond": 4, "triangle-up": 3}  # of outlines

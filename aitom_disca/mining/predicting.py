@@ -11,9 +11,9 @@ from aitom_disca.classification.assign_others import Assigner
 from aitom_disca.clustering.calibration import calibrated_posterior
 from aitom_disca.errors import InputError
 from aitom_disca.geometry.wedge import TiltRanges, distinct_tilt_ranges
-from aitom_disca.mining.bundle import Bundle
 from aitom_disca.mining.check_subtomograms import check_against
 from aitom_disca.mining.feature_extraction import build_extractor, compute_features, prepare_volumes
+from aitom_disca.mining.model_file import Bundle
 from aitom_disca.mining.sort_store import assign_rows
 from aitom_disca.progress import muted, track
 from aitom_disca.subtomograms.dataset import Source

@@ -14,9 +14,9 @@ from aitom_disca.clustering import ddbi
 from aitom_disca.clustering.calibration import fit_temperature
 from aitom_disca.clustering.outliers import fit_outliers
 from aitom_disca.mining import predicting
-from aitom_disca.mining.bundle import Bundle
 from aitom_disca.mining.check_subtomograms import as_source, check_against
 from aitom_disca.mining.feature_extraction import FitInput
+from aitom_disca.mining.model_file import Bundle
 from aitom_disca.mining.parameters import Parameters
 from aitom_disca.mining.predicting import PredictBy, Prediction, Predictor
 from aitom_disca.mining.solution import LoopResult

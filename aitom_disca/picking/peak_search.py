@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from aitom_disca.computing.parallel import n_cores
+from aitom_disca.computing.cores import n_cores
 from aitom_disca.errors import InputError
 from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.picking.dog import difference_of_gaussians, kernel_radius_px

@@ -20,7 +20,7 @@ from aitom_disca.computing.parallel import in_tasks
 from aitom_disca.config import AverageSettings, RelionVersion
 from aitom_disca.curation.curation_file import decided
 from aitom_disca.errors import InputError
-from aitom_disca.geometry.fall_off import FallOff
+from aitom_disca.geometry.fall_off_with_tilt import FallOff
 from aitom_disca.geometry.symmetry import point_group
 from aitom_disca.geometry.wedge import tilt_ranges_of
 from aitom_disca.io import open_store, read_labels_csv

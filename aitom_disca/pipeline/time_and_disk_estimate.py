@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aitom_disca.computing.parallel import n_cores
+from aitom_disca.computing.cores import n_cores
 from aitom_disca.config import RunSettings
 from aitom_disca.io import Tomogram
 from aitom_disca.io.disk.free_space import in_words, need_space

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from aitom_disca.classification.assign_others import Assigner, Poses
 from aitom_disca.computing.parallel import in_tasks
-from aitom_disca.geometry.fall_off import weighed_by_tilt
+from aitom_disca.geometry.fall_off_with_tilt import weighed_by_tilt
 from aitom_disca.geometry.rotations import euler_zyz_deg_from_rotation
 from aitom_disca.io.tomograms.tomogram import Tomogram
 from aitom_disca.particles import UNASSIGNED, ParticleSet, TomogramInfo, concatenate

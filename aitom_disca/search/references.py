@@ -22,7 +22,7 @@ from aitom_disca.geometry.wedge import common_tilt_range, distinct_tilt_ranges
 from aitom_disca.io import open_map
 from aitom_disca.io.file_names import distinct_parts
 from aitom_disca.io.tomograms.tomogram import Tomogram
-from aitom_disca.mining.bundle import Bundle
+from aitom_disca.mining.model_file import Bundle
 from aitom_disca.search.candidates import cut_boxes
 from aitom_disca.subtomograms.preprocess import in_spheres, mask_edge_px, normalise
 

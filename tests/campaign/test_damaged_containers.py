@@ -16,8 +16,8 @@ from aitom_disca.clustering.outliers import OutlierScorer
 from aitom_disca.config import MineSettings
 from aitom_disca.io import StoreWriter, open_store, open_tomogram, write_volume
 from aitom_disca.io.formats import Known, get_format
-from aitom_disca.mining.bundle import Bundle
 from aitom_disca.mining.checkpoint import Checkpoint
+from aitom_disca.mining.model_file import Bundle
 from aitom_disca.particles import ParticleSet, TomogramInfo
 from aitom_disca.report.collect import _sorted
 

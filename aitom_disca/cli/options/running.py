@@ -10,7 +10,7 @@ from aitom_disca.cli.choices import JobsOf, Relion
 from aitom_disca.cli.help_text import OFTEN, rarely
 from aitom_disca.cli.options.declared import option
 from aitom_disca.computing.chosen_device import use
-from aitom_disca.computing.parallel import n_cores, slurm_cores, use_threads
+from aitom_disca.computing.cores import n_cores, slurm_cores, use_threads
 
 _COMPUTE = rarely("where to compute")
 
