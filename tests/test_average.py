@@ -322,11 +322,18 @@ def test_members_beyond_the_most_are_laid_on_the_average(
     tmp_path: Path, store: Path, made: SimulatedSubtomograms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(average_one_cluster, "_LAID_AT_ONCE", 7)
-    (one,) = average.average_store(
-        store,
-        tmp_path / "out",
-        AverageSettings(most=20, mask_diameter_angstrom=300, null_test="none"),
+    plain, leads = average_one_cluster.align_to_reference, set()
+
+    def laid(*given, settings, **options):
+        leads.add(settings.leads)
+        return plain(*given, settings=settings, **options)
+
+    monkeypatch.setattr(average_one_cluster, "align_to_reference", laid)
+    settings = AverageSettings(
+        most=20, mask_diameter_angstrom=300, null_test="none", to_reference={"leads": 2}
     )
+    (one,) = average.average_store(store, tmp_path / "out", settings)
+    assert leads == {2}
     assert len(one.judged.found.rotations) == 20 and len(one.rows) == N
     posed_ = read_particles_star(tmp_path / "out" / "particles.star")
     assert len(posed_) == N and posed_.euler_zyz_deg is not None

@@ -41,14 +41,15 @@ from aitom_disca.classification.noise_clusters import is_structure, noise_limit
 from aitom_disca.classification.rounds_over_all import AllParticles
 from aitom_disca.classification.shifts_by_class import Fit, finely
 from aitom_disca.cli.given_options import sorting_constants
+from aitom_disca.config import AverageSettings
 from aitom_disca.config.alignment import TO_REFERENCE, ToReferenceSettings
 from aitom_disca.config.base import Settings
 from aitom_disca.config.sorting import SORTING, SortingSettings
-from aitom_disca.geometry.fall_off import TILTS_DEG, FallOff
+from aitom_disca.geometry.fall_off_with_tilt import TILTS_DEG, FallOff
 from aitom_disca.geometry.fourier import fourier_crop
 from aitom_disca.io import StoreWriter
-from aitom_disca.mining.bundle import Bundle
 from aitom_disca.mining.checkpoint import fingerprint
+from aitom_disca.mining.model_file import Bundle
 from aitom_disca.particles import ParticleSet
 from aitom_disca.pipeline import mine
 from aitom_disca.simulation import load_phantoms, simulate_subtomograms
@@ -808,6 +809,15 @@ def test_they_are_given_by_name_and_go_with_the_settings():
 def test_what_cannot_be_used_is_refused(given, said):
     with pytest.raises(InputError, match=said):
         MineSettings(sorting=given)
+
+
+def test_constants_are_written_down_where_they_are_given():
+    assert "sorting" not in MineSettings().model_dump()
+    assert "to_reference" not in AverageSettings().model_dump()
+    given = AverageSettings(to_reference={"leads": 2})
+    assert AverageSettings(**given.model_dump()) == given
+    assert given.model_dump()["to_reference"]["leads"] == given.constants.leads == 2
+    assert AverageSettings().constants == TO_REFERENCE
 
 
 def test_the_command_line_takes_names_and_values():

@@ -54,7 +54,7 @@ def average_members(
         volumes, groups = source.read(rows[drawn]), groups_of(source, rows[drawn])
         tilts = tilt_ranges_of(source.tilt_range_deg, rows[drawn])
         judged = judge(volumes, tilt_range_deg=tilts, groups=groups, begin=begin)
-        poses = _poses_of_all(source, rows, drawn, judged)
+        poses = _poses_of_all(source, rows, drawn, judged, settings)
         members = posed(source.particles().select(rows), poses, source.voxel_size_angstrom)
         stays = without_duplicates(replace(members, score=poses.score), distance)
         if stays.all() or stays.sum() < FEWEST_MEMBERS:
@@ -68,7 +68,11 @@ def average_members(
 
 
 def _poses_of_all(
-    source: SubtomogramStore, rows: np.ndarray, drawn: np.ndarray, judged: JudgedAverage
+    source: SubtomogramStore,
+    rows: np.ndarray,
+    drawn: np.ndarray,
+    judged: JudgedAverage,
+    settings: AverageSettings,
 ) -> AlignedPoses:
     """Poses of all members: those that were averaged, and the others laid on the average."""
     found = judged.found
@@ -91,6 +95,7 @@ def _poses_of_all(
             tilt_ranges_of(source.tilt_range_deg, rows[piece]),
             largest_frequency=largest,
             fall_off=found.fall_off,
+            settings=settings.constants,
         )
         quaternions[piece] = laid.rotations.as_quat()
         shifts_zyx_px[piece], score[piece] = laid.shifts_zyx_px, laid.score
