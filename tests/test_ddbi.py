@@ -46,7 +46,9 @@ def blobs(rng, sizes, p):
     return rng.normal(size=(len(labels), p)) + means[labels], labels
 
 
-@pytest.mark.parametrize(("sizes", "p"), [((9, 12), 1), ((20, 7, 30), 3), ((8, 9, 10, 11), 6)])
+@pytest.mark.parametrize(
+    ("sizes", "p"), [((9, 12), 1), ((20, 7, 30), 3), ((8, 9, 10, 11), 6), ((2, 12), 2)]
+)
 @pytest.mark.parametrize("reg_covar", [1e-6, 0.3])
 def test_agrees_with_the_formula_written_out(rng, sizes, p, reg_covar):
     features, labels = blobs(rng, sizes, p)

@@ -462,6 +462,7 @@ def test_others_are_sorted_by_a_second_look_and_a_limit(learnt, rng) -> None:
     labels, posterior = assigner.assign(volumes)
     look = Look(8, 3.0, learnt.power)
     fine, wide = assigner._fine, assigner._wide
+    assert len(fine.rotations) == 1500 and fine._rounds == 1
     rough, particles = (look.particles(s, volumes, np.zeros(12, int)) for s in (wide, fine))
     classes = replace(
         Classes.start(list(learnt.averages), np.zeros((12, 3))),

@@ -15,7 +15,7 @@ from aitom_disca.mining.decoded_centres import decode_clusters, find_centers
 from aitom_disca.network import autoencoder
 from aitom_disca.network import decoder as decoder_module
 from aitom_disca.network.autoencoder import build_decoder, build_encoder
-from aitom_disca.network.decoder import Decoder
+from aitom_disca.network.decoder import Decoder, _best
 from aitom_disca.subtomograms.dataset import ArraySource, PreparedVolumes
 
 
@@ -109,6 +109,10 @@ def test_one_in_ten_is_held_out_and_features_are_standardised(passes, volumes):
     assert (np.diff(given[0].order) < 0).any()
 
 
+def test_the_best_pass_counts_from_one():
+    assert [_best(errors) for errors in ([], [0.5], [0.5, 0.2, 0.4])] == [0, 1, 2]
+
+
 def test_the_error_is_the_mean_square_and_one_length_goes_through(volumes):
     decoder, rows = Decoder(6, 4, batch_size=4), np.arange(0, 25, 10)
     standardised = decoder._standardised(FEATURES)
@@ -164,6 +168,9 @@ def test_the_member_nearest_in_standard_deviations_is_taken():
         for own, c in zip((np.arange(6) < 3, (np.arange(6) // 3 == 1)), centers, strict=True)
     ]
     assert rows[0] == expected[0] == 2 and rows[1] in (3, 4)
+    # So it is where a deviation is small: of 25 and 0.0016 here.
+    features = np.array([[1, 0.002], [30, 0], [-31, -0.002]])
+    assert find_centers(features, np.zeros(3, int))[2].tolist() == [1]
     # A feature that does not vary decides nothing.
     features = np.array([[5.0, 0], [5, 3], [5, 1.1]])
     assert find_centers(features, np.zeros(3, int))[2].tolist() == [2]

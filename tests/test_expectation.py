@@ -90,6 +90,10 @@ def test_blocks_are_halved_where_a_device_runs_out_of_memory(case, monkeypatch):
     assert sizes[8:] == [2] * 5  # what fitted is kept
 
 
+def test_sums_are_of_two_halves_unless_asked_for_all(case):
+    assert len(expect(*case).sums) == 2 and len(expect(*case, by_half=False).sums) == 1
+
+
 def test_other_errors_of_a_device_are_not_hidden(case, monkeypatch):
     def broken(*given):
         raise ValueError("no such kernel")
@@ -108,6 +112,32 @@ def test_a_device_says_the_same(case, rng, monkeypatch):
     silent = expect(*case, add_up=False)
     assert silent.sums.size == 0
     np.testing.assert_allclose(silent.posterior, plain_expect(*case).posterior, atol=1e-4)
+
+
+def test_a_power_of_the_likelihood_is_that_of_what_it_is_made_of(case):
+    """Log likelihoods are linear in slices, prior energies and priors of shifts together."""
+    particles, references, _, shifts = case
+    slices, prior = expectation._terms(particles.coefficients, references, None)
+    given = (1, np.ones((len(particles), 3), bool))
+    of_shifts = np.linspace(-1, 0, len(shifts))
+
+    def met(power: float, scale: float) -> Expectation:
+        return expectation_on_device.expect_on_device(
+            "cpu:0",
+            particles,
+            scale * slices,
+            scale * prior,
+            shifts,
+            *given,
+            log_prior_of_shifts=scale * of_shifts,
+            power=power,
+            negligible=scale * 40,
+        )
+
+    tempered, plain = met(0.3, 1), met(1, 0.3)
+    for name in ("posterior", "sums", "counts", "rotation"):
+        np.testing.assert_allclose(getattr(tempered, name), getattr(plain, name), atol=1e-3)
+    assert tempered.posterior.max() < met(1, 1).posterior.max() - 0.01
 
 
 # -- slices --------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from aitom_disca.alignment.graded_wedge import (
     _signal,
     measure_fall_off,
 )
+from aitom_disca.config.sorting import SORTING
 from aitom_disca.geometry.fall_off_with_tilt import (
     TILTS_DEG,
     FallOff,
@@ -105,6 +106,19 @@ def test_noise_that_falls_off_is_measured_and_flat_noise_is_left(how, rng) -> No
     near = np.abs(TILTS_DEG) < 50
     np.testing.assert_allclose(found[near], NOISE[near], atol=0.08)
     np.testing.assert_allclose(found[TILTS_DEG > 60], found[TILTS_DEG == 58.5][0])
+
+
+def test_a_fall_off_must_be_clear_in_standard_errors(rng) -> None:
+    """Of half of 40 subtomograms the noise falls off much, so that groups differ."""
+    white = rng.normal(size=(40, 14, 14, 14))
+    white[::2] = weighed_by_tilt(white[::2], NOISE)
+    volumes, ranges = behind(white, ONE).astype(np.float32), distinct_tilt_ranges(ONE, 40)
+    asked = SORTING.graded_wedge.changed(clear=0.95)
+    z = [5.0, 100.0]
+    found = [
+        _noise(volumes, groups_of(40), ranges, asked.changed(clear_z=limit)).min() for limit in z
+    ]
+    assert found[0] < 0.9 and found[1] == 1
 
 
 @pytest.mark.parametrize("how", ["one", "two"])

@@ -125,6 +125,14 @@ def test_what_is_spurious_is_dropped():
     assert kept.n_components == 4 + len(places)
 
 
+def test_what_is_too_light_for_a_covariance_is_no_component():
+    """By default what has less than P + 1 samples."""
+    first = np.array([[0.0, 0], [0.1, 0], [0, 0.1], [0.1, 0.1]])
+    for n, expected in ((2, 1), (3, 2)):
+        given = np.concatenate([first, first[:n] + 1e3])
+        assert FIGMN(2).partial_fit(given).to_mixture().n_components == expected
+
+
 def test_memory_is_that_of_the_components():
     samples, _ = planted(n=4000)
     stream = FIGMN(3, spread=2.0)

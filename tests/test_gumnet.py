@@ -261,7 +261,7 @@ def test_motions_to_learn_lie_round_one_of_the_cube(rng) -> None:
 
 
 def test_the_loss_of_a_motion_is_nothing_for_its_own_parameters(rng) -> None:
-    parameters = tensor(rng.uniform(0.2, 0.8, (3, 6)))
+    parameters = tensor(rng.uniform(0.2, 0.8, (2, 6)))
     angles, shift = as_motion(parameters)
     shift_px = np.asarray(shift_in_voxels(shift, 16))
     motion = np.concatenate([np.asarray(rotation_matrices(angles)), shift_px[:, None]], axis=1)
@@ -269,6 +269,8 @@ def test_the_loss_of_a_motion_is_nothing_for_its_own_parameters(rng) -> None:
     np.testing.assert_allclose(np.asarray(loss(tensor(motion), parameters)), 0, atol=1e-5)
     motion[:, 3, 0] += 2.0
     np.testing.assert_allclose(np.asarray(loss(tensor(motion), parameters)), 0.4, atol=1e-4)
+    motion[1, 2, 0] += 3.0  # of the matrix of one of the two
+    np.testing.assert_allclose(np.asarray(loss(tensor(motion), parameters))[0], 0.4, atol=1e-4)
 
 
 # -- many starts -----------------------------------------------------------------------------

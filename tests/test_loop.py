@@ -18,6 +18,7 @@ from aitom_disca.config import MineSettings
 from aitom_disca.errors import InputError, IterationError
 from aitom_disca.mining import clusters_of_features as clusters_module
 from aitom_disca.mining import published_loop
+from aitom_disca.mining.checkpoint import Checkpoint
 from aitom_disca.mining.published_loop import Solution, cluster_features, record, run_loop
 from aitom_disca.progress import shown
 
@@ -160,6 +161,14 @@ def test_one_cluster_ends_the_loop(play):
     assert not script.heads and not script.trainings
 
 
+def test_an_index_that_is_no_number_is_said_to_be_none(play):
+    said = io.StringIO()
+    with shown(Console(file=said, width=200)):
+        play([clusters(2), clusters(3)], [1.25, float("nan")], max_iterations=2)
+    assert "K = 2, DDBI 1.250," in said.getvalue()
+    assert "K = 3, DDBI not defined," in said.getvalue()
+
+
 def test_an_index_that_is_no_number_replaces_nothing(play):
     labels = [clusters(3, n) for n in (0, 40, 80)]
     result, _ = play(labels, [0.5, math.nan, 0.4], max_iterations=3)
@@ -221,6 +230,23 @@ def test_a_failed_iteration_is_tried_again_with_half_the_rate(play, times):
     event = "the loss was not a number; went back to iteration 2 with half the rate"
     assert [row["event"] for row in result.history] == ["", "", "; ".join([event] * times), ""]
     assert said.getvalue().count(f"iteration 3: {event}") == times
+
+
+def test_after_a_failure_a_new_head_is_made_again(play):
+    script = Failing([clusters(2), clusters(3), clusters(3, 50)], 3, 1)
+    result, _ = play(script, max_iterations=3)
+    assert [row["k"] for row in result.history] == [2, 3, 3]
+    assert script.heads == [2, 3, 3]
+
+
+def test_a_new_head_after_a_stop_is_begun_by_features_computed_anew(play, tmp_path):
+    kept, labels = Checkpoint(tmp_path / "kept.h5", "of these"), [clusters(2), clusters(3), None]
+    with pytest.raises(TypeError):  # at the third iteration
+        play(labels, checkpoint=kept, max_iterations=3)
+    labels[2] = clusters(3, 50)
+    result, script = play(labels, checkpoint=kept, max_iterations=3)
+    assert [row["k"] for row in result.history] == [2, 3, 3]
+    assert script.heads == [3] and script.went_back_to == [1]
 
 
 def test_an_iteration_that_keeps_failing_ends_the_loop_with_the_last_good_result(play):

@@ -63,6 +63,14 @@ def test_first_centres_lie_far_from_one_another():
     assert len(first) > 10
 
 
+def test_the_last_sample_can_be_a_first_centre(rng):
+    samples = np.concatenate([np.zeros((20, 2)), [[3.0, 4.0]]])
+    squares = (samples**2).sum(axis=1)
+    for seed in range(5):
+        centres = initialisation._spread(samples, squares, 2, np.random.default_rng(seed))
+        assert sorted(centres.tolist()) == [[0, 0], [3, 4]]
+
+
 def test_a_start_is_moved_until_it_stays(rng, monkeypatch):
     samples = rng.normal(size=(200, 2))
     labels = initialisation.kmeans_labels(samples, 5, 3, np.random.default_rng(1))
@@ -278,6 +286,13 @@ def test_distances_of_members_are_those_from_all_others(rng, n_few):
         np.testing.assert_allclose(scorer.distances[k], quantiles, rtol=1e-9)
         beyond = own[k][own[k] > quantiles[-1]] - quantiles[-1]
         assert scorer.tails[k] == pytest.approx(beyond.mean())
+
+
+def test_of_two_members_each_is_measured_from_the_other():
+    """As far as is allowed: a tenth of what would be infinite."""
+    mixture = GaussianMixtureModel(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
+    scorer = fit_outliers(mixture, np.array([[1.0], [-1.0]]), np.zeros(2, int))
+    np.testing.assert_allclose(scorer.distances[0], np.sqrt(2 * 1 / 0.1))
 
 
 def test_no_tail_is_no_harm(rng):
