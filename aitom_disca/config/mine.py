@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -20,7 +20,7 @@ class MineSettings(WithConstants):
     The defaults are the preset ``fast``.
     """
 
-    _constants = "sorting"
+    _constants: ClassVar[str] = "sorting"
 
     preset: Literal["fast", "paper"] = "fast"
     candidate_k: Annotated[tuple[Annotated[int, Field(ge=1)], ...] | None, Field(min_length=1)] = (

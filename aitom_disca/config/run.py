@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -21,7 +21,7 @@ UNTIL: tuple[Until, ...] = get_args(Until)
 class AverageSettings(WithConstants):
     """How clusters are averaged, and how the averages are judged."""
 
-    _constants = "to_reference"
+    _constants: ClassVar[str] = "to_reference"
 
     mask: str = Field("sphere", min_length=1)  # sphere, density, or the path of a map
     # Of a soft sphere in which averages are looked at; None: the particles' diameter and 15 %, or
