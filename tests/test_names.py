@@ -223,6 +223,7 @@ def test_a_folder_tells_files_of_one_name_apart():
         ("ＧｒｏＥＬ₁₄", "GroEL14"),
         ("рибосома 70S – wide", "70S-wide"),
         ("$x & (y); z!", "x-y-z"),
+        ("Größe æon Łódź, ørn", "Grosse-aeon-Lodz-orn"),
         ("核糖体", ""),
     ],
 )
