@@ -9,13 +9,13 @@ import pytest
 from matplotlib.image import imread
 
 from aitom_disca.errors import InputError
-from aitom_disca.report import figures
+from aitom_disca.report import figure_style
 from aitom_disca.report.isosurface import _level, _resampled, _surface, draw_isosurface
 
 
 @pytest.fixture(autouse=True)
 def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "_DPI", 72)  # for speed
+    monkeypatch.setattr(figure_style, "DPI", 72)  # for speed
 
 
 def ellipsoid(n: int, radii_zyx_px, centre_zyx_px=(0.0, 0.0, 0.0)) -> np.ndarray:

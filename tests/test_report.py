@@ -16,7 +16,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from aitom_disca.errors import InputError
-from aitom_disca.report import cluster_colour, figures
+from aitom_disca.report import cluster_colour, figure_style
 from aitom_disca.report.cards import ClusterCard
 from aitom_disca.report.figures import (
     draw_bic,
@@ -53,7 +53,7 @@ ROWS = [
 
 @pytest.fixture(autouse=True)
 def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "_DPI", 72)  # for speed
+    monkeypatch.setattr(figure_style, "DPI", 72)  # for speed
 
 
 class Page(HTMLParser):
@@ -149,7 +149,7 @@ def whole_report(**changes: Any) -> ReportData:
 @pytest.fixture(scope="module")
 def whole() -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "_DPI", 72)
+        patch.setattr(figure_style, "DPI", 72)
         return render_report(whole_report())
 
 
@@ -368,7 +368,7 @@ def test_history_draws_what_the_rows_hold() -> None:
 
 @pytest.mark.parametrize(("width", "bar"), [(32.4, 5), (345.6, 50), (40, 10), (1000, 200)])
 def test_scale_bar_is_round(width: float, bar: float) -> None:
-    assert figures.scale_bar_nm(width) == bar
+    assert figure_style.scale_bar_nm(width) == bar
 
 
 def test_effects_are_coloured_by_strength_and_framed_where_large(whole: str) -> None:

@@ -18,7 +18,7 @@ from aitom_disca.pipeline.spatial_tables import (
     space_pictures,
     write_space,
 )
-from aitom_disca.report import figures
+from aitom_disca.report import figure_style
 
 SHAPE = (60, 200, 200)
 FEW = {"n_permutations": 19}
@@ -26,7 +26,7 @@ FEW = {"n_permutations": 19}
 
 @pytest.fixture(autouse=True)
 def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "_DPI", 50)  # for speed
+    monkeypatch.setattr(figure_style, "DPI", 50)  # for speed
 
 
 def given(n, k, rng, *, tomograms=("a", "b"), angles=True) -> ParticleSet:

@@ -16,7 +16,7 @@ from aitom_disca.analysis.orientation import preferred_orientation
 from aitom_disca.analysis.view_directions import view_directions_xyz
 from aitom_disca.geometry import random_rotations
 from aitom_disca.particles import ParticleSet, TomogramInfo
-from aitom_disca.report import figures
+from aitom_disca.report import cluster_colour, figure_style
 from aitom_disca.report.spatial_figures import (
     _outlines,
     draw_neighbour_distances,
@@ -28,7 +28,7 @@ RING = "#ee7733"
 
 @pytest.fixture(autouse=True)
 def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "_DPI", 72)  # for speed
+    monkeypatch.setattr(figure_style, "DPI", 72)  # for speed
 
 
 def places_of(png: bytes, colour) -> np.ndarray:
@@ -104,7 +104,7 @@ def test_few_directions_can_be_drawn_without_a_warning(n):
 def test_observed_and_chance_are_drawn(pairs):
     for pair in pairs[:2]:
         png = draw_neighbour_distances(pair)
-        assert len(places_of(png, figures.cluster_colour(pair.cluster)))
+        assert len(places_of(png, cluster_colour(pair.cluster)))
         assert len(places_of(png, "#dcdcd8"))
 
 

@@ -18,9 +18,8 @@ from matplotlib.patheffects import withStroke
 from PIL import Image
 
 from aitom_disca.geometry import centre_index
-from aitom_disca.report import figures
 from aitom_disca.report.cell_slice import CellSlice, Kind
-from aitom_disca.report.figures import _draw_scale_bar
+from aitom_disca.report.figure_style import INK, MUTED, draw_scale_bar
 
 MARKERS = {"gold": "o", "sheet": "s", "filament": "^", "noise": "x", "filler": "."}
 _OTHER_MARKER = "P"
@@ -135,8 +134,8 @@ def _draw_slice(axes: Axes, one: CellSlice) -> None:
         )  # fmt: skip
         axes.add_collection(circles)
     if one.title:
-        axes.set_title(one.title, fontsize=9.5, color=figures._INK, loc="left", x=0.008, pad=5)
-    _draw_scale_bar(axes, nx, one.voxel_size_angstrom, fontsize=11)
+        axes.set_title(one.title, fontsize=9.5, color=INK, loc="left", x=0.008, pad=5)
+    draw_scale_bar(axes, nx, one.voxel_size_angstrom, fontsize=11)
 
 
 def _marker(name: str) -> dict[str, Any]:
@@ -165,7 +164,7 @@ def _draw_legend(
         corner = tuple(np.array(upper_left) / figure.get_size_inches())
         figure.legend(
             handles=handles, loc="upper left", bbox_to_anchor=corner,
-            ncols=columns, frameon=False, fontsize=8.5, labelcolor=figures._INK, borderpad=0,
+            ncols=columns, frameon=False, fontsize=8.5, labelcolor=INK, borderpad=0,
             borderaxespad=0, handletextpad=0.2, columnspacing=1.0, labelspacing=0.35,
         )  # fmt: skip
 
@@ -203,8 +202,8 @@ def _draw_averages(
         label.set(xlim=(0, wide), ylim=(0, _LABEL))
         label.plot(0.06, _LABEL / 2, "o", ms=6, mfc="none", mec=one.colour, mew=1.8)
         words: dict[str, Any] = {"va": "center", "fontsize": 8}
-        label.text(0.17, _LABEL / 2, one.name, color=figures._INK, fontweight="bold", **words)
-        label.text(wide - 0.03, _LABEL / 2, one.note, color=figures._MUTED, ha="right", **words)
+        label.text(0.17, _LABEL / 2, one.name, color=INK, fontweight="bold", **words)
+        label.text(wide - 0.03, _LABEL / 2, one.note, color=MUTED, ha="right", **words)
         template = [] if one.template_zyx is None else _planes(one.template_zyx)
         for place, plane in enumerate([*_planes(one.volume_zyx), *template]):
             axes = _axes(figure, x + _tile_left(place, tile), top - _LABEL - tile, tile, tile)
@@ -213,7 +212,7 @@ def _draw_averages(
                 plane, cmap="gray", vmin=low, vmax=high, origin="lower", interpolation="bicubic"
             )
             if number == place == 0 and one.voxel_size_angstrom:
-                _draw_scale_bar(axes, plane.shape[1], one.voxel_size_angstrom, fontsize=7)
+                draw_scale_bar(axes, plane.shape[1], one.voxel_size_angstrom, fontsize=7)
 
 
 def _tile_left(place: int, tile: float) -> float:
@@ -226,7 +225,7 @@ def _draw_headings(figure: Figure, left: float, tile: float, with_template: bool
     for place, name in enumerate(names[: 4 if with_template else 2]):
         x = left + _tile_left(place, tile) + tile / 2
         figure.text(
-            x / width, 1 - _HEADING / 2 / height, name, fontsize=7.5, color=figures._MUTED,
+            x / width, 1 - _HEADING / 2 / height, name, fontsize=7.5, color=MUTED,
             ha="center", va="center",
         )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from aitom_disca.averaging.fsc import CorrectedFsc
-from aitom_disca.report import figures
+from aitom_disca.report.figure_style import MUTED, new_figure, png_of
 
 _CURVES = (
     ("unmasked", "unmasked", "#8a8f98", "-"),
@@ -18,7 +18,7 @@ _THRESHOLDS = (0.143, 0.5)
 
 def draw_fsc(fsc: CorrectedFsc) -> bytes:
     """Draw the four curves against the resolution, with the usual thresholds."""
-    figure, axes = figures._plot(5.2, 3.2)
+    figure, axes = new_figure(5.2, 3.2)
     for name, text, colour, style in _CURVES:
         curve = getattr(fsc, name)
         width = 2.0 if name == "corrected" else 1.2
@@ -27,7 +27,7 @@ def draw_fsc(fsc: CorrectedFsc) -> bytes:
             linewidth=width,
         )  # fmt: skip
     for threshold in _THRESHOLDS:
-        axes.axhline(threshold, color=figures._MUTED, linewidth=0.8, linestyle=":")
+        axes.axhline(threshold, color=MUTED, linewidth=0.8, linestyle=":")
     largest = float(fsc.unmasked.frequency_per_angstrom[-1])
     ticks = np.linspace(0, largest, 6)[1:]
     axes.set_xticks(ticks, [f"{1 / tick:.0f}" for tick in ticks])
@@ -36,4 +36,4 @@ def draw_fsc(fsc: CorrectedFsc) -> bytes:
     axes.set_xlabel("resolution (Å)")
     axes.set_ylabel("Fourier shell correlation")
     axes.legend(frameon=False, fontsize=8)
-    return figures._png(figure)
+    return png_of(figure)

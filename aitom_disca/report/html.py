@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from aitom_disca.colours import cluster_colour
 from aitom_disca.errors import InputError
 from aitom_disca.io.disk.atomic import write_text
-from aitom_disca.report import figures, pictures
+from aitom_disca.report import figure_style, figures, pictures
 from aitom_disca.report.cards import ClusterCard
 from aitom_disca.report.cell_of_run import cropped
 from aitom_disca.report.headline import counted, explained, headline
@@ -144,7 +144,7 @@ def _bar(card: ClusterCard, volume: np.ndarray | None) -> dict[str, float] | Non
     if volume is None or card.voxel_size_angstrom is None:
         return None
     edge_nm = max(volume.shape) * card.voxel_size_angstrom / 10
-    length_nm = figures.scale_bar_nm(edge_nm)
+    length_nm = figure_style.scale_bar_nm(edge_nm)
     return {"nm": length_nm, "percent": 100 * length_nm / edge_nm}
 
 

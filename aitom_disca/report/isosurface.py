@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import TriMesh
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
-from matplotlib.figure import Figure
 from matplotlib.tri import Triangulation
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
@@ -17,7 +16,7 @@ from aitom_disca.averaging.check_maps import as_map, check_positive
 from aitom_disca.colours import CLUSTER_COLOURS
 from aitom_disca.errors import InputError
 from aitom_disca.geometry import centre_index
-from aitom_disca.report import figures
+from aitom_disca.report.figure_style import INK, MUTED, empty_figure, png_of, scale_bar_nm
 
 _DRAWN_PX = 56  # edge that smaller volumes are made finer to, and larger ones coarser
 _FINEST = 3.0  # times finer, at the most
@@ -71,7 +70,7 @@ def draw_isosurface(
     """
     check_positive(voxel_size_angstrom, "the voxel size")
     corners_xyz, faces, normals_xyz = surface_mesh(volume, level)
-    figure = Figure(figsize=(5.2, 2.75), dpi=figures._DPI)
+    figure = empty_figure(5.2, 2.75)
     panels = figure.subplots(
         1, 2, gridspec_kw={"left": 0, "right": 1, "top": 0.91, "bottom": 0, "wspace": 0}
     )
@@ -80,9 +79,9 @@ def draw_isosurface(
         _draw(axes, turn.apply(corners_xyz), faces, turn.apply(normals_xyz), _shades(colour))
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         axes.set_axis_off()
-        axes.set_title(name, fontsize=11, color=figures._MUTED, pad=2)
+        axes.set_title(name, fontsize=11, color=MUTED, pad=2)
     _draw_scale_bar(panels[0], reach, voxel_size_angstrom)
-    return figures._png(figure)
+    return png_of(figure)
 
 
 def surface_mesh(
@@ -205,8 +204,8 @@ def _lit(normals_xyz: np.ndarray) -> np.ndarray:
 
 
 def _draw_scale_bar(axes: Axes, reach: float, angstrom: float) -> None:
-    length_nm = figures.scale_bar_nm(2 * reach * angstrom / 10)
+    length_nm = scale_bar_nm(2 * reach * angstrom / 10)
     length = length_nm * 10 / angstrom
     x, y = -0.95 * reach, -0.95 * reach
-    axes.plot([x, x + length], [y, y], color=figures._INK, linewidth=2.5, solid_capstyle="butt")
-    axes.text(x, y + 0.03 * reach, f"{length_nm:g} nm", fontsize=9, color=figures._INK, va="bottom")
+    axes.plot([x, x + length], [y, y], color=INK, linewidth=2.5, solid_capstyle="butt")
+    axes.text(x, y + 0.03 * reach, f"{length_nm:g} nm", fontsize=9, color=INK, va="bottom")

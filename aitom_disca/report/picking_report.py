@@ -18,7 +18,7 @@ from aitom_disca.number_text import counted
 from aitom_disca.picking import Candidates
 from aitom_disca.report.cell_figure import draw_cell
 from aitom_disca.report.cell_slice import Kind, slice_with_most
-from aitom_disca.report.figures import _plot, _png
+from aitom_disca.report.figure_style import new_figure, png_of
 
 _KINDS = ("particle", *JUNK_KINDS)
 _SLICES = (0.3, 0.5, 0.7)  # of the height
@@ -100,7 +100,7 @@ def _kinds(tomogram: Tomogram, found: Candidates, diameter_angstrom: float) -> l
 
 
 def _score_against_rank(heights: np.ndarray, threshold: float) -> bytes:
-    figure, axes = _plot(7.5, 2.8)
+    figure, axes = new_figure(7.5, 2.8)
     ranks = np.arange(1, len(heights) + 1)
     kept = heights >= threshold
     axes.plot(ranks[kept], heights[kept], color=cluster_colour(0), linewidth=2, label="above")
@@ -110,7 +110,7 @@ def _score_against_rank(heights: np.ndarray, threshold: float) -> bytes:
     axes.set_xlabel("rank")
     axes.set_ylabel("height (noise levels)")
     axes.legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return png_of(figure)
 
 
 def _count(kinds: Sequence[Kind], name: str) -> int:

@@ -7,14 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
 from aitom_disca.analysis.neighbour_pairs import NeighbourPair
 from aitom_disca.analysis.orientation import OrientationPreference
 from aitom_disca.analysis.view_directions import SphereBins, bin_sphere
 from aitom_disca.colours import cluster_colour
 from aitom_disca.number_text import counted
-from aitom_disca.report import figures
+from aitom_disca.report.figure_style import GRID, INK, MUTED, empty_figure, new_figure, png_of
 
 _PER_CELL = 6  # directions in a cell, on average, that bands are chosen for
 _FEWEST_BANDS, _MOST_BANDS = 4, 24
@@ -38,13 +37,13 @@ def draw_orientations(
     preference : OrientationPreference, optional
         Whose axis is marked, where there is one.
     """
-    figure = Figure(figsize=(5.2, 3.2), dpi=figures._DPI, layout="constrained")
+    figure = empty_figure(5.2, 3.2, layout="constrained")
     axes = figure.add_subplot(projection="mollweide")
     n_bands = np.sqrt(np.pi * len(directions_xyz) / (4 * _PER_CELL))
     bins = bin_sphere(directions_xyz, int(np.clip(n_bands, _FEWEST_BANDS, _MOST_BANDS)))
     shown = _draw_cells(axes, bins)
     if 0 < len(directions_xyz) <= _POINTS:
-        axes.plot(*_place(directions_xyz), "o", ms=2.2, mfc="white", mec=figures._INK, mew=0.5)
+        axes.plot(*_place(directions_xyz), "o", ms=2.2, mfc="white", mec=INK, mew=0.5)
     if preference is not None and preference.kind != "none":
         ends = [preference.axis_xyz]
         if preference.kind != "one-sided":
@@ -52,14 +51,14 @@ def draw_orientations(
         axes.plot(*_place(np.array(ends)), "o", ms=11, mfc="none", mec=_RING, mew=2, clip_on=False)
     axes.set_xticks([])
     axes.set_yticks(np.deg2rad([-60, -30, 0, 30, 60]), ["150°", "120°", "90°", "60°", "30°"])
-    axes.tick_params(colors=figures._MUTED, labelsize=8)
-    axes.grid(color=figures._GRID, linewidth=0.6)
-    axes.set_ylabel("tilt", fontsize=9, color=figures._INK)
-    axes.set_xlabel("rot, from −180° to 180°", fontsize=9, color=figures._INK)
+    axes.tick_params(colors=MUTED, labelsize=8)
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.set_ylabel("tilt", fontsize=9, color=INK)
+    axes.set_xlabel("rot, from −180° to 180°", fontsize=9, color=INK)
     bar = figure.colorbar(shown, ax=axes, orientation="horizontal", shrink=0.6, pad=0.05)
-    bar.set_label("density of directions, uniform = 1", fontsize=8, color=figures._INK)
-    bar.ax.tick_params(colors=figures._MUTED, labelsize=8)
-    return figures._png(figure)
+    bar.set_label("density of directions, uniform = 1", fontsize=8, color=INK)
+    bar.ax.tick_params(colors=MUTED, labelsize=8)
+    return png_of(figure)
 
 
 def draw_neighbour_distances(pair: NeighbourPair) -> bytes:
@@ -70,7 +69,7 @@ def draw_neighbour_distances(pair: NeighbourPair) -> bytes:
     pair : NeighbourPair
         The grey band holds 95 % of the permutations; dashed lines are at the medians.
     """
-    figure, axes = figures._plot(5.2, 3.0)
+    figure, axes = new_figure(5.2, 3.0)
     edges_nm = pair.edges_angstrom / 10
     colour = cluster_colour(pair.cluster)
     low, high = (100 * s for s in (pair.null_low, pair.null_high))
@@ -78,14 +77,14 @@ def draw_neighbour_distances(pair: NeighbourPair) -> bytes:
         high, edges_nm, baseline=low, fill=True, color="#dcdcd8", label="95 % of permutations"
     )
     axes.stairs(
-        100 * pair.null_share, edges_nm, baseline=None, color=figures._MUTED, linewidth=1.2,
+        100 * pair.null_share, edges_nm, baseline=None, color=MUTED, linewidth=1.2,
         label="by chance",
     )  # fmt: skip
     axes.stairs(
         100 * pair.share, edges_nm, baseline=None, color=colour, linewidth=1.8, label="observed"
     )
     for median, ink in (
-        (pair.null_median_angstrom, figures._MUTED),
+        (pair.null_median_angstrom, MUTED),
         (pair.median_angstrom, colour),
     ):
         if np.isfinite(median):
@@ -98,9 +97,9 @@ def draw_neighbour_distances(pair: NeighbourPair) -> bytes:
     order = (2, 1, 0)
     axes.legend(
         [handles[i] for i in order], [names[i] for i in order], frameon=False, fontsize=8,
-        labelcolor=figures._INK,
+        labelcolor=INK,
     )  # fmt: skip
-    return figures._png(figure)
+    return png_of(figure)
 
 
 def _draw_cells(axes: Axes, bins: SphereBins) -> ScalarMappable:

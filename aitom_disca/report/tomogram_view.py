@@ -21,7 +21,7 @@ from aitom_disca.report.cell_of_run import (
     placed_slice,
 )
 from aitom_disca.report.cell_slice import Kind, slice_with_most
-from aitom_disca.report.figures import scale_bar_nm
+from aitom_disca.report.figure_style import scale_bar_nm
 from aitom_disca.runs.run_folder import RunFolder
 
 _MOST_TOMOGRAMS = 8  # so that the report stays small
