@@ -225,7 +225,9 @@ def _limits(parameter: Any, hint: Any) -> str:
     for kind in _types(hint):
         if issubclass(kind, Enum):
             return " One of " + ", ".join(f"`{member.value}`" for member in kind) + "."
-    low, high = getattr(parameter, "min", None), getattr(parameter, "max", None)
+    # Of the option itself from Typer 0.29 on, of its type before.
+    bounded = parameter if hasattr(parameter, "min") else parameter.type
+    low, high = getattr(bounded, "min", None), getattr(bounded, "max", None)
     if low is not None and high is not None:
         return f" From {low} to {high}."
     if low is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aitom_disca.errors import InputError
@@ -43,6 +44,7 @@ def test_words(line, words):
     assert words_of(line) == words
 
 
+@example("'\t\" ")
 @given(
     st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0\a"), max_size=8)
     | st.text("a'\"# _\t;", max_size=8)
@@ -51,7 +53,7 @@ def test_what_is_written_is_read_again(value):
     try:
         word = quoted(value)
     except InputError:
-        assert '" ' in value and "' " in value  # no quotes are left for it
+        assert re.search(r'"\s', value) and re.search(r"'\s", value)  # no quotes are left for it
         return
     table = parse_star(f"data_\nloop_\n_a\n_b\n{word} {word}\nx {word}\n", "a.star")[""]
     assert table.rows == [[value, value], ["x", value]]
