@@ -696,6 +696,7 @@ TABLE: dict[str, tuple[Case, tuple[Any, ...]]] = {
     "coarse.rounds": (every_stage_has_some_rounds, (1, 200)),
     "first.rounds": (every_stage_has_some_rounds, (1, 200)),
     "first.judged_rounds": (every_stage_has_some_rounds, (1, 200)),
+    "first.judged_looks": (every_stage_has_some_rounds, (60,)),
     "rounds.settling": (every_stage_has_some_rounds, (1, 200)),
     "rounds.after_second_look": (every_stage_has_some_rounds, (1, 200)),
     "splitting.rounds": (every_stage_has_some_rounds, (1, 200)),

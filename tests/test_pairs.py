@@ -325,12 +325,17 @@ def test_known_clusters_are_averaged_alone_and_then_judged(monkeypatch) -> None:
             self.rows, self.rough, self.particles = rows, rows, rows
             levels = {name: Level(name) for name in ("coarse", "fine", "first")}
             self.levels, self.settings = SimpleNamespace(**levels), SORTING
+            levels["fine"].rotations = "grid"
 
         def __len__(self) -> int:
             return len(self.rows)
 
         def select(self, rows):
             return Few(self.rows[rows])
+
+        def second_look(self, classes):
+            said.append(("look", None, float(classes.averages[0].flat[0])))
+            return classes
 
         def merger(self, offset):
             said.append(("merger", offset))
@@ -348,6 +353,11 @@ def test_known_clusters_are_averaged_alone_and_then_judged(monkeypatch) -> None:
         return "verdicts"
 
     monkeypatch.setattr(judging, "singles", begun)
+    monkeypatch.setattr(
+        judging,
+        "centred",
+        lambda classes, *how: classes if how == ("grid", SORTING.centring) else 0,
+    )
     monkeypatch.setattr(judging, "held_out_gain", held_out)
     monkeypatch.setattr(judging, "on_all_cores", lambda work, jobs: [work(job) for job in jobs])
     members = [np.arange(0, 20, 2), np.array([1, 3]), np.arange(5, 19, 2)]
@@ -357,10 +367,12 @@ def test_known_clusters_are_averaged_alone_and_then_judged(monkeypatch) -> None:
     assert [len(set(tried[:3])), len(set(tried[3:5])), len(set(tried[5:]))] == [3, 2, 3]
     best = [max(tried[:3]), max(tried[3:5]), max(tried[5:])]
     assert [one[1:] for one in said if one[0] == "coarse"] == [(None, name) for name in best]
-    assert [one[1:] for one in said if one[0] == "fine"] == [(3, name) for name in best]
+    for name in best:  # rounds, and four second looks between them
+        after = [(step, n) for step, n, *one in said[:-3] if step != "first" and one == [name]]
+        assert after == [("coarse", None), *[("fine", 3), ("look", None)] * 4, ("fine", 3)]
     assert [one[1] for one in said if one[0] == "asked"] == [best]
     (offset,) = (one[1] for one in said if one[0] == "merger")
-    assert [sorted(set(offset[rows, 1])) for rows in members] == [[5.0], [9.0], [14.0]]
+    assert [sorted(set(offset[rows, 1])) for rows in members] == [[13.0], [25.0], [38.0]]
     assert not offset[19].any()
     (_, level, classes) = said[-1]
     assert level == "fine" and len(classes.labels) == 20

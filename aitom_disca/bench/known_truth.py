@@ -64,7 +64,7 @@ def measure_alignment(
             | _errors("same_", found.rotations[: len(few)], made.rotations[: len(few)])
             | {"plain_per_minute": 60 / plain_seconds, "ratio": plain_seconds / seconds}
         )
-    return _kept(out, "alignment", rows)
+    return kept(out, "alignment", rows)
 
 
 def measure_averages(
@@ -93,7 +93,7 @@ def measure_averages(
                 "seconds": seconds,
             }
         )
-    return _kept(out, "averages", rows)
+    return kept(out, "averages", rows)
 
 
 def measure_refinement(
@@ -144,7 +144,7 @@ def measure_refinement(
                     }
                 )
                 say(json.dumps(rows[-1]))
-    return _kept(out, "refinement", rows)
+    return kept(out, "refinement", rows)
 
 
 def structure_rows(rows: Sequence[Row]) -> list[dict[str, str]]:
@@ -174,7 +174,8 @@ def _errors(prefix: str, found: Rotation, truth: Rotation) -> Row:
     }
 
 
-def _kept(out: str | Path, name: str, rows: list[Row]) -> list[Row]:
+def kept(out: str | Path, name: str, rows: list[Row]) -> list[Row]:
+    """Rows written into ``NAME.json``, with the machine that they were measured on."""
     text = json.dumps({"machine": machine(), "rows": rows}, indent=1)
     write_text(Path(out) / f"{name}.json", text + "\n")
     return rows

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aitom_disca.classification.centring import centred
 from aitom_disca.classification.classes import Classes
 from aitom_disca.classification.cluster_posterior import HeldOut, held_out_gain
 from aitom_disca.classification.coarse_and_fine import Seen
@@ -73,10 +74,18 @@ def judge_known(
 
 
 def _averaged(seen: Seen, starts: np.ndarray) -> Classes:
-    """One average of some subtomograms: the likeliest of several that begin as one of them."""
+    """One average of some subtomograms: the likeliest of several that begin as one of them.
+
+    It is followed over all shifts, as averages are while sorting: members that are not where it
+    looks for them would fit a joint average better, which looks everywhere, and two structures
+    be taken for one.
+    """
     levels, settings = seen.levels, seen.settings.first
     begun = [singles(seen.rough, np.array([row]), settings) for row in starts]
     tried = [levels.first.iterate(seen.rough, one) for one in begun]
     best = max(tried, key=lambda one: one.log_likelihood.sum())
-    best = levels.coarse.iterate(seen.rough, best)
-    return levels.fine.iterate(seen.particles, best, rounds=settings.judged_rounds)
+    best, fine = levels.coarse.iterate(seen.rough, best), levels.fine
+    for _ in range(settings.judged_looks):
+        best = fine.iterate(seen.particles, best, rounds=settings.judged_rounds)
+        best = seen.second_look(centred(best, fine.rotations, seen.settings.centring))
+    return fine.iterate(seen.particles, best, rounds=settings.judged_rounds)

@@ -100,11 +100,12 @@ def bench(
 
     accuracy: ARI, K and time of every case, method and seed; speed: preset fast beside preset
     paper; size: memory and time as the number of subtomograms grows; selection: choice of K at
-    size; alignment, averages, refinement: poses, averages and clusters beside the truth; few:
-    averages of 24 to 400 particles as noisy as ribosomes in cells; cells: whole runs on simulated
-    cells, or with --score one that is there; device: on whatever Keras' backend computes on, the
-    expectation step, the network, the published method and many subtomograms. Stopped, accuracy,
-    size, cells and device go on where they were when started again.
+    size; alignment, averages, refinement: poses, averages and clusters beside the truth; merges:
+    which clusters are said to be one; few: averages of 24 to 400 particles as noisy as ribosomes in
+    cells; cells: whole runs on simulated cells, or with --score one that is there; device: on
+    whatever Keras' backend computes on, the expectation step, the network, the published method and
+    many subtomograms. Stopped, accuracy, size, cells and device go on where they were when started
+    again.
 
     Example: aitom-disca bench --templates maps --cases snr-0.1 --methods ours --seeds 0
     """
@@ -133,7 +134,7 @@ def bench(
         m.measure_size(out, parse_sizes(sizes), few, options, again)
     elif what is What.selection:
         m.measure_selection(out, samples, parse_seeds(seeds)[0])
-    elif what in (What.alignment, What.averages, What.refinement, What.few):
+    elif what in (What.alignment, What.averages, What.refinement, What.merges, What.few):
         m.measure_structures(what, out, templates, parse_seeds(seeds), fraction)
     else:
         if not show:

@@ -147,7 +147,7 @@ def measure_structures(
     """Poses, averages and clusters beside the truth."""
     from rich.console import Console
 
-    from aitom_disca.bench import few_particles, known_truth, load_templates
+    from aitom_disca.bench import few_particles, known_pairs, known_truth, load_templates
     from aitom_disca.bench.table import rows_table
 
     maps, n = load_templates(templates), max(8, round(_COPIES * fraction))
@@ -156,6 +156,8 @@ def measure_structures(
         rows = few_particles.measure_few(out, maps, copies=copies, seeds=seeds)
     elif what is What.refinement:
         rows = known_truth.measure_refinement(out, maps, seeds=seeds)
+    elif what is What.merges:
+        rows = known_pairs.measure_pairs(out, maps, seeds=seeds, fraction=fraction)
     elif what is What.averages:
         rows = known_truth.measure_averages(out, maps, n=n, seed=seeds[0])
     else:

@@ -33,6 +33,7 @@ class What(StrEnum):
     alignment = "alignment"
     averages = "averages"
     refinement = "refinement"
+    merges = "merges"
     few = "few"
     cells = "cells"
     device = "device"
