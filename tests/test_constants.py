@@ -817,7 +817,10 @@ def test_constants_are_written_down_where_they_are_given():
     assert "to_reference" not in AverageSettings().model_dump()
     given = AverageSettings(to_reference={"leads": 2})
     assert AverageSettings(**given.model_dump()) == given
-    assert given.model_dump()["to_reference"]["leads"] == given.constants.leads == 2
+    assert given.model_dump()["to_reference"] == {"leads": 2} and given.constants.leads == 2
+    changed = MineSettings(sorting={"merging": {"one_z": -2}, "box_px": SORTING.box_px})
+    assert changed.model_dump(mode="json")["sorting"] == {"merging": {"one_z": -2.0}}
+    assert MineSettings(**changed.model_dump()) == changed.changed(seed=0)
     assert AverageSettings().constants == TO_REFERENCE
 
 

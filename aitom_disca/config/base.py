@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
@@ -60,11 +61,16 @@ class WithConstants(Settings):
     _constants: ClassVar[str]  # name of the field that holds them
 
     @model_serializer(mode="wrap")
-    def _without_what_is_not_given(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Where no constants are given, settings are those of earlier versions."""
+    def _with_changed_constants_alone(
+        self, plain: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """Constants that are as they are by default stand in the version, not in the settings."""
         values: dict[str, Any] = plain(self)
-        if getattr(self, self._constants) is None:
+        given: Settings | None = getattr(self, self._constants)
+        if given is None:
             values.pop(self._constants, None)
+        elif self._constants in values:
+            values[self._constants] = given.model_dump(mode=info.mode, exclude_defaults=True)
         return values
 
 

@@ -116,5 +116,5 @@ def _first_difference(was: Any, now: Any, name: str = "") -> tuple[str, str]:
 
 
 def _short(value: Any) -> str:
-    """Constants of the sorting alone are a page."""
+    """Constants that were changed may be many."""
     return shorten(str(value), _LONGEST, placeholder=" ... (all in run.json)")
