@@ -224,6 +224,7 @@ def test_a_folder_tells_files_of_one_name_apart():
         ("рибосома 70S – wide", "70S-wide"),
         ("$x & (y); z!", "x-y-z"),
         ("Größe æon Łódź, ørn", "Grosse-aeon-Lodz-orn"),
+        ("Bjǿrn ǽ Għ", "Bjorn-ae-Gh"),
         ("核糖体", ""),
     ],
 )

@@ -18,6 +18,7 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._+-]+")
 _LATIN = str.maketrans(
     {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O"}
     | {"đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ł": "l", "Ł": "L", "ı": "i"}
+    | {"ħ": "h", "Ħ": "H", "ŋ": "ng", "Ŋ": "Ng", "ŧ": "t", "Ŧ": "T", "ĸ": "k", "ə": "e", "Ə": "E"}
 )
 _GREEK = re.compile(r"GREEK (?:SMALL|CAPITAL) LETTER (?:FINAL )?(\w+)")
 
@@ -145,11 +146,11 @@ def file_part(name: str) -> str:
 def plain_part(name: str) -> str:
     """A name in the letters, digits and signs that every shell and RELION take as they are.
 
-    Accents are taken off, Greek letters are spelled (``α`` as alpha), as are Latin ones with no
-    plain form (``ß`` as ss, ``ø`` as o); letters of other scripts are left out, signs become ``-``.
-    It is empty where nothing is left.
+    Accents are taken off, Greek letters are spelled (``α`` as alpha), as are the Latin ones of
+    European languages that have no plain form (``ß`` as ss, ``ø`` as o). Other letters are left
+    out, signs become ``-``. It is empty where nothing is left.
     """
-    letters = unicodedata.normalize("NFKD", name.translate(_LATIN))
+    letters = unicodedata.normalize("NFKD", name).translate(_LATIN)
     spelled = "".join(letter if letter.isascii() else _spelled(letter) for letter in letters)
     return _NOT_PLAIN.sub("-", spelled)[:_LONGEST].strip("-. ")
 
