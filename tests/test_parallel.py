@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import sklearn.cluster  # noqa: F401  brings threads of its own, which are to be there before
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from aitom_disca.cli import main

@@ -11,6 +11,7 @@ from io import StringIO
 import numpy as np
 import pytest
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 
 from aitom_disca.alignment import expect
 from aitom_disca.classification import run_pieces
@@ -26,6 +27,7 @@ from aitom_disca.classification.pieces_of_all import Looking, Piece, Setup, leve
 from aitom_disca.classification.rounds_over_all import AllParticles
 from aitom_disca.classification.run_pieces import in_a_task
 from aitom_disca.classification.shifts_by_class import finely, roughly
+from aitom_disca.computing import cores
 from aitom_disca.computing.parallel import sharing
 from aitom_disca.geometry.fall_off_with_tilt import TILTS_DEG, FallOff
 from aitom_disca.io.stores.row_file import RowFile
@@ -388,20 +390,36 @@ def test_sums_of_pieces_are_added_cluster_by_cluster() -> None:
     assert module._both(one, other) == [(11, 22), (33, 44)]
 
 
+def same_to_the_last_bit(there: AllParticles, here: AllParticles) -> None:
+    """A first look, a round, and a last look."""
+    standing = there.first_look()
+    pairs = [(standing, here.standing)]
+    pairs.append((there._round(standing), here._round(here.standing)))
+    pairs.append(tuple(one.last_look(pairs[1][1]) for one in (there, here)))
+    for one, other in pairs:
+        for name in ("labels", "posterior", "log_likelihood", "rotation", "offset_zyx_px"):
+            found, expected = getattr(one.classes, name), getattr(other.classes, name)
+            assert found.tobytes() == expected.tobytes()
+        np.testing.assert_array_equal(one.classes.averages, other.classes.averages)
+
+
 def test_tasks_elsewhere_say_the_same(everything, volumes, learnt, tmp_path) -> None:
     tilts = ONE if everything.wedge is None else tilts_of("two")
     with sharing(Elsewhere(), tmp_path / "shared") as workers:
         there = AllParticles(Read(volumes), N, learnt, tilts, seed=4, workers=workers)
-        standing = there.first_look()
+        same_to_the_last_bit(there, everything)
         assert there.seen and len(list(workers.folder.iterdir())) == 1
-        pairs = [(standing, everything.standing)]
-        pairs.append((there._round(standing), everything._round(everything.standing)))
-        pairs.append(tuple(one.last_look(pairs[1][1]) for one in (there, everything)))
-        for one, other in pairs:
-            for name in ("labels", "posterior", "log_likelihood", "rotation", "offset_zyx_px"):
-                found, here = getattr(one.classes, name), getattr(other.classes, name)
-                assert found.tobytes() == here.tobytes()
-            np.testing.assert_array_equal(one.classes.averages, other.classes.averages)
+
+
+@pytest.mark.parametrize("n_cores", [1, 2, 3])
+def test_on_any_number_of_cores_it_is_the_same(
+    everything, volumes, learnt, n_cores, monkeypatch
+) -> None:
+    monkeypatch.setattr(cores, "_chosen", n_cores)
+    tilts = ONE if everything.wedge is None else tilts_of("two")
+    with threadpool_limits(n_cores):  # as `use_threads` does
+        there = AllParticles(Read(volumes), N, learnt, tilts, seed=4)
+        same_to_the_last_bit(there, everything)
 
 
 def test_what_a_task_made_ready_is_kept_for_the_next(everything, learnt, monkeypatch) -> None:
