@@ -13,6 +13,7 @@ from aitom_disca.bench.cases import TEN
 from aitom_disca.bench.plain_alignment import turned_plainly
 from aitom_disca.classification.judge_known import Pair
 from aitom_disca.cli.app import main
+from aitom_disca.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -47,23 +48,25 @@ def test_pairs_of_clusters_are_asked_about(tmp_path, capsys, monkeypatch) -> Non
     """Ten structures, then fifteen clusters; the pairs that are asked about are played."""
 
     class Sorter:
-        def __init__(self, volumes, tilt_range_deg, seed) -> None:
+        def __init__(self, volumes, tilt_range_deg, mask_radius_px, seed) -> None:
             assert len(volumes) == 20 and tilt_range_deg == (-60.0, 60.0) and seed == 3
+            self.masked = mask_radius_px == 10
 
         def judge_known(self, labels):
             if labels.max() == 9:
-                return [Pair(0, 1, -3.0, -1.0), Pair(2, 3, -1.0, -1.0)], None
+                return [Pair(0, 1, -3.0, -1.0), Pair(2, 3, -1.0, -1.0)][self.masked :], None
             return [Pair(0, 10, 2.0, -1.0), Pair(2, 11, -4.0, -1.0), Pair(0, 1, -1.5, -1.0)], None
 
     monkeypatch.setattr(classification, "AlignmentSorter", Sorter)
     command = ["bench", "--what", "merges", "--fraction", "0.04", "--out", str(tmp_path)]
     assert main([*command, "--seeds", "3"]) == 0
-    whole, halves = json.loads((tmp_path / "merges.json").read_text())["rows"]
-    for row, expected in (
-        (whole, [10, 0, 0, None, 2, 1, 0.0]),
-        (halves, [15, 5, 1, -3.0, 1, 0, -0.5]),
-    ):
-        assert [row[n] for n in row if n not in ("seed", "seconds")] == expected
+    rows = json.loads((tmp_path / "merges.json").read_text())["rows"]
+    assert [[row[n] for n in row if n not in ("seed", "seconds")] for row in rows] == [
+        [10, False, 0, 0, None, 2, 1, 0.0],
+        [10, True, 0, 0, None, 1, 1, 0.0],
+        [15, False, 5, 1, -3.0, 1, 0, -0.5],
+        [15, True, 5, 1, -3.0, 1, 0, -0.5],
+    ]
     assert "said_to_be_one" in capsys.readouterr().out
 
 
@@ -72,6 +75,8 @@ def test_half_of_every_other_cluster_is_another() -> None:
     assert np.bincount(labels).tolist() == [4, 8, 4, 4, 4]
     assert set(np.flatnonzero(labels == 3)) < set(range(8))
     assert set(np.flatnonzero(labels == 4)) < set(range(16, 24))
+    with pytest.raises(InputError, match="larger --fraction"):
+        known_pairs.in_halves(np.arange(3), seed=1)
 
 
 def test_the_plain_turn_is_a_turn(tmp_path) -> None:

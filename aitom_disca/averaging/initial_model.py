@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from aitom_disca.alignment.coefficients import Coefficients
 from aitom_disca.alignment.expectation import shell_power
 from aitom_disca.averaging.compare_maps import compare_with_map
-from aitom_disca.averaging.tempered_rounds import _MASK_EDGE, _MASK_RADIUS, TemperedRounds
+from aitom_disca.averaging.tempered_rounds import MASK_EDGE, MASK_RADIUS, TemperedRounds
 from aitom_disca.computing.parallel import on_all_cores
 from aitom_disca.geometry.fall_off_with_tilt import FallOff
 from aitom_disca.geometry.fourier import fourier_crop
@@ -134,7 +134,7 @@ def _noise_outside(
 ) -> np.ndarray:
     """Power of the noise by shell, of what lies outside of the particles' sphere."""
     n = volumes.shape[-1]
-    outside = 1 - soft_sphere(n, _MASK_RADIUS * n, _MASK_EDGE * n)
+    outside = 1 - soft_sphere(n, MASK_RADIUS * n, MASK_EDGE * n)
     coefficients = Coefficients(n, n / 2 - 1, ranges, fall_off)
     values, measured = coefficients.of(volumes * outside, wedge), coefficients.measured_by(wedge)
     return shell_power(values, coefficients.shell, measured) / np.mean(outside**2)

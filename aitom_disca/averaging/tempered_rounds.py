@@ -15,7 +15,7 @@ from aitom_disca.computing.chosen_device import accelerator
 from aitom_disca.geometry.fall_off_with_tilt import FallOff
 from aitom_disca.geometry.sphere import soft_sphere
 
-_MASK_RADIUS, _MASK_EDGE = 0.375, 0.1  # of the box; noise is measured outside
+MASK_RADIUS, MASK_EDGE = 0.375, 0.1  # of the box; noise is measured outside
 _SHIFT = 1 / 32  # of the box: standard deviation of the particles' places, and step of shifts
 _WIDEST = 2  # steps of shift
 _NOISE_TO_SIGNAL = 0.6  # of one subtomogram in shell s, over s squared: typical of cells
@@ -47,7 +47,7 @@ class TemperedRounds:
         n_rotations: int,
     ) -> None:
         n = volumes.shape[-1]
-        self._mask = soft_sphere(n, _MASK_RADIUS * n, _MASK_EDGE * n)
+        self._mask = soft_sphere(n, MASK_RADIUS * n, MASK_EDGE * n)
         self._coefficients = Coefficients(n, min(radius, n / 2 - 1), *tilts)
         self._wedge = wedge  # which of the tilt ranges each has, where there are several
         self._noise = np.sqrt(noise / 2)[self._coefficients.shell].astype(np.float32)

@@ -76,9 +76,9 @@ def judge_known(
 def _averaged(seen: Seen, starts: np.ndarray) -> Classes:
     """One average of some subtomograms: the likeliest of several that begin as one of them.
 
-    It is followed over all shifts, as averages are while sorting: members that are not where it
-    looks for them would fit a joint average better, which looks everywhere, and two structures
-    be taken for one.
+    Its members are looked for at all shifts, as they are for a joint average of two clusters.
+    Otherwise those that lie elsewhere would fit the joint one better than their own, and two
+    structures be taken for one.
     """
     levels, settings = seen.levels, seen.settings.first
     begun = [singles(seen.rough, np.array([row]), settings) for row in starts]

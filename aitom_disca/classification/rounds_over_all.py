@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +31,6 @@ from aitom_disca.io.stores.row_shards import RowShards
 from aitom_disca.progress import say
 
 Group = tuple[np.ndarray, np.ndarray]  # rows of some members, average
-Joined = TypeVar("Joined")
 # Memory and work at a time; where sums are cut moves only the last bits of floating point.
 _BLOCK = 512  # subtomograms that are held at once, on each core
 _PIECE_BLOCKS = 16  # of a part of the data, after which sums are put into the next averages

@@ -9,10 +9,12 @@ from aitom_disca.config.pick_and_extract import (
     PickSettings,
 )
 from aitom_disca.config.run import UNTIL, AverageSettings, RelionVersion, RunSettings, Until
+from aitom_disca.config.sorting import SORTING
 
 __all__ = [
     "JUNK_KINDS",
     "PRESETS",
+    "SORTING",
     "UNTIL",
     "AverageSettings",
     "ExtractSettings",

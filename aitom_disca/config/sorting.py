@@ -47,10 +47,10 @@ class FirstSettings(Settings):
     )
     judged_looks: int = constant(
         4,
-        "Second looks there.",
+        "Second looks, over all shifts, where known clusters are judged, and not sorted.",
         "Ten structures of 30 and 60 members, 50 pairs of two structures: without, 12 were said to "
-        "be one, with two looks 4, with four 2; the 15 pairs that were one structure were found "
-        "each time (benchmark, which clusters are one).",
+        "be one, with four looks 2, and with a mask 5 and 0; the 15 pairs that were one structure "
+        "were found each time (benchmark, which clusters are one).",
         ge=0,
         le=1000,
     )

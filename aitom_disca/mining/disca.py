@@ -85,7 +85,7 @@ class DISCA(ClusterMixin, Trained):
         Looks for structures that were missed, at most.
     sorting : SortingSettings, optional
         Constants of the sorting by alignment, for experts: ``{"merging": {"one_z": -2}}`` changes
-        one. By default those with which all was measured, `aitom_disca.config.sorting.SORTING`.
+        one. By default those with which all was measured, `aitom_disca.config.SORTING`.
     k_criterion : {"bic", "bic_si", "aic", "ch", "kl", "jump"}
         What decides K of the mixture, see `aitom_disca.clustering.criteria_for_k`; the last three
         choose from 2.
