@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from threading import Thread
 
 import h5py
 import numpy as np
 import pytest
+from h5py._objects import phil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aitom_disca.errors import InputError
 from aitom_disca.io import StoreWriter, open_store
+from aitom_disca.io.disk import hdf5_heaps
 from aitom_disca.io.stores import store_layout
 from aitom_disca.io.stores.read_store import _runs
 from aitom_disca.io.stores.shards import write_index
@@ -296,3 +299,23 @@ def test_as_many_files_may_be_open_as_a_store_has_shards(tmp_path, volumes, part
             open_store(tmp_path / "s.h5")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_chunks_are_read_behind_the_lock_of_h5py() -> None:
+    """HDF5 is not for several threads at once."""
+    took: list[bool] = []
+
+    class Column:
+        def read_direct_chunk(self, offset: tuple[int, ...]) -> tuple[int, bytes]:
+            other = Thread(target=self.try_to_take)
+            other.start()
+            other.join()
+            return 0, bytes(offset)
+
+        def try_to_take(self) -> None:
+            took.append(phil.acquire(blocking=False))
+            if took[-1]:
+                phil.release()
+
+    assert hdf5_heaps._chunk(Column(), (3,)) == b"\3"
+    assert took == [False]

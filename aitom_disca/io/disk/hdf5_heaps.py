@@ -9,9 +9,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+from h5py._objects import phil
 
 from aitom_disca.errors import InputError
 
@@ -57,10 +59,21 @@ def _places_of(column: h5py.Group | h5py.Dataset) -> set[int]:
     places: set[int] = set()
     for i in range(column.id.get_num_chunks()):
         offset = column.id.get_chunk_info(i).chunk_offset
-        data = column.id.read_direct_chunk(offset)[1]
+        data = _chunk(column.id, offset)
         references = np.frombuffer(data, _REFERENCE, len(data) // _REFERENCE.itemsize)
         places |= {*np.unique(references["address"][references["length"] > 0]).tolist()}
     return places
+
+
+def _chunk(column: Any, offset: tuple[int, ...]) -> bytes:
+    """The bytes of a chunk of a dataset.
+
+    HDF5 is not for several threads at once. All else in h5py waits for a lock, this call does
+    not: beside another thread it reads nonsense, or the process ends.
+    """
+    with phil:
+        data: bytes = column.read_direct_chunk(offset)[1]
+    return data
 
 
 def _walk(data: bytes, path: Path) -> None:
