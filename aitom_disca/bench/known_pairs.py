@@ -29,6 +29,27 @@ def measure_pairs(
 
     Once each is one cluster, and once every other structure is two clusters of a half each; seen
     whole, and through a mask.
+
+    Parameters
+    ----------
+    out : path
+        Folder for ``merges.json``.
+    templates : TemplateSet
+    seeds : sequence of int
+        Of the subtomograms, of the halves, and of the question.
+    fraction : float
+        Part of the subtomograms of every structure, above 0 up to 1.
+
+    Returns
+    -------
+    list of dict
+        Four rows a seed: pairs of one and of two structures, how many of either are said to be
+        one, and how far the nearest is from the limit, in standard errors.
+
+    Raises
+    ------
+    InputError
+        If the fraction leaves a structure one subtomogram.
     """
     rows, case = [], CASES[_CASE]
     for seed in seeds:
@@ -69,10 +90,20 @@ def _asked(
 def in_halves(labels: np.ndarray, seed: int) -> np.ndarray:
     """Labels in which half of the members of every other cluster, drawn, are a further one.
 
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n,)
+        From 0 without gaps.
+    seed : int
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+
     Raises
     ------
     InputError
-        If one of these has a single member.
+        If a cluster has a single member.
     """
     if np.bincount(labels).min() < 2:
         raise InputError("clusters of one member have no halves; give a larger --fraction.")
